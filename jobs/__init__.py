@@ -1,0 +1,1 @@
+"""What a person touches: job files and the command line."""

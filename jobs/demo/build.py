@@ -1,0 +1,130 @@
+"""The demo: a small corpus with a few bad rows, a small checkpoint with two heads, and the job that joins them."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from jobs.demo.vocabulary import write_vocabulary
+from xlm_core import (
+    Segmenters,
+    SequenceClassificationHead,
+    TokenClassificationHead,
+    XLMConfig,
+    XLMModel,
+)
+from xlm_core.normalize import lower_and_strip_accents
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TOPICS = ["food", "news", "science", "sport", "travel", "weather"]
+UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()  # noqa: SIM905
+
+JOB = """\
+# The demo's job. Run it again: nothing is left to do. Add a file to corpus/ and run it: only that is computed.
+name: demo
+input:
+  path: {folder}/corpus/
+  id: id
+  text: text
+  lang: lang
+  keep: [lang, topic, year]
+  filter: "year >= 2020"
+model: {{checkpoint: {folder}/checkpoint}}
+tasks:                                # one pass of the trunk serves them all
+  - feature-extraction: {{pooling: mean, normalize: true}}
+  - text-classification: {{head: {folder}/heads/topic}}
+  - token-classification: {{head: {folder}/heads/upos}}
+tokenizer: {{max_length: 128, ja: fugashi}}
+output: {{path: {folder}/out, rows_per_shard: 64}}
+policy: {{max_rejected: 0.05}}         # the corpus has a few deliberately bad rows
+"""
+
+
+def write_demo(folder: Path) -> Path:
+    """Write corpus, checkpoint, heads and job below a folder; what is there already stays as it is.
+
+    Returns:
+        The job's YAML file.
+    """
+    folder = folder.absolute()
+    rows = [json.loads(line) for line in (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
+    if not (folder / "corpus").exists():
+        write_corpus(folder / "corpus", rows)
+    if not (folder / "checkpoint").exists():
+        write_checkpoint(folder, rows)
+    job = folder / "job.yaml"
+    if not job.exists():
+        job.write_text(JOB.format(folder=folder), encoding="utf-8")
+    return job
+
+
+def write_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write the corpus as two Parquet files, with rows that no model can serve among the others."""
+    columns: dict[str, list[str | bytes | None]] = {
+        name: [row[name] for row in rows] for name in ("id", "lang", "text", "topic")
+    }
+    years = [2018 + i % 8 for i in range(len(rows))]
+    bad = [
+        ("bad-null", "en", None),
+        ("bad-empty", "de", " \t\n"),
+        ("bad-lang", "tlh", "nuqneH"),
+        ("bad-no-lang", None, "A row without a language."),
+        ("bad-utf8", "fr", b"d\xe9j\xe0 vu, in Latin-1"),
+    ]
+    for i, (row_id, lang, text) in enumerate(bad):
+        place = (i + 1) * len(rows) // (len(bad) + 1)
+        for name, value in (("id", row_id), ("lang", lang), ("text", text), ("topic", None)):
+            columns[name].insert(place, value)
+        years.insert(place, 2024)
+    # bytes that are no UTF-8 get into string columns in real corpora too: writers do not look
+    raw = [text.encode() if isinstance(text, str) else text for text in columns["text"]]
+    table = pa.table(
+        {
+            "id": columns["id"],
+            "lang": pa.array(columns["lang"], pa.string()),
+            "text": pa.array(raw, pa.binary()).view(pa.string()),
+            "topic": pa.array(columns["topic"], pa.string()),
+            "year": pa.array(years, pa.int16()),
+        }
+    )
+    folder.mkdir(parents=True)
+    half = len(table) // 2
+    pq.write_table(table.slice(0, half), folder / "part-1.parquet", row_group_size=128)
+    pq.write_table(table.slice(half), folder / "part-2.parquet", row_group_size=128)
+
+
+def write_checkpoint(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write a checkpoint, and a head for topics and one for parts of speech, all with seeded random weights."""
+    checkpoint = folder / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    segmenters = Segmenters(ja="fugashi")
+    words: list[str] = []
+    for row in rows:
+        for word in segmenters.segment(row["text"], row["lang"]).words:
+            words += lower_and_strip_accents(word)[0].split(" ")
+    size = write_vocabulary(checkpoint, words, num_merges=3000)
+    langs = sorted({row["lang"] for row in rows})
+    lang2id = {lang: i for i, lang in enumerate(langs)}
+    settings = {
+        "do_lowercase_and_remove_accent": True,
+        "lang2id": lang2id,
+        "id2lang": {str(i): lang for lang, i in lang2id.items()},
+    }
+    (checkpoint / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    torch.manual_seed(0)
+    shape = {"vocab_size": size, "emb_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128}
+    base = shape | {"n_langs": len(langs), "lang2id": lang2id, "id2lang": settings["id2lang"]}
+    XLMModel(XLMConfig.from_dict(base)).save_pretrained(checkpoint)
+    for name, kind, labels in (
+        ("topic", SequenceClassificationHead, TOPICS),
+        ("upos", TokenClassificationHead, UPOS),
+    ):
+        config = XLMConfig.from_dict(base | {"id2label": dict(enumerate(labels))})
+        kind(config).save_pretrained(folder / "heads" / name)

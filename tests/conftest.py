@@ -1,0 +1,37 @@
+"""What tests share: the demo's corpus and checkpoint, the real corpora where they are, one Ray for the session."""
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def corpus() -> list[dict[str, str]]:
+    """The demo's sentences: 18 languages, 20 each."""
+    lines = (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's folder: corpus/, checkpoint/, heads/topic, heads/upos, job.yaml."""
+    from jobs.demo.build import write_demo
+
+    return write_demo(tmp_path_factory.mktemp("demo")).parent
+
+
+@pytest.fixture(scope="session")
+def checkpoint(demo: Path) -> Path:
+    return demo / "checkpoint"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real corpora that are not part of the project."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the real corpora, which are not part of the project (looked in {SHARED_DATA})")
+    return SHARED_DATA

@@ -1,0 +1,88 @@
+"""The choice of the attention kernel, and both of them against the formula."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from xlm_core.attention import GroupedPlan, VarlenPlan, choose_attention, device_capability
+from xlm_core.packing import PackedBatch, cumulate
+
+CUDA = torch.device("cuda")
+
+
+def packed(lengths, device="cpu"):
+    cu_seqlens = cumulate(np.array(lengths))
+    return PackedBatch.from_ragged(np.ones(sum(lengths), dtype=np.int32), cu_seqlens).to(device)
+
+
+def by_formula(qkv, lengths, causal):
+    """softmax(q k / sqrt(H)) v, one sequence after the other, in float64."""
+    contexts = []
+    for part in qkv.double().split(lengths):
+        q, k, v = (x.transpose(0, 1) for x in part.unbind(1))
+        scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5
+        if causal:
+            scores = scores.masked_fill(torch.ones_like(scores[0], dtype=torch.bool).triu(1), -torch.inf)
+        contexts.append((scores.softmax(-1) @ v).transpose(0, 1))
+    return torch.cat(contexts)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.booleans())
+def test_grouped_attention_is_the_formula_in_any_order_of_lengths(lengths, causal):
+    qkv = torch.randn(sum(lengths), 3, 2, 4)
+    plan = GroupedPlan.of(packed(lengths), causal, 0.0)
+    context = plan.leave(plan.attend(plan.enter(qkv)))
+    torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+
+
+def test_lengths_side_by_side_are_not_moved_and_others_are_grouped():
+    assert GroupedPlan.of(packed([2, 2, 5, 1, 1]), False, 0.0).order is None
+    scattered = GroupedPlan.of(packed([2, 5, 2, 5]), False, 0.0)
+    assert scattered.groups == ((0, 2, 5), (10, 2, 2))
+    assert scattered.order is not None
+
+
+@pytest.mark.parametrize(
+    ("changed", "chosen"),
+    [
+        ({}, VarlenPlan),
+        ({"dtype": torch.float16}, VarlenPlan),
+        ({"dtype": torch.float32}, GroupedPlan),
+        ({"device": torch.device("cpu")}, GroupedPlan),
+        ({"head_dim": 20}, GroupedPlan),
+        ({"head_dim": 264}, GroupedPlan),
+        ({"dropout": 0.1}, GroupedPlan),
+        ({"capability": (7, 5)}, GroupedPlan),
+    ],
+)
+def test_the_flash_kernel_is_chosen_where_it_works(changed, chosen):
+    situation = {"device": CUDA, "dtype": torch.bfloat16, "head_dim": 128, "dropout": 0.0, "capability": (9, 0)}
+    if torch.version.hip is not None:
+        chosen = GroupedPlan
+    plan = choose_attention(**(situation | changed))(packed([2, 1]), False, situation["dropout"])
+    assert type(plan) is chosen
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_flash_kernel_takes_our_call(causal):
+    """Shapes and arguments only, on fake CUDA tensors, so that this is seen on a machine without a GPU too."""
+    plan = VarlenPlan.of(packed([3, 2]), causal, 0.0)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        qkv = torch.empty(5, 3, 2, 16, dtype=torch.bfloat16, device="cuda")
+        assert plan.attend(qkv).shape == (5, 2, 16)
+    assert plan.window == ((-1, 0) if causal else (-1, -1))
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_flash_kernel_is_the_formula(causal):
+    lengths = [7, 1, 130, 64, 7]
+    assert device_capability(CUDA) >= (8, 0)
+    plan = VarlenPlan.of(packed(lengths, "cuda"), causal, 0.0)
+    qkv = torch.randn(sum(lengths), 3, 2, 64, dtype=torch.bfloat16, device="cuda")
+    difference = plan.attend(qkv).double() - by_formula(qkv, lengths, causal)
+    assert difference.abs().max() < 2e-2

@@ -1,0 +1,162 @@
+"""Reading, checking and writing configurations."""
+
+import json
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xlm_core.config import ALIASES, XLMConfig
+from xlm_core.errors import CheckpointError, FatalError
+
+OLD = {  # as the 2019 research code's exports have it: no model_type, no *_token_id
+    "same_enc_dec": True,
+    "emb_dim": 1024,
+    "n_layers": 12,
+    "n_heads": 8,
+    "gelu_activation": True,
+    "n_langs": 15,
+    "lang2id": {"ar": 0, "bg": 1, "zh": 14},
+    "id2lang": {"0": "ar", "1": "bg", "14": "zh"},
+    "n_words": 95000,
+    "max_vocab": 95000,
+    "pad_index": 2,
+}
+
+
+def test_reads_an_old_config():
+    config = XLMConfig.from_dict(OLD)
+    assert (config.vocab_size, config.emb_dim, config.head_dim, config.n_langs) == (95000, 1024, 128, 15)
+    assert config.id2lang == {0: "ar", 1: "bg", 14: "zh"}
+    assert config.has_lang_embeddings
+    assert config.extra == {"same_enc_dec": True, "max_vocab": 95000}
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1"}
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_every_alias_sets_its_field(alias, name):
+    config = XLMConfig.from_dict({"emb_dim": 64, alias: 32} if name != "emb_dim" else {alias: 32})
+    assert getattr(config, name) == 32
+    assert config.extra == {}
+
+
+def test_aliases_that_agree_are_taken_and_others_refused():
+    assert XLMConfig.from_dict({"n_words": 7, "vocab_size": 7}).vocab_size == 7
+    with pytest.raises(FatalError, match=r"n_words: got 8, expected 7, the value of vocab_size"):
+        XLMConfig.from_dict({"n_words": 8, "vocab_size": 7})
+
+
+def test_num_labels_alone_names_the_labels():
+    config = XLMConfig.from_dict({"num_labels": 3})
+    assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
+    assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
+    assert config.num_labels == 3
+
+
+def test_label_names_in_json_have_string_keys():
+    config = XLMConfig.from_dict({"id2label": {"1": "no", "0": "yes"}, "num_labels": 2, "label2id": None})
+    assert config.id2label == {0: "yes", 1: "no"}
+    assert config.label2id == {"yes": 0, "no": 1}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_type": "bert"}, "model_type: got 'bert', expected 'xlm'"),
+        ({"n_heads": "eight"}, "n_heads: got 'eight', expected int"),
+        ({"n_layers": True}, "n_layers: got True, expected int"),
+        ({"n_layers": 2.5}, "n_layers: got 2.5, expected int"),
+        ({"n_layers": 0}, "n_layers: got 0, expected at least 1"),
+        ({"causal": 1}, "causal: got 1, expected bool"),
+        ({"dropout": "0.1"}, "dropout: got '0.1', expected float"),
+        ({"dropout": 1.0}, "dropout: got 1.0, expected at least 0 and below 1"),
+        ({"emb_dim": 100, "n_heads": 3}, "n_heads: got 3, expected a divisor of emb_dim 100"),
+        ({"n_heads": 0}, "n_heads: got 0, expected at least 1"),
+        ({"is_encoder": False}, "is_encoder: got False, expected true"),
+        ({"summary_type": "attn"}, "summary_type: got 'attn', expected first, last, mean or cls_index"),
+        ({"summary_type": "max"}, "summary_type: got 'max', expected first, last, mean, cls_index"),
+        ({"summary_activation": "quux"}, "summary_activation: got 'quux', expected tanh, .* or null"),
+        ({"pad_token_id": 30145}, "pad_token_id: got 30145, expected below vocab_size 30145"),
+        ({"id2label": {"a": "x"}}, "id2label: got .*, expected integer keys"),
+        ({"id2label": ["x"]}, "id2label: got .*, expected dict"),
+        ({"id2label": {"1": "x"}}, "id2label: got .*, expected keys 0, 1, 2"),
+        ({"id2label": {"0": "x"}, "num_labels": 2}, "num_labels: got 2, expected 1"),
+        ({"num_labels": "2"}, "num_labels: got '2', expected int"),
+        ({"n_langs": 2, "lang2id": {"en": 2}}, "lang2id: got .*, expected ids from 0 to 1"),
+        ({"lang2id": {"en": "0"}}, "lang2id: got .*, expected dict"),
+        ({"num_labels": 1, "problem_type": "single_label_classification"}, "problem_type: got .*, expected regr"),
+        ({"problem_type": "ranking"}, "problem_type: got 'ranking', expected regression"),
+        ({"layer_norm_eps": 0}, "layer_norm_eps: got 0, expected above 0"),
+    ],
+)
+def test_refuses_in_one_line_what_cannot_work(values, message):
+    with pytest.raises(FatalError, match=message) as caught:
+        XLMConfig.from_dict(values)
+    assert "\n" not in str(caught.value)
+
+
+def test_lang_ids_are_free_where_they_are_not_fed():
+    assert XLMConfig.from_dict({"n_langs": 17, "use_lang_emb": False, "lang2id": {"x": 99}}).n_langs == 17
+
+
+def test_construction_checks_as_well():
+    with pytest.raises(FatalError, match="n_heads"):
+        XLMConfig(emb_dim=10, n_heads=4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "has no config.json"),
+        (b"{", "not valid JSON"),
+        (b"\xff\xfe", "not valid JSON"),
+        (b"[1]", "expected a JSON object, got list"),
+        (b'{"n_heads": null}', "n_heads: got None, expected int"),
+        (b'{"model_type": "xlm-roberta"}', "model_type"),
+    ],
+)
+def test_unreadable_files_name_the_file(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        XLMConfig.from_pretrained(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_directory_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match="no such checkpoint directory"):
+        XLMConfig.from_pretrained(tmp_path / "FacebookAI/xlm-mlm-en-2048")
+
+
+labels = st.lists(st.text(min_size=1), min_size=1, max_size=4, unique=True)
+configs = st.builds(
+    XLMConfig,
+    n_heads=st.sampled_from([1, 2, 4]),
+    emb_dim=st.sampled_from([8, 16]),
+    n_langs=st.integers(3, 9),
+    causal=st.booleans(),
+    asm_cutoffs=st.none() | st.just([8, 20]),
+    dropout=st.floats(0, 0.9),
+    summary_type=st.sampled_from(["first", "last", "mean", "cls_index"]),
+    summary_activation=st.sampled_from([None, "tanh"]),
+    eos_token_id=st.sampled_from([None, 1, [1, 3]]),
+    lang2id=st.none() | st.dictionaries(st.text(), st.integers(0, 2)),
+    id2lang=st.none() | st.dictionaries(st.integers(0, 99), st.text()),
+    id2label=labels.map(lambda names: dict(enumerate(names))),
+    extra=st.dictionaries(st.sampled_from(["same_enc_dec", "torch_dtype", "max_vocab"]), st.integers() | st.none()),
+)
+
+
+@given(configs)
+def test_what_is_written_reads_the_same(config):
+    assert XLMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_writes_every_field_under_its_own_name():
+    written = XLMConfig.from_dict(OLD).to_dict()
+    names = {f.name for f in fields(XLMConfig)} - {"extra", "asm_cutoffs", "asm_div_value"}
+    assert names <= written.keys()
+    assert written["model_type"] == "xlm"
+    assert not ALIASES.keys() & written.keys()

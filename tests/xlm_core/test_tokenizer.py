@@ -1,0 +1,213 @@
+"""What a user of the tokenizer relies on, beyond the reference's ids."""
+
+import json
+import pickle
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xlm_core import Segmenters, TokenizerError, XLMTokenizer
+from xlm_core.languages import resolve_lang
+from xlm_core.normalize import lower_and_strip_accents
+
+LANGS = ["en", "fr", "de", "es", "pt", "it", "ro", "ru", "el", "bg", "ar", "hi", "tr", "vi", "th", "zh", "ja", "sw"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return XLMTokenizer.from_pretrained(checkpoint, ja="fugashi")
+
+
+def check_offsets(text, encoding):
+    """Monotone, inside the text, and every character of a word that survives normalisation is covered."""
+    offsets = encoding.offsets[encoding.word_ids >= 0]
+    assert (encoding.offsets[encoding.word_ids < 0] == -1).all()
+    if len(offsets):
+        assert (offsets[:, 0] <= offsets[:, 1]).all()
+        assert (np.diff(offsets, axis=0) >= 0).all()
+        assert offsets.min() >= 0
+        assert offsets.max() <= len(text)
+    covered = np.zeros(len(text) + 1, bool)
+    for start, end in offsets:
+        covered[start:end] = True
+    lost = [c for c, here in zip(text, covered, strict=False) if not here and unicodedata.category(c)[0] not in "CZM"]
+    assert not lost
+
+
+def test_offsets_of_real_sentences(tokenizer, corpus):
+    for row in corpus:
+        check_offsets(row["text"], tokenizer.encode_batch([row["text"]], [row["lang"]]))
+
+
+@given(
+    text=st.text(st.one_of(st.characters(codec="utf-8"), st.sampled_from(" .,'\"()-…«»“”。：０é́\u00a0")), max_size=50),
+    lang=st.sampled_from(LANGS),
+    lowercase=st.booleans(),
+)
+@settings(max_examples=400, deadline=None)
+def test_offsets_of_any_text(tokenizer, text, lang, lowercase):
+    # letters, digits and punctuation survive; marks and control characters may not
+    tokenizer = pickle.loads(pickle.dumps(tokenizer))
+    tokenizer.lowercase = lowercase
+    check_offsets(text, tokenizer.encode_batch([text], [lang]))
+
+
+@pytest.mark.parametrize(
+    ("text", "lang", "words"),
+    [
+        ("Das kostet 3\u00a0%, oder?", "de", ["Das", "kostet", "3", "%", ",", "oder", "?"]),
+        ("« L’eau… »", "fr", ["«", "L’", "eau", "…", "»"]),
+        ("Déjà vu: 5″ ½ ŉ", "en", ["Déjà", "vu", ":", "5", "″", "½", "ŉ"]),
+        ("İyi günler", "tr", ["İyi", "günler"]),
+        ("他说：“你好。”", "zh", ["他", "说：", "“", "你好", "。", "”"]),
+        ("「東京」へ行く。", "ja", ["「", "東京", "」", "へ", "行く", "。"]),
+    ],
+)
+def test_words_are_quoted_from_the_original(tokenizer, text, lang, words):
+    encoding = tokenizer.encode_batch([text], [lang])
+    found = []
+    for word in range(encoding.word_ids.max() + 1):
+        here = encoding.offsets[encoding.word_ids == word]
+        found.append(text[here[0, 0] : here[-1, 1]])
+    assert found == words
+
+
+def test_tabs_and_line_breaks_keep_words_apart(tokenizer, checkpoint):
+    plain = tokenizer.encode_batch(["one two three"], ["en"]).input_ids
+    for text in ("one\ttwo\nthree", "one\r\ntwo\x0b three", "\none \x85two\tthree\n"):
+        assert tokenizer.encode_batch([text], ["en"]).input_ids.tolist() == plain.tolist()
+    reference_like = XLMTokenizer.from_pretrained(checkpoint, compat="reference")
+    glued = reference_like.encode_batch(["one\ttwo\nthree"], ["en"]).input_ids
+    assert glued.tolist() == tokenizer.encode_batch(["onetwothree"], ["en"]).input_ids.tolist()
+
+
+@pytest.mark.parametrize("token", ["</s>", "<s>", "<pad>", "<special1>", "<unk>"])
+@pytest.mark.parametrize("lang", ["en", "zh", "th", "ja", None])
+def test_no_text_makes_control_tokens(tokenizer, token, lang):
+    ids = tokenizer.encode_batch([f"a {token} b{token}{token}"], [lang]).input_ids[1:-1].tolist()
+    control = {tokenizer.vocab[t] for t in ("</s>", "<s>", "<pad>", "<special1>")}
+    assert not control & set(ids)
+
+
+def test_a_vocabulary_cannot_make_control_tokens_either(checkpoint, tmp_path):
+    """Merges that build `</s>` out of its characters, within a word that Chinese segmentation keeps whole."""
+    vocab = {t: i for i, t in enumerate(["<s>", "</s>", "<pad>", "<unk>", "<special1>", "x</w>"])}
+    (tmp_path / "vocab.json").write_text(json.dumps(vocab))
+    (tmp_path / "merges.txt").write_text("< / 1\n</ s 1\n</s > 1\n")
+    tokenizer = XLMTokenizer.from_pretrained(tmp_path)
+    pieces = tokenizer._symbols("</s>x")
+    assert [piece for piece, _, _ in pieces] == ["</s>", "x</w>"]
+    assert tokenizer._remember("</s>x").ids == (vocab["<unk>"], vocab["x</w>"])
+
+
+def test_batch_is_its_rows(tokenizer, corpus):
+    rows = corpus[::11]
+    whole = tokenizer.encode_batch([r["text"] for r in rows], [r["lang"] for r in rows])
+    for b, row in enumerate(rows):
+        alone = tokenizer.encode_batch([row["text"]], [row["lang"]])
+        here = slice(whole.cu_seqlens[b], whole.cu_seqlens[b + 1])
+        assert whole.input_ids[here].tolist() == alone.input_ids.tolist()
+        assert whole.offsets[here].tolist() == alone.offsets.tolist()
+        assert whole.word_ids[here].tolist() == alone.word_ids.tolist()
+
+
+def test_endless_words_and_long_texts_stay_harmless(tokenizer):
+    for text in ("a" * 200_000, "ab" * 100_000, "x y " * 50_000, "." * 100_000, "é" * 100_000):
+        encoding = tokenizer.encode_batch([text], ["en"], max_length=128)
+        assert len(encoding.input_ids) <= 128
+
+
+@pytest.mark.parametrize(
+    ("code", "known", "expected"),
+    [
+        ("zh", {"zh"}, "zh"),
+        ("zh-Hans", {"zh", "en"}, "zh"),
+        ("zh_CN", {"zh", "en"}, "zh"),
+        ("zh-Hant-TW", {"zh"}, "zh"),
+        ("ZH", {"zh"}, "zh"),
+        ("cmn", {"zh"}, "zh"),
+        ("pt-BR", {"pt"}, "pt"),
+        ("deu", {"de"}, "de"),
+        ("iw", {"he"}, "he"),
+        ("nb", {"no"}, "no"),
+        ("nb-NO", {"no"}, "no"),
+        ("yue", {"zh_yue", "zh"}, "zh_yue"),
+        ("zh-yue", {"zh_yue", "zh"}, "zh_yue"),
+        ("lzh", {"zh_classical", "zh"}, "zh_classical"),
+        ("fil", {"tl"}, "tl"),
+        ("tlh", {"en", "zh"}, None),
+        ("", {"en"}, None),
+        ("e", {"en"}, None),
+        ("english", {"en"}, None),
+    ],
+)
+def test_language_codes(code, known, expected):
+    assert resolve_lang(code, known) == expected
+
+
+def test_japanese_without_a_model_says_what_to_do(checkpoint, tmp_path):
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint)
+    with pytest.raises(TokenizerError, match=r"set tokenizer\.kytea_model .* or tokenizer\.ja to fugashi"):
+        tokenizer.encode_batch(["東京"], ["ja"])
+    (tmp_path / "model.bin").write_bytes(b"not a model, and long enough")
+    for path, reason in ((tmp_path / "none.bin", "no KyTea model here"), (tmp_path / "model.bin", "not a KyTea model")):
+        tokenizer = XLMTokenizer.from_pretrained(checkpoint, kytea_model=path)
+        with pytest.raises(TokenizerError, match=reason):
+            tokenizer.encode_batch(["東京"], ["ja"])
+    assert len(tokenizer.encode_batch(["Other languages work."], ["en"]).input_ids) > 2
+
+
+def test_kytea_tokenizers_can_be_pickled(checkpoint, shared_data):
+    pytest.importorskip("Mykytea", reason="needs the kytea extra")
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint, kytea_model=shared_data / "kytea" / "model.bin")
+    before = tokenizer.encode_batch(["東京へ行く。"], ["ja"]).input_ids.tolist()
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert again.encode_batch(["東京へ行く。"], ["ja"]).input_ids.tolist() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("vocab.json", None, "no such file"),
+        ("vocab.json", "{", "not JSON"),
+        ("vocab.json", "[1]", "expected a JSON object, got list"),
+        ("vocab.json", '{"a": "b"}', "whole-number id"),
+        ("vocab.json", '{"a": 1}', "lacks"),
+        ("merges.txt", None, "no merge table here"),
+        ("merges.txt", "", "holds no merges"),
+        ("merges.txt", b"\xff\xfe", "not UTF-8"),
+        ("tokenizer_config.json", "x", "not JSON"),
+    ],
+)
+def test_broken_files_are_named(checkpoint, tmp_path, name, content, message):
+    for file in ("vocab.json", "merges.txt", "tokenizer_config.json"):
+        (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
+    if content is None:
+        (tmp_path / name).unlink()
+    else:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(TokenizerError, match=message) as caught:
+        XLMTokenizer.from_pretrained(tmp_path)
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_segmenters_are_recorded():
+    described = Segmenters(zh="rjieba", ja="fugashi").describe({"zh", "ja"})
+    assert set(described) == {"moses", "zh", "ja"}
+    assert described["zh"].startswith("rjieba 0.")
+    assert described["ja"].startswith("fugashi 1.")
+
+
+@given(st.text(max_size=20))
+@settings(max_examples=300)
+def test_lowering_a_word_tells_where_characters_come_from(word):
+    text, sources = lower_and_strip_accents(word)
+    lowered = unicodedata.normalize("NFD", word.lower())
+    assert text == "".join(c for c in lowered if unicodedata.category(c) != "Mn").lower()
+    assert len(sources) == len(text)
+    assert sources == sorted(sources)
+    assert all(0 <= source < len(word) for source in sources)

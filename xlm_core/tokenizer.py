@@ -1,0 +1,370 @@
+"""XLM's tokenizer: words by language, pieces by byte-pair encoding, and the place of each in the original text."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from xlm_core.bpe import END_OF_WORD, encode_word, read_merges
+from xlm_core.errors import TokenizerError
+from xlm_core.languages import resolve_lang
+from xlm_core.normalize import lower_and_strip_accents
+from xlm_core.segment import Compat, Segmenters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+SPECIAL_TOKENS = {
+    "unk_token": "<unk>",
+    "bos_token": "<s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "cls_token": "</s>",
+    "mask_token": "<special1>",
+}
+ADDITIONAL_SPECIAL_TOKENS = [f"<special{i}>" for i in range(10)]
+
+# Distinct words of a corpus follow a power law: this many cover nearly every occurrence and take some 200 MB.
+_MAX_CACHED_WORDS = 500_000
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """A batch of token sequences laid end to end; B sequences, T tokens in all.
+
+    Attributes:
+        input_ids: int32 [T].
+        cu_seqlens: int32 [B + 1]; sequence b is `input_ids[cu_seqlens[b]:cu_seqlens[b + 1]]`.
+        offsets: int32 [T, 2], the characters of the original text each token came from, end exclusive; of a pair's
+            second text, in that text. Special tokens have (-1, -1). Starts and ends never decrease within a text.
+        word_ids: int32 [T], the number of the word within its text; -1 for special tokens.
+        num_truncated: int32 [B], tokens that `max_length` left out.
+    """
+
+    input_ids: NDArray[np.int32]
+    cu_seqlens: NDArray[np.int32]
+    offsets: NDArray[np.int32]
+    word_ids: NDArray[np.int32]
+    num_truncated: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.cu_seqlens) - 1
+
+
+class _Pieces(NamedTuple):
+    """One word after byte-pair encoding: ids, and where each piece begins and ends among the word's characters."""
+
+    ids: tuple[int, ...]
+    starts: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
+class _Tokens:
+    """The tokens of one text, before special tokens and truncation."""
+
+    __slots__ = ("ends", "ids", "starts", "word_ids")
+
+    def __init__(self) -> None:
+        self.ids: list[int] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.word_ids: list[int] = []
+
+    def cut(self, size: int) -> None:
+        for name in self.__slots__:
+            del getattr(self, name)[size:]
+
+
+class XLMTokenizer:
+    """Encode texts of many languages for an XLM checkpoint.
+
+    A row's language is its own: every call takes one code a text, resolved by `lang2id` (see `languages`).
+
+    Args:
+        vocab: token to id.
+        merges: pair of symbols to rank.
+        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids, where any code goes.
+        lowercase: lower-case and remove accents (`do_lowercase_and_remove_accent`).
+        special_tokens: overrides of `SPECIAL_TOKENS`.
+        additional_special_tokens: further tokens that no text may produce.
+        segmenters: how words are cut. With `compat="reference"` the ids are the reference's to the letter: it deletes
+            tabs and line breaks, and lets a text inject control tokens by spelling them out.
+    """
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int],
+        merges: Mapping[tuple[str, ...], int],
+        lang2id: Mapping[str, int] | None = None,
+        lowercase: bool = True,
+        special_tokens: Mapping[str, str] | None = None,
+        additional_special_tokens: Sequence[str] = tuple(ADDITIONAL_SPECIAL_TOKENS),
+        segmenters: Segmenters | None = None,
+    ):
+        self.vocab = dict(vocab)
+        self.lang2id = dict(lang2id or {})
+        self.lowercase = lowercase
+        self.segmenters = segmenters or Segmenters()
+        self.compat = self.segmenters.compat
+        self.special_tokens = SPECIAL_TOKENS | dict(special_tokens or {})
+        missing = sorted({f"{role} {token}" for role, token in self.special_tokens.items() if token not in self.vocab})
+        if missing:
+            raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
+        self.unk_id = self.vocab[self.special_tokens["unk_token"]]
+        self.bos_id = self.vocab[self.special_tokens["bos_token"]]
+        self.sep_id = self.vocab[self.special_tokens["sep_token"]]
+        self.pad_id = self.vocab[self.special_tokens["pad_token"]]
+        self.mask_id = self.vocab[self.special_tokens["mask_token"]]
+
+        control = {*self.special_tokens.values(), *additional_special_tokens} & self.vocab.keys()
+        # what a text's own characters may become: in the default, never a control token
+        self._piece_ids = {t: i for t, i in self.vocab.items() if self.compat == "reference" or t not in control}
+        self._control = re.compile("(" + "|".join(map(re.escape, sorted(control, key=len, reverse=True))) + ")")
+        self._ranks = dict(merges)
+        self._cache: dict[str, _Pieces] = {}
+        self._langs: dict[str, str | None] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_cache": {}}
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: str | Path,
+        *,
+        zh: Literal["jieba", "rjieba"] = "jieba",
+        ja: Literal["kytea", "fugashi"] = "kytea",
+        kytea_model: str | Path | None = None,
+        compat: Compat = "default",
+    ) -> XLMTokenizer:
+        """Read `vocab.json`, `merges.txt` and `tokenizer_config.json` of a checkpoint directory.
+
+        Languages come from `tokenizer_config.json`, and where that names none, from `config.json`.
+
+        Raises:
+            TokenizerError: a file is missing or is not what its name says.
+        """
+        path = Path(path)
+        settings = _read_json_object(path / "tokenizer_config.json", optional=True)
+        named = {role: _token_text(settings[role]) for role in SPECIAL_TOKENS if settings.get(role) is not None}
+        more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens") or []
+        lang2id = settings.get("lang2id") or _read_json_object(path / "config.json", optional=True).get("lang2id")
+        vocab = _read_json_object(path / "vocab.json")
+        if not all(isinstance(i, int) for i in vocab.values()):
+            raise TokenizerError(f"{path / 'vocab.json'}: expected an object of token to whole-number id")
+        return cls(
+            vocab,
+            read_merges(path / "merges.txt"),
+            lang2id=lang2id,
+            lowercase=bool(settings.get("do_lowercase_and_remove_accent", True)),
+            special_tokens=named,
+            additional_special_tokens=[*ADDITIONAL_SPECIAL_TOKENS, *map(_token_text, more)],
+            segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
+        )
+
+    def resolve_lang(self, lang: str) -> str | None:
+        """Give the checkpoint's own code for a language code, or None when it does not know the language."""
+        if lang not in self._langs:
+            # without language ids there is nothing to look up: the code still says how words are cut
+            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else lang.strip().lower() or None
+        return self._langs[lang]
+
+    def tokenize(self, text: str, lang: str | None) -> list[str]:
+        """Cut one text into pieces, as strings; pieces outside the vocabulary are shown as they are."""
+        tokens: list[str] = []
+        for part, is_control in self._parts(text):
+            words = [part] if is_control else self.segmenters.segment(part, lang).words
+            for word in words:
+                tokens += [part] if is_control else [piece for piece, _, _ in self._symbols(word)]
+        return tokens
+
+    def encode_batch(
+        self,
+        texts: Sequence[str],
+        langs: Sequence[str | None],
+        pairs: Sequence[str] | None = None,
+        max_length: int | None = None,
+    ) -> Encoding:
+        """Encode texts, or pairs of texts, with special tokens: `<s> A </s>` and `<s> A </s> B </s>`.
+
+        Args:
+            texts: B strings.
+            langs: B codes as `resolve_lang` gives them; None cuts a text by neutral rules.
+            pairs: B second texts, in the same language as the first.
+            max_length: tokens a sequence may have, special ones included; the rest is left out, of a pair from its
+                longer text first.
+
+        Raises:
+            TokenizerError: a language's segmenter is not installed or has no model.
+            ValueError: `max_length` has no room for the special tokens, or the arguments' lengths differ.
+        """
+        num_special = 2 if pairs is None else 3
+        if max_length is not None and max_length < num_special:
+            raise ValueError(f"max_length {max_length} leaves no room: special tokens alone are {num_special}")
+        ids: list[int] = []
+        starts: list[int] = []
+        ends: list[int] = []
+        word_ids: list[int] = []
+        sizes: list[int] = []
+        num_truncated: list[int] = []
+
+        def special(token_id: int) -> None:
+            ids.append(token_id)
+            starts.append(-1)
+            ends.append(-1)
+            word_ids.append(-1)
+
+        for b, (text, lang) in enumerate(zip(texts, langs, strict=True)):
+            parts = [self._encode(text, lang)]
+            if pairs is not None:
+                parts.append(self._encode(pairs[b], lang))
+            surplus = sum(len(part.ids) for part in parts) + num_special - (max_length or 0)
+            surplus = max(surplus, 0) if max_length is not None else 0
+            if surplus:
+                for part, leave in zip(parts, _shares([len(part.ids) for part in parts], surplus), strict=True):
+                    part.cut(max(len(part.ids) - leave, 0))
+            begin = len(ids)
+            special(self.bos_id)
+            for part in parts:
+                ids += part.ids
+                starts += part.starts
+                ends += part.ends
+                word_ids += part.word_ids
+                special(self.sep_id)
+            sizes.append(len(ids) - begin)
+            num_truncated.append(surplus)
+        cu_seqlens = np.zeros(len(sizes) + 1, np.int32)
+        np.cumsum(sizes, out=cu_seqlens[1:])
+        return Encoding(
+            input_ids=np.array(ids, np.int32),
+            cu_seqlens=cu_seqlens,
+            offsets=np.stack([np.array(starts, np.int32), np.array(ends, np.int32)], axis=1),
+            word_ids=np.array(word_ids, np.int32),
+            num_truncated=np.array(num_truncated, np.int32),
+        )
+
+    def _parts(self, text: str) -> list[tuple[str, bool]]:
+        """Part a text at the control tokens it spells out: only the reference reads them as such."""
+        if self.compat == "default":
+            return [(text, False)]
+        return [(part, i % 2 == 1) for i, part in enumerate(self._control.split(text)) if part]
+
+    def _encode(self, text: str, lang: str | None) -> _Tokens:
+        tokens = _Tokens()
+        shift = num_words = 0
+        for part, is_control in self._parts(text):
+            if is_control:
+                tokens.ids.append(self.vocab[part])
+                tokens.starts.append(shift)
+                tokens.ends.append(shift + len(part))
+                tokens.word_ids.append(num_words)
+                num_words += 1
+            else:
+                num_words = self._encode_part(part, lang, shift, num_words, tokens)
+            shift += len(part)
+        return tokens
+
+    def _encode_part(self, text: str, lang: str | None, shift: int, num_words: int, tokens: _Tokens) -> int:
+        aligned, words, places = self.segmenters.segment(text, lang)
+        span, moved, cache = aligned.span, aligned.moved, self._cache
+        for word, place in zip(words, places, strict=True):
+            pieces = cache.get(word)
+            if pieces is None:
+                pieces = self._remember(word)
+            if not pieces.ids:
+                continue
+            tokens.ids += pieces.ids
+            if moved:
+                for start, end in zip(pieces.starts, pieces.ends, strict=True):
+                    first, last = span(place + start, place + end)
+                    tokens.starts.append(shift + first)
+                    tokens.ends.append(shift + last)
+            else:
+                place += shift
+                tokens.starts += [place + start for start in pieces.starts]
+                tokens.ends += [place + end for end in pieces.ends]
+            tokens.word_ids += [num_words] * len(pieces.ids)
+            num_words += 1
+        return num_words
+
+    def _remember(self, word: str) -> _Pieces:
+        symbols = self._symbols(word)
+        pieces = _Pieces(
+            tuple(self._piece_ids.get(piece, self.unk_id) for piece, _, _ in symbols),
+            tuple(start for _, start, _ in symbols),
+            tuple(end for _, _, end in symbols),
+        )
+        if len(self._cache) >= _MAX_CACHED_WORDS:
+            self._cache.clear()
+        self._cache[word] = pieces
+        return pieces
+
+    def _symbols(self, word: str) -> list[tuple[str, int, int]]:
+        """Give a word's pieces, each with the first and the last (exclusive) of the word's characters it covers."""
+        text, sources = lower_and_strip_accents(word) if self.lowercase else (word, range(len(word)))
+        symbols: list[tuple[str, int, int]] = []
+        place = 0
+        # lower-casing joins words by spaces and parts them again, so a space is no word then
+        for part in text.split(" ") if self.lowercase else [text]:
+            for piece, begin, end in self._bpe(part) if part else []:
+                first, last = place + begin, place + end
+                start = 0 if first == 0 else sources[first] if first < len(text) else len(word)
+                if last == first:
+                    stop = start
+                elif last < len(text):  # marks that were stripped belong to the character before them
+                    stop = max(sources[last - 1] + 1, sources[last])
+                else:
+                    stop = len(word)
+                symbols.append((piece, start, stop))
+            place += len(part) + 1
+        return symbols
+
+    def _bpe(self, word: str) -> list[tuple[str, int, int]]:
+        symbols = encode_word(word, self._ranks)
+        if " " in word:
+            # The reference writes symbols apart by spaces and reads them back, so a space within a word (the Thai and
+            # Japanese segmenters give some) falls apart into empty pieces.
+            symbols = " ".join(symbols).split(" ")
+        pieces: list[tuple[str, int, int]] = []
+        place = 0
+        for i, symbol in enumerate(symbols):
+            surface = symbol.removesuffix(END_OF_WORD) if i == len(symbols) - 1 else symbol
+            start = word.find(surface, place)
+            place = start + len(surface)
+            pieces.append((symbol, start, place))
+        return pieces
+
+
+def _shares(sizes: list[int], surplus: int) -> list[int]:
+    """Share out the tokens to leave out: of a pair, first what the longer text is longer by, then half each."""
+    if len(sizes) == 1:
+        return [surplus]
+    first, second = sizes
+    lead = min(abs(first - second), surplus)
+    half, rest = (surplus - lead) // 2, surplus - lead - (surplus - lead) // 2
+    return [lead + half, rest] if first > second else [half, lead + rest]
+
+
+def _read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if optional:
+            return {}
+        raise TokenizerError(f"{path}: no such file; a checkpoint's tokenizer is vocab.json and merges.txt") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TokenizerError(f"{path}: not JSON ({error}); fetch the checkpoint again") from None
+    if not isinstance(value, dict):
+        raise TokenizerError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _token_text(token: Any) -> str:
+    return token["content"] if isinstance(token, dict) else str(token)
