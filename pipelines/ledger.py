@@ -1,0 +1,85 @@
+"""The ledger: one record for every shard whose part is written. What it does not name is not done."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.storage import Location
+
+_COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
+_LANG = pa.struct([("lang", pa.string()), ("rows", pa.int64()), ("tokens", pa.int64())])
+
+RECORD = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("part", pa.string()),
+        pa.field("file", pa.string()),
+        *(pa.field(name, pa.int64()) for name in _COUNTS),
+        pa.field("reasons", pa.map_(pa.string(), pa.int64())),  # rejected rows by reason
+        pa.field("langs", pa.list_(_LANG)),  # rows and tokens written, by language code as it stands in the data
+        pa.field("ids_digest", pa.string()),
+        *(pa.field(name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s", "write_s")),
+    ]
+)
+
+
+def part_name(shard: str) -> str:
+    """Name a shard's part: the name follows from the shard, so writing it again replaces it."""
+    return f"part-{shard}.parquet"
+
+
+class Ledger:
+    """Records of committed shards, appended in batches, each batch a file of its own.
+
+    Args:
+        folder: `OUT/_xlm/ledger`.
+    """
+
+    def __init__(self, folder: Location):
+        self._folder = folder
+
+    def load(self) -> dict[str, dict[str, Any]]:
+        """Read all records, by shard; of a shard committed twice the later record holds.
+
+        Raises:
+            FatalError: a file of the ledger is damaged.
+        """
+        records: dict[str, dict[str, Any]] = {}
+        for file in self._folder.list():
+            location = self._folder / file.url.rpartition("/")[2]
+            if not location.name.endswith(".parquet") or location.name.startswith("."):
+                continue
+            try:
+                table = pq.read_table(pa.BufferReader(location.read_bytes()), schema=RECORD)
+            except (OSError, pa.ArrowException):
+                raise FatalError(
+                    f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"
+                ) from None
+            records |= {record["shard"]: record for record in table.to_pylist(maps_as_pydicts="strict")}
+        return records
+
+    def append(self, records: Sequence[dict[str, Any]]) -> None:
+        """Commit shards whose parts are written; when this returns, they are done for good."""
+        if not records:
+            return
+        number = len(self._folder.list())
+        table = pa.Table.from_pylist(list(records), RECORD)
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd")
+        (self._folder / f"{number:06d}-{uuid.uuid4().hex[:8]}.parquet").put(sink.getvalue())
+
+    def replace(self, records: Sequence[dict[str, Any]]) -> None:
+        """Rewrite the ledger to hold these records only; parts of the others must be gone already."""
+        old = [self._folder / file.url.rpartition("/")[2] for file in self._folder.list()]
+        self.append(records)
+        for location in old:
+            location.delete()

@@ -1,0 +1,172 @@
+"""Which shards a corpus falls into: a small table, made from the footers of its Parquet files alone."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import FatalError
+from pipelines.filters import nearest, parse_filter
+from pipelines.storage import FileInfo, find_files, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipelines.job import InputSpec, Job
+
+PLAN = pa.schema(
+    [
+        pa.field("shard", pa.string(), nullable=False),
+        pa.field("file", pa.string(), nullable=False),
+        pa.field("size", pa.int64(), nullable=False),  # with mtime_ns, what tells whether the file is still the same
+        pa.field("mtime_ns", pa.int64(), nullable=False),
+        pa.field("row_group", pa.int32(), nullable=False),
+        pa.field("first_row", pa.int64(), nullable=False),  # in the row group
+        pa.field("file_row", pa.int64(), nullable=False),  # of the same row, in the file
+        pa.field("num_rows", pa.int64(), nullable=False),
+    ]
+)
+
+# Footers are small reads that wait for the network; this many at once hide it without exhausting connections.
+_FOOTER_THREADS = 16
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The corpus as the job will read it.
+
+    Attributes:
+        shards: as `PLAN`, in input order; one row a shard.
+        schema: the input columns that the job names, with their types.
+    """
+
+    shards: pa.Table
+    schema: pa.Schema
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the corpus, before the filter."""
+        return sum(self.shards["num_rows"].to_pylist())
+
+
+def make_plan(job: Job) -> Plan:
+    """List the job's input and cut it into shards of at most `rows_per_shard` rows of one row group.
+
+    Raises:
+        FatalError: a file is missing, unreadable or no Parquet, lacks a column, or has one of the wrong type; every
+            such file is named, a line each.
+    """
+    files = find_files(job.input.path)
+    wanted = _columns(job.input)
+    problems: list[str] = []
+    shards: list[dict[str, object]] = []
+    first: tuple[FileInfo, pa.Schema] | None = None
+    with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
+        for file, footer in zip(files, pool.map(_read_footer, files), strict=True):
+            if isinstance(footer, str):
+                problems.append(footer)
+                continue
+            schema = footer.schema.to_arrow_schema()
+            problems += _check_schema(file, schema, job.input, wanted, first)
+            first = first or (file, schema)
+            shards += _cut(file, footer, job.output.rows_per_shard)
+    if problems:
+        more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise FatalError("\n".join(problems[:20]) + more)
+    assert first is not None
+    if not any(shard["num_rows"] for shard in shards):
+        raise FatalError(f"{files[0].url}{' and others' if files[1:] else ''}: no rows; correct input.path")
+    schema = pa.schema([first[1].field(name) for name in wanted])
+    return Plan(pa.Table.from_pylist(shards, PLAN), schema)
+
+
+def shard_id(file: FileInfo, row_group: int, first_row: int) -> str:
+    """Name a shard by what it is: the file, its identity, and the place in it.
+
+    Other files of the corpus have no say in it. Ids of one file sort in the order of its rows.
+    """
+    identity = hashlib.sha256(f"{file.url}\0{file.size}\0{file.mtime_ns}".encode()).hexdigest()[:16]
+    return f"{identity}-{row_group:05d}-{first_row:09d}"
+
+
+def _columns(spec: InputSpec) -> list[str]:
+    """Columns to read: what the job names, each once, in the order in which it names them."""
+    names = [spec.id, *spec.keep, *spec.text_columns, spec.lang_column]
+    names += sorted(parse_filter(spec.filter)[1]) if spec.filter else []
+    return [name for name in dict.fromkeys(names) if name is not None]
+
+
+def _read_footer(file: FileInfo) -> pq.FileMetaData | str:
+    location = locate(file.url)
+    try:
+        with location.fs.open_input_file(location.path) as source:
+            if file.size < 12 or source.read_at(4, 0) != b"PAR1":
+                return f"{file.url}: not a Parquet file ({file.size} bytes); name the data files, such as DIR/*.parquet"
+            return pq.read_metadata(source)
+    except (OSError, pa.ArrowException):
+        return f"{file.url}: a damaged or cut-off Parquet file ({file.size} bytes, no readable footer); write it again"
+
+
+def _check_schema(
+    file: FileInfo, schema: pa.Schema, spec: InputSpec, wanted: list[str], first: tuple[FileInfo, pa.Schema] | None
+) -> Iterable[str]:
+    missing = [name for name in wanted if name not in schema.names]
+    for name in missing:
+        close = nearest(name, schema.names)
+        hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}"
+        yield f"{file.url}: no column {name}; {hint}"
+    if missing:
+        return
+    for role, names, fits, expected in (
+        ("input.text", spec.text_columns, is_text, "text"),
+        ("input.lang", [spec.lang_column], is_text, "text"),
+        ("input.id", [spec.id], _is_id, "text or whole numbers"),
+    ):
+        for name in names:
+            if name is not None and not fits(schema.field(name).type):
+                yield f"{file.url}: {role} {name} is {schema.field(name).type}; expected {expected}"
+    if spec.filter:
+        try:
+            parse_filter(spec.filter, schema)
+        except FatalError as error:
+            yield f"{file.url}: {error}"
+    for name in [spec.id, *spec.keep] if first else []:
+        if name is not None and schema.field(name).type != first[1].field(name).type:  # pyright: ignore[reportOptionalSubscript]
+            yield (
+                f"{file.url}: column {name} is {schema.field(name).type}, but {first[1].field(name).type} "  # pyright: ignore[reportOptionalSubscript]
+                f"in {first[0].url}; write them with one type"  # pyright: ignore[reportOptionalSubscript]
+            )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds strings, in any of Arrow's layouts."""
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+
+
+def _is_id(kind: pa.DataType) -> bool:
+    return is_text(kind) or pa.types.is_integer(kind)
+
+
+def _cut(file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int) -> Iterable[dict[str, object]]:
+    file_row = 0
+    for group in range(footer.num_row_groups):
+        num_rows = footer.row_group(group).num_rows
+        for first_row in range(0, num_rows, rows_per_shard):
+            yield {
+                "shard": shard_id(file, group, first_row),
+                "file": file.url,
+                "size": file.size,
+                "mtime_ns": file.mtime_ns,
+                "row_group": group,
+                "first_row": first_row,
+                "file_row": file_row + first_row,
+                "num_rows": min(rows_per_shard, num_rows - first_row),
+            }
+        file_row += num_rows

@@ -1,0 +1,138 @@
+"""Read: from a row group of Parquet to its shards, each row group once."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from ray.data import Datasource, ReadTask
+from ray.data.block import BlockMetadata
+
+from pipelines.columns import ROW
+from pipelines.errors import ShardError
+from pipelines.filters import parse_filter
+from pipelines.shard import Shard
+from pipelines.storage import FileInfo, file_info, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+@dataclass(frozen=True)
+class Reader:
+    """What to read of every row group.
+
+    Attributes:
+        schema: the rows as the shards hand them on: input columns, and the row's number in its file.
+        columns: all columns to read, those of the filter included.
+        filter: the job's filter expression.
+    """
+
+    schema: pa.Schema
+    columns: list[str]
+    filter: str | None
+
+    def read(self, shards: list[dict[str, Any]]) -> Iterator[Shard]:
+        """Read one row group and cut it into the given shards of it, as rows of the plan.
+
+        An error of the row group is the error of each of its shards.
+        """
+        began = time.perf_counter()
+        try:
+            table = self._read_row_group(shards[0])
+            seconds = (time.perf_counter() - began) / len(shards)
+        except Exception as error:
+            for shard in shards:
+                yield Shard(shard["shard"], pa.RecordBatch.from_pylist([], self.schema)).failed(error, self.schema)
+            return
+        for shard in shards:
+            stats = {"file": shard["file"], "rows_read": shard["num_rows"], "read_s": round(seconds, 6)}
+            try:
+                rows = self._cut(table, shard)
+            except Exception as error:
+                yield Shard(shard["shard"], pa.RecordBatch.from_pylist([], self.schema)).failed(error, self.schema)
+            else:
+                yield Shard(shard["shard"], rows, stats=stats | {"rows_in": len(rows)})
+
+    def _read_row_group(self, shard: dict[str, Any]) -> pa.Table:
+        planned = FileInfo(shard["file"], shard["size"], shard["mtime_ns"])
+        try:
+            found = file_info(shard["file"])
+        except FileNotFoundError:
+            raise ShardError(f"{planned.url}: gone since the plan was made; run again to plan without it") from None
+        if found != planned:
+            raise ShardError(
+                f"{planned.url}: changed since the plan was made (size {planned.size} to {found.size}); run again to "
+                "plan with the new file"
+            )
+        location = locate(planned.url)
+        try:
+            with location.fs.open_input_file(location.path) as source:
+                return pq.ParquetFile(source, pre_buffer=True).read_row_group(shard["row_group"], columns=self.columns)
+        except (OSError, pa.ArrowException) as error:
+            raise ShardError(
+                f"{planned.url}: row group {shard['row_group']} cannot be read ({type(error).__name__}); the file is "
+                "damaged, write it again"
+            ) from None
+
+    def _cut(self, table: pa.Table, shard: dict[str, Any]) -> pa.RecordBatch:
+        part = table.slice(shard["first_row"], shard["num_rows"])
+        if len(part) != shard["num_rows"]:
+            raise ShardError(f"{shard['file']}: row group {shard['row_group']} has {len(table)} rows; plan again")
+        numbers = np.arange(shard["file_row"], shard["file_row"] + len(part), dtype=np.int64)
+        part = part.append_column(ROW, pa.array(numbers))
+        if self.filter is not None:
+            part = part.filter(parse_filter(self.filter, table.schema)[0])
+        part = part.select(self.schema.names).cast(self.schema)
+        batches = part.combine_chunks().to_batches()
+        if len(batches) > 1:
+            raise ShardError(f"{shard['file']}: {len(part)} rows hold over 2 GiB of text; lower output.rows_per_shard")
+        return batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema)
+
+
+class PlanSource(Datasource):
+    """Ray Data's view of a part of the plan: one read task a row group."""
+
+    def __init__(self, reader: Reader, shards: pa.Table):
+        super().__init__()
+        self._reader = reader
+        self._groups = list(_by_row_group(shards))
+
+    def get_name(self) -> str:
+        """Name the source for Ray's own displays."""
+        return "Corpus"
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Tell nothing: sizes on disk say little of text in memory."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
+        """Give one task a row group, whatever parallelism Ray asks for: each is read once."""
+        return [
+            ReadTask(_ReadGroup(self._reader, group), BlockMetadata(len(group), None, None, None))
+            for group in self._groups
+        ]
+
+
+@dataclass(frozen=True)
+class _ReadGroup:
+    reader: Reader
+    shards: list[dict[str, Any]]
+
+    def __call__(self) -> Iterable[pa.Table]:
+        return (shard.to_table() for shard in self.reader.read(self.shards))
+
+
+def _by_row_group(shards: pa.Table) -> Iterator[list[dict[str, Any]]]:
+    group: list[dict[str, Any]] = []
+    for shard in shards.to_pylist():
+        if group and (group[-1]["file"], group[-1]["row_group"]) != (shard["file"], shard["row_group"]):
+            yield group
+            group = []
+        group.append(shard)
+    if group:
+        yield group

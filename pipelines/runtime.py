@@ -1,0 +1,108 @@
+"""Ray around a run: started for it and stopped after it, or a cluster that is joined; its own noise kept out."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipelines.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pipelines.job import ComputeSpec
+
+_PREFIX = "xlm-"  # Ray keeps Unix sockets below its directory, and their paths may have 107 bytes
+
+
+@contextmanager
+def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
+    """Have Ray for the length of a `with` block, and give the cluster's CPUs and GPUs.
+
+    A Ray that this process is connected to already is used and left running. "local" always starts one of our own:
+    plain `ray.init()` would join a stranger's cluster on the same machine.
+
+    Raises:
+        FatalError: the cluster cannot be reached.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+    from ray.data import DataContext
+
+    _quiet()
+    ours = not ray.is_initialized()
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    folder: str | None = None
+    try:
+        if ours and spec.address == "local":
+            _remove_dead_folders()
+            folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp" if Path("/tmp").is_dir() else None)
+            with _stderr_unheard():
+                ray.init(
+                    address="local",
+                    include_dashboard=False,
+                    configure_logging=False,
+                    log_to_driver=False,
+                    object_store_memory=spec.object_store_mb * 2**20 if spec.object_store_mb else None,
+                    _temp_dir=folder,
+                )
+        elif ours:
+            try:
+                ray.init(address=spec.address, configure_logging=False, log_to_driver=False)
+            except ConnectionError as error:
+                reason = str(error).splitlines()[0]
+                raise FatalError(f"compute.address {spec.address}: no Ray cluster answers ({reason})") from None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which exits at once
+        context = DataContext.get_current()
+        context.enable_progress_bars = False
+        context.print_on_execution_start = False
+        context.execution_no_progress_timeout_s = -1  # waiting hours for a GPU is no failure
+        context.max_errored_blocks = -1  # a dead process costs its shards, which the next run does; not the run
+        context.max_consecutive_actor_init_deaths = 3
+        resources = ray.cluster_resources()
+        yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    finally:
+        if ours:
+            ray.shutdown()
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _quiet() -> None:
+    from ray.util.annotations import RayDeprecationWarning
+
+    # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+@contextmanager
+def _stderr_unheard() -> Generator[None]:
+    """Keep what the Ray core prints as it starts (that its log level is read from the environment) off the terminal."""
+    saved = os.dup(2)
+    try:
+        with Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+def _remove_dead_folders() -> None:
+    """Remove what local Rays of killed processes left; their names tell whose they were."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,211 @@
+"""Files wherever they lie: any `pyarrow.fs` or `fsspec` URL, listed, identified and written whole."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import fsspec
+import fsspec.core
+import pyarrow as pa
+import pyarrow.fs as pafs
+from fsspec.utils import glob_translate
+
+from pipelines.errors import FatalError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_MAGIC = re.compile(r"[*?\[]")
+
+
+class FileInfo(NamedTuple):
+    """One input file and what tells whether it is still the same."""
+
+    url: str
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or directory: its URL as people write it, and how to reach it."""
+
+    url: str
+    path: str
+    fs: pafs.FileSystem
+
+    def __truediv__(self, name: str) -> Location:
+        """Give a file or directory below this one."""
+        return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs)
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        # file systems of fsspec hold connections: another process opens its own
+        return locate, (self.url,)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine's file system."""
+        return isinstance(self.fs, pafs.LocalFileSystem)
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    def exists(self) -> bool:
+        """Whether there is a file or a directory here."""
+        return self.fs.get_file_info(self.path).type != pafs.FileType.NotFound
+
+    def is_file(self) -> bool:
+        """Whether there is a file here."""
+        return self.fs.get_file_info(self.path).type == pafs.FileType.File
+
+    def list(self, *, recursive: bool = False) -> list[FileInfo]:
+        """List the files below this directory, none if there is no directory; in the order of their names."""
+        selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
+        found = [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        return [_file_info(self, info) for info in sorted(found, key=lambda info: info.path)]
+
+    def read_bytes(self) -> bytes:
+        """Read the whole file.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        with self.fs.open_input_stream(self.path) as stream:
+            return stream.read()
+
+    def put(self, data: bytes | pa.Buffer) -> None:
+        """Write a file whole: a reader sees the old file or the new one, never a part.
+
+        On a file system it is written under another name and renamed; elsewhere it is one request. A temporary name
+        begins with a dot, so that every reader of datasets skips what a killed process leaves.
+        """
+        if self.is_local:
+            target = Path(self.path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+            try:
+                with temporary.open("wb") as file:
+                    file.write(memoryview(data))
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+                _sync_directory(target.parent)
+            except BaseException:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+                raise
+            return
+        parent = self.path.rpartition("/")[0]
+        if parent and not isinstance(self.fs, pafs.S3FileSystem):
+            self.fs.create_dir(parent, recursive=True)
+        with self.fs.open_output_stream(self.path) as stream:
+            stream.write(data)
+
+    def delete(self) -> None:
+        """Remove the file; it is no error if there is none."""
+        with suppress(FileNotFoundError):
+            self.fs.delete_file(self.path)
+
+    def delete_leftovers(self) -> None:
+        """Remove temporary files that killed writers left in this directory."""
+        if self.is_local:
+            for path in Path(self.path).glob(".*.tmp"):
+                path.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=64)
+def locate(url: str) -> Location:
+    """Find the file system of a URL or local path; nothing is read yet.
+
+    Raises:
+        FatalError: no library here serves such URLs.
+    """
+    scheme = url.partition("://")[0] if "://" in url else ""
+    if scheme in ("", "file"):
+        path = Path(url.removeprefix("file://")).expanduser().absolute()
+        return Location(os.path.normpath(path), os.path.normpath(path), pafs.LocalFileSystem())
+    try:
+        if scheme in ("s3", "gs", "gcs", "abfs", "abfss", "hdfs"):
+            fs, path = pafs.FileSystem.from_uri(url)
+            return Location(url, path, fs)
+        fs, path = fsspec.core.url_to_fs(url)
+    except (ImportError, ValueError, OSError, pa.ArrowInvalid) as error:
+        reason = str(error).splitlines()[0]
+        raise FatalError(f"{url}: no way to reach {scheme}:// here ({reason}); install its fsspec package") from None
+    return Location(url, path, pafs.PyFileSystem(pafs.FSSpecHandler(fs)))
+
+
+def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:
+    """Find the Parquet files that a file, a directory, a glob, or a list of them names.
+
+    In a directory, and below it, every file counts except those with a name, or in a directory with a name, that
+    begins with `_` or `.`; `**` in a glob stands for any number of directories.
+
+    Returns:
+        Each file once, ordered by URL.
+
+    Raises:
+        FatalError: a pattern names nothing.
+    """
+    found: dict[str, FileInfo] = {}
+    for pattern in [patterns] if isinstance(patterns, str) else patterns:
+        files = list(_expand(pattern))
+        if not files:
+            what = "no file matches" if _MAGIC.search(pattern) else "no such file or directory"
+            if not _MAGIC.search(pattern) and locate(pattern).exists():
+                what = "the directory holds no data files"
+            raise FatalError(f"{pattern}: {what}; correct input.path")
+        found |= {file.url: file for file in files}
+    return [found[url] for url in sorted(found)]
+
+
+def file_info(url: str) -> FileInfo:
+    """Look at one file now.
+
+    Raises:
+        FileNotFoundError: it is gone.
+    """
+    location = locate(url)
+    info = location.fs.get_file_info(location.path)
+    if info.type != pafs.FileType.File:
+        raise FileNotFoundError(url)
+    return FileInfo(url, info.size, info.mtime_ns or 0)
+
+
+def _expand(pattern: str) -> Iterable[FileInfo]:
+    magic = _MAGIC.search(pattern)
+    if magic is None:
+        location = locate(pattern)
+        if location.is_file():
+            return [file_info(location.url)]
+        return [file for file in location.list(recursive=True) if not _hidden(file.url, location.url)]
+    split = pattern.rfind("/", 0, magic.start()) + 1
+    folder = locate(pattern[:split] or ".")
+    matches = re.compile(glob_translate(f"{folder.url.rstrip('/')}/{pattern[split:]}")).match
+    return [file for file in folder.list(recursive=True) if matches(file.url) and not _hidden(file.url, folder.url)]
+
+
+def _hidden(url: str, below: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in url[len(below) :].strip("/").split("/"))
+
+
+def _file_info(folder: Location, info: pafs.FileInfo) -> FileInfo:
+    inner = info.path[len(folder.path.rstrip("/")) :].lstrip("/")
+    return FileInfo(f"{folder.url.rstrip('/')}/{inner}", info.size, info.mtime_ns or 0)
+
+
+def _sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,130 @@
+"""Write: one shard becomes one part of the output, whole, and a record of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.columns import ROW
+from pipelines.errors import ShardError
+from pipelines.ledger import RECORD, part_name
+from pipelines.shard import REJECTED, Shard, describe
+
+if TYPE_CHECKING:
+    from pipelines.storage import Location
+
+# Readers keep a column of a row group in one array, and count its numbers in 31 bits.
+_MAX_NUMBERS_PER_ROW_GROUP = 2**28
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Writes parts and rejected rows below the output.
+
+    Attributes:
+        output: the output's directory.
+        schema: of the parts, with the metadata that every part carries.
+        id_column: the column that identifies a row, if the job names one.
+    """
+
+    output: Location
+    schema: pa.Schema
+    id_column: str | None
+
+    def __call__(self, table: pa.Table) -> pa.Table:
+        """Write one shard, as Ray hands it over, and give its record, or its error."""
+        shard = Shard.from_table(table)
+        began = time.perf_counter()
+        record: dict[str, Any] = {"shard": shard.id, "error": shard.error, "fatal": shard.fatal}
+        if shard.error is None:
+            try:
+                record |= self.write(shard)
+                record["write_s"] = time.perf_counter() - began
+            except Exception as error:
+                record["error"] = describe(error)
+        return pa.Table.from_pylist([record], RESULT)
+
+    def write(self, shard: Shard) -> dict[str, Any]:
+        """Write the part, and the rejected rows beside it, and give the fields of the shard's record.
+
+        Raises:
+            ShardError: rows are unaccounted for.
+        """
+        stats, rows, rejected = shard.stats, shard.rows, shard.rejected
+        if stats["rows_in"] != len(rows) + len(rejected):
+            raise ShardError(
+                f"shard {shard.id}: {stats['rows_in']} rows in, {len(rows)} out, {len(rejected)} rejected; "
+                "this is a defect, please report it"
+            )
+        file, name = stats["file"], part_name(shard.id)
+        if len(rejected):
+            self.rejected(shard.id).put(_parquet(_with_file(rejected, file, _REJECTED_FILE)))
+        data = _parquet(_with_file(rows, file, self.schema))
+        (self.output / name).put(data)
+        reasons: dict[str, int] = {}
+        for reason in rejected.column("reason").to_pylist():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        return {
+            "part": name,
+            "file": file,
+            "rows_read": stats["rows_read"],
+            "rows_in": stats["rows_in"],
+            "rows_out": len(rows),
+            "rows_rejected": len(rejected),
+            "reasons": list(reasons.items()),
+            "rows_truncated": stats.get("rows_truncated", 0),
+            "tokens": stats.get("tokens", 0),
+            "langs": [{"lang": k, "rows": n, "tokens": t} for k, (n, t) in stats.get("langs", {}).items()],
+            "bytes": data.size,
+            "ids_digest": digest_ids(rows, self.id_column),
+            "read_s": stats["read_s"],
+            "tokenize_s": stats["tokenize_s"],
+            "infer_s": stats["infer_s"],
+        }
+
+    def rejected(self, shard: str) -> Location:
+        """Say where a shard's rejected rows go."""
+        return self.output / "_xlm" / "rejected" / part_name(shard)
+
+
+RESULT = pa.schema([*RECORD, pa.field("error", pa.string()), pa.field("fatal", pa.bool_())])
+_REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
+
+
+def digest_ids(rows: pa.RecordBatch, id_column: str | None) -> str:
+    """Digest what identifies the rows, in order: with their number, the ledger's proof of a part."""
+    column = rows.column(id_column or ROW)
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    values = column.cast(pa.large_binary() if not pa.types.is_integer(column.type) else pa.int64()).to_pylist()
+    digest = hashlib.sha256()
+    for value in values:
+        digest.update(value if isinstance(value, bytes) else str(value).encode())
+        digest.update(b"\0")
+    return digest.hexdigest()[:32]
+
+
+def _with_file(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
+    """Give rows as they are written; `file` and `row`, where the schema has them, are the input file and its row."""
+    number = rows.column(ROW) if ROW in rows.schema.names else rows.column("row")
+    made = {"file": pa.array([file] * len(rows), pa.string()), "row": number}
+    columns = [rows.column(name) if name in rows.schema.names else made[name] for name in schema.names]
+    return pa.Table.from_arrays(columns, schema=schema)
+
+
+def _parquet(table: pa.Table) -> pa.Buffer:
+    widest = max((field.type.list_size for field in table.schema if pa.types.is_fixed_size_list(field.type)), default=1)
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // widest),
+        compression="zstd",
+        write_page_index=True,
+    )
+    return sink.getvalue()

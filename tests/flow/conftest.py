@@ -1,0 +1,49 @@
+import copy
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipelines.job import Job
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """One Ray for all tests: 4 CPUs and 2 GPUs by name, so that the stages stand as they do on a real cluster."""
+    import ray
+
+    from pipelines.job import ComputeSpec
+    from pipelines.runtime import ray_session
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+        start = ray.init
+        patch.setattr(ray, "init", lambda **options: start(**{**options, "num_cpus": 4, "num_gpus": 2}))
+        with ray_session(ComputeSpec(object_store_mb=200)):
+            patch.setattr(ray, "init", start)
+            yield
+
+
+@pytest.fixture
+def make_job(demo: Path, tmp_path: Path) -> Callable[..., Job]:
+    """Make a job over the demo's corpus and checkpoint; arguments `section__setting` change it."""
+
+    def make(**changes: Any) -> Job:
+        spec: Settings = copy.deepcopy(yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8")))
+        spec["output"]["path"] = str(tmp_path / "out")
+        spec["compute"] = {"tokenizers": 1, "models": 1}
+        for name, value in changes.items():
+            section, _, setting = name.partition("__")
+            if not setting:
+                spec[section] = value
+            elif value is None:
+                spec[section].pop(setting, None)
+            else:
+                spec.setdefault(section, {})[setting] = value
+        return Job.model_validate(spec)
+
+    return make

@@ -1,0 +1,49 @@
+"""The stages of a job one after the other in this process: the real ones, without Ray between them."""
+
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.compute import Pools
+from pipelines.duplicates import find_duplicates
+from pipelines.infer import Infer
+from pipelines.job import Job
+from pipelines.output import Output
+from pipelines.prepare import prepare
+from pipelines.read import PlanSource
+from pipelines.storage import Location, locate
+from pipelines.tokenize import Tokenize
+
+POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
+
+
+def run_stages(job: Job) -> list[dict[str, Any]]:
+    """Run every shard of a job, and give what the write stage says of each."""
+    prepared = prepare(job)
+    duplicates: dict[str, list[int]] = {}
+    if job.policy.duplicate_ids == "reject" and job.input.id is not None:
+        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter):
+            duplicates.setdefault(repeat.shard, []).append(repeat.row)
+    tokenize, infer, write = Tokenize(prepared.tokenize(duplicates)), Infer(prepared.infer(POOLS)), prepared.writer()
+    return [
+        write(infer(tokenize(table))).to_pylist(maps_as_pydicts="strict")[0]
+        for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
+        for table in task()
+    ]
+
+
+def read_output(path: str) -> pa.Table:
+    """Read all parts, in the order of their names."""
+    return pa.concat_tables(read_parts(Output(locate(path)).location))
+
+
+def read_parts(location: Location) -> list[pa.Table]:
+    names = sorted(Output(location).parts())
+    return [pq.read_table(pa.BufferReader((location / name).read_bytes())) for name in names]
+
+
+def read_rejected(path: str) -> list[dict[str, Any]]:
+    folder = Output(locate(path)).inner / "rejected"
+    names = [file.url.rpartition("/")[2] for file in folder.list()]
+    return [row for name in names for row in pq.read_table(pa.BufferReader((folder / name).read_bytes())).to_pylist()]

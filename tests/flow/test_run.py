@@ -1,0 +1,265 @@
+"""Whole jobs on Ray: what is in the output, what a second run does, and what a kill costs."""
+
+import hashlib
+import io
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from pipelines.errors import FatalError
+from pipelines.flow import build_dataset, run
+from pipelines.output import Output
+from pipelines.plan import make_plan
+from pipelines.prepare import prepare
+from pipelines.storage import locate
+from tests.flow.in_process import POOLS, read_rejected, run_stages
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+def said(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def contents(out: Path) -> dict[str, str]:
+    """Every file that carries results, by its path."""
+    files = [*out.glob("part-*"), *(out / "_xlm" / "rejected").glob("*")]
+    return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def states(out: Path) -> dict[str, int]:
+    return {str(file.relative_to(out)): file.stat().st_mtime_ns for file in out.rglob("*") if file.name != "lock"}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None) -> Path:
+    """The demo's job, run to its end."""
+    from jobs.spec import load_job
+
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    settings = [f"output.path={out}", "compute.tokenizers=1", "compute.models=1"]
+    report = run(load_job(demo / "job.yaml", settings), quiet())
+    assert report["status"] == "complete"
+    return out
+
+
+def test_a_job_from_end_to_end(undisturbed, demo, make_job):
+    table = ds.dataset(undisturbed).to_table()
+    source = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
+    rejected = read_rejected(str(undisturbed))
+    assert len(rejected) == 5
+    assert sorted(table["id"].to_pylist() + [row["id"] for row in rejected]) == sorted(source["id"].to_pylist())
+    assert table.schema.names == ["id", "lang", "topic", "year", "embedding", "label", "score", "words"]
+    assert (undisturbed / "_SUCCESS").exists()
+    report = json.loads((undisturbed / "_xlm" / "report.json").read_text())
+    assert report["totals"]["rows_in"] == len(source)
+    assert report["totals"]["rows_out"] == len(table)
+    assert report["reasons"] == dict.fromkeys(
+        ["empty_text", "invalid_utf8", "null_lang", "null_text", "unknown_lang"], 1
+    )
+    assert len(report["langs"]) == 18
+    ledger = Output(locate(str(undisturbed))).ledger.load()
+    assert set(ledger) == set(pq.read_table(undisturbed / "_xlm" / "plan.parquet")["shard"].to_pylist())
+    for record in ledger.values():
+        assert record["rows_in"] == record["rows_out"] + record["rows_rejected"]
+        assert pq.read_metadata(undisturbed / record["part"]).num_rows == record["rows_out"]
+    # what Ray's processes wrote is what the stages give one after the other in one process
+    job = make_job()
+    run_stages(job)
+    assert contents(Path(job.output.path)) == contents(undisturbed)
+
+
+def test_a_second_run_finds_nothing_to_do_and_writes_nothing(undisturbed, make_job):
+    before = states(undisturbed)
+    console = quiet()
+    report = run(make_job(output__path=str(undisturbed)), console)
+    assert "nothing to do" in said(console)
+    assert report["status"] == "complete"
+    assert states(undisturbed) == before
+
+
+def test_settings_that_change_no_result_may_change(undisturbed, make_job):
+    run(make_job(output__path=str(undisturbed), batch={"max_tokens": 77}, name="other"), quiet())
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"tokenizer__max_length": 64}, "tokenizer.max_length: 128 there, 64 now"),
+        ({"input__filter": "year >= 2021"}, "input.filter"),
+        ({"input__keep": ["lang"]}, "input.keep"),
+        ({"tasks": ["feature-extraction"]}, "tasks"),
+        ({"output__rows_per_shard": 32}, "rows_per_shard: 64 there, 32 now"),
+        ({"batch": {"invariant": True}}, "invariant: false there, true now"),
+    ],
+)
+def test_an_output_of_another_job_is_refused(undisturbed, make_job, changes, named):
+    before = states(undisturbed)
+    changes = {"output__path": str(undisturbed)} | changes
+    with pytest.raises(FatalError, match="holds results of another job") as caught:
+        run(make_job(**changes), quiet())
+    assert named in str(caught.value)
+    assert states(undisturbed) == before
+
+
+def test_a_checkpoint_with_other_weights_is_another_job(undisturbed, make_job, demo, tmp_path):
+    from xlm_core import XLMConfig, XLMModel
+
+    shutil.copytree(demo / "checkpoint", tmp_path / "checkpoint")
+    XLMModel(XLMConfig.from_pretrained(demo / "checkpoint")).save_pretrained(tmp_path / "checkpoint")
+    with pytest.raises(FatalError, match=r"holds results of another job \(checkpoint: "):
+        run(make_job(output__path=str(undisturbed), model__checkpoint=str(tmp_path / "checkpoint")), quiet())
+
+
+def test_a_second_run_while_one_is_alive_is_refused(undisturbed, make_job):
+    with Output(locate(str(undisturbed))).lock(), pytest.raises(FatalError, match="another run is writing here"):
+        run(make_job(output__path=str(undisturbed)), quiet())
+    run(make_job(output__path=str(undisturbed)), quiet())  # and the lock is gone with its holder
+
+
+def test_files_that_were_added_changed_and_removed(undisturbed, make_job, demo, tmp_path, cluster):
+    """Only new files are computed; parts of files that changed or went are removed, and the run says so."""
+    corpus = tmp_path / "corpus"
+    shutil.copytree(demo / "corpus", corpus)
+    job = make_job(input__path=str(corpus), tasks=["feature-extraction"])
+    out = Path(job.output.path)
+    run(job, quiet())
+    first = states(out)
+
+    pq.write_table(pq.read_table(corpus / "part-1.parquet").slice(0, 9), corpus / "added.parquet")
+    added = pq.read_table(corpus / "added.parquet")
+    ids = pa.array([f"new-{i}" for i in range(len(added))])
+    pq.write_table(added.set_column(0, "id", ids), corpus / "added.parquet")
+    run(job, quiet())
+    second = states(out)
+    parts = {path for path in first if path.startswith("part-")}
+    assert {path: second[path] for path in parts} == {path: first[path] for path in parts}
+    assert sum(path.startswith("part-") for path in second) == len(parts) + 1
+    assert (out / "_SUCCESS").exists()
+
+    (corpus / "part-2.parquet").unlink()
+    pq.write_table(pq.read_table(corpus / "part-1.parquet").slice(0, 100), corpus / "part-1.parquet")
+    console = quiet()
+    run(job, console)
+    assert "removing 6 parts of files that changed or went" in said(console)
+    expected = ds.dataset(corpus).to_table(filter=ds.field("year") >= 2020)
+    bad = {row["id"] for row in read_rejected(str(out))}
+    found = ds.dataset(out).to_table()["id"].to_pylist()
+    assert sorted(found) == sorted(row_id for row_id in expected["id"].to_pylist() if row_id not in bad)
+    assert bad == {"bad-null"}
+
+
+def test_a_part_that_is_gone_is_computed_again(undisturbed, make_job, tmp_path, cluster):
+    out = tmp_path / "copy"
+    shutil.copytree(undisturbed, out)
+    before = contents(out)
+    next(out.glob("part-*")).unlink()
+    console = quiet()
+    run(make_job(output__path=str(out)), console)
+    assert "1 recorded parts are gone" in said(console)
+    assert contents(out) == before
+
+
+def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, tmp_path, cluster):
+    """What a kill between a part and its record leaves; also a part of a file that has changed since."""
+    out = tmp_path / "copy"
+    shutil.copytree(undisturbed, out)
+    before = contents(out)
+    shutil.rmtree(out / "_xlm" / "ledger")
+    (out / "_SUCCESS").unlink()
+    damaged = next(out.glob("part-*"))
+    damaged.write_bytes(b"half a pa")
+    shutil.copy(next(out.glob("part-*1-*")), out / "part-0000000000000000-00000-000000000.parquet")
+    (out / ".part-x.parquet.abcd.tmp").write_bytes(b"left by a killed writer")
+    run(make_job(output__path=str(out)), quiet())
+    assert contents(out) == before
+    assert not list(out.glob(".*"))
+
+
+def test_killed_at_a_random_moment_and_run_again(undisturbed, demo, tmp_path):
+    """SIGKILL of the driver, with a Ray of its own: the output is that of the undisturbed run, to the byte."""
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", f"output.path={out}"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("part-*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(random.uniform(0, 1.5))
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert list(out.glob("part-*"))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""  # none of Ray's noise, and no warning
+    assert contents(out) == contents(undisturbed)
+    assert (out / "_SUCCESS").exists()
+
+
+def test_interrupted_runs_keep_what_is_done(demo, tmp_path):
+    """A scheduler's SIGTERM ends the run with status 130, its finished shards recorded."""
+    out = tmp_path / "out"
+    settings = [f"output.path={out}", "output.rows_per_shard=4", "batch.invariant=true"]
+    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
+    for setting in settings:
+        command += ["--set", setting]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while len(list(out.glob("part-*"))) < 5 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command to go on" in errors
+    assert "Traceback" not in errors
+    assert len(Output(locate(str(out))).ledger.load()) >= 1
+    assert not (out / "_SUCCESS").exists()
+
+
+def test_too_many_rejected_rows(make_job, demo, cluster):
+    job = make_job(policy={"max_rejected": 4}, tasks=["feature-extraction"])
+    report = run(job, quiet())
+    assert report["status"] == "too many rejected rows"
+    assert not Path(job.output.path, "_SUCCESS").exists()
+    report = run(make_job(policy={"max_rejected": 5}, tasks=["feature-extraction"]), quiet())  # the limit is no result
+    assert report["status"] == "complete"
+    assert Path(job.output.path, "_SUCCESS").exists()
+
+
+def test_a_file_that_changed_after_the_plan_fails_its_shards_alone(make_job, demo, tmp_path, cluster, monkeypatch):
+    corpus = tmp_path / "corpus"
+    shutil.copytree(demo / "corpus", corpus)
+    job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy={"duplicate_ids": "ignore"})
+    plan = make_plan(job)
+    shutil.copy(corpus / "part-2.parquet", corpus / "part-1.parquet")  # between plan and read
+    monkeypatch.setattr("pipelines.prepare.make_plan", lambda _: plan)
+    report = run(job, quiet())
+    assert report["status"] == "failed shards"
+    assert report["totals"]["failed_shards"] == 3
+    assert all("changed since the plan was made" in failure["error"] for failure in report["failed"])
+    assert not Path(job.output.path, "_SUCCESS").exists()
+
+
+def test_stages_are_processes_of_their_own(make_job, cluster):
+    """Were two of them fused, reading and tokenizing would wait for the model, in its process."""
+    job = make_job()
+    prepared = prepare(job)
+    dataset = build_dataset(prepared, POOLS, prepared.plan.shards, {})
+    records = [record for batch in dataset.iter_batches(batch_format="pyarrow") for record in batch.to_pylist()]
+    assert len(records) == len(prepared.plan.shards)
+    stages = [line for line in dataset.stats().splitlines() if line.startswith("Operator ")]
+    names = [line.split()[2].rstrip(":") for line in stages]
+    assert names == ["ReadCorpus", "MapBatches(Tokenize)", "MapBatches(Infer)", "MapBatches(Writer)"]

@@ -1,0 +1,271 @@
+"""What comes out of the stages, whatever the shards, the batches and the order: no Ray between them here."""
+
+import datetime
+import decimal
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.job import Job
+from pipelines.storage import locate
+from tests.flow.in_process import read_output, read_rejected, run_stages
+
+EMBED = ["feature-extraction"]
+
+
+@pytest.fixture
+def sentences(corpus) -> pa.Table:
+    """120 sentences of mixed lengths and languages, Japanese left to its own tests."""
+    rows = [row for row in corpus if row["lang"] != "ja"]
+    random.Random(3).shuffle(rows)
+    return pa.Table.from_pylist(rows[:120])
+
+
+def results(job: Job) -> dict[str, dict[str, Any]]:
+    records = run_stages(job)
+    assert [record["error"] for record in records] == [None] * len(records)
+    return {row["id"]: row for row in read_output(job.output.path).to_pylist()}
+
+
+@pytest.mark.parametrize("invariant", [False, True])
+def test_a_rows_result_is_its_own(make_job, demo, sentences, tmp_path, invariant):
+    """Not its neighbours', the token budget's, the shard size's or the order's: within 2e-5, or to the last bit."""
+    tasks = [
+        "feature-extraction",
+        {"text-classification": {"head": str(demo / "heads" / "topic"), "scores": True}},
+        {"token-classification": {"head": str(demo / "heads" / "upos")}},
+    ]
+    shuffled = sentences.take(random.Random(5).sample(range(len(sentences)), len(sentences)))
+    first: dict[str, dict[str, Any]] = {}
+    for number, (table, rows_per_shard, max_tokens) in enumerate(
+        [(sentences, 120, 4096), (sentences, 7, 4096), (sentences, 120, 40), (shuffled, 50, 700)]
+    ):
+        pq.write_table(table, tmp_path / f"in-{number}.parquet")
+        job = make_job(
+            input={"path": str(tmp_path / f"in-{number}.parquet"), "id": "id", "text": "text", "lang": "lang"},
+            tasks=tasks,
+            output={"path": str(tmp_path / f"out-{number}"), "rows_per_shard": rows_per_shard},
+            batch={"max_tokens": max_tokens, "invariant": invariant},
+        )
+        found = results(job)
+        first = first or found
+        assert len(found) == 120
+        assert found.keys() == first.keys()
+        if invariant:
+            assert found == first
+            continue
+        for row_id, row in first.items():
+            other = found[row_id]
+            assert np.abs(np.subtract(row["embedding"], other["embedding"])).max() <= 2e-5
+            assert np.abs(np.subtract(row["scores"], other["scores"])).max() <= 2e-5
+            assert [(w["text"], w["start"]) for w in row["words"]] == [(w["text"], w["start"]) for w in other["words"]]
+            assert max(abs(a["score"] - b["score"]) for a, b in zip(row["words"], other["words"], strict=True)) <= 2e-5
+
+
+def test_every_row_is_out_or_rejected_and_in_order(make_job, demo, tmp_path):
+    job = make_job(input__filter=None)
+    records = run_stages(job)
+    corpus = pa.concat_tables(pq.read_table(path) for path in sorted((demo / "corpus").glob("*.parquet")))
+    rejected = read_rejected(job.output.path)
+    found = read_output(job.output.path)["id"].to_pylist()
+    gone = {row["id"] for row in rejected}
+    by_shard = sorted(records, key=lambda record: (record["file"], record["shard"]))
+    assert sum(record["rows_out"] for record in by_shard) == len(found)
+    in_corpus_order = [row_id for row_id in corpus["id"].to_pylist() if row_id not in gone]
+    order = {row_id: i for i, row_id in enumerate(in_corpus_order)}
+    assert sorted(found, key=order.__getitem__) == in_corpus_order
+    for record in records:  # within each part, the order of the input
+        ids = pq.read_table(f"{job.output.path}/{record['part']}")["id"].to_pylist()
+        assert ids == sorted(ids, key=order.__getitem__)
+    assert {row["id"]: row["reason"] for row in rejected} == {
+        "bad-null": "null_text",
+        "bad-empty": "empty_text",
+        "bad-lang": "unknown_lang",
+        "bad-no-lang": "null_lang",
+        "bad-utf8": "invalid_utf8",
+    }
+    numbers = {row["id"]: (row["file"], row["row"]) for row in rejected}
+    file = str(demo / "corpus" / "part-1.parquet")
+    assert numbers["bad-null"] == (file, pq.read_table(file)["id"].to_pylist().index("bad-null"))
+
+
+def test_spans_quote_the_text(make_job, demo, tmp_path):
+    for aggregate, column in (("word", "words"), ("entity", "entities")):
+        output = str(tmp_path / aggregate)
+        job = make_job(
+            tasks=[{"token-classification": {"head": str(demo / "heads" / "upos"), "aggregate": aggregate}}],
+            input__keep=["text", "lang"],
+            output__path=output,
+        )
+        assert all(record["error"] is None for record in run_stages(job))
+        rows = read_output(output).to_pylist()
+        assert len({row["lang"] for row in rows}) == 18
+        for row in rows:
+            spans = row[column]
+            assert spans
+            assert all(row["text"][s["start"] : s["end"]] == s["text"] and s["text"].strip() for s in spans)
+            assert [s["start"] for s in spans] == sorted(s["start"] for s in spans)
+            assert all(0 < s["score"] <= 1 for s in spans)
+
+
+def test_kept_columns_keep_their_types(make_job, sentences, tmp_path):
+    count = len(sentences)
+    point = pa.struct([("x", pa.float32()), ("tags", pa.list_(pa.string()))])
+    columns = {
+        "i8": pa.array([i % 100 for i in range(count)], pa.int8()),
+        "money": pa.array([decimal.Decimal(i) / 4 for i in range(count)], pa.decimal128(12, 2)),
+        "when": pa.array([datetime.datetime(2026, 1, 1)] * count, pa.timestamp("us", tz="Europe/Berlin")),
+        "nothing": pa.nulls(count, pa.date32()),
+        "color": pa.array([("red", "blue")[i % 2] for i in range(count)]).dictionary_encode(),
+        "big": pa.array(["x" * i for i in range(count)], pa.large_string()),
+        "point": pa.array([{"x": i, "tags": ["a"] * (i % 3)} if i % 5 else None for i in range(count)], point),
+        "grid": pa.array([[[i], []] for i in range(count)], pa.list_(pa.list_(pa.int16()))),
+        "fixed": pa.array([[i, i + 1] for i in range(count)], pa.list_(pa.uint8(), 2)),
+        "map": pa.array([[("k", i)] for i in range(count)], pa.map_(pa.string(), pa.int64())),
+        "raw": pa.array([bytes([i % 256]) for i in range(count)], pa.binary()),
+    }
+    for name, column in columns.items():
+        sentences = sentences.append_column(name, column)
+    pq.write_table(sentences, tmp_path / "in.parquet", row_group_size=50)
+    source = pq.read_table(tmp_path / "in.parquet")
+    job = make_job(
+        input={"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang", "keep": list(columns)},
+        tasks=EMBED,
+        output__rows_per_shard=33,
+    )
+    assert all(record["error"] is None for record in run_stages(job))
+    found = read_output(job.output.path)
+    assert found.schema.names == ["id", *columns, "embedding"]
+    for name in columns:
+        assert found.schema.field(name).type == source.schema.field(name).type
+        assert found[name].to_pylist() == source[name].to_pylist()
+
+
+def test_the_schema_is_declared_and_never_depends_on_a_shards_rows(make_job, tmp_path):
+    """A shard whose rows are all rejected, and one whose rows are all filtered out, have the schema of any other."""
+    table = pa.table(
+        {"id": [1, 2, 3, 4], "text": ["fine", None, None, "too old"], "lang": ["en"] * 4, "y": [5, 5, 5, 1]}
+    )
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=1)
+    job = make_job(
+        input={
+            "path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang", "keep": ["lang"],
+            "filter": "y > 1",
+        },
+        input__path=str(tmp_path / "in.parquet"),
+    )  # fmt: skip
+    records = run_stages(job)
+    assert [(r["rows_read"], r["rows_in"], r["rows_out"], r["rows_rejected"]) for r in records] == [
+        (1, 1, 1, 0), (1, 1, 0, 1), (1, 1, 0, 1), (1, 0, 0, 0),
+    ]  # fmt: skip
+    schemas = [pq.read_schema(f"{job.output.path}/{record['part']}") for record in records]
+    assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
+    assert schemas[0].names == ["id", "lang", "embedding", "label", "score", "words"]
+    assert schemas[0].metadata[b"xlm:fingerprint"]
+
+
+def test_writing_a_part_again_gives_the_same_file(make_job):
+    job = make_job()
+    parts = []
+    for _ in range(2):
+        records = run_stages(job)
+        parts.append({r["part"]: Path(job.output.path, r["part"]).read_bytes() for r in records})
+    assert parts[0] == parts[1]
+
+
+def test_rows_without_an_id_are_named_by_file_and_row(make_job, sentences, tmp_path):
+    pq.write_table(sentences.slice(0, 60), tmp_path / "a.parquet", row_group_size=20)
+    pq.write_table(sentences.slice(60), tmp_path / "b.parquet")
+    spec = {"path": str(tmp_path / "?.parquet"), "text": "text", "lang": "lang", "keep": ["id"]}
+    job = make_job(
+        input=spec | {"filter": "topic != 'food'"},
+        tasks=EMBED,
+        output__rows_per_shard=15,
+    )  # fmt: skip
+    assert all(record["error"] is None for record in run_stages(job))
+    found = read_output(job.output.path)
+    assert found.schema.names == ["file", "row", "id", "embedding"]
+    for row in found.to_pylist():
+        source = sentences.slice(0, 60) if row["file"].endswith("a.parquet") else sentences.slice(60)
+        assert source["id"][row["row"]].as_py() == row["id"]
+    assert len(found) == sum(topic != "food" for topic in sentences["topic"].to_pylist())
+
+
+def test_pairs(make_job, sentences, tmp_path, checkpoint):
+    """Both columns are encoded, and words and labels are those of the first."""
+    table = sentences.append_column("second", sentences["text"].take(list(range(len(sentences)))[::-1]))
+    pq.write_table(table, tmp_path / "in.parquet")
+    job = make_job(
+        input={
+            "path": str(tmp_path / "in.parquet"),
+            "id": "id",
+            "text": ["text", "second"],
+            "lang": "lang",
+            "keep": ["text"],
+        }
+    )
+    records = run_stages(job)
+    assert all(record["error"] is None for record in records)
+    from xlm_core import XLMTokenizer
+
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint)
+    langs = table["lang"].to_pylist()
+    encoding = tokenizer.encode_batch(
+        table["text"].to_pylist(), langs, pairs=table["second"].to_pylist(), max_length=job.tokenizer.max_length
+    )
+    assert sum(record["tokens"] for record in records) == len(encoding.input_ids)
+    for row in read_output(job.output.path).to_pylist():
+        assert all(row["text"][w["start"] : w["end"]] == w["text"] for w in row["words"])
+
+
+def test_memory_file_system(make_job, sentences, tmp_path):
+    """Any fsspec URL is read and written; jobs refuse this one, since each process has a memory of its own."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(sentences, sink)
+    locate("memory://corpus/deep/in.parquet").put(sink.getvalue())
+    spec = {"id": "id", "text": "text", "lang": "lang"}
+    job = make_job(input=spec | {"path": "memory://corpus/**/*.parquet"}, tasks=EMBED)
+    assert all(record["error"] is None for record in run_stages(job))
+    assert read_output(job.output.path)["id"].to_pylist() == sentences["id"].to_pylist()
+    out = locate("memory://results/x")
+    (out / "part-1.parquet").put(b"one")
+    (out / "part-1.parquet").put(b"two")
+    assert (out / "part-1.parquet").read_bytes() == b"two"
+    assert [file.url for file in out.list()] == ["memory://results/x/part-1.parquet"]
+    (out / "part-1.parquet").delete()
+    assert not out.list()
+
+
+def test_top_and_all_scores(make_job, demo):
+    job = make_job(
+        tasks=[
+            {"text-classification": {"head": str(demo / "heads" / "topic"), "top_k": 2, "scores": True, "name": "t"}}
+        ]
+    )
+    assert all(record["error"] is None for record in run_stages(job))
+    found = read_output(job.output.path)
+    assert found.schema.names[-4:] == ["t_label", "t_score", "t_top", "t_scores"]
+    for row in found.to_pylist():
+        assert abs(sum(row["t_scores"]) - 1) < 1e-5
+        assert row["t_top"][0] == {"label": row["t_label"], "score": row["t_score"]}
+        assert [top["score"] for top in row["t_top"]] == sorted(row["t_scores"], reverse=True)[:2]
+
+
+def test_neutral_languages(make_job, tmp_path, checkpoint):
+    """The policy decides: rejected, or run without a language of its own; never as English."""
+    table = pa.table(
+        {"id": [1, 2], "text": ["qaStaH nuq, Dr. Qo'noS?", "qaStaH nuq, Dr. Qo'noS?"], "lang": ["tlh", "en"]}
+    )
+    pq.write_table(table, tmp_path / "in.parquet")
+    spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
+    job = make_job(input=spec, tasks=EMBED, policy={"unknown_lang": "neutral"})
+    assert run_stages(job)[0]["rows_out"] == 2
+    neutral, english = read_output(job.output.path)["embedding"].to_pylist()
+    assert neutral != english
+    job = make_job(input=spec, tasks=EMBED, output__path=str(tmp_path / "out2"))
+    assert run_stages(job)[0]["reasons"] == {"unknown_lang": 1}

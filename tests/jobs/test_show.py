@@ -1,0 +1,260 @@
+"""`xlm show`: results in lines that a person can read, whatever is in them."""
+
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from jobs.show import show
+from pipelines.columns import ROW
+from pipelines.output import Output
+from pipelines.plan import PLAN
+from pipelines.shard import REJECTED, Shard
+from pipelines.storage import locate
+from pipelines.write import Writer
+from xlm_core.errors import FatalError
+
+SPAN = pa.struct(
+    [
+        pa.field("label", pa.string(), nullable=False),
+        pa.field("score", pa.float32(), nullable=False),
+        pa.field("start", pa.int32(), nullable=False),
+        pa.field("end", pa.int32(), nullable=False),
+        pa.field("text", pa.string(), nullable=False),
+    ]
+)
+TOP = pa.struct([pa.field("label", pa.string(), nullable=False), pa.field("score", pa.float32(), nullable=False)])
+TOPICS = {"labels": json.dumps(["sport", "[red]news[/]", "c", "d", "e", "f", "g"])}
+TAGS = {"labels": json.dumps(["DET", "NOUN"]), "offsets": "characters, end exclusive"}
+SCHEMA = pa.schema(
+    [
+        pa.field("doc_id", pa.string()),
+        pa.field("lang", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("embedding", pa.list_(pa.float32(), 8), metadata={"pooling": "mean", "normalized": "true"}),
+        pa.field("topic_label", pa.string(), metadata=TOPICS),
+        pa.field("topic_score", pa.float32(), metadata=TOPICS),
+        pa.field("topic_top", pa.list_(TOP), metadata=TOPICS),
+        pa.field("words", pa.list_(SPAN), metadata=TAGS),
+        pa.field("ner_entities", pa.list_(SPAN), metadata=TAGS),
+    ]
+)
+TEXTS = {"de": "Der Hund", "ar": "الكلب كبير", "ja": "犬 大きい"}
+
+
+def span(label, text, score=0.984):
+    return {"label": label, "score": score, "start": 0, "end": len(text), "text": text}
+
+
+def row(i, lang, **changed):
+    values = {
+        ROW: i,
+        "doc_id": f"{lang}-{i}",
+        "lang": lang,
+        "title": f"{TEXTS.get(lang, 'text')} {i}",
+        "embedding": [0.6, -0.8, 0, 0, 0, 0, 0, 0],
+        "topic_label": "[red]news[/]",
+        "topic_score": 0.876,
+        "topic_top": [{"label": "sport", "score": 0.5}],
+        "words": [span("DET" if w in "Der" else "NOUN", w) for w in TEXTS.get(lang, "text").split()],
+        "ner_entities": [span("LOC", "Berlin")],
+    }
+    return values | changed
+
+
+class Results:
+    """A results dataset, written by the parts that write real ones."""
+
+    def __init__(self, url, *, keep=("lang", "title"), planned=2):
+        self.output = Output(locate(str(url)))
+        self.url, self.keep = str(url), list(keep)
+        spec = {"name": "t", "input": {"id": "doc_id", "keep": self.keep}}
+        plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f"} for i in range(planned)]
+        self.output.begin({"spec": spec, "fingerprint": {}}, pa.Table.from_pylist(plan, PLAN))
+        self.schema = pa.schema([f for f in SCHEMA if f.name not in ("lang", "title") or f.name in self.keep])
+
+    def add(self, shard, rows, rejected=(), *, truncated=0):
+        langs = {}
+        for entry in rows:
+            count = langs.setdefault(entry["lang"], [0, 0])
+            count[0] += 1
+            count[1] += 10
+        batch = pa.RecordBatch.from_pylist(rows, pa.schema([*self.schema, pa.field(ROW, pa.int64())]))
+        seconds = {"read_s": 0.1, "tokenize_s": 0.1, "infer_s": 0.1}
+        counts = {"rows_read": len(rows) + len(rejected), "rows_in": len(rows) + len(rejected)}
+        file = f"/corpus/2024/news/{shard}.parquet"
+        stats = {**counts, **seconds, "file": file, "langs": langs, "rows_truncated": truncated}
+        gone = pa.RecordBatch.from_pylist([{"detail": "", **r} for r in rejected], REJECTED)
+        writer = Writer(output=self.output.location, schema=self.schema, id_column="doc_id")
+        record = writer.write(Shard(shard, batch, gone, stats)) | {"shard": shard, "write_s": 0.1}
+        self.output.ledger.append([record])
+
+    def show(self, limit=10, **console):
+        return shown(self.url, limit, **console)
+
+
+def shown(url, limit=10, **console):
+    file = io.StringIO()
+    show(url, limit, Console(file=file, **({"width": 100} | console)))
+    return file.getvalue()
+
+
+@pytest.fixture
+def results(tmp_path):
+    made = Results(tmp_path / "out")
+    made.add(
+        "a",
+        [row(i, "de") for i in range(30)] + [row(30, "ar")],
+        [{"row": 31 + i, "id": None if i else "x-1", "reason": "empty_text"} for i in range(7)],
+        truncated=3,
+    )
+    made.add("b", [row(i, "ja") for i in range(5)], [{"row": 9, "id": "x-9", "reason": "unknown_lang"}])
+    return made
+
+
+def test_the_headline_tells_how_far_it_is(results):
+    text = results.show()
+    assert "incomplete" in text
+    assert "44 rows in = 36 out + 8 rejected; 3 truncated; 2 of 2 shards" in text
+    results.output.finish({}, "", success=True)
+    assert "incomplete" not in results.show()
+    assert "complete" in results.show()
+
+
+def test_results_stand_readable_beside_what_was_kept(results):
+    lines = [" ".join(line.split()) for line in results.show().splitlines()]
+    for line in (
+        "doc_id de-0",
+        "title Der Hund 0",
+        "embedding [0.60, −0.80, 0.00, 0.00, 0.00, 0.00, … ] D=8 ‖v‖=1.00",
+        "topic_label [red]news[/] 0.88",
+        "topic_top sport 0.50",
+        "words Der/DET Hund/NOUN",
+        "words الكلب/NOUN كبير/NOUN",
+        "words 犬/NOUN 大きい/NOUN",
+        "ner_entities Berlin (LOC 0.98)",
+    ):
+        assert line in lines, line
+
+
+def test_the_columns_are_told_with_type_and_labels(results):
+    lines = [" ".join(line.split()) for line in results.show().splitlines()]
+    for line in (
+        "doc_id string id",
+        "title string kept",
+        "embedding float32[8] pooling mean, normalized true",
+        "topic_label string 7 labels: sport, [red]news[/], c, d, e, f, …",
+        "words list<{label, score, start, end, text}> 2 labels: DET, NOUN",
+    ):
+        assert line in lines, line
+
+
+def test_rows_are_spread_over_languages(results):
+    ids = [line.split()[1] for line in results.show(7).splitlines() if line.startswith("doc_id ") and "-" in line]
+    assert ids == ["de-0", "de-1", "de-2", "ja-0", "ja-1", "ja-2", "ar-30"]
+
+
+def test_without_a_language_column_the_first_rows_are_shown(tmp_path):
+    made = Results(tmp_path / "out", keep=["title"])
+    made.add("a", [row(i, "de") for i in range(4)])
+    made.add("b", [row(i, "ja") for i in range(4)])
+    ids = [line.split()[1] for line in made.show(6).splitlines() if line.startswith("doc_id ") and "-" in line]
+    assert ids == ["de-0", "de-1", "de-2", "de-3", "ja-0", "ja-1"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 1000])
+def test_any_limit_will_do(results, limit):
+    count = sum(line.startswith("doc_id ") and "-" in line for line in results.show(limit).splitlines())
+    assert count == min(limit, 36)
+
+
+def test_rejected_rows_are_counted_with_up_to_five_examples(results):
+    text = results.show(0)
+    lines = [" ".join(line.split()) for line in text[text.index("rejected  ") :].splitlines()]
+    assert lines[1:] == [
+        "empty_text 7 31 x-1 …/news/a.parquet",
+        *(f"{i} …/news/a.parquet" for i in range(32, 36)),
+        "unknown_lang 1 9 x-9 …/news/b.parquet",
+    ]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+@pytest.mark.parametrize("width", [40, 100])
+def test_no_line_is_broken_or_too_long_on_a_terminal(tmp_path, terminal, width):
+    made = Results(tmp_path / "out")
+    for i, lang in enumerate(["de", "ar", "ja"]):
+        made.add(str(i), [row(0, lang, title=TEXTS[lang] * 100, words=[span("NOUN", TEXTS[lang])] * 300)])
+    text = made.show(width=width, force_terminal=terminal, color_system=None)
+    most = width if terminal else 100
+    assert max(cell_len(line) for line in text.splitlines()) <= most
+    assert sum(line.lstrip().startswith(("title ", "words ")) for line in text.splitlines()) == 8
+    assert "…" in text
+
+
+def test_plain_output_has_no_colours_and_a_terminal_has(results):
+    assert "\x1b" not in results.show()
+    assert "\x1b[" in results.show(force_terminal=True, color_system="standard")
+
+
+def test_data_cannot_command_the_terminal(tmp_path):
+    made = Results(tmp_path / "out")
+    title = "a\x1b[31mred\r\n\u2028next\u202e :smile: [bold]x[/bold] [/]"
+    made.add(
+        "a", [row(0, "de", title=title, doc_id="i\x07d")], [{"row": 1, "id": "\x1b]0;x\x07", "reason": "empty_text"}]
+    )
+    text = made.show()
+    assert not {"\x1b", "\r", "\x07", "\u202e", "\u2028"} & set(text)
+    assert "a�[31mred next :smile: [bold]x[/bold] [/]" in text
+
+
+def test_nulls_bad_bytes_and_empty_results_are_shown(tmp_path):
+    made = Results(tmp_path / "out")
+    made.add("a", [row(0, "de", title=None, words=[], ner_entities=[])])
+    part = made.output.location / "part-a.parquet"
+    table = pq.read_table(part.path)
+    bad = pa.array([b"caf\xe9"]).view(pa.string())
+    pq.write_table(table.set_column(1, table.schema.field("lang"), bad), part.path)
+    lines = [" ".join(line.split()) for line in made.show().splitlines()]
+    assert {"title null", "words none", "ner_entities none", r"lang caf\xe9"} <= set(lines)
+
+
+def test_a_shard_without_rows_left_is_no_obstacle(tmp_path):
+    made = Results(tmp_path / "out")
+    made.add("a", [], [{"row": 0, "id": None, "reason": "null_text"}])
+    assert "1 row in = 0 out + 1 rejected" in made.show()
+
+
+def test_any_location_will_do():
+    made = Results("memory://show/out")
+    made.add("a", [row(0, "de")])
+    assert "doc_id de-0" in made.show()
+
+
+def test_what_cannot_be_shown_is_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "corpus").mkdir()
+    pq.write_table(pa.table({"a": [1]}), tmp_path / "corpus" / "part-0.parquet")
+    Results(tmp_path / "new")
+    gone, damaged = Results(tmp_path / "gone"), Results(tmp_path / "damaged")
+    for made in (gone, damaged):
+        made.add("a", [row(0, "de")])
+    (gone.output.location / "part-a.parquet").delete()
+    (damaged.output.location / "part-a.parquet").put(b"PAR1 no")
+    for name, reason in {
+        "nowhere": "no such directory",
+        "file": "no results of a job",
+        "empty": "no results of a job",
+        "corpus": "no results of a job",
+        "new": "no results yet",
+        "gone": "gone, though the ledger has it",
+        "damaged": "damaged",
+    }.items():
+        with pytest.raises(FatalError, match=reason) as caught:
+            shown(str(tmp_path / name))
+        assert str(tmp_path / name) in str(caught.value)
+        assert "\n" not in str(caught.value)
