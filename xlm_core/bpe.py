@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from xlm_core.errors import TokenizerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 END_OF_WORD = "</w>"
@@ -36,7 +37,7 @@ def read_merges(path: Path) -> dict[tuple[str, ...], int]:
     return merges
 
 
-def encode_word(word: str, ranks: dict[tuple[str, ...], int]) -> list[str]:
+def encode_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
     """Split a non-empty word into the symbols that the merge table builds.
 
     The time grows as n log n in the word's length, so that a text of one endless word stays harmless.

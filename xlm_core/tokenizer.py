@@ -6,14 +6,14 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from xlm_core.bpe import END_OF_WORD, encode_word, read_merges
+from xlm_core.bpe import read_merges
 from xlm_core.errors import TokenizerError
 from xlm_core.languages import resolve_lang
-from xlm_core.normalize import lower_and_strip_accents
+from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
 
 if TYPE_CHECKING:
@@ -30,9 +30,6 @@ SPECIAL_TOKENS = {
     "mask_token": "<special1>",
 }
 ADDITIONAL_SPECIAL_TOKENS = [f"<special{i}>" for i in range(10)]
-
-# Distinct words of a corpus follow a power law: this many cover nearly every occurrence and take some 200 MB.
-_MAX_CACHED_WORDS = 500_000
 
 
 @dataclass(frozen=True)
@@ -58,16 +55,8 @@ class Encoding:
         return len(self.cu_seqlens) - 1
 
 
-class _Pieces(NamedTuple):
-    """One word after byte-pair encoding: ids, and where each piece begins and ends among the word's characters."""
-
-    ids: tuple[int, ...]
-    starts: tuple[int, ...]
-    ends: tuple[int, ...]
-
-
 class _Tokens:
-    """The tokens of one text, before special tokens and truncation."""
+    """Tokens under way: of one text, or of a batch."""
 
     __slots__ = ("ends", "ids", "starts", "word_ids")
 
@@ -77,9 +66,17 @@ class _Tokens:
         self.ends: list[int] = []
         self.word_ids: list[int] = []
 
-    def cut(self, size: int) -> None:
-        for name in self.__slots__:
-            del getattr(self, name)[size:]
+    def add(self, token_id: int, start: int = -1, end: int = -1, word_id: int = -1) -> None:
+        self.ids.append(token_id)
+        self.starts.append(start)
+        self.ends.append(end)
+        self.word_ids.append(word_id)
+
+    def extend(self, other: _Tokens, size: int) -> None:
+        self.ids += other.ids[:size]
+        self.starts += other.starts[:size]
+        self.ends += other.ends[:size]
+        self.word_ids += other.word_ids[:size]
 
 
 class XLMTokenizer:
@@ -110,7 +107,6 @@ class XLMTokenizer:
     ):
         self.vocab = dict(vocab)
         self.lang2id = dict(lang2id or {})
-        self.lowercase = lowercase
         self.segmenters = segmenters or Segmenters()
         self.compat = self.segmenters.compat
         self.special_tokens = SPECIAL_TOKENS | dict(special_tokens or {})
@@ -125,20 +121,17 @@ class XLMTokenizer:
 
         control = {*self.special_tokens.values(), *additional_special_tokens} & self.vocab.keys()
         # what a text's own characters may become: in the default, never a control token
-        self._piece_ids = {t: i for t, i in self.vocab.items() if self.compat == "reference" or t not in control}
+        plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in control}
+        self._encode_word = WordEncoder(plain, self.unk_id, merges, lowercase)
         self._control = re.compile("(" + "|".join(map(re.escape, sorted(control, key=len, reverse=True))) + ")")
-        self._ranks = dict(merges)
-        self._cache: dict[str, _Pieces] = {}
         self._langs: dict[str, str | None] = {}
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_cache": {}}
 
     @classmethod
     def from_pretrained(
         cls,
         path: str | Path,
         *,
+        lowercase: bool | None = None,
         zh: Literal["jieba", "rjieba"] = "jieba",
         ja: Literal["kytea", "fugashi"] = "kytea",
         kytea_model: str | Path | None = None,
@@ -147,6 +140,11 @@ class XLMTokenizer:
         """Read `vocab.json`, `merges.txt` and `tokenizer_config.json` of a checkpoint directory.
 
         Languages come from `tokenizer_config.json`, and where that names none, from `config.json`.
+
+        Args:
+            path: the directory.
+            lowercase: in place of the checkpoint's own setting.
+            zh, ja, kytea_model, compat: as `Segmenters` takes them.
 
         Raises:
             TokenizerError: a file is missing or is not what its name says.
@@ -163,7 +161,7 @@ class XLMTokenizer:
             vocab,
             read_merges(path / "merges.txt"),
             lang2id=lang2id,
-            lowercase=bool(settings.get("do_lowercase_and_remove_accent", True)),
+            lowercase=settings.get("do_lowercase_and_remove_accent", True) if lowercase is None else lowercase,
             special_tokens=named,
             additional_special_tokens=[*ADDITIONAL_SPECIAL_TOKENS, *map(_token_text, more)],
             segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
@@ -175,15 +173,6 @@ class XLMTokenizer:
             # without language ids there is nothing to look up: the code still says how words are cut
             self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else lang.strip().lower() or None
         return self._langs[lang]
-
-    def tokenize(self, text: str, lang: str | None) -> list[str]:
-        """Cut one text into pieces, as strings; pieces outside the vocabulary are shown as they are."""
-        tokens: list[str] = []
-        for part, is_control in self._parts(text):
-            words = [part] if is_control else self.segmenters.segment(part, lang).words
-            for word in words:
-                tokens += [part] if is_control else [piece for piece, _, _ in self._symbols(word)]
-        return tokens
 
     def encode_batch(
         self,
@@ -208,45 +197,25 @@ class XLMTokenizer:
         num_special = 2 if pairs is None else 3
         if max_length is not None and max_length < num_special:
             raise ValueError(f"max_length {max_length} leaves no room: special tokens alone are {num_special}")
-        ids: list[int] = []
-        starts: list[int] = []
-        ends: list[int] = []
-        word_ids: list[int] = []
-        sizes: list[int] = []
+        batch = _Tokens()
+        borders = [0]
         num_truncated: list[int] = []
-
-        def special(token_id: int) -> None:
-            ids.append(token_id)
-            starts.append(-1)
-            ends.append(-1)
-            word_ids.append(-1)
-
-        for b, (text, lang) in enumerate(zip(texts, langs, strict=True)):
-            parts = [self._encode(text, lang)]
-            if pairs is not None:
-                parts.append(self._encode(pairs[b], lang))
-            surplus = sum(len(part.ids) for part in parts) + num_special - (max_length or 0)
-            surplus = max(surplus, 0) if max_length is not None else 0
-            if surplus:
-                for part, leave in zip(parts, _shares([len(part.ids) for part in parts], surplus), strict=True):
-                    part.cut(max(len(part.ids) - leave, 0))
-            begin = len(ids)
-            special(self.bos_id)
-            for part in parts:
-                ids += part.ids
-                starts += part.starts
-                ends += part.ends
-                word_ids += part.word_ids
-                special(self.sep_id)
-            sizes.append(len(ids) - begin)
+        columns = [texts] if pairs is None else [texts, pairs]
+        for lang, row in zip(langs, zip(*columns, strict=True), strict=True):
+            parts = [self._encode(text, lang) for text in row]
+            sizes = [len(part.ids) for part in parts]
+            surplus = 0 if max_length is None else max(sum(sizes) + num_special - max_length, 0)
+            batch.add(self.bos_id)
+            for part, size, leave in zip(parts, sizes, _shares(sizes, surplus), strict=True):
+                batch.extend(part, max(size - leave, 0))
+                batch.add(self.sep_id)
+            borders.append(len(batch.ids))
             num_truncated.append(surplus)
-        cu_seqlens = np.zeros(len(sizes) + 1, np.int32)
-        np.cumsum(sizes, out=cu_seqlens[1:])
         return Encoding(
-            input_ids=np.array(ids, np.int32),
-            cu_seqlens=cu_seqlens,
-            offsets=np.stack([np.array(starts, np.int32), np.array(ends, np.int32)], axis=1),
-            word_ids=np.array(word_ids, np.int32),
+            input_ids=np.array(batch.ids, np.int32),
+            cu_seqlens=np.array(borders, np.int32),
+            offsets=np.stack([np.array(batch.starts, np.int32), np.array(batch.ends, np.int32)], axis=1),
+            word_ids=np.array(batch.word_ids, np.int32),
             num_truncated=np.array(num_truncated, np.int32),
         )
 
@@ -261,10 +230,7 @@ class XLMTokenizer:
         shift = num_words = 0
         for part, is_control in self._parts(text):
             if is_control:
-                tokens.ids.append(self.vocab[part])
-                tokens.starts.append(shift)
-                tokens.ends.append(shift + len(part))
-                tokens.word_ids.append(num_words)
+                tokens.add(self.vocab[part], shift, shift + len(part), num_words)
                 num_words += 1
             else:
                 num_words = self._encode_part(part, lang, shift, num_words, tokens)
@@ -273,11 +239,9 @@ class XLMTokenizer:
 
     def _encode_part(self, text: str, lang: str | None, shift: int, num_words: int, tokens: _Tokens) -> int:
         aligned, words, places = self.segmenters.segment(text, lang)
-        span, moved, cache = aligned.span, aligned.moved, self._cache
+        span, moved, encode_word = aligned.span, aligned.moved, self._encode_word
         for word, place in zip(words, places, strict=True):
-            pieces = cache.get(word)
-            if pieces is None:
-                pieces = self._remember(word)
+            pieces = encode_word(word)
             if not pieces.ids:
                 continue
             tokens.ids += pieces.ids
@@ -287,59 +251,12 @@ class XLMTokenizer:
                     tokens.starts.append(shift + first)
                     tokens.ends.append(shift + last)
             else:
-                place += shift
-                tokens.starts += [place + start for start in pieces.starts]
-                tokens.ends += [place + end for end in pieces.ends]
+                base = shift + place
+                tokens.starts += [base + start for start in pieces.starts]
+                tokens.ends += [base + end for end in pieces.ends]
             tokens.word_ids += [num_words] * len(pieces.ids)
             num_words += 1
         return num_words
-
-    def _remember(self, word: str) -> _Pieces:
-        symbols = self._symbols(word)
-        pieces = _Pieces(
-            tuple(self._piece_ids.get(piece, self.unk_id) for piece, _, _ in symbols),
-            tuple(start for _, start, _ in symbols),
-            tuple(end for _, _, end in symbols),
-        )
-        if len(self._cache) >= _MAX_CACHED_WORDS:
-            self._cache.clear()
-        self._cache[word] = pieces
-        return pieces
-
-    def _symbols(self, word: str) -> list[tuple[str, int, int]]:
-        """Give a word's pieces, each with the first and the last (exclusive) of the word's characters it covers."""
-        text, sources = lower_and_strip_accents(word) if self.lowercase else (word, range(len(word)))
-        symbols: list[tuple[str, int, int]] = []
-        place = 0
-        # lower-casing joins words by spaces and parts them again, so a space is no word then
-        for part in text.split(" ") if self.lowercase else [text]:
-            for piece, begin, end in self._bpe(part) if part else []:
-                first, last = place + begin, place + end
-                start = 0 if first == 0 else sources[first] if first < len(text) else len(word)
-                if last == first:
-                    stop = start
-                elif last < len(text):  # marks that were stripped belong to the character before them
-                    stop = max(sources[last - 1] + 1, sources[last])
-                else:
-                    stop = len(word)
-                symbols.append((piece, start, stop))
-            place += len(part) + 1
-        return symbols
-
-    def _bpe(self, word: str) -> list[tuple[str, int, int]]:
-        symbols = encode_word(word, self._ranks)
-        if " " in word:
-            # The reference writes symbols apart by spaces and reads them back, so a space within a word (the Thai and
-            # Japanese segmenters give some) falls apart into empty pieces.
-            symbols = " ".join(symbols).split(" ")
-        pieces: list[tuple[str, int, int]] = []
-        place = 0
-        for i, symbol in enumerate(symbols):
-            surface = symbol.removesuffix(END_OF_WORD) if i == len(symbols) - 1 else symbol
-            start = word.find(surface, place)
-            place = start + len(surface)
-            pieces.append((symbol, start, place))
-        return pieces
 
 
 def _shares(sizes: list[int], surplus: int) -> list[int]:

@@ -42,10 +42,8 @@ ODD_TEXTS = [
 ]
 
 
-def load(checkpoint: Path, lowercase: bool, compat: str = "default", **choices: Any) -> XLMTokenizer:
-    tokenizer = XLMTokenizer.from_pretrained(checkpoint, zh="rjieba", compat=compat, **choices)  # type: ignore[arg-type]
-    tokenizer.lowercase = lowercase
-    return tokenizer
+def load(checkpoint: Path, lowercase: bool, compat: Any = "default", **choices: Any) -> XLMTokenizer:
+    return XLMTokenizer.from_pretrained(checkpoint, lowercase=lowercase, zh="rjieba", compat=compat, **choices)
 
 
 def load_reference(checkpoint: Path, lowercase: bool) -> Any:
