@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test format lock clean
+.PHONY: demo test bench format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -13,6 +13,10 @@ test: .venv/test
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest
+
+bench: .venv/test  ## ratios to the reference, measured in one run
+	.venv/bin/python tests/bench/bench_tokenizer.py
+	.venv/bin/python tests/bench/bench_model.py
 
 format: .venv/test
 	.venv/bin/ruff check --fix .

@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.spec import dump_job, json_schema, load_job
-from xlm_core.errors import FatalError
+from pipelines.errors import FatalError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for line in str(error).splitlines():
             errors.print(f"[red]xlm:[/] {escape(line)}", highlight=False)
         return UNUSABLE
+    except RetryableError as error:
+        errors.print(f"[red]xlm:[/] {escape(str(error))}", highlight=False)
+        return UNEXPECTED
     except KeyboardInterrupt:
         errors.print("[red]xlm:[/] interrupted; what is done is kept, run the same command to go on", highlight=False)
         return INTERRUPTED

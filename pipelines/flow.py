@@ -15,16 +15,18 @@ from ray.exceptions import RayError
 
 from pipelines.compute import READ_CPUS, WRITE_CPUS, Pools, divide
 from pipelines.duplicates import find_duplicates
-from pipelines.errors import FatalError
+from pipelines.errors import FatalError, RetryableError
 from pipelines.infer import Infer
 from pipelines.output import Output
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Progress
 from pipelines.read import PlanSource
-from pipelines.report import build_report, render_html
+from pipelines.report import build_report
+from pipelines.report_page import render_html
 from pipelines.resume import reconcile
 from pipelines.runtime import ray_session
 from pipelines.tokenize import Tokenize
+from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +58,7 @@ def run(job: Job, console: Console) -> dict[str, Any]:
 
     Raises:
         FatalError: the job cannot work. What is committed by then stays.
+        RetryableError: Ray or its cluster failed; the same call goes on from there.
     """
     prepared = prepare(job)
     output = Output(prepared.output)
@@ -73,7 +76,7 @@ def run(job: Job, console: Console) -> dict[str, Any]:
             console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
             return _report(prepared, shards, done, failed, progress)
         if len(todo):
-            with ray_session(job.compute) as (cpus, gpus), progress.show():
+            with ray_session(job.compute) as (cpus, gpus), cluster_watch(), progress.show():
                 pools = divide(cpus, gpus, job.compute)
                 console.print(_begun(todo, shards, pools), highlight=False)
                 for first in range(0, len(todo), WAVE_SHARDS):
@@ -122,14 +125,14 @@ def stream(dataset: Dataset) -> Iterator[dict[str, Any]]:
     """Give the shards' records as they come.
 
     Raises:
-        FatalError: Ray itself cannot go on.
+        RetryableError: Ray itself cannot go on.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from cast("pa.Table", batch).to_pylist(maps_as_pydicts="strict")
     except RayError as error:
         kind, reason = type(error).__name__, str(error).strip().splitlines()[0]
-        raise FatalError(
+        raise RetryableError(
             f"Ray gave up ({kind}: {reason}); what is done is kept, run the same command to go on"
         ) from None
 

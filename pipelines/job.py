@@ -4,175 +4,39 @@
 Types are strict (the text "512" is not a number), and settings that do not exist are refused.
 """
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    GetJsonSchemaHandler,
-    SerializerFunctionWrapHandler,
-    Tag,
-    ValidationInfo,
-    WithJsonSchema,
-    field_validator,
-    model_serializer,
-    model_validator,
+from pydantic import AfterValidator, Field, Tag, ValidationInfo, WithJsonSchema, field_validator
+
+from pipelines.input_settings import FixedLang, InputSpec
+from pipelines.settings import AutoOrCount, Count, Problem, Settings, Text, one_of, problems
+from pipelines.task_settings import (
+    TASKS,
+    FeatureExtraction,
+    Task,
+    TaskSpec,
+    TextClassification,
+    TokenClassification,
 )
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema, PydanticCustomError
 
-from pipelines.filters import parse_filter
-from xlm_core.errors import FatalError
-
-FILE_COLUMNS = ("file", "row")  # what identifies a row of the output when the job names no id column
-RESERVED_PREFIX = "_xlm_"  # columns that stages add for each other; no input column that is read may begin so
-
-Problem = tuple[tuple[str | int, ...], str]  # where, below the setting that is checked, and what
-
-
-def _problems(*found: Problem) -> PydanticCustomError:
-    """Carry several problems in one error; `jobs.spec` shows a line for each."""
-    summary = "; ".join(message for _, message in found)
-    return PydanticCustomError("problems", "{summary}", {"summary": summary, "found": found})
-
-
-def _one_of(expected: str, tag: Callable[[Any], str | None], *, text: bool = False) -> Discriminator:
-    """Choose a union's branch before validation, so that an error speaks of one branch and not of them all."""
-    return Discriminator(
-        tag,
-        custom_error_type="expected",
-        custom_error_message="expected {expected}",
-        custom_error_context={"expected": expected, "text": text},
-    )
-
-
-def _text_or_list(value: object) -> str | None:
-    return "text" if isinstance(value, str) else "list" if isinstance(value, list) else None
-
-
-def _auto_or_count(value: object) -> str | None:
-    return "auto" if value == "auto" else "count" if type(value) is int else None
-
-
-def _check_column(name: str) -> str:
-    if name.startswith(RESERVED_PREFIX):
-        reason = f"since columns that begin with {RESERVED_PREFIX} are the job's own"
-        raise _problems(((), f"{name} is not free, {reason}; rename it"))
-    return name
-
-
-Text = Annotated[str, Field(min_length=1)]
-Column = Annotated[
-    Text, AfterValidator(_check_column), Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}})
+__all__ = [
+    "SECTIONS",
+    "TASKS",
+    "BatchSpec",
+    "ComputeSpec",
+    "FeatureExtraction",
+    "FixedLang",
+    "InputSpec",
+    "Job",
+    "ModelSpec",
+    "OutputSpec",
+    "PolicySpec",
+    "TaskSpec",
+    "TextClassification",
+    "TokenClassification",
+    "TokenizerSpec",
+    "settings_at",
 ]
-Count = Annotated[int, Field(ge=1)]
-AutoOrCount = Annotated[
-    Annotated[Literal["auto"], Tag("auto")] | Annotated[Count, Tag("count")],
-    _one_of("auto or a whole number from 1", _auto_or_count),
-]
-
-
-class Settings(BaseModel):
-    """A group of settings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-class FixedLang(Settings):
-    """One language for every row."""
-
-    fixed: Text = Field(description="The language code of every row, such as de.")
-
-
-def _check_pair(columns: list[str]) -> list[str]:
-    if len(columns) > 2:
-        raise _problems(
-            ((), f"choices ({len(columns)} columns) are not supported yet; name one column, or two for pairs")
-        )
-    if len(columns) < 2:
-        raise _problems(((), "a list names the two columns of a pair; write a single column without brackets"))
-    return columns
-
-
-def _check_filter(text: str) -> str:
-    try:
-        parse_filter(text)
-    except FatalError as error:
-        raise _problems(((), str(error).removeprefix("filter: "))) from None
-    return text
-
-
-class InputSpec(Settings):
-    """The corpus, and which of its columns are what."""
-
-    path: Annotated[
-        Annotated[Text, Tag("text")] | Annotated[list[Text], Field(min_length=1), Tag("list")],
-        _one_of("a path or a list of paths", _text_or_list, text=True),
-    ] = Field(description="Parquet file, directory or glob, or a list of them; local, or the URL of an object store.")
-    id: Column | None = Field(
-        default=None, description="Column that identifies a row; without it, the output has file and row."
-    )
-    text: Annotated[
-        Annotated[Column, Tag("text")]
-        | Annotated[
-            list[Column],
-            AfterValidator(_check_pair),
-            Field(json_schema_extra={"minItems": 2, "maxItems": 2}),
-            Tag("list"),
-        ],
-        _one_of("a column or a list of two", _text_or_list, text=True),
-    ] = Field(description="Column with the text, or the two columns of a pair, such as [question, context].")
-    lang: Annotated[
-        Annotated[Column, Tag("column")] | Annotated[FixedLang, Tag("one for all")],
-        _one_of(
-            "a column or {fixed: CODE}",
-            lambda value: {str: "column", dict: "one for all", FixedLang: "one for all"}.get(type(value)),
-            text=True,
-        ),
-    ] = Field(description="Column with each row's language code, or {fixed: CODE} for one language throughout.")
-    filter: Annotated[Text, AfterValidator(_check_filter)] | None = Field(
-        default=None, description='Rows to read, such as year >= 2024 and lang in ["de", "fr"]; pushed into Parquet.'
-    )
-    keep: list[Column] = Field(
-        default=[],
-        description="Columns passed through to the output, types unchanged.",
-        json_schema_extra={"uniqueItems": True},
-    )
-
-    @field_validator("keep")
-    @classmethod
-    def _check_keep(cls, keep: list[str], info: ValidationInfo) -> list[str]:
-        row_id = info.data.get("id")
-        found: list[Problem] = []
-        for i, column in enumerate(keep):
-            if column in keep[:i]:
-                found.append(((i,), f"{column} is kept twice; remove one"))
-            elif column == row_id:
-                found.append(((i,), f"{column} is input.id, which the output has anyway; remove it from keep"))
-            elif row_id is None and column in FILE_COLUMNS:
-                found.append(((i,), f"without input.id the output has a column {column} of its own; set input.id"))
-        if found:
-            raise _problems(*found)
-        return keep
-
-    @property
-    def id_columns(self) -> list[str]:
-        """Columns of the output which identify a row."""
-        return list(FILE_COLUMNS) if self.id is None else [self.id]
-
-    @property
-    def text_columns(self) -> list[str]:
-        """One column, or the two of a pair."""
-        return [self.text] if isinstance(self.text, str) else self.text
-
-    @property
-    def lang_column(self) -> str | None:
-        """The column with each row's language, if it is not the same for all."""
-        return self.lang if isinstance(self.lang, str) else None
 
 
 class ModelSpec(Settings):
@@ -184,126 +48,6 @@ class ModelSpec(Settings):
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Arithmetic of the trunk; auto takes what suits the device."
     )
-
-
-class TaskSpec(Settings):
-    """A task as YAML has it: its bare name, or a mapping from its name to its settings."""
-
-    kind: ClassVar[str]
-
-    name: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
-        description="Letters, digits and underscores, a letter first; goes before the task's columns as <name>_.",
-    )
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns of the output which this task adds, in their order."""
-        return [f"{self.name}_{column}" if self.name else column for column in self._own_columns()]
-
-    def _own_columns(self) -> list[str]:
-        raise NotImplementedError
-
-    @model_validator(mode="before")
-    @classmethod
-    def _unwrap(cls, value: Any) -> Any:
-        if value == cls.kind:
-            return {}
-        if isinstance(value, dict) and list(cast("dict[Any, Any]", value)) == [cls.kind]:
-            return {} if value[cls.kind] is None else value[cls.kind]
-        return value
-
-    @model_serializer(mode="wrap")
-    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {self.kind: handler(self)}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        reference = handler(core_schema)
-        definition = handler.resolve_ref_schema(reference)
-        settings = {**definition, "title": f"{cls.kind} settings"}
-        described = {"title": cls.kind, "description": definition["description"]}
-        mapping = {
-            "type": "object",
-            "properties": {cls.kind: {"anyOf": [settings, {"type": "null"}]}},
-            "required": [cls.kind],
-            "additionalProperties": False,
-        }
-        definition.clear()
-        definition.update(described, oneOf=[{"const": cls.kind}, mapping])
-        return reference
-
-
-class FeatureExtraction(TaskSpec):
-    """Embed each row: a column `embedding`."""
-
-    kind: ClassVar[str] = "feature-extraction"
-
-    pooling: Literal["first", "mean", "last", "max"] = Field(
-        default="mean", description="How the token vectors of a row become one vector."
-    )
-    normalize: bool = Field(default=True, description="Scale each vector to length 1.")
-    dtype: Literal["float32", "float16"] = Field(
-        default="float32", description="Type of the numbers written; some readers lack float16."
-    )
-
-    def _own_columns(self) -> list[str]:
-        return ["embedding"]
-
-
-class TextClassification(TaskSpec):
-    """Classify each row: columns `label` and `score`, on request also `top` and `scores`."""
-
-    kind: ClassVar[str] = "text-classification"
-
-    head: Text | None = Field(
-        default=None, description="Directory or URL of the head; without it, the checkpoint's own."
-    )
-    top_k: Count | None = Field(
-        default=None, description="Write the best so many labels with their scores, as column top."
-    )
-    scores: bool = Field(default=False, description="Write the scores of all labels, as column scores.")
-
-    def _own_columns(self) -> list[str]:
-        return ["label", "score", *(["top"] if self.top_k else []), *(["scores"] if self.scores else [])]
-
-
-class TokenClassification(TaskSpec):
-    """Label the words of each row: a column `words`, or `entities`."""
-
-    kind: ClassVar[str] = "token-classification"
-
-    head: Text | None = Field(
-        default=None, description="Directory or URL of the head; without it, the checkpoint's own."
-    )
-    aggregate: Literal["word", "entity"] = Field(
-        default="word", description="A label for each word (column words), or spans of several words (column entities)."
-    )
-
-    def _own_columns(self) -> list[str]:
-        return ["words" if self.aggregate == "word" else "entities"]
-
-
-TASKS: dict[str, type[TaskSpec]] = {
-    task.kind: task for task in (FeatureExtraction, TextClassification, TokenClassification)
-}
-
-
-def _task_kind(value: object) -> str | None:
-    if isinstance(value, TaskSpec):
-        return value.kind
-    if isinstance(value, dict) and len(cast("dict[Any, Any]", value)) == 1:
-        value = next(iter(cast("dict[Any, Any]", value)))
-    return value if isinstance(value, str) and value in TASKS else None
-
-
-Task = Annotated[
-    Annotated[FeatureExtraction, Tag("feature-extraction")]
-    | Annotated[TextClassification, Tag("text-classification")]
-    | Annotated[TokenClassification, Tag("token-classification")],
-    _one_of(f"one of {', '.join(TASKS)}, alone or as TASK: {{settings}}", _task_kind),
-]
 
 
 class TokenizerSpec(Settings):
@@ -364,7 +108,7 @@ class PolicySpec(Settings):
     )
     max_rejected: Annotated[
         Annotated[int, Field(ge=0), Tag("count")] | Annotated[float, Field(ge=0, le=1), Tag("share")],
-        _one_of(
+        one_of(
             "a share such as 0.01, or a whole number of rows",
             lambda value: {int: "count", float: "share"}.get(type(value)),
         ),
@@ -384,7 +128,7 @@ class PolicySpec(Settings):
 
 def _check_gpus(gpus: float) -> float:
     if gpus > 1 and gpus != int(gpus):
-        raise _problems(((), f"got {gpus}, but only up to 1 may a GPU be shared; write a fraction or a whole number"))
+        raise ValueError(f"got {gpus}, but only up to 1 may a GPU be shared; write a fraction or a whole number")
     return gpus
 
 
@@ -444,7 +188,7 @@ class Job(Settings):
                 found.append(((i,), f"{task.kind} writes {shared}, and so does {owner}; {advice}"))
             owners = dict.fromkeys(task.columns, f"tasks.{i} ({task.kind})") | owners
         if found:
-            raise _problems(*found)
+            raise problems(*found)
         return tasks
 
     @property

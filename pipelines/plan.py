@@ -11,8 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.filters import nearest, parse_filter
+from pipelines.filters import parse_filter
 from pipelines.storage import FileInfo, find_files, locate
+from pipelines.wording import nearest
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

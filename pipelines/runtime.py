@@ -13,54 +13,47 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import FatalError
+from pipelines.errors import FatalError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pipelines.job import ComputeSpec
 
-_PREFIX = "xlm-"  # Ray keeps Unix sockets below its directory, and their paths may have 107 bytes
+# Ray keeps Unix sockets below its directory, and their paths may have 107 bytes: near the root, with a short name,
+# which says whose it is.
+_FOLDERS, _PREFIX = Path("/tmp"), "xlm-ray-"
 
 
 @contextmanager
 def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     """Have Ray for the length of a `with` block, and give the cluster's CPUs and GPUs.
 
-    A Ray that this process is connected to already is used and left running. "local" always starts one of our own:
-    plain `ray.init()` would join a stranger's cluster on the same machine.
+    A Ray that this process is connected to already is used, and left running.
 
     Raises:
-        FatalError: the cluster cannot be reached.
+        FatalError: no cluster answers at `compute.address`.
+        RetryableError: Ray did not start on this machine.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
     from ray.data import DataContext
+    from ray.util.annotations import RayDeprecationWarning
 
-    _quiet()
-    ours = not ray.is_initialized()
-    on_sigterm = signal.getsignal(signal.SIGTERM)
+    for name in ("ray", "ray.data"):  # what they log as errors reaches us as exceptions
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
+    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    ours, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     folder: str | None = None
     try:
         if ours and spec.address == "local":
             _remove_dead_folders()
-            folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir="/tmp" if Path("/tmp").is_dir() else None)
-            with _stderr_unheard():
-                ray.init(
-                    address="local",
-                    include_dashboard=False,
-                    configure_logging=False,
-                    log_to_driver=False,
-                    object_store_memory=spec.object_store_mb * 2**20 if spec.object_store_mb else None,
-                    _temp_dir=folder,
-                )
+            folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDERS)
+            _start(folder, spec.object_store_mb)
         elif ours:
-            try:
-                ray.init(address=spec.address, configure_logging=False, log_to_driver=False)
-            except ConnectionError as error:
-                reason = str(error).splitlines()[0]
-                raise FatalError(f"compute.address {spec.address}: no Ray cluster answers ({reason})") from None
+            _join(spec.address)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which exits at once
         context = DataContext.get_current()
@@ -78,18 +71,39 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _quiet() -> None:
-    from ray.util.annotations import RayDeprecationWarning
+def _start(folder: str, object_store_mb: int | None) -> None:
+    import ray
 
-    # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
-    warnings.filterwarnings("ignore", category=RayDeprecationWarning)
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with _stderr_unheard():
+            ray.init(
+                address="local",  # a plain init would join a stranger's cluster on the same machine
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+                object_store_memory=object_store_mb * 2**20 if object_store_mb else None,
+                _temp_dir=folder,
+            )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise RetryableError(
+            f"Ray did not start on this machine ({reason}); what is done is kept, run the same command to go on"
+        ) from None
+
+
+def _join(address: str) -> None:
+    import ray
+
+    try:
+        ray.init(address=address, configure_logging=False, log_to_driver=False)
+    except ConnectionError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason})") from None
 
 
 @contextmanager
 def _stderr_unheard() -> Generator[None]:
-    """Keep what the Ray core prints as it starts (that its log level is read from the environment) off the terminal."""
+    """Keep what Ray's core prints as it starts (that its log level is read from the environment) off the terminal."""
     saved = os.dup(2)
     try:
         with Path(os.devnull).open("wb") as nowhere:
@@ -101,8 +115,13 @@ def _stderr_unheard() -> Generator[None]:
 
 
 def _remove_dead_folders() -> None:
-    """Remove what local Rays of killed processes left; their names tell whose they were."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+    """Remove what local Rays of killed processes left."""
+    for folder in _FOLDERS.glob(f"{_PREFIX}*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if owner.isdigit():
+            try:
+                os.kill(int(owner), 0)
+            except ProcessLookupError:
+                shutil.rmtree(folder, ignore_errors=True)
+            except PermissionError:
+                pass  # somebody else's, and alive

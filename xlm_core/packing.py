@@ -3,7 +3,7 @@
 Letters: B sequences, T packed tokens, L padded length.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -74,7 +74,7 @@ class PackedBatch:
         cls,
         input_ids: IntArray,
         cu_seqlens: IntArray,
-        langs: IntArray | None = None,
+        langs: Sequence[int] | IntArray | None = None,
         index: IntArray | None = None,
     ) -> Self:
         """Pack ragged arrays, or the sequences of them that `index` names, in its order.
@@ -88,6 +88,7 @@ class PackedBatch:
         Raises:
             ValueError: no sequence, an empty one, or arrays that do not fit each other.
         """
+        langs = None if langs is None else np.asarray(langs)
         if index is not None:
             input_ids, cu_seqlens = take_ragged(input_ids, cu_seqlens, index)
             langs = None if langs is None else langs[index]

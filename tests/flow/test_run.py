@@ -3,12 +3,14 @@
 import hashlib
 import io
 import json
+import os
 import random
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,6 +25,7 @@ from pipelines.output import Output
 from pipelines.plan import make_plan
 from pipelines.prepare import prepare
 from pipelines.storage import locate
+from pipelines.watch import _child_processes
 from tests.flow.in_process import POOLS, read_rejected, run_stages
 
 
@@ -190,18 +193,22 @@ def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, t
     assert not list(out.glob(".*"))
 
 
+def wait_for(found: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 120
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_killed_at_a_random_moment_and_run_again(undisturbed, demo, tmp_path):
     """SIGKILL of the driver, with a Ray of its own: the output is that of the undisturbed run, to the byte."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", f"output.path={out}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("part-*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(random.uniform(0, 1.5))
+    wait_for(lambda: list(out.glob("part-*")))
+    time.sleep(random.uniform(0, 1))
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert list(out.glob("part-*"))
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""  # none of Ray's noise, and no warning
@@ -209,24 +216,35 @@ def test_killed_at_a_random_moment_and_run_again(undisturbed, demo, tmp_path):
     assert (out / "_SUCCESS").exists()
 
 
-def test_interrupted_runs_keep_what_is_done(demo, tmp_path):
-    """A scheduler's SIGTERM ends the run with status 130, its finished shards recorded."""
+def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
+    """A scheduler's SIGTERM ends a run with status 130; the loss of Ray's own process, with 1; neither with a hang."""
     out = tmp_path / "out"
-    settings = [f"output.path={out}", "output.rows_per_shard=4", "batch.invariant=true"]
     command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
-    for setting in settings:
+    for setting in (f"output.path={out}", "output.rows_per_shard=4", "batch.invariant=true"):
         command += ["--set", setting]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while len(list(out.glob("part-*"))) < 5 and time.monotonic() < deadline:
-        time.sleep(0.05)
+
+    def start(parts: int) -> subprocess.Popen[str]:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        wait_for(lambda: len(list(out.glob("part-*"))) >= parts)
+        return process
+
+    process = start(parts=5)
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
-    assert len(Output(locate(str(out))).ledger.load()) >= 1
+    done = len(Output(locate(str(out))).ledger.load())
+    assert 1 <= done < 92
     assert not (out / "_SUCCESS").exists()
+
+    process = start(parts=done + 5)
+    os.kill(_child_processes("raylet", of=process.pid)[0], signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)  # left to itself, Ray would wait for ever
+    assert process.returncode == 1
+    assert "run the same command to go on" in errors
+    assert "Traceback" not in errors
+    assert len(Output(locate(str(out))).ledger.load()) > done
 
 
 def test_too_many_rejected_rows(make_job, demo, cluster):

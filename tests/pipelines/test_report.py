@@ -5,7 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipelines.report import build_report, render_html, summary_lines
+from pipelines.report import build_report, summary_lines
+from pipelines.report_page import render_html
 
 HOSTILE = "<script>alert('x')</script>"
 

@@ -1,0 +1,85 @@
+"""A watch over the cluster of a run: with no node left, Ray waits for ever, or ends the process without a word."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import ray
+
+from pipelines.errors import RetryableError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+_LOOK_EVERY_S = 1.0
+
+# Without a sign of a node for this long, none will come back by itself. The head's death is felt as a call that does
+# not return, and 60 s into it Ray ends the process.
+_LOST_AFTER_S = 20.0
+
+
+@contextmanager
+def cluster_watch() -> Generator[None]:
+    """End the `with` block when the cluster has lost all its nodes, as when a process of a local Ray is killed.
+
+    Must be entered in the main thread, which is interrupted as by Ctrl-C: it may be waiting deep within Ray.
+
+    Raises:
+        RetryableError: no node is left.
+    """
+    ended, lost = threading.Event(), threading.Event()
+    ours = _child_processes("raylet", "gcs_server")
+    seen = time.monotonic()
+
+    def look() -> None:
+        nonlocal seen
+        while not ended.wait(_LOOK_EVERY_S):
+            if any(node["Alive"] for node in ray.nodes()):
+                seen = time.monotonic()
+
+    def judge() -> None:
+        while not ended.wait(_LOOK_EVERY_S):
+            if time.monotonic() - seen > _LOST_AFTER_S or not all(map(_lives, ours)):
+                lost.set()
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                return
+
+    for work in (look, judge):
+        threading.Thread(target=work, daemon=True).start()
+    try:
+        yield
+    except (KeyboardInterrupt, RetryableError):
+        if lost.is_set():
+            raise RetryableError(
+                "the Ray cluster has lost all its nodes; what is done is kept, run the same command to go on"
+            ) from None
+        raise
+    finally:
+        ended.set()
+
+
+def _child_processes(*names: str, of: int | None = None) -> list[int]:
+    """Find a process's children by name; none where there is no /proc, and then nodes alone are watched."""
+    parent = of or os.getpid()
+    children = Path(f"/proc/{parent}/task/{parent}/children")
+    pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
+    return [pid for pid in pids if _status(pid)[0] in names]
+
+
+def _lives(pid: int) -> bool:
+    return _status(pid)[1] not in ("Z", "X", "")
+
+
+def _status(pid: int) -> tuple[str, str]:
+    """Give a process's name and state, empty when it is gone."""
+    try:
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+    except OSError:
+        return "", ""
+    return name, rest.split()[0]

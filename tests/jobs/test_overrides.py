@@ -1,0 +1,73 @@
+# ruff: noqa: E501 - a message stands on one line here, as its reader gets it
+import pytest
+
+from pipelines.job import FeatureExtraction, FixedLang, TextClassification, TokenClassification
+from tests.jobs.job_files import FULL, MINIMAL
+
+
+def test_overrides_are_yaml_and_reach_every_setting(load):
+    job = load(
+        MINIMAL,
+        "batch.max_tokens=8192",
+        "input.keep=[a,b]",
+        "input.lang={fixed: de}",
+        "tasks.0.feature-extraction.pooling=max",
+        "tasks.0.feature-extraction.normalize=false",
+        'input.filter=lang == "de" and x = 1'.replace(" = ", " == "),
+        "output.path=/tmp/a=b",
+        "name=first",
+        "name=last",
+    )
+    assert job.batch.max_tokens == 8192
+    assert job.input.keep == ["a", "b"]
+    assert job.input.lang == FixedLang(fixed="de")
+    assert job.tasks == [FeatureExtraction(pooling="max", normalize=False)]
+    assert job.input.filter == 'lang == "de" and x == 1'
+    assert job.output.path == "/tmp/a=b"
+    assert job.name == "last"
+
+
+def test_overrides_reach_into_lists_and_into_settings_made_by_overrides(load):
+    job = load(
+        FULL, "tasks.1.text-classification.top_k=", "input.path.1=x", "tasks.3.token-classification.aggregate=entity"
+    )
+    assert job.tasks[1] == TextClassification(name="topic", head="s3://heads/topic", scores=True)
+    assert job.tasks[3] == TokenClassification(aggregate="entity")
+    assert job.input.path == ["s3://corpus/news/", "x"]
+    job = load(MINIMAL, "tasks=[text-classification: {}]", "tasks.0.text-classification.top_k=2")
+    assert job.tasks == [TextClassification(top_k=2)]
+
+
+def test_an_override_can_mend_what_is_wrong_in_the_file(load):
+    assert load(MINIMAL.replace("lang: lang", "lang: no"), "input.lang=lang").input.lang == "lang"
+    assert load(MINIMAL.replace("output: {path: out}", ""), "output.path=x").output.path == "x"
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("tokenizer.max_lenght=3", "tokenizer.max_lenght: tokenizer.max_lenght is not a setting; did you mean max_length?"),
+        ("tokenizr.zh=jieba", "tokenizr.zh: tokenizr is not a setting; did you mean tokenizer?"),
+        ("input.lang={fixed: no}", 'input.lang: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes'),
+        ("tasks.0.feature-extraction.poolin=max", "tasks.0.feature-extraction.poolin: tasks.0.feature-extraction.poolin is not a setting; did you mean pooling?"),
+        ("tasks.0.pooling=max", "tasks.0.pooling: tasks.0 is feature-extraction; write tasks.0.feature-extraction.pooling"),
+        ("tasks.1.text-classification.top_k=1", "tasks.1.text-classification.top_k: tasks has no item 1, only 1, counted from 0; set it whole"),
+        ("input.lang.fixed=de", "input.lang.fixed: input.lang is \"lang\", not a mapping; set it whole, as in --set 'input.lang={fixed: …}'"),
+        ("batch.max_tokens", "batch.max_tokens: expected KEY=VALUE, such as output.path=/tmp/out"),
+        ("name=[", "name: not YAML at column 1: did not find expected node content; quote texts that hold : # [ or {"),
+    ],
+)  # fmt: skip
+def test_a_wrong_override_gets_one_line_that_names_it(problems, override, expected):
+    assert problems(MINIMAL, override) == [f"--set {expected}"]
+
+
+def test_a_value_from_an_override_is_never_blamed_on_the_file(problems):
+    text = MINIMAL.replace("lang: lang", "lang:\n    fixed: de")
+    assert problems(text, "input.lang={}") == [
+        "--set input.lang: input.lang.fixed is missing: the language code of every row, such as de"
+    ]
+
+
+def test_an_override_of_endless_depth_is_refused(problems):
+    (line,) = problems(MINIMAL, "a." * 5000 + "b=1")
+    assert line.endswith("expected KEY=VALUE, such as output.path=/tmp/out")
