@@ -97,6 +97,7 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 def _check(args: argparse.Namespace, console: Console) -> int:
     from pipelines.prepare import prepare
+    from pipelines.wording import type_name
 
     job = load_job(args.job, args.set)
     prepared = prepare(job)
@@ -104,7 +105,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         console.print(dump_job(job), highlight=False, markup=False)
     table = Table("column", "type", box=None, header_style="bold")
     for field in prepared.output_schema:
-        table.add_row(escape(field.name), escape(str(field.type)))
+        table.add_row(escape(field.name), escape(type_name(field.type)))
     console.print(table)
     console.print(
         f"the job can run: {prepared.plan.num_rows:,} rows in {len(prepared.plan.shards):,} shards",

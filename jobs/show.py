@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jobs.preview import gather
 from pipelines.storage import locate
-from pipelines.wording import counted
+from pipelines.wording import counted, type_name
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _headline(out: str, preview: Preview) -> Iterator[Text]:
 
 def _schema(preview: Preview) -> Iterator[Text]:
     rows = [
-        [Text(_clean(field.name), "cyan"), Text(_type(field.type)), Text(_about(field, preview), "dim")]
+        [Text(_clean(field.name), "cyan"), Text(type_name(field.type)), Text(_about(field, preview), "dim")]
         for field in preview.schema
     ]
     yield Text()
@@ -174,17 +174,6 @@ def _align(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
             cell.truncate(width, overflow="ellipsis")
             line.append_text(cell).append(set_cell_size("", width + 2 - cell_len(cell.plain)))
         yield line.append_text(row[last])
-
-
-def _type(kind: pa.DataType) -> str:
-    """Write a type without what every part of it repeats."""
-    if pa.types.is_fixed_size_list(kind):
-        return f"{_type(kind.value_type)}[{kind.list_size:,}]"
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list<{_type(kind.value_type)}>"
-    if pa.types.is_struct(kind):
-        return f"{{{', '.join(_clean(field.name) for field in kind)}}}"
-    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))
 
 
 def _tail(file: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pipelines.job import Job
 
 ROW = "_xlm_row"  # int64: the row's number in its input file, from 0
@@ -63,6 +66,15 @@ def output_schema(job: Job, corpus: pa.Schema, results: list[pa.Field]) -> pa.Sc
 def needs_offsets(job: Job) -> bool:
     """Whether any task speaks of places in the text."""
     return any(task.kind == "token-classification" for task in job.tasks)
+
+
+def ragged(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Give a column of lists as one array of values [T] and the borders of its rows [B + 1], from 0; nothing is copied.
+
+    A shard is often a slice of a block that it shares with others; its lists then begin somewhere within the values.
+    """
+    borders = column.offsets.to_numpy()
+    return column.values.to_numpy()[borders[0] : borders[-1]], (borders - borders[0]).astype(np.int32)
 
 
 def decode_text(column: pa.Array) -> tuple[list[str | None], dict[int, int]]:

@@ -97,8 +97,10 @@ def build_dataset(prepared: Prepared, pools: Pools, shards: pa.Table, duplicates
         shards: the part of the plan to do.
         duplicates: for a shard, the rows whose id an earlier row has.
     """
+    source = PlanSource(prepared.reader(), shards)
     return (
-        ray.data.read_datasource(PlanSource(prepared.reader(), shards), num_cpus=READ_CPUS)
+        # told the number of blocks it will get, Ray does not split those of a row group; small shards share one
+        ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks)
         .map_batches(
             Tokenize,
             fn_constructor_args=(prepared.tokenize(duplicates),),

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipelines.columns import INPUT_IDS, LANG
+from pipelines.columns import INPUT_IDS, LANG, ragged
 from pipelines.shard import Shard, run_stage
 from xlm_core import PackedBatch, plan_batches, take_ragged
 
@@ -62,7 +62,7 @@ class Infer:
         """Run all tasks over the rows of a shard; results come in input order."""
         trunk, tasks = self._loaded = self._loaded or self._load()
         rows = shard.rows
-        ids, cu_seqlens = _ragged(rows.column(INPUT_IDS))
+        ids, cu_seqlens = ragged(rows.column(INPUT_IDS))
         langs = rows.column(LANG).to_numpy()
         collectors = [task.collect(len(rows), len(ids)) for task in tasks]
         places = np.arange(len(ids))
@@ -93,13 +93,6 @@ class Infer:
             return list(np.arange(len(lengths)).reshape(-1, 1))
         # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
         return plan_batches(lengths, self._settings.max_tokens or (32_768 if self._device.type == "cuda" else 4_096))
-
-
-def _ragged(column: pa.ListArray) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Give a list column as one array of values and the borders of its rows, without a copy of the values."""
-    borders = column.offsets.to_numpy()
-    values = column.values.to_numpy()
-    return values[borders[0] : borders[-1]], (borders - borders[0]).astype(np.int32)
 
 
 def _results(collectors: list[Collector], rows: pa.RecordBatch) -> list[pa.Array]:

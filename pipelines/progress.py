@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 from rich.text import Text
 
+from pipelines.wording import duration
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -71,25 +73,15 @@ class Progress:
         share = self._rows / self._total if self._total else 1.0
         parts = [f"{self._rows:,} of {self._total:,} rows ({share:.0%})"]
         if self._first is None:
-            parts.append(f"starting, {format_seconds(self.elapsed_s)}")
+            parts.append(f"starting, {duration(self.elapsed_s)}")
         else:
             parts.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
             began, before = self._first  # what it took to start up says nothing of what is left
             if before < self._rows < self._total:
                 left_s = (time.monotonic() - began) * (self._total - self._rows) / (self._rows - before)
-                parts.append(f"{format_seconds(left_s)} left")
+                parts.append(f"{duration(left_s)} left")
         if self._rejected:
             parts.append(f"{self._rejected:,} rejected")
         if self._failed:
             parts.append(f"{self._failed:,} shards failed")
         return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
-
-
-def format_seconds(seconds: float) -> str:
-    """Write a length of time as people say it: `42 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -102,6 +102,11 @@ class PlanSource(Datasource):
         self._reader = reader
         self._groups = list(_by_row_group(shards))
 
+    @property
+    def num_tasks(self) -> int:
+        """Read tasks there will be."""
+        return len(self._groups)
+
     def get_name(self) -> str:
         """Name the source for Ray's own displays."""
         return "Corpus"

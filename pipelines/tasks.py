@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from torch.nn import functional as F
 
-from pipelines.columns import OFFSETS, WORD_IDS, decode_text
+from pipelines.columns import OFFSETS, WORD_IDS, decode_text, ragged
 from pipelines.errors import FatalError
 from pipelines.job import FeatureExtraction, TextClassification, TokenClassification
 from xlm_core import POOLINGS, SequenceClassificationHead, TokenClassificationHead
@@ -236,12 +236,8 @@ class _TaggingCollector:
 
     def columns(self, rows: pa.RecordBatch) -> list[pa.Array]:
         texts = [str(text) for text in decode_text(rows.column(self.task.text_column))[0]]
-        word_ids = rows.column(WORD_IDS)
-        words = find_words(
-            word_ids.values.to_numpy()[word_ids.offsets[0].as_py() :] if len(rows) else np.empty(0, np.int32),
-            rows.column(OFFSETS).flatten().to_numpy().reshape(-1, 2),
-            (word_ids.offsets.to_numpy() - word_ids.offsets[0].as_py()).astype(np.int32),
-        )
+        word_ids, cu_seqlens = ragged(rows.column(WORD_IDS))
+        words = find_words(word_ids, ragged(rows.column(OFFSETS))[0].reshape(-1, 2), cu_seqlens)
         spans: list[list[dict[str, Any]]] = [[] for _ in texts]
         columns = (words.row, words.start, words.end, self.best[words.token], self.score[words.token])
         for row, start, end, best, score in zip(*(column.tolist() for column in columns), strict=True):

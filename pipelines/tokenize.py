@@ -100,9 +100,9 @@ class Tokenize:
         offset_borders = encoding.cu_seqlens * 2
         arrays: dict[str, pa.Array] = {
             LANG: pa.array(lang_ids, pa.int32()),
-            INPUT_IDS: _ragged(encoding.cu_seqlens, encoding.input_ids),
-            OFFSETS: _ragged(offset_borders, encoding.offsets.reshape(-1)),
-            WORD_IDS: _ragged(encoding.cu_seqlens, encoding.word_ids),
+            INPUT_IDS: _lists(encoding.cu_seqlens, encoding.input_ids),
+            OFFSETS: _lists(offset_borders, encoding.offsets.reshape(-1)),
+            WORD_IDS: _lists(encoding.cu_seqlens, encoding.word_ids),
         }
         schema = self._settings.schema
         columns = [arrays[name] if name in arrays else shard.rows.column(name) for name in schema.names]
@@ -177,6 +177,6 @@ def _ids(rows: pa.RecordBatch, name: str | None) -> tuple[list[str | None], dict
     return decode_text(column)
 
 
-def _ragged(borders: np.ndarray[Any, np.dtype[np.int32]], values: np.ndarray[Any, np.dtype[np.int32]]) -> pa.Array:
+def _lists(borders: np.ndarray[Any, np.dtype[np.int32]], values: np.ndarray[Any, np.dtype[np.int32]]) -> pa.Array:
     kind = pa.list_(pa.field("item", pa.int32(), nullable=False))
     return pa.ListArray.from_arrays(pa.array(borders, pa.int32()), pa.array(values, pa.int32()), type=kind)

@@ -1,7 +1,14 @@
 """How names, numbers and quotations are worded for a person."""
 
+from __future__ import annotations
+
 import difflib
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
 def one_line(text: str) -> str:
@@ -60,3 +67,14 @@ def size(size_bytes: float) -> str:
         if size_bytes < 1000:
             return f"{size_bytes:.1f} {unit}"
     return f"{size_bytes / 1000:,.1f} TB"
+
+
+def type_name(kind: pa.DataType) -> str:
+    """Write a column's type without what every part of it repeats: `float32[1,024]`, `list<{label, score}>`."""
+    if pa.types.is_fixed_size_list(kind):
+        return f"{type_name(kind.value_type)}[{kind.list_size:,}]"
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        return f"list<{type_name(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"{{{', '.join(one_line(field.name) for field in kind)}}}"
+    return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))

@@ -19,18 +19,23 @@ POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_
 
 
 def run_stages(job: Job) -> list[dict[str, Any]]:
-    """Run every shard of a job, and give what the write stage says of each."""
+    """Run every shard of a job, and give what the write stage says of each.
+
+    As with Ray, the shards of a row group lie in one block, and a stage is handed a slice of it.
+    """
     prepared = prepare(job)
     duplicates: dict[str, list[int]] = {}
     if job.policy.duplicate_ids == "reject" and job.input.id is not None:
         for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter):
             duplicates.setdefault(repeat.shard, []).append(repeat.row)
     tokenize, infer, write = Tokenize(prepared.tokenize(duplicates)), Infer(prepared.infer(POOLS)), prepared.writer()
-    return [
-        write(infer(tokenize(table))).to_pylist(maps_as_pydicts="strict")[0]
-        for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
-        for table in task()
-    ]
+    records: list[dict[str, Any]] = []
+    for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1):
+        block = pa.concat_tables(task())
+        for stage in (tokenize, infer, write):
+            block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()
+        records += block.to_pylist(maps_as_pydicts="strict")
+    return records
 
 
 def read_output(path: str) -> pa.Table:
