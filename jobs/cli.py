@@ -46,6 +46,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RetryableError as error:
         errors.print(f"[red]xlm:[/] {escape(str(error))}", highlight=False)
         return UNEXPECTED
+    except OSError as error:
+        reason = str(error).strip().partition("\n")[0]
+        errors.print(
+            f"[red]xlm:[/] {escape(reason)}; what is done is kept, once that is mended run the same command to go on",
+            highlight=False,
+        )
+        return UNEXPECTED
     except KeyboardInterrupt:
         errors.print("[red]xlm:[/] interrupted; what is done is kept, run the same command to go on", highlight=False)
         return INTERRUPTED

@@ -134,14 +134,38 @@ def locate(url: str) -> Location:
         path = Path(url.removeprefix("file://")).expanduser().absolute()
         return Location(os.path.normpath(path), os.path.normpath(path), pafs.LocalFileSystem())
     try:
-        if scheme in ("s3", "gs", "gcs", "abfs", "abfss", "hdfs"):
-            fs, path = pafs.FileSystem.from_uri(url)
-            return Location(url, path, fs)
+        if scheme == "s3":
+            return Location(url, *_s3(url))
+        if scheme in ("gs", "gcs", "abfs", "abfss", "hdfs"):
+            return Location(url, *reversed(pafs.FileSystem.from_uri(url)))
         fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError, OSError, pa.ArrowInvalid) as error:
-        reason = str(error).splitlines()[0]
-        raise FatalError(f"{url}: no way to reach {scheme}:// here ({reason}); install its fsspec package") from None
+    except (ImportError, ValueError) as error:
+        raise FatalError(
+            f"{url}: nothing here reads {scheme}:// ({_reason(error)}); install its fsspec package"
+        ) from None
+    except OSError as error:
+        raise FatalError(
+            f"{url}: cannot be reached ({_reason(error)}); check the address and the credentials"
+        ) from None
     return Location(url, path, pafs.PyFileSystem(pafs.FSSpecHandler(fs)))
+
+
+def _s3(url: str) -> tuple[str, pafs.FileSystem]:
+    """Region, endpoint and credentials are those of the environment, as for every AWS client."""
+    fs, path = pafs.FileSystem.from_uri(url)  # finds the bucket's region
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    patient = pafs.S3FileSystem(
+        region=fs.region,
+        endpoint_override=endpoint,
+        scheme=endpoint.partition("://")[0] if endpoint else None,
+        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=10),  # the default 3 fail on three 503s in a row
+        allow_delayed_open=True,  # a part is one PUT, not the three requests of an upload in pieces
+    )
+    return path, patient
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
 
 
 def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:

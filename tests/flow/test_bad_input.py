@@ -72,7 +72,7 @@ def test_empty_directory(refused, tmp_path):
 
 
 def test_unknown_kind_of_url(refused):
-    assert "nope://x/y: no way to reach nope:// here" in refused("input.path=nope://x/y")
+    assert "nope://x/y: nothing here reads nope://" in refused("input.path=nope://x/y")
 
 
 def test_not_parquet(refused, tmp_path):
