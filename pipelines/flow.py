@@ -41,8 +41,9 @@ if TYPE_CHECKING:
 # bounded, and lasts hours where a shard is seconds of model time.
 WAVE_SHARDS = 4_000
 
-# Records wait this long for others, so that files of the ledger hold many; a crash costs the work of those waiting.
-_COMMIT_EVERY_S = 2.0
+# Records wait for others, so that files of the ledger hold many; a crash costs the work of those waiting. They wait for
+# a two-hundredth of the run so far, within these bounds: a week then leaves ten thousand files.
+_COMMIT_EVERY_S = (2.0, 60.0)
 
 # Every stage takes one shard at a time, whole.
 _SHARDWISE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
@@ -169,7 +170,8 @@ def _commit(
                 continue
             waiting.append(record)
             progress.count(record)
-            if time.monotonic() - appended >= _COMMIT_EVERY_S:
+            least, most = _COMMIT_EVERY_S
+            if time.monotonic() - appended >= min(max(progress.elapsed_s / 200, least), most):
                 append()
                 appended = time.monotonic()
     finally:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 
 _COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
 _LANG = pa.struct([("lang", pa.string()), ("rows", pa.int64()), ("tokens", pa.int64())])
+
+_READ_THREADS = 16  # a long run leaves thousands of small files, and reading one is mostly waiting
 
 RECORD = pa.schema(
     [
@@ -54,32 +58,36 @@ class Ledger:
             FatalError: a file of the ledger is damaged.
         """
         records: dict[str, dict[str, Any]] = {}
-        for file in self._folder.list():
-            location = self._folder / file.url.rpartition("/")[2]
-            if not location.name.endswith(".parquet") or location.name.startswith("."):
-                continue
-            try:
-                table = pq.read_table(pa.BufferReader(location.read_bytes()), schema=RECORD)
-            except (OSError, pa.ArrowException):
-                raise FatalError(
-                    f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"
-                ) from None
-            records |= {record["shard"]: record for record in table.to_pylist(maps_as_pydicts="strict")}
+        with ThreadPoolExecutor(_READ_THREADS) as pool:
+            for table in pool.map(_read, self._files()):
+                records |= {record["shard"]: record for record in table.to_pylist(maps_as_pydicts="strict")}
         return records
 
     def append(self, records: Sequence[dict[str, Any]]) -> None:
         """Commit shards whose parts are written; when this returns, they are done for good."""
         if not records:
             return
-        number = len(self._folder.list())
-        table = pa.Table.from_pylist(list(records), RECORD)
         sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        (self._folder / f"{number:06d}-{uuid.uuid4().hex[:8]}.parquet").put(sink.getvalue())
+        pq.write_table(pa.Table.from_pylist(list(records), RECORD), sink, compression="zstd")
+        # names sort by time, so that later records hold; the rest of the name keeps two of one moment apart
+        (self._folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.parquet").put(sink.getvalue())
 
     def replace(self, records: Sequence[dict[str, Any]]) -> None:
         """Rewrite the ledger to hold these records only; parts of the others must be gone already."""
-        old = [self._folder / file.url.rpartition("/")[2] for file in self._folder.list()]
+        old = self._files()
         self.append(records)
         for location in old:
             location.delete()
+
+    def _files(self) -> list[Location]:
+        names = [file.url.rpartition("/")[2] for file in self._folder.list()]
+        return [self._folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+
+
+def _read(location: Location) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(location.read_bytes()), schema=RECORD)
+    except pa.ArrowException:
+        raise FatalError(
+            f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"
+        ) from None
