@@ -72,10 +72,9 @@ def gather(location: Location, limit: int) -> Preview:
     spec = job["spec"]["input"]
     ids = ["file", "row"] if spec["id"] is None else [spec["id"]]
     results = [name for name in schema.names if name not in ids and name not in spec["keep"]]
-    plan = output.saved_plan()
     return Preview(
         complete=output.is_complete,
-        num_planned=len(records) if plan is None else len(plan),
+        num_planned=output.num_planned() or len(records),
         records=records,
         schema=schema,
         groups={"id": ids, "keep": spec["keep"], "results": results},

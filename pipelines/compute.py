@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # Data fuses neighbours that ask for the same, and then reading and tokenizing would land in the model's process.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.2
+_GPU_MODEL_CPUS = 0.5
 
 
 @dataclass(frozen=True)
@@ -44,32 +45,31 @@ def divide(cpus: float, gpus: float, spec: ComputeSpec) -> Pools:
         FatalError: the job asks for more than there is, so it would wait for ever.
     """
     on_gpu = gpus > 0 and spec.gpus_per_model > 0
+    spare = cpus - READ_CPUS - WRITE_CPUS
     if on_gpu:
-        model_gpus, model_cpus, threads = spec.gpus_per_model, 0.5, 1
-        most = int(gpus / spec.gpus_per_model + 1e-9)
-        if most < 1:
+        # a model lies within one GPU, or has several to itself
+        fit = int(1 / spec.gpus_per_model) * int(gpus) if spec.gpus_per_model < 1 else int(gpus / spec.gpus_per_model)
+        if fit < 1:
             raise FatalError(f"compute.gpus_per_model is {spec.gpus_per_model:g}, but the cluster has {gpus:g} GPUs")
+        model_gpus, threads = spec.gpus_per_model, 1
+        models = min(fit, max(1, int(spare / 2 / _GPU_MODEL_CPUS))) if spec.models == "auto" else spec.models
+        if models > fit:
+            raise FatalError(
+                f"compute.models is {models} with {model_gpus:g} GPUs each, but only {fit} fit {gpus:g} GPUs; lower it"
+            )
+        model_cpus = _GPU_MODEL_CPUS
     else:
         share = max(1.0, cpus / 2)
-        most = max(1, int(share // 4))
-        most = most if spec.models == "auto" else spec.models
-        model_gpus, threads = 0.0, max(1, int(share // most))
-        model_cpus = float(threads)
-    models = most if spec.models == "auto" else spec.models
-    if on_gpu and models > most:
-        raise FatalError(
-            f"compute.models is {models} with {spec.gpus_per_model:g} GPUs each, but the cluster has {gpus:g} GPUs; "
-            f"set compute.models to at most {most}"
-        )
-    rest = cpus - models * model_cpus - READ_CPUS - WRITE_CPUS
+        models = max(1, int(share // 4)) if spec.models == "auto" else spec.models
+        model_gpus, threads = 0.0, max(1, int(share // models))
+        # on a machine of one CPU all stages share it
+        model_cpus = float(threads) if models * threads < spare or models > 1 else 0.6 * spare
+    rest = spare - models * model_cpus
     if rest <= 0:
-        raise FatalError(
-            f"compute.models is {models}, which leaves nothing of {cpus:g} CPUs for the other stages; lower it"
-        )
-    if spec.tokenizers == "auto":
-        tokenizer_cpus = min(1.0, rest)
-        tokenizers = max(1, int(rest / tokenizer_cpus + 1e-9))
-    else:
-        tokenizers = spec.tokenizers
-        tokenizer_cpus = min(1.0, rest / tokenizers)
-    return Pools(tokenizers, models, round(tokenizer_cpus - 0.005, 2), model_cpus, model_gpus, threads)
+        raise FatalError(f"compute.models is {models}, too many for {cpus:g} CPUs with the other stages; lower it")
+    most = max(1, int(rest))
+    tokenizers = most if spec.tokenizers == "auto" else spec.tokenizers
+    tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers) - 0.01, 2))
+    if tokenizer_cpus in (READ_CPUS, WRITE_CPUS, model_cpus):
+        tokenizer_cpus -= 0.005
+    return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads)

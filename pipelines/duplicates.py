@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pandas.util import hash_array
 
 from pipelines.columns import ROW, decode_text
 from pipelines.filters import parse_filter
-from pipelines.storage import locate
+from pipelines.read import by_row_group, read_row_group
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -29,61 +28,61 @@ class Repeat(NamedTuple):
     first_row: int
 
 
-def find_duplicates(shards: pa.Table, id_column: str, filter_text: str | None) -> list[Repeat]:
+def find_duplicates(
+    shards: pa.Table, id_column: str, filter_text: str | None, settled: Mapping[str, set[int]]
+) -> list[Repeat]:
     """Find every row whose id stands in an earlier row that the job reads too.
 
-    Holds 8 bytes a row: a first reading keeps hashes, and only where two are equal a second one compares the ids.
+    Holds 8 bytes a row: a first reading keeps hashes, and only where two are equal a second one compares the ids. A row
+    group that cannot be read is passed over; its shards fail when the job reads it.
 
     Args:
-        shards: the plan.
-        id_column: its column of text or whole numbers; nulls repeat nothing.
+        shards: the plan; which of two rows is the earlier one follows from its order.
+        id_column: its column of text or whole numbers; nulls, and text that is not UTF-8, repeat nothing.
         filter_text: the job's filter; rows that it leaves out count for nothing.
+        settled: for a shard, the rows that were found to repeat an id before; they count for nothing either.
     """
-    hashes: list[NDArray[np.uint64]] = []
-    for _, ids, _ in _read_ids(shards, id_column, filter_text):
-        hashes.append(_hash(ids))
+    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, settled)]
     if not hashes:
         return []
     every = np.sort(np.concatenate(hashes))
     suspects = np.unique(every[1:][every[1:] == every[:-1]])
     if not len(suspects):
         return []
-    del every
+    del every, hashes
     seen: dict[Any, tuple[str, int]] = {}
     repeats: list[Repeat] = []
-    for (group, ids, rows), group_hashes in zip(_read_ids(shards, id_column, filter_text), hashes, strict=True):
-        for i in np.flatnonzero(np.isin(group_hashes, suspects)):
-            row_id, row = ids[i], int(rows[i])
-            first = seen.setdefault(row_id, (group[0]["file"], row))
-            if first != (group[0]["file"], row):
-                shard = next(s for s in reversed(group) if s["file_row"] <= row)
-                repeats.append(Repeat(shard["shard"], shard["file"], row, *first))
+    for shard, ids, rows in _read_ids(shards, id_column, filter_text, settled):
+        for i in np.flatnonzero(np.isin(_hash(ids), suspects)):
+            place = (shard["file"], int(rows[i]))
+            first = seen.setdefault(ids[i], place)
+            if first != place:
+                repeats.append(Repeat(shard["shard"], *place, *first))
     return repeats
 
 
 def _read_ids(
-    shards: pa.Table, id_column: str, filter_text: str | None
-) -> Iterator[tuple[list[dict[str, Any]], NDArray[Any], NDArray[np.int64]]]:
-    """Give, for each row group, its shards, the ids that are not null, and their rows' numbers in the file."""
-    groups: dict[tuple[str, int], list[dict[str, Any]]] = {}
-    for shard in shards.to_pylist():
-        groups.setdefault((shard["file"], shard["row_group"]), []).append(shard)
-    columns = {id_column} | (parse_filter(filter_text)[1] if filter_text else set())
-    opened: tuple[str, pq.ParquetFile] | None = None
-    for (url, number), group in groups.items():
-        if opened is None or opened[0] != url:
-            location = locate(url)
-            opened = (url, pq.ParquetFile(location.fs.open_input_file(location.path), pre_buffer=True))
-        table = opened[1].read_row_group(number, columns=sorted(columns))
-        table = table.append_column(ROW, pa.array(np.arange(len(table), dtype=np.int64) + group[0]["file_row"]))
-        if filter_text:
-            table = table.filter(parse_filter(filter_text, table.schema)[0])
-        values: list[Any] = []
-        for chunk in table[id_column].chunks:
-            values += chunk.to_pylist() if pa.types.is_integer(chunk.type) else decode_text(chunk)[0]
-        ids = np.array(values, object)
-        present = np.array([value is not None for value in values], bool)
-        yield group, ids[present], table[ROW].to_numpy()[present]
+    shards: pa.Table, id_column: str, filter_text: str | None, settled: Mapping[str, set[int]]
+) -> Iterator[tuple[dict[str, Any], NDArray[Any], NDArray[np.int64]]]:
+    """Give, for each shard, the ids that count, and their rows' numbers in the file."""
+    columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
+    for group in by_row_group(shards):
+        try:
+            row_group = read_row_group(group[0]["file"], group[0]["row_group"], columns)
+        except (OSError, pa.ArrowException):
+            continue
+        for shard in group:
+            table = row_group.slice(shard["first_row"], shard["num_rows"])
+            table = table.append_column(ROW, pa.array(np.arange(len(table), dtype=np.int64) + shard["file_row"]))
+            if filter_text:
+                table = table.filter(parse_filter(filter_text, table.schema)[0])
+            ids: list[Any] = []
+            for chunk in table[id_column].chunks:
+                values, bad = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
+                ids += [None if i in bad else value for i, value in enumerate(values)]
+            rows, passed = table[ROW].to_numpy(), settled.get(shard["shard"], set())
+            counts = [row_id is not None and row not in passed for row_id, row in zip(ids, rows, strict=True)]
+            yield shard, np.array(ids, object)[counts], rows[counts]
 
 
 def _hash(ids: NDArray[Any]) -> NDArray[np.uint64]:

@@ -23,8 +23,9 @@ from pipelines.progress import Progress
 from pipelines.read import PlanSource
 from pipelines.report import build_report
 from pipelines.report_page import render_html
-from pipelines.resume import reconcile
+from pipelines.resume import Standing, clean_up, compare
 from pipelines.runtime import ray_session
+from pipelines.storage import reason
 from pipelines.tokenize import Tokenize
 from pipelines.watch import cluster_watch
 
@@ -65,17 +66,17 @@ def run(job: Job, console: Console) -> dict[str, Any]:
     output = Output(prepared.output)
     with output.lock():
         output.check_fingerprint(prepared.fingerprint)
-        standing = reconcile(output, prepared.plan.shards)
+        standing = compare(output, prepared.plan.shards)
         for note in standing.notes:
             console.print(note, highlight=False, markup=False)
         shards, done, todo, failed = standing.shards, standing.done, standing.todo, dict[str, str]()
         progress = Progress(console, sum(todo["num_rows"].to_pylist()))
-        if len(todo) or not output.is_complete:
-            duplicates = _check_ids(job, shards)
-            output.begin(prepared.description, shards)
-        else:
+        if not len(todo) and not standing.surplus and output.is_complete:
             console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
             return _report(prepared, shards, done, failed, progress)
+        duplicates = _check_ids(job, standing) if len(todo) else {}
+        clean_up(output, standing)
+        output.begin(prepared.description, shards)
         if len(todo):
             with ray_session(job.compute) as (cpus, gpus), cluster_watch(), progress.show():
                 pools = divide(cpus, gpus, job.compute)
@@ -134,10 +135,8 @@ def stream(dataset: Dataset) -> Iterator[dict[str, Any]]:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from cast("pa.Table", batch).to_pylist(maps_as_pydicts="strict")
     except RayError as error:
-        kind, reason = type(error).__name__, str(error).strip().splitlines()[0]
-        raise RetryableError(
-            f"Ray gave up ({kind}: {reason}); what is done is kept, run the same command to go on"
-        ) from None
+        what = f"{type(error).__name__}: {reason(error)}"
+        raise RetryableError(f"Ray gave up ({what}); what is done is kept, run the same command to go on") from None
 
 
 def _commit(
@@ -156,7 +155,6 @@ def _commit(
         output.ledger.append(waiting)
         done.update({record["shard"]: record for record in waiting})
         waiting.clear()
-        output.renew_lock()
 
     appended = time.monotonic()
     try:
@@ -181,12 +179,12 @@ def _commit(
         progress.count_failed(rows[shard])
 
 
-def _check_ids(job: Job, shards: pa.Table) -> dict[str, list[int]]:
+def _check_ids(job: Job, standing: Standing) -> dict[str, list[int]]:
     """Find rows that repeat an id, as the job's policy has it: for each shard, those to reject."""
     policy, rows = job.policy.duplicate_ids, dict[str, list[int]]()
     if job.input.id is None or policy == "ignore":
         return rows
-    repeats = find_duplicates(shards, job.input.id, job.input.filter)
+    repeats = find_duplicates(standing.shards, job.input.id, job.input.filter, standing.repeats)
     if repeats and policy == "error":
         shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in repeats[:3])
         raise FatalError(

@@ -30,6 +30,7 @@ class InferSettings:
         load: builds the trunk and the tasks on the CPU, once in each process.
         precision: "auto" is float16 on a GPU, in which the released checkpoints were trained, else float32.
         max_tokens: tokens of one forward pass; None for what suits the device.
+        on_gpu: whether the process has a GPU to itself, or a share of one.
         invariant: run each row alone, so that on one device, with one number of threads, its bytes are its own.
         num_threads: of the CPU, where there is no GPU.
         result_names: columns the tasks add.
@@ -39,6 +40,7 @@ class InferSettings:
     load: Callable[[], tuple[XLMModel, list[Task]]]
     precision: str
     max_tokens: int | None
+    on_gpu: bool
     invariant: bool
     num_threads: int
     result_names: list[str]
@@ -51,7 +53,7 @@ class Infer:
     def __init__(self, settings: InferSettings):
         self._settings = settings
         self._loaded: tuple[XLMModel, list[Task]] | None = None
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if settings.on_gpu and torch.cuda.is_available() else "cpu")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Run one shard, as Ray hands it over."""

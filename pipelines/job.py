@@ -210,7 +210,12 @@ class Job(Settings):
             "tasks": tasks,
             "tokenizer": {key: value for key, value in job["tokenizer"].items() if key != "kytea_model"},
             "invariant": job["batch"]["invariant"],
-            "policy": {key: job["policy"][key] for key in ("unknown_lang", "empty_text", "duplicate_ids")},
+            # as long as no id is repeated, to stop at one and to reject it come to the same
+            "policy": {
+                "unknown_lang": self.policy.unknown_lang,
+                "empty_text": self.policy.empty_text,
+                "duplicate_ids": "ignore" if self.policy.duplicate_ids == "ignore" else "reject",
+            },
             "rows_per_shard": job["output"]["rows_per_shard"],
         }
 

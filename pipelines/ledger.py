@@ -86,8 +86,9 @@ class Ledger:
 
 def _read(location: Location) -> pa.Table:
     try:
-        return pq.read_table(pa.BufferReader(location.read_bytes()), schema=RECORD)
-    except pa.ArrowException:
+        table = pq.read_table(pa.BufferReader(location.read_bytes()))
+        return table.select(RECORD.names).cast(RECORD)
+    except (KeyError, ValueError, pa.ArrowException):
         raise FatalError(
             f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"
         ) from None

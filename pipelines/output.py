@@ -5,7 +5,10 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
+import secrets
 import socket
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +19,8 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.ledger import Ledger
-from pipelines.plan import PLAN
+from pipelines.shard import REPEATED
+from pipelines.storage import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -24,7 +28,11 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 # A lock on an object store is a file that its holder renews; one that was not renewed for this long is a dead one's.
-_LOCK_EXPIRES_S = 120
+# Two that take it within the time it settles in see whose it is.
+_LOCK_EXPIRES_S, _LOCK_SETTLES_S = 120.0, 2.0
+
+# The names that `part_name` gives; another file of a similar name is none of ours.
+_PART = re.compile(r"part-[0-9a-f]{16}-\d+-\d+\.parquet")
 
 
 class Output:
@@ -36,13 +44,15 @@ class Output:
         self.ledger = Ledger(self.inner / "ledger")
 
     def saved_job(self) -> dict[str, Any] | None:
-        """Read what `job.json` says of the job that began this output; None for a new one.
+        """Read `job.json`: what the job is that began this output, and what its results depend on; None in a new one.
 
         Raises:
             FatalError: the directory holds something else.
         """
         try:
-            return json.loads((self.inner / "job.json").read_bytes())
+            saved = json.loads((self.inner / "job.json").read_bytes())
+            if isinstance(saved, dict) and {"spec", "fingerprint"} <= saved.keys():
+                return saved
         except FileNotFoundError:
             strangers = [file.url for file in self.location.list() if not file.url.rpartition("/")[2].startswith(".")]
             if strangers:
@@ -52,7 +62,8 @@ class Output:
                 ) from None
             return None
         except ValueError:
-            raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew") from None
+            pass
+        raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew")
 
     def check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         """Refuse to go on where results would differ from those already there.
@@ -61,9 +72,7 @@ class Output:
             FatalError: names every setting that differs.
         """
         saved = self.saved_job()
-        if saved is None:
-            return
-        differences = list(_differences(saved.get("fingerprint", {}), fingerprint))
+        differences = list(_differences(saved["fingerprint"], fingerprint)) if saved else []
         if differences:
             raise FatalError(
                 f"{self.location.url}: holds results of another job ({'; '.join(differences)}); "
@@ -72,31 +81,43 @@ class Output:
 
     def begin(self, description: dict[str, Any], shards: pa.Table) -> None:
         """Write what the job is and which shards it has; the output is not complete until `finish`."""
-        (self.location / "_SUCCESS").delete()
+        self.mark_incomplete()
         self._put_json("job.json", description)
         sink = pa.BufferOutputStream()
         pq.write_table(shards, sink, compression="zstd")
         (self.inner / "plan.parquet").put(sink.getvalue())
 
-    def saved_plan(self) -> pa.Table | None:
-        """Read the plan of the last run, as `PLAN`; None before the first."""
+    def num_planned(self) -> int | None:
+        """Read how many shards the last run planned; None before the first."""
         try:
-            return pq.read_table(pa.BufferReader((self.inner / "plan.parquet").read_bytes()), schema=PLAN)
-        except FileNotFoundError:
+            return pq.read_metadata(pa.BufferReader((self.inner / "plan.parquet").read_bytes())).num_rows
+        except (FileNotFoundError, pa.ArrowException):
             return None
 
-    def parts(self) -> set[str]:
-        """List the names of the parts that are there."""
-        names = {file.url.rpartition("/")[2] for file in self.location.list()}
-        return {name for name in names if name.startswith("part-") and name.endswith(".parquet")}
+    def parts(self) -> dict[str, int]:
+        """List the parts that are there, and their sizes in bytes."""
+        return _parts(self.location)
+
+    def rejected_parts(self) -> set[str]:
+        """List the parts of which there are rejected rows."""
+        return set(_parts(self.inner / "rejected"))
+
+    def repeated_rows(self, name: str) -> set[int]:
+        """Read which rows of a part's shard, by their number in the file, were rejected since they repeat an id."""
+        table = pq.read_table(pa.BufferReader((self.inner / "rejected" / name).read_bytes()))
+        return {row["row"] for row in table.to_pylist() if row["reason"] == REPEATED}
 
     def remove_part(self, name: str) -> None:
         """Remove a part, then its rejected rows."""
         (self.location / name).delete()
         (self.inner / "rejected" / name).delete()
 
-    def clean(self) -> None:
-        """Remove temporary files of writers that were killed. Only the holder of the lock may call this."""
+    def mark_incomplete(self) -> None:
+        """Take back that the output is complete, before anything is changed in it."""
+        (self.location / "_SUCCESS").delete()
+
+    def remove_leftovers(self) -> None:
+        """Remove temporary files of writers that were killed."""
         for folder in (self.location, self.inner, self.inner / "rejected", self.inner / "ledger"):
             folder.delete_leftovers()
 
@@ -117,48 +138,77 @@ class Output:
         """Be the only run on this output for the length of a `with` block.
 
         On a local file system the lock is the kernel's and ends with its holder, however that dies. Elsewhere it is a
-        file that says when it was last renewed.
+        file that its holder renews.
 
         Raises:
-            FatalError: another run is alive.
+            FatalError: another run is alive, or nothing can be written here.
         """
-        if self.location.is_local:
+        with self._local_lock() if self.location.is_local else self._renewed_lock():
+            yield
+
+    @contextmanager
+    def _local_lock(self) -> Generator[None]:
+        try:
             path = Path((self.inner / "lock").path)
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("a+") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    file.seek(0)
-                    raise self._taken(file.read() or "another process") from None
-                file.truncate(0)
-                file.write(_me())
-                file.flush()
-                yield
-            return
-        location = self.inner / "lock.json"
-        try:
-            held = json.loads(location.read_bytes())
-            if time.time() - held["renewed"] < _LOCK_EXPIRES_S:
-                raise self._taken(held["by"])
-        except (FileNotFoundError, ValueError, KeyError):
-            pass
-        self.renew_lock()
+            file = path.open("a+")
+        except (OSError, ValueError) as error:
+            raise FatalError(f"{self.location.url}: cannot be written ({reason(error)}); correct output.path") from None
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise self._taken(file.read() or "another process") from None
+            file.truncate(0)
+            file.write(_me())
+            file.flush()
+            yield
+
+    @contextmanager
+    def _renewed_lock(self) -> Generator[None]:
+        location, token = self.inner / "lock.json", secrets.token_hex(8)
+
+        def holder() -> dict[str, Any]:
+            try:
+                held = json.loads(location.read_bytes())
+                return {"token": held["token"], "by": str(held["by"]), "renewed": float(held["renewed"])}
+            except (FileNotFoundError, ValueError, KeyError, TypeError):
+                return {"token": "", "by": "", "renewed": 0.0}
+
+        def renew() -> None:
+            self._put_json("lock.json", {"token": token, "by": _me(), "renewed": time.time()})
+
+        def keep_renewing() -> None:
+            while not ended.wait(_LOCK_EXPIRES_S / 4):
+                renew()
+
+        held = holder()
+        if time.time() - held["renewed"] < _LOCK_EXPIRES_S:
+            raise self._taken(held["by"])
+        renew()
+        time.sleep(_LOCK_SETTLES_S)  # of two that wrote at once, the later one's stands now
+        if (held := holder())["token"] != token:
+            raise self._taken(held["by"])
+        ended = threading.Event()
+        threading.Thread(target=keep_renewing, daemon=True).start()
         try:
             yield
         finally:
-            location.delete()
-
-    def renew_lock(self) -> None:
-        """Say that the holder of the lock is alive; local locks need no saying."""
-        if not self.location.is_local:
-            self._put_json("lock.json", {"by": _me(), "renewed": time.time()})
+            ended.set()
+            if holder()["token"] == token:
+                location.delete()
 
     def _taken(self, by: str) -> FatalError:
         return FatalError(f"{self.location.url}: another run is writing here ({by.strip()}); wait for it, or stop it")
 
     def _put_json(self, name: str, value: dict[str, Any]) -> None:
         (self.inner / name).put((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def _parts(folder: Location) -> dict[str, int]:
+    names = {file.url.rpartition("/")[2]: file.size for file in folder.list()}
+    return {name: size for name, size in names.items() if _PART.fullmatch(name)}
 
 
 def _me() -> str:

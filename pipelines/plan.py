@@ -72,7 +72,11 @@ def make_plan(job: Job) -> Plan:
             if isinstance(footer, str):
                 problems.append(footer)
                 continue
-            schema = footer.schema.to_arrow_schema()
+            try:
+                schema = footer.schema.to_arrow_schema()
+            except (ValueError, pa.ArrowException):
+                problems.append(f"{file.url}: a schema that cannot be read; write the file again")
+                continue
             problems += _check_schema(file, schema, job.input, wanted, first)
             first = first or (file, schema)
             shards += _cut(file, footer, job.output.rows_per_shard)
@@ -82,7 +86,7 @@ def make_plan(job: Job) -> Plan:
     assert first is not None
     if not any(shard["num_rows"] for shard in shards):
         raise FatalError(f"{files[0].url}{' and others' if files[1:] else ''}: no rows; correct input.path")
-    schema = pa.schema([first[1].field(name) for name in wanted])
+    schema = pa.schema([_as_read(first[1].field(name), job.input) for name in wanted])
     return Plan(pa.Table.from_pylist(shards, PLAN), schema)
 
 
@@ -116,12 +120,15 @@ def _read_footer(file: FileInfo) -> pq.FileMetaData | str:
 def _check_schema(
     file: FileInfo, schema: pa.Schema, spec: InputSpec, wanted: list[str], first: tuple[FileInfo, pa.Schema] | None
 ) -> Iterable[str]:
+    twice = [name for name in wanted if schema.names.count(name) > 1]
+    for name in twice:
+        yield f"{file.url}: has {schema.names.count(name)} columns {name}; name each once"
     missing = [name for name in wanted if name not in schema.names]
     for name in missing:
         close = nearest(name, schema.names)
         hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}"
         yield f"{file.url}: no column {name}; {hint}"
-    if missing:
+    if missing or twice:
         return
     for role, names, fits, expected in (
         ("input.text", spec.text_columns, is_text, "text"),
@@ -142,6 +149,17 @@ def _check_schema(
                 f"{file.url}: column {name} is {schema.field(name).type}, but {first[1].field(name).type} "  # pyright: ignore[reportOptionalSubscript]
                 f"in {first[0].url}; write them with one type"  # pyright: ignore[reportOptionalSubscript]
             )
+
+
+def _as_read(field: pa.Field, spec: InputSpec) -> pa.Field:
+    """Declare a column for all files: nullable, since one file's say-so binds no other.
+
+    Strings that go no further than the tokenizer are read in one layout, whichever each file has; string views are so
+    everywhere, since Arrow cannot filter them.
+    """
+    passes = field.name in (spec.id, *spec.keep)
+    plain = pa.types.is_string_view(field.type) or (is_text(field.type) and not passes)
+    return field.with_type(pa.large_string() if plain else field.type).with_nullable(True)
 
 
 def is_text(kind: pa.DataType) -> bool:

@@ -79,6 +79,7 @@ class Prepared:
             load=partial(_load_model, self.job),
             precision=self.job.model.precision,
             max_tokens=None if self.job.batch.max_tokens == "auto" else self.job.batch.max_tokens,
+            on_gpu=pools.model_gpus > 0,
             invariant=self.job.batch.invariant,
             num_threads=pools.model_threads,
             result_names=self.result_names,
@@ -102,6 +103,7 @@ def prepare(job: Job) -> Prepared:
             f"output.path {output.url}: memory:// lives in one process, and workers are others; use another"
         )
     plan = make_plan(job)
+    _check_places(job, plan, output)
     config = XLMConfig.from_pretrained(_folder(job.model.checkpoint, "model.checkpoint"))
     check_checkpoint(job.model.checkpoint, "trunk")
     if job.tokenizer.max_length > config.max_position_embeddings:
@@ -143,12 +145,13 @@ def prepare(job: Job) -> Prepared:
 def _fingerprint(job: Job, tokenizer: XLMTokenizer) -> dict[str, Any]:
     heads = sorted({head for task in job.tasks if (head := getattr(task, "head", None)) is not None})
     _check_trunk(job, [head for head in heads if head != job.model.checkpoint])
+    hashes = {head: content_hash(head) for head in heads}
     model = job.tokenizer.kytea_model
     return {
         "format": RESULT_FORMAT,
         **job.fingerprint_fields(),
         "checkpoint": content_hash(job.model.checkpoint),
-        "heads": [content_hash(head) for head in heads],
+        "heads": [hashes.get(getattr(task, "head", None)) for task in job.tasks],
         "segmenters": tokenizer.segmenters.describe({"zh", "th", "ja"} & set(tokenizer.lang2id or {"zh", "th", "ja"})),
         "kytea_model": hashlib.sha256(Path(model).read_bytes()).hexdigest()
         if model and Path(model).is_file()
@@ -177,6 +180,19 @@ def _load_tokenizer(job: Job) -> XLMTokenizer:
     return XLMTokenizer.from_pretrained(
         job.model.checkpoint, zh=spec.zh, ja=spec.ja, kytea_model=spec.kytea_model, compat=spec.compat
     )
+
+
+def _check_places(job: Job, plan: Plan, output: Location) -> None:
+    """Refuse an output within the input: the next run would read this one's results."""
+    inside = f"{output.url.rstrip('/')}/"
+    paths = [job.input.path] if isinstance(job.input.path, str) else job.input.path
+    folders = [f"{locate(path).url.rstrip('/')}/" for path in paths]
+    if any(inside.startswith(folder) for folder in folders) or any(
+        file.startswith(inside) for file in plan.shards["file"].unique().to_pylist()
+    ):
+        raise FatalError(
+            f"output.path {output.url}: lies within input.path, and would be read as input; set it elsewhere"
+        )
 
 
 def _check_trunk(job: Job, heads: list[str]) -> None:

@@ -69,10 +69,8 @@ class Reader:
                 f"{planned.url}: changed since the plan was made (size {planned.size} to {found.size}); run again to "
                 "plan with the new file"
             )
-        location = locate(planned.url)
         try:
-            with location.fs.open_input_file(location.path) as source:
-                return pq.ParquetFile(source, pre_buffer=True).read_row_group(shard["row_group"], columns=self.columns)
+            return read_row_group(planned.url, shard["row_group"], self.columns)
         except (OSError, pa.ArrowException) as error:
             raise ShardError(
                 f"{planned.url}: row group {shard['row_group']} cannot be read ({type(error).__name__}); the file is "
@@ -94,13 +92,28 @@ class Reader:
         return batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema)
 
 
+def read_row_group(url: str, number: int, columns: list[str]) -> pa.Table:
+    """Read some columns of one row group; string views are laid out as plain strings, since Arrow cannot filter them.
+
+    Raises:
+        OSError, pa.ArrowException: the file is gone or damaged.
+    """
+    location = locate(url)
+    with location.fs.open_input_file(location.path) as source:
+        table = pq.ParquetFile(source, pre_buffer=True).read_row_group(number, columns=columns)
+    for i, field in enumerate(table.schema):
+        if pa.types.is_string_view(field.type):
+            table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))
+    return table
+
+
 class PlanSource(Datasource):
     """Ray Data's view of a part of the plan: one read task a row group."""
 
     def __init__(self, reader: Reader, shards: pa.Table):
         super().__init__()
         self._reader = reader
-        self._groups = list(_by_row_group(shards))
+        self._groups = list(by_row_group(shards))
 
     @property
     def num_tasks(self) -> int:
@@ -132,7 +145,8 @@ class _ReadGroup:
         return (shard.to_table() for shard in self.reader.read(self.shards))
 
 
-def _by_row_group(shards: pa.Table) -> Iterator[list[dict[str, Any]]]:
+def by_row_group(shards: pa.Table) -> Iterator[list[dict[str, Any]]]:
+    """Give the plan's rows in runs of one row group each."""
     group: list[dict[str, Any]] = []
     for shard in shards.to_pylist():
         if group and (group[-1]["file"], group[-1]["row_group"]) != (shard["file"], shard["row_group"]):

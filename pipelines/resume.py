@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.ledger import part_name
+from pipelines.shard import REPEATED
 
 if TYPE_CHECKING:
     from pipelines.output import Output
@@ -16,57 +18,72 @@ class Standing(NamedTuple):
     """Where an output stands.
 
     Attributes:
-        shards: the whole plan; shards that an earlier run planned come first, in its order.
+        shards: the whole plan, shards that are done first: of two rows with one id, that which is written stays.
         done: the record of each shard that is in the output.
-        notes: what a person should know of parts that were removed or are missing.
+        repeats: for shards that are done, the rows that were rejected since an earlier row has their id.
+        surplus: names of parts, and of files of rejected rows, that have no place in the plan.
+        notes: what a person should know of parts that are surplus or missing.
     """
 
     shards: pa.Table
     done: dict[str, dict[str, Any]]
+    repeats: dict[str, set[int]]
+    surplus: list[str]
     notes: list[str]
 
     @property
     def todo(self) -> pa.Table:
         """The part of the plan that is not done."""
-        return self.shards.filter(pa.array([shard not in self.done for shard in self.shards["shard"].to_pylist()]))
+        return self.shards.slice(len(self.done))
 
 
-def reconcile(output: Output, planned: pa.Table) -> Standing:
-    """Compare the plan with the ledger and the parts, and remove parts that have no place in the plan any more.
+def compare(output: Output, planned: pa.Table) -> Standing:
+    """Compare the plan with the ledger and the parts.
 
-    A part may be there without a record, when a run was killed between the two; it is computed again, and replaced.
-    A part of a file that changed or went is removed, so that `OUT` holds the rows of the corpus as it is now.
-    Only the holder of the output's lock may call this.
+    A shard is done if it has a record, and its part is there in the size that the record says. A part without a record
+    is what a run leaves that was killed between the two; it is computed again, and replaced. Parts of files that
+    changed or went are surplus, since `OUT` holds the rows of the corpus as it is now. What they settled goes with
+    them: shards with rows that repeated an id are computed again.
     """
-    output.clean()
     notes: list[str] = []
-    shards = _in_saved_order(planned, output.saved_plan())
-    wanted = {part_name(shard): shard for shard in shards["shard"].to_pylist()}
-    records, parts = output.ledger.load(), output.parts()
-    stale = {shard: record for shard, record in records.items() if part_name(shard) not in wanted}
-    orphans = parts - wanted.keys() - {part_name(shard) for shard in stale}
+    wanted = {part_name(shard) for shard in planned["shard"].to_pylist()}
+    records, sizes = output.ledger.load(), output.parts()
+    stale = [record for shard, record in records.items() if part_name(shard) not in wanted]
+    surplus = sorted((sizes.keys() | output.rejected_parts() | {part_name(r["shard"]) for r in stale}) - wanted)
     if stale:
-        files = sorted({record["file"] for record in stale.values()})
+        files = sorted({record["file"] for record in stale})
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
         notes.append(f"removing {len(stale)} parts of files that changed or went: {', '.join(files[:5])}{more}")
-    if orphans:
-        notes.append(f"removing {len(orphans)} unrecorded parts that the corpus has no rows for any more")
-    if stale or orphans:
-        for name in sorted({part_name(shard) for shard in stale} | orphans):
+    done: dict[str, dict[str, Any]] = {}
+    num_lost = num_unsettled = 0
+    for shard, record in records.items():
+        if part_name(shard) not in wanted:
+            continue
+        if sizes.get(part_name(shard)) != record["bytes"]:
+            num_lost += 1
+        elif stale and _repeats(record):
+            num_unsettled += 1
+        else:
+            done[shard] = record
+    if num_lost:
+        notes.append(f"{num_lost} recorded parts are gone, or not as they were written; computing them again")
+    if num_unsettled:
+        notes.append(f"{num_unsettled} parts lack rows that repeated an id; computing them again, since files went")
+    repeats = {shard: output.repeated_rows(part_name(shard)) for shard, record in done.items() if _repeats(record)}
+    is_done = np.array([shard in done for shard in planned["shard"].to_pylist()], bool)
+    shards = pa.concat_tables([planned.filter(pa.array(is_done)), planned.filter(pa.array(~is_done))])
+    return Standing(shards, done, repeats, surplus, notes)
+
+
+def clean_up(output: Output, standing: Standing) -> None:
+    """Remove what has no place in the output any more. Only the holder of the output's lock may call this."""
+    output.remove_leftovers()
+    if standing.surplus:
+        output.mark_incomplete()
+        for name in standing.surplus:
             output.remove_part(name)
-        records = {shard: record for shard, record in records.items() if shard not in stale}
-        output.ledger.replace(list(records.values()))
-    done = {shard: record for shard, record in records.items() if part_name(shard) in parts}
-    if len(done) < len(records):
-        notes.append(f"{len(records) - len(done)} recorded parts are gone from the output; computing them again")
-    return Standing(shards, done, notes)
+        output.ledger.replace(list(standing.done.values()))
 
 
-def _in_saved_order(shards: pa.Table, saved: pa.Table | None) -> pa.Table:
-    """Put shards of an earlier plan first: which of two rows repeats the other's id then stays as it was decided."""
-    if saved is None:
-        return shards
-    place = {shard: i for i, shard in enumerate(saved["shard"].to_pylist())}
-    names: list[str] = shards["shard"].to_pylist()
-    order = sorted(range(len(names)), key=lambda i: (place.get(names[i], len(place)), i))
-    return shards.take(pa.array(order, pa.int64()))
+def _repeats(record: dict[str, Any]) -> int:
+    return dict(record["reasons"]).get(REPEATED, 0)

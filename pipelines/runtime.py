@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError, RetryableError
+from pipelines.storage import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -85,9 +86,8 @@ def _start(folder: str, object_store_mb: int | None) -> None:
                 _temp_dir=folder,
             )
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
         raise RetryableError(
-            f"Ray did not start on this machine ({reason}); what is done is kept, run the same command to go on"
+            f"Ray did not start on this machine ({reason(error)}); what is done is kept, run the same command to go on"
         ) from None
 
 
@@ -97,8 +97,7 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason})") from None
+        raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason(error)})") from None
 
 
 @contextmanager

@@ -29,6 +29,9 @@ REJECTED = pa.schema(
 )
 
 
+REPEATED = "duplicate_id"  # the reason of a row whose id an earlier row has
+
+
 class Reject(NamedTuple):
     """A row that goes, with the fields of `REJECTED`."""
 
@@ -143,7 +146,8 @@ def describe(error: BaseException) -> str:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(error).__name__}{place}"
+    cause = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    return f"{type(error).__name__}{cause}{place}"
 
 
 def _one_list(batch: pa.RecordBatch) -> pa.Array:

@@ -20,7 +20,7 @@ from fsspec.utils import glob_translate
 from pipelines.errors import FatalError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 _MAGIC = re.compile(r"[*?\[]")
 
@@ -122,17 +122,21 @@ class Location:
                 path.unlink(missing_ok=True)
 
 
-@lru_cache(maxsize=64)
 def locate(url: str) -> Location:
     """Find the file system of a URL or local path; nothing is read yet.
 
     Raises:
-        FatalError: no library here serves such URLs.
+        FatalError: nothing here serves such URLs, or the service cannot be reached.
     """
-    scheme = url.partition("://")[0] if "://" in url else ""
-    if scheme in ("", "file"):
-        path = Path(url.removeprefix("file://")).expanduser().absolute()
-        return Location(os.path.normpath(path), os.path.normpath(path), pafs.LocalFileSystem())
+    if "://" in url and not url.startswith("file://"):
+        return _locate_remote(url)
+    path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
+    return Location(path, path, pafs.LocalFileSystem())
+
+
+@lru_cache(maxsize=64)
+def _locate_remote(url: str) -> Location:
+    scheme = url.partition("://")[0]
     try:
         if scheme == "s3":
             return Location(url, *_s3(url))
@@ -141,12 +145,10 @@ def locate(url: str) -> Location:
         fs, path = fsspec.core.url_to_fs(url)
     except (ImportError, ValueError) as error:
         raise FatalError(
-            f"{url}: nothing here reads {scheme}:// ({_reason(error)}); install its fsspec package"
+            f"{url}: nothing here reads {scheme}:// ({reason(error)}); install its fsspec package"
         ) from None
     except OSError as error:
-        raise FatalError(
-            f"{url}: cannot be reached ({_reason(error)}); check the address and the credentials"
-        ) from None
+        raise FatalError(f"{url}: cannot be reached ({reason(error)}); check the address and the credentials") from None
     return Location(url, path, pafs.PyFileSystem(pafs.FSSpecHandler(fs)))
 
 
@@ -164,8 +166,9 @@ def _s3(url: str) -> tuple[str, pafs.FileSystem]:
     return path, patient
 
 
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+def reason(error: Exception) -> str:
+    """Give what a storage error says, in one line; it names files and never their content."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:
@@ -182,10 +185,13 @@ def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:
     """
     found: dict[str, FileInfo] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        files = list(_expand(pattern))
+        try:
+            files = _expand(pattern)
+        except (OSError, ValueError) as error:
+            raise FatalError(f"{pattern}: cannot be listed ({reason(error)}); correct input.path") from None
         if not files:
             what = "no file matches" if _MAGIC.search(pattern) else "no such file or directory"
-            if not _MAGIC.search(pattern) and locate(pattern).exists():
+            if locate(pattern).exists():
                 what = "the directory holds no data files"
             raise FatalError(f"{pattern}: {what}; correct input.path")
         found |= {file.url: file for file in files}
@@ -205,17 +211,21 @@ def file_info(url: str) -> FileInfo:
     return FileInfo(url, info.size, info.mtime_ns or 0)
 
 
-def _expand(pattern: str) -> Iterable[FileInfo]:
-    magic = _MAGIC.search(pattern)
-    if magic is None:
-        location = locate(pattern)
-        if location.is_file():
-            return [file_info(location.url)]
+def _expand(pattern: str) -> list[FileInfo]:
+    location = locate(pattern)
+    if location.is_file():
+        return [file_info(location.url)]
+    if not _MAGIC.search(pattern) or location.exists():  # a name may hold a glob's characters, also within a glob
         return [file for file in location.list(recursive=True) if not _hidden(file.url, location.url)]
-    split = pattern.rfind("/", 0, magic.start()) + 1
-    folder = locate(pattern[:split] or ".")
-    matches = re.compile(glob_translate(f"{folder.url.rstrip('/')}/{pattern[split:]}")).match
-    return [file for file in folder.list(recursive=True) if matches(file.url) and not _hidden(file.url, folder.url)]
+    parts = pattern.split("/")
+    plain = 0
+    while not _MAGIC.search(parts[plain]) or locate("/".join(parts[: plain + 1])).exists():
+        plain += 1
+    folder = locate("/".join(parts[:plain]) + "/" if plain else ".")
+    matches = re.compile(glob_translate("/".join(parts[plain:]))).match
+    inner = len(folder.url.rstrip("/")) + 1
+    files = folder.list(recursive=True)
+    return [file for file in files if matches(file.url[inner:]) and not _hidden(file.url, folder.url)]
 
 
 def _hidden(url: str, below: str) -> bool:

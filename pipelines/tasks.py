@@ -133,10 +133,17 @@ class _Classification:
     def __init__(self, spec: TextClassification, head: SequenceClassificationHead):
         self.spec, self.head = spec, head
         self.labels = _labels(head.config)
-        if head.config.problem_type not in (None, "single_label_classification"):
+        made_for = head.config.problem_type or (
+            "regression" if len(self.labels) == 1 else "single_label_classification"
+        )
+        if made_for != "single_label_classification":
             raise FatalError(
-                f"text-classification: the head is made for {head.config.problem_type}; only "
-                "single_label_classification is supported so far"
+                f"text-classification: the head is made for {made_for}; only single labels are supported yet"
+            )
+        if head.sequence_summary.width != len(self.labels):
+            raise FatalError(
+                f"text-classification: the head gives vectors of width {head.sequence_summary.width}, not scores of "
+                f"its {len(self.labels)} labels; its config.json says so by summary_use_proj or summary_proj_to_labels"
             )
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.columns import INPUT_IDS, LANG, OFFSETS, ROW, WORD_IDS, decode_text
-from pipelines.shard import Reject, Shard, run_stage
+from pipelines.shard import REPEATED, Reject, Shard, run_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +87,7 @@ class Tokenize:
             elif spec.id is not None and ids[i] is None:
                 problem = "null_id", f"column {spec.id} is null"
             elif numbers[i] in repeated:
-                problem = "duplicate_id", "an earlier row has this id"
+                problem = REPEATED, "an earlier row has this id"
             elif code is None or i in bad_codes:
                 problem = "null_lang", f"column {spec.lang} is {'null' if code is None else 'not UTF-8'}"
             elif lang is None and self._settings.policy.unknown_lang == "reject":

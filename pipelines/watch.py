@@ -23,17 +23,20 @@ _LOOK_EVERY_S = 1.0
 # not return, and 60 s into it Ray ends the process.
 _LOST_AFTER_S = 20.0
 
+_LOST = signal.SIGUSR1
+
 
 @contextmanager
 def cluster_watch() -> Generator[None]:
     """End the `with` block when the cluster has lost all its nodes, as when a process of a local Ray is killed.
 
-    Must be entered in the main thread, which is interrupted as by Ctrl-C: it may be waiting deep within Ray.
+    Must be entered in the main thread. That may be waiting deep within Ray, so a signal of our own takes it out of
+    there: Ctrl-C's would not do, which a shell's background jobs ignore.
 
     Raises:
         RetryableError: no node is left.
     """
-    ended, lost = threading.Event(), threading.Event()
+    ended = threading.Event()
     ours = _child_processes("raylet", "gcs_server")
     seen = time.monotonic()
 
@@ -46,22 +49,22 @@ def cluster_watch() -> Generator[None]:
     def judge() -> None:
         while not ended.wait(_LOOK_EVERY_S):
             if time.monotonic() - seen > _LOST_AFTER_S or not all(map(_lives, ours)):
-                lost.set()
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                signal.pthread_kill(threading.main_thread().ident or 0, _LOST)
                 return
 
+    def leave(*_: object) -> None:
+        raise RetryableError(
+            "the Ray cluster has lost all its nodes; what is done is kept, run the same command to go on"
+        )
+
+    before = signal.signal(_LOST, leave)
     for work in (look, judge):
         threading.Thread(target=work, daemon=True).start()
     try:
         yield
-    except (KeyboardInterrupt, RetryableError):
-        if lost.is_set():
-            raise RetryableError(
-                "the Ray cluster has lost all its nodes; what is done is kept, run the same command to go on"
-            ) from None
-        raise
     finally:
         ended.set()
+        signal.signal(_LOST, before)
 
 
 def _child_processes(*names: str, of: int | None = None) -> list[int]:

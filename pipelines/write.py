@@ -62,8 +62,11 @@ class Writer:
                 "this is a defect, please report it"
             )
         file, name = stats["file"], part_name(shard.id)
+        digest = digest_ids(rows, self.id_column)
         if len(rejected):
             self.rejected(shard.id).put(_parquet(_with_file(rejected, file, _REJECTED_FILE)))
+        else:
+            self.rejected(shard.id).delete()  # of an earlier time, when the shard's rows were judged otherwise
         data = _parquet(_with_file(rows, file, self.schema))
         (self.output / name).put(data)
         reasons: dict[str, int] = {}
@@ -81,7 +84,7 @@ class Writer:
             "tokens": stats.get("tokens", 0),
             "langs": [{"lang": k, "rows": n, "tokens": t} for k, (n, t) in stats.get("langs", {}).items()],
             "bytes": data.size,
-            "ids_digest": digest_ids(rows, self.id_column),
+            "ids_digest": digest,
             "read_s": stats["read_s"],
             "tokenize_s": stats["tokenize_s"],
             "infer_s": stats["infer_s"],
@@ -101,7 +104,7 @@ def digest_ids(rows: pa.RecordBatch, id_column: str | None) -> str:
     column = rows.column(id_column or ROW)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
-    values = column.cast(pa.large_binary() if not pa.types.is_integer(column.type) else pa.int64()).to_pylist()
+    values = (column if pa.types.is_integer(column.type) else column.cast(pa.large_binary())).to_pylist()
     digest = hashlib.sha256()
     for value in values:
         digest.update(value if isinstance(value, bytes) else str(value).encode())

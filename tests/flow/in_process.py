@@ -1,5 +1,6 @@
 """The stages of a job one after the other in this process: the real ones, without Ray between them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ from pipelines.duplicates import find_duplicates
 from pipelines.infer import Infer
 from pipelines.job import Job
 from pipelines.output import Output
-from pipelines.prepare import prepare
+from pipelines.prepare import Prepared, prepare
 from pipelines.read import PlanSource
 from pipelines.storage import Location, locate
 from pipelines.tokenize import Tokenize
@@ -19,23 +20,28 @@ POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_
 
 
 def run_stages(job: Job) -> list[dict[str, Any]]:
-    """Run every shard of a job, and give what the write stage says of each.
-
-    As with Ray, the shards of a row group lie in one block, and a stage is handed a slice of it.
-    """
+    """Run every shard of a job, and give what the write stage says of each."""
     prepared = prepare(job)
     duplicates: dict[str, list[int]] = {}
     if job.policy.duplicate_ids == "reject" and job.input.id is not None:
-        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter):
+        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter, {}):
             duplicates.setdefault(repeat.shard, []).append(repeat.row)
-    tokenize, infer, write = Tokenize(prepared.tokenize(duplicates)), Infer(prepared.infer(POOLS)), prepared.writer()
-    records: list[dict[str, Any]] = []
-    for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1):
+    return list(stage_records(prepared, POOLS, prepared.plan.shards, duplicates))
+
+
+def stage_records(
+    prepared: Prepared, pools: Pools, shards: pa.Table, duplicates: dict[str, list[int]]
+) -> Iterator[dict[str, Any]]:
+    """Run shards through the stages.
+
+    As with Ray, the shards of a row group lie in one block, and a stage is handed a slice of it.
+    """
+    tokenize, infer, write = Tokenize(prepared.tokenize(duplicates)), Infer(prepared.infer(pools)), prepared.writer()
+    for task in PlanSource(prepared.reader(), shards).get_read_tasks(1):
         block = pa.concat_tables(task())
         for stage in (tokenize, infer, write):
             block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()
-        records += block.to_pylist(maps_as_pydicts="strict")
-    return records
+        yield from block.to_pylist(maps_as_pydicts="strict")
 
 
 def read_output(path: str) -> pa.Table:

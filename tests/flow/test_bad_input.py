@@ -14,7 +14,8 @@ import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
-from jobs.cli import UNUSABLE, main
+from jobs.cli import main
+from jobs.commands import UNUSABLE
 from tests.flow.in_process import read_output, read_rejected, run_stages
 
 GOOD = {"id": ["a", "b"], "text": ["Good morning.", "Guten Morgen."], "lang": ["en", "de"]}
@@ -121,6 +122,43 @@ def test_wrong_column_type(refused, good, column, values, said):
     assert said in refused(table=good.set_column(good.schema.get_field_index(column), column, values))
 
 
+def test_a_column_that_is_there_twice(refused, tmp_path, good):
+    twice = pa.Table.from_arrays([*good.columns, good["text"]], names=["id", "text", "lang", "text"])
+    assert "has 2 columns text; name each once" in refused(table=twice)
+
+
+def test_names_that_hold_glob_characters(make_job, tmp_path, good):
+    folder = tmp_path / "dir [v1]"
+    folder.mkdir()
+    pq.write_table(good, folder / "br[1].parquet")
+    for i, path in enumerate((folder, folder / "*.parquet", folder / "br[1].parquet")):
+        spec = {"path": str(path), "id": "id", "text": "text", "lang": "lang"}
+        (record,) = run_stages(make_job(input=spec, tasks=["feature-extraction"], output__path=str(tmp_path / f"{i}")))
+        assert record["rows_out"] == 2
+
+
+def test_files_of_one_corpus_by_many_writers(make_job, tmp_path):
+    """One says that a column has no nulls and another has some; strings come in every layout."""
+    texts = {"a": ["one", "two"], "b": ["three", None], "c": ["four", "five"], "d": ["six", None], "e": ["seven", "x"]}
+    kinds = {
+        "a": pa.string(), "b": pa.string(), "c": pa.large_string(), "d": pa.string_view(),
+        "e": pa.dictionary(pa.int32(), pa.string()),
+    }  # fmt: skip
+    for name, kind in kinds.items():
+        text = pa.array(texts[name], pa.string()).cast(kind)
+        lang = pa.array(["en", "de"], pa.string()).cast(kind)
+        ids = pa.array([2**63 + ord(name), ord(name)], pa.uint64())
+        schema = pa.schema([pa.field("id", pa.uint64()), pa.field("text", kind, name != "a"), ("lang", kind)])
+        pq.write_table(pa.table([ids, text, lang], schema=schema), tmp_path / f"{name}.parquet")
+    spec = {"path": str(tmp_path / "?.parquet"), "id": "id", "text": "text", "lang": "lang", "filter": "id > 98"}
+    job = make_job(input=spec, tasks=["feature-extraction"], policy={"duplicate_ids": "reject"})
+    records = run_stages(job)
+    assert [record["error"] for record in records] == [None] * 5
+    found = read_output(job.output.path)["id"].to_pylist()
+    assert sorted(found) == sorted([99, 101, *(2**63 + ord(name) for name in "abcde")])
+    assert [row["reason"] for row in read_rejected(job.output.path)] == ["null_text"]
+
+
 def test_files_that_disagree(refused, tmp_path, good):
     (tmp_path / "many").mkdir()
     pq.write_table(good.append_column("n", pa.array([1, 2], pa.int32())), tmp_path / "many" / "a.parquet")
@@ -173,6 +211,37 @@ def test_output_of_which_job_json_is_damaged(refused, tmp_path, good):
     (tmp_path / "out" / "_xlm").mkdir(parents=True)
     (tmp_path / "out" / "_xlm" / "job.json").write_text("{")
     assert "job.json: damaged" in refused(table=good)
+
+
+def test_output_of_which_job_json_says_nothing(refused, tmp_path, good):
+    (tmp_path / "out" / "_xlm").mkdir(parents=True)
+    for content in ("null", "[]", "{}"):
+        (tmp_path / "out" / "_xlm" / "job.json").write_text(content)
+        assert "job.json: damaged" in refused(table=good)
+
+
+def test_output_that_is_a_file_or_below_one(refused, tmp_path, good):
+    (tmp_path / "file").write_text("no directory")
+    for path in (tmp_path / "file", tmp_path / "file" / "out"):
+        assert "cannot be written" in refused(f"output.path={path}", table=good)
+
+
+def test_output_within_the_input(refused, tmp_path, good):
+    """Else the next run would take this one's results for input."""
+    (tmp_path / "corpus").mkdir()
+    pq.write_table(good, tmp_path / "corpus" / "a.parquet")
+    for path in (tmp_path / "corpus" / "out", tmp_path / "corpus"):
+        said = refused(f"input.path={tmp_path}/corpus", f"output.path={path}")
+        assert "lies within input.path" in said
+
+
+def test_ledger_that_is_damaged(refused, tmp_path, good, spec, make_job):
+    pq.write_table(good, tmp_path / "in.parquet")
+    (tmp_path / "out" / "_xlm" / "ledger").mkdir(parents=True)
+    (tmp_path / "out" / "_xlm" / "ledger" / "0.parquet").write_bytes(b"PAR1 no more")
+    assert "a damaged file of the ledger; delete it" in refused()
+    pq.write_table(good, tmp_path / "out" / "_xlm" / "ledger" / "0.parquet")
+    assert "a damaged file of the ledger; delete it" in refused()
 
 
 def test_output_in_memory(refused, good):

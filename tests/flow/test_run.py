@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,12 +22,13 @@ from rich.console import Console
 
 from pipelines.errors import FatalError
 from pipelines.flow import build_dataset, run
+from pipelines.job import PolicySpec
 from pipelines.output import Output
 from pipelines.plan import make_plan
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from pipelines.watch import _child_processes
-from tests.flow.in_process import POOLS, read_rejected, run_stages
+from tests.flow.in_process import POOLS, read_rejected, run_stages, stage_records
 
 
 def quiet() -> Console:
@@ -177,6 +179,115 @@ def test_a_part_that_is_gone_is_computed_again(undisturbed, make_job, tmp_path, 
     assert contents(out) == before
 
 
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs whose stages are in this process: for what happens around them."""
+    monkeypatch.setattr("pipelines.flow.ray_session", lambda _: nullcontext((2.0, 0.0)))
+    monkeypatch.setattr("pipelines.flow.cluster_watch", nullcontext)
+    monkeypatch.setattr("pipelines.flow.build_dataset", lambda *arguments: arguments)
+    monkeypatch.setattr("pipelines.flow.stream", lambda arguments: stage_records(*arguments))
+
+
+def test_ids_that_repeat_as_files_come_and_go(make_job, tmp_path, in_process):
+    """Each id is in the output once, and rejected once for every other row that has it, whatever came first."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+
+    def write(name: str, ids: str) -> None:
+        texts = [f"{row_id} in {name}, {random.random()}" for row_id in ids]
+        table = pa.table({"id": list(ids), "text": texts, "lang": ["en"] * len(ids)})
+        pq.write_table(table, corpus / f"{name}.parquet")
+
+    job = make_job(
+        input={"path": str(corpus), "id": "id", "text": "text", "lang": "lang"},
+        policy={"duplicate_ids": "reject", "max_rejected": 1.0},
+        tasks=["feature-extraction"],
+    )
+    out = Path(job.output.path)
+
+    def check(ids: str, rejected: str) -> None:
+        assert run(job, quiet())["status"] == "complete"
+        assert (out / "_SUCCESS").exists()
+        assert sorted(ds.dataset(out).to_table()["id"].to_pylist()) == list(ids)
+        assert sorted(row["id"] for row in read_rejected(str(out))) == list(rejected)
+
+    write("a", "ab")
+    write("b", "bc")
+    check("abc", "b")
+    write("a", "ab")  # the file with the first b changes
+    check("abc", "b")
+    write("0", "cd")  # a new file that sorts first: what is written stays
+    check("abcd", "bc")
+    (out / "_xlm" / "plan.parquet").unlink()
+    write("1", "a")
+    check("abcd", "abc")
+    for file in (out / "_xlm" / "ledger").iterdir():  # as if killed before any record
+        file.unlink()
+    (corpus / "a.parquet").unlink()
+    check("abcd", "c")
+    (corpus / "0.parquet").unlink()
+    check("abc", "")
+
+
+def test_a_run_that_is_refused_leaves_the_output_as_it_was(make_job, tmp_path, in_process):
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    for name, row_id in (("a", "1"), ("b", "2")):
+        table = pa.table({"id": [row_id], "text": ["some text"], "lang": ["en"]})
+        pq.write_table(table, corpus / f"{name}.parquet")
+    job = make_job(
+        input={"path": str(corpus), "id": "id", "text": "text", "lang": "lang"}, tasks=["feature-extraction"]
+    )
+    run(job, quiet())
+    before = states(Path(job.output.path))
+    pq.write_table(pa.table({"id": ["1"], "text": ["again"], "lang": ["en"]}), corpus / "b.parquet")
+    with pytest.raises(FatalError, match="1 rows repeat an id"):
+        run(job, quiet())
+    assert states(Path(job.output.path)) == before
+    # its advice works: `reject` may go on where `error` stopped
+    assert run(job.model_copy(update={"policy": PolicySpec(duplicate_ids="reject", max_rejected=1)}), quiet())
+
+
+def test_a_part_that_was_cut_short_is_computed_again(make_job, in_process):
+    job = make_job()
+    run(job, quiet())
+    before = contents(Path(job.output.path))
+    part = next(Path(job.output.path).glob("part-*"))
+    part.write_bytes(part.read_bytes()[:-9])
+    run(job, quiet())
+    assert contents(Path(job.output.path)) == before
+
+
+def test_heads_that_change_places_are_another_job(make_job, demo, tmp_path, in_process):
+    from xlm_core import SequenceClassificationHead, XLMConfig
+
+    other = tmp_path / "head"
+    SequenceClassificationHead(XLMConfig.from_pretrained(demo / "heads" / "topic")).save_pretrained(other)
+    heads = [str(demo / "heads" / "topic"), str(other)]
+    tasks = [
+        [{"text-classification": {"head": h, "name": n}} for h, n in zip(order, "ab", strict=True)]
+        for order in (heads, heads[::-1])
+    ]
+    run(make_job(tasks=tasks[0]), quiet())
+    with pytest.raises(FatalError, match="holds results of another job"):
+        run(make_job(tasks=tasks[1]), quiet())
+
+
+def test_a_lock_on_an_object_store(tmp_path):
+    """A file that its holder renews; a dead holder's expires, and nobody removes another's."""
+    location = locate(f"local://{tmp_path}/out")
+    assert not location.is_local
+    with Output(location).lock():
+        with pytest.raises(FatalError, match="another run is writing here"), Output(location).lock():
+            pass
+        held = json.loads((tmp_path / "out" / "_xlm" / "lock.json").read_text())
+    assert not (tmp_path / "out" / "_xlm" / "lock.json").exists()
+    for content in (json.dumps(held | {"renewed": 0}), "[]", "not json"):
+        (tmp_path / "out" / "_xlm" / "lock.json").write_text(content)
+        with Output(location).lock():
+            pass
+
+
 def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, tmp_path, cluster):
     """What a kill between a part and its record leaves; also a part of a file that has changed since."""
     out = tmp_path / "copy"
@@ -223,28 +334,31 @@ def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
     for setting in (f"output.path={out}", "output.rows_per_shard=4", "batch.invariant=true"):
         command += ["--set", setting]
 
-    def start(parts: int) -> subprocess.Popen[str]:
+    def recorded() -> int:
+        return len(Output(locate(str(out))).ledger.load())
+
+    def start() -> subprocess.Popen[str]:
+        before = recorded()
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda: len(list(out.glob("part-*"))) >= parts)
+        wait_for(lambda: recorded() > before)
         return process
 
-    process = start(parts=5)
+    process = start()
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
-    done = len(Output(locate(str(out))).ledger.load())
-    assert 1 <= done < 92
+    assert recorded() < 92
     assert not (out / "_SUCCESS").exists()
 
-    process = start(parts=done + 5)
+    process = start()
     os.kill(_child_processes("raylet", of=process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)  # left to itself, Ray would wait for ever
     assert process.returncode == 1
     assert "run the same command to go on" in errors
     assert "Traceback" not in errors
-    assert len(Output(locate(str(out))).ledger.load()) > done
+    assert recorded() < 92
 
 
 def test_too_many_rejected_rows(make_job, demo, cluster):

@@ -1,0 +1,142 @@
+"""What each command of the command line does. Whatever goes wrong ends as a line for a person, and an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from jobs.spec import dump_job, json_schema, load_job
+from pipelines.errors import FatalError, RetryableError
+from pipelines.storage import reason
+
+if TYPE_CHECKING:
+    import argparse
+
+    from pipelines.job import Job
+
+COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED = 0, 1, 2, 3
+
+_RESUME = "what is done is kept, run the same command to go on"
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command that was parsed, and give the exit status."""
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    try:
+        return _COMMANDS[args.command](args, console)
+    except FatalError as error:
+        _complain(*str(error).splitlines())
+        return UNUSABLE
+    except RetryableError as error:
+        _complain(str(error))
+    except OSError as error:
+        _complain(f"{reason(error)}; {_RESUME} once that is mended")
+    except Exception as error:
+        if os.environ.get("XLM_TRACEBACK"):
+            raise
+        _complain(
+            f"unexpected: {type(error).__name__}: {reason(error)}; this is a defect, please report it with what "
+            f"XLM_TRACEBACK=1 prints; {_RESUME}"
+        )
+    return UNEXPECTED
+
+
+def _complain(*lines: str) -> None:
+    console = Console(stderr=True, soft_wrap=True)
+    for line in lines:
+        console.print(f"[red]xlm:[/] {escape(line)}", highlight=False)
+
+
+def _run(args: argparse.Namespace, console: Console) -> int:
+    return _run_job(load_job(args.job, args.set), console)
+
+
+def _run_job(job: Job, console: Console) -> int:
+    from pipelines.flow import run
+    from pipelines.report import summary_lines
+
+    report = run(job, console)
+    for line in summary_lines(report):
+        console.print(line, highlight=False, markup=False)
+    return COMPLETE if report["status"] == "complete" else UNFINISHED
+
+
+def _plan(args: argparse.Namespace, console: Console) -> int:
+    from pipelines.plan import make_plan
+
+    plan = make_plan(load_job(args.job, args.set))
+    table = Table("file", "shards", "rows", "MB", box=None, header_style="bold")
+    files: dict[str, list[int]] = {}
+    for shard in plan.shards.to_pylist():
+        count = files.setdefault(shard["file"], [0, 0, shard["size"]])
+        count[0] += 1
+        count[1] += shard["num_rows"]
+    for file, (shards, rows, size) in list(files.items())[: args.limit]:
+        table.add_row(escape(file), f"{shards:,}", f"{rows:,}", f"{size / 1e6:,.1f}")
+    console.print(table)
+    if len(files) > args.limit:
+        console.print(f"… and {len(files) - args.limit:,} more files (--limit)", highlight=False)
+    console.print(
+        f"{plan.num_rows:,} rows of {len(files):,} files in {len(plan.shards):,} shards", highlight=False, style="bold"
+    )
+    return COMPLETE
+
+
+def _check(args: argparse.Namespace, console: Console) -> int:
+    from pipelines.prepare import prepare
+    from pipelines.wording import type_name
+
+    job = load_job(args.job, args.set)
+    prepared = prepare(job)
+    if args.resolved:
+        console.print(dump_job(job), highlight=False, markup=False)
+    table = Table("column", "type", box=None, header_style="bold")
+    for field in prepared.output_schema:
+        table.add_row(escape(field.name), escape(type_name(field.type)))
+    console.print(table)
+    console.print(
+        f"the job can run: {prepared.plan.num_rows:,} rows in {len(prepared.plan.shards):,} shards",
+        highlight=False,
+        style="bold",
+    )
+    return COMPLETE
+
+
+def _show(args: argparse.Namespace, console: Console) -> int:
+    from jobs.show import show
+
+    show(args.output, args.limit, console)
+    return COMPLETE
+
+
+def _schema(_: argparse.Namespace, console: Console) -> int:
+    console.out(json.dumps(json_schema(), indent=2, ensure_ascii=False), highlight=False)
+    return COMPLETE
+
+
+def _demo(args: argparse.Namespace, console: Console) -> int:
+    from jobs.demo.build import write_demo
+    from jobs.show import show
+
+    job = write_demo(Path(args.folder))
+    console.print(f"xlm run {job}", style="bold", highlight=False)
+    status = _run_job(load_job(job, args.set), console)
+    console.print()
+    show(str(job.parent / "out"), args.limit, console)
+    console.print(
+        "\nThe demo's checkpoint has seeded random weights: embeddings and labels show the form of results, "
+        "and mean nothing.",
+        style="yellow",
+        highlight=False,
+    )
+    return status
+
+
+_COMMANDS = {"run": _run, "plan": _plan, "check": _check, "show": _show, "schema": _schema, "demo": _demo}

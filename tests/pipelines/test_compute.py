@@ -1,0 +1,46 @@
+"""How a cluster's CPUs and GPUs are shared out: all of it used, nothing promised twice, every stage on its own."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.compute import READ_CPUS, WRITE_CPUS, divide
+from pipelines.errors import FatalError
+from pipelines.job import ComputeSpec
+
+
+@given(
+    cpus=st.integers(1, 512),
+    gpus=st.integers(0, 64),
+    per_model=st.sampled_from([0.0, 0.01, 0.25, 0.3, 0.5, 1.0, 2.0, 8.0]),
+    models=st.one_of(st.just("auto"), st.integers(1, 100)),
+    tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
+)
+def test_what_is_promised_is_there(cpus, gpus, per_model, models, tokenizers):
+    spec = ComputeSpec(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
+    try:
+        pools = divide(cpus, gpus, spec)
+    except FatalError:
+        assert models != "auto" or per_model > gpus  # left to itself, it finds a way on any machine
+        return
+    shares = [READ_CPUS, WRITE_CPUS, pools.tokenizer_cpus, pools.model_cpus]
+    assert len(set(shares)) == 4  # Ray fuses stages that ask for the same
+    assert min(shares) > 0
+    assert pools.models * pools.model_cpus + pools.tokenizer_cpus + READ_CPUS + WRITE_CPUS <= cpus
+    assert pools.models * pools.model_gpus <= gpus + 1e-9
+    assert pools.model_threads >= 1
+    if models != "auto":
+        assert pools.models == models
+    if gpus and per_model:
+        assert pools.model_gpus == per_model
+
+
+def test_more_than_there_is():
+    for cpus, gpus, spec in (
+        (2, 0, ComputeSpec(models=50)),
+        (16, 4, ComputeSpec(models=5)),
+        (16, 4, ComputeSpec(gpus_per_model=8)),
+        (16, 8, ComputeSpec(gpus_per_model=0.3, models=26)),
+    ):
+        with pytest.raises(FatalError):
+            divide(cpus, gpus, spec)
