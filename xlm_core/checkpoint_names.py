@@ -155,6 +155,9 @@ def is_bystander(name: str, config: XLMConfig, kind: Kind, parts: tuple[Part, ..
         or name.startswith(tuple(others))
         or ("trunk" not in parts and name in trunk_shapes(config))
         or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # the config says not to use it
+        or (
+            name == "pred_layer.proj.weight" and config.asm
+        )  # tying names the embeddings so, also where nothing reads it
     )
 
 

@@ -55,5 +55,10 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
     return None
 
 
+def canonical_lang(lang: str) -> str | None:
+    """Give a code's plain form where no checkpoint has a say in it: `zh-Hans` is `zh`, `deu` is `de`."""
+    return resolve_lang(lang, ALIASES) or _form(lang).partition("-")[0] or None
+
+
 def _form(code: str) -> str:
     return code.strip().lower().replace("_", "-")

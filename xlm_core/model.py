@@ -216,6 +216,10 @@ class XLMModel(PretrainedModule):
             # stand-ins, to be packed but not looked up; none of them counts as a pad
             input_ids, pad_index = embeds_BLD.new_zeros(embeds_BLD.shape[:2], dtype=torch.int64), None
         batch, layout = pack_padded(input_ids, pad_index=pad_index, **cast("dict[str, Tensor]", inputs))
+        if embeds_BLD is not None and embeds_BLD.shape != (*input_ids.shape, self.config.emb_dim):
+            raise ValueError(
+                f"inputs_embeds: expected shape {[*input_ids.shape, self.config.emb_dim]}, got {list(embeds_BLD.shape)}"
+            )
         embeds_TD = None if embeds_BLD is None else layout.pack(embeds_BLD)
         wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
         if not wanted:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from sacremoses import MosesPunctNormalizer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from xlm_core.aligned import AlignedText
 
@@ -28,6 +28,12 @@ CONTROL_WHITESPACE: dict[int, str] = {
 ROMANIAN = str.maketrans("ŞşȘșŢţȚțĂăÂâÎî", "SsSsTtTtAaAaIi")
 
 
+# Moses' rule for a quotation mark after dots searches again from every dot of a run; this one takes the run at once.
+_AT_ONCE: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
+    r'(\.+)"(\s*[^<])': (r'(\.+)(?:"(\s*[^<]))?', lambda m: m[0] if m[2] is None else f'"{m[1]}{m[2]}'),
+}
+
+
 class _Rule:
     """One substitution: a pattern, what replaces it, and a cheap test of whether it can apply."""
 
@@ -36,8 +42,8 @@ class _Rule:
     def __init__(self, pattern: str, replacement: str):
         self.literal = pattern if re.escape(pattern) == pattern or len(pattern) == 1 else None
         # ` +` to one space is a rule that fires on every space and changes only runs: look for runs
-        self.pattern = re.compile("  +" if pattern == " +" else pattern)
-        self.replacement = replacement
+        pattern, self.replacement = _AT_ONCE.get(pattern, ("  +" if pattern == " +" else pattern, replacement))
+        self.pattern = re.compile(pattern)
 
     def apply(self, aligned: AlignedText) -> None:
         if self.literal is None or self.literal in aligned.text:

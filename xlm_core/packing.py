@@ -88,11 +88,13 @@ class PackedBatch:
         Raises:
             ValueError: no sequence, an empty one, or arrays that do not fit each other.
         """
-        langs = None if langs is None else np.asarray(langs)
+        langs = None if langs is None else np.asarray(langs, np.int64)
         if index is not None:
             input_ids, cu_seqlens = take_ragged(input_ids, cu_seqlens, index)
             langs = None if langs is None else langs[index]
         lengths = np.diff(cu_seqlens).astype(np.int64)
+        if not len(lengths) or lengths.min() < 1:
+            raise ValueError(f"cu_seqlens: expected a strict increase, got {np.array2string(cu_seqlens, threshold=8)}")
         if langs is not None and len(langs) != len(lengths):
             raise ValueError(f"langs: expected one per sequence ({len(lengths)}), got {len(langs)}")
         langs_T = None if langs is None or bool((langs == -1).all()) else np.repeat(langs, lengths)
@@ -274,6 +276,10 @@ def _fit(name: str, tensor: Tensor, shape: tuple[int, int]) -> Tensor:
 
 def _survey(batch: PackedBatch) -> BatchFacts:
     """Check that a batch is whole, and note what the host must know of it."""
+    for name in ("input_ids", "positions", "cu_seqlens", "langs", "token_types"):
+        tensor: Tensor | None = getattr(batch, name)
+        if tensor is not None and (tensor.dim() != 1 or tensor.dtype not in (torch.int32, torch.int64)):
+            raise ValueError(f"{name}: expected int32 or int64 [T], got {tensor.dtype} {list(tensor.shape)}")
     cu_seqlens = batch.cu_seqlens.cpu().numpy().astype(np.int64)
     lengths = np.diff(cu_seqlens)
     if not len(lengths) or cu_seqlens[0] != 0 or lengths.min() < 1 or cu_seqlens[-1] != batch.num_tokens:

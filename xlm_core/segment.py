@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import re
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
@@ -20,7 +21,6 @@ from xlm_core.errors import TokenizerError
 from xlm_core.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterator
 
 Compat = Literal["default", "reference"]
@@ -104,7 +104,7 @@ class Segmenters:
                 aligned.translate(ROMANIAN)
             words = cast("list[str]", _moses(lang or NEUTRAL).tokenize(aligned.text, escape=False))
             # Moses marks runs of dots with letters and turns the marks back at its end, also those a text came with
-            aligned.sub(MosesTokenizer.MULTIDOT_MARKER, _unmark_dots)
+            aligned.sub(_Moses.MULTIDOT_MARKER, _unmark_dots)
         return Words(aligned, words, list(_places(aligned.text, words)))
 
     def _cut(self, lang: str) -> Callable[[str], list[str]]:
@@ -128,7 +128,8 @@ class Segmenters:
     def _build_th(self) -> Callable[[str], list[str]]:
         from pythainlp.tokenize import word_tokenize
 
-        return word_tokenize
+        # joining broken numbers takes time in the square of a run of digits; without one there is nothing to join
+        return lambda text: word_tokenize(text, join_broken_num=_BROKEN_NUMBER.search(text) is not None)
 
     def _build_ja(self) -> Callable[[str], list[str]]:
         if self.ja == "fugashi":
@@ -140,7 +141,7 @@ class Segmenters:
             tagger = fugashi.Tagger(  # pyright: ignore[reportAttributeAccessIssue]
                 f'-Owakati -d "{unidic_lite.DICDIR}"'
             )
-            return lambda text: [word.surface for word in tagger(text)]
+            return lambda text: [word.surface for part in _bounded(text) for word in tagger(part)]
         if self.kytea_model is None:
             raise TokenizerError(
                 "Japanese text needs a KyTea model, and none is configured: set tokenizer.kytea_model to a model "
@@ -156,7 +157,14 @@ class Segmenters:
             import Mykytea
         except ImportError:
             raise _missing("kytea", "Japanese with tokenizer.ja: kytea", "kytea") from None
-        kytea = Mykytea.Mykytea(f"-model {model}")
+        if any(c.isspace() for c in str(model)):
+            raise TokenizerError(f"{model}: KyTea reads no path with spaces; give its model another name")
+        try:
+            kytea = Mykytea.Mykytea(f"-model {model}")
+        except RuntimeError as error:
+            raise TokenizerError(
+                f"{model}: KyTea cannot read this model ({error}); correct tokenizer.kytea_model"
+            ) from None
         return lambda text: list(kytea.getWS(text))
 
 
@@ -164,11 +172,17 @@ _BUILDERS = {"zh": Segmenters._build_zh, "th": Segmenters._build_th, "ja": Segme
 
 NEUTRAL = "und"  # ISO 639: undetermined
 
+_BROKEN_NUMBER = re.compile(r"\d[.,:]\d")
+_MECAB_CHARS = 20_000  # the least that was seen to kill it is ten times as long
+
 
 class _Moses(MosesTokenizer):
     """sacremoses' tokenizer, with its character tests as sets: the same words in two thirds of the time."""
 
     _LOWER = frozenset(MosesTokenizer.IsLower)
+
+    # with what follows left open, a run of DOT that is no mark is looked at once, not once from each of its letters
+    MULTIDOT_MARKER = re.compile(r"(?:DOT)+(?:MULTI)?")
 
     def __init__(self, lang: str):
         super().__init__(lang=lang)
@@ -176,6 +190,9 @@ class _Moses(MosesTokenizer):
         if lang == NEUTRAL:
             self.NONBREAKING_PREFIXES = []
             self.NUMERIC_ONLY_PREFIXES = []
+
+    def restore_multidots(self, text: str) -> str:
+        return self.MULTIDOT_MARKER.sub(_unmark_dots, text)
 
     def islower(self, text: str) -> bool:
         return self._LOWER.issuperset(text)
@@ -190,7 +207,19 @@ def _moses(lang: str) -> _Moses:
 
 
 def _unmark_dots(match: re.Match[str]) -> str:
-    return "." * ((len(match.group()) - len("MULTI")) // len("DOT"))
+    mark = match.group()
+    return "." * (len(mark.removesuffix("MULTI")) // len("DOT")) if mark.endswith("MULTI") else mark
+
+
+def _bounded(text: str) -> Iterator[str]:
+    """Part a text that MeCab cannot take whole: its costs add up to more than it counts, and the process dies."""
+    begin = 0
+    while len(text) - begin > _MECAB_CHARS:
+        window = text[begin : begin + _MECAB_CHARS]
+        cut = max(window.rfind("。"), window.rfind(" ")) + 1
+        yield window[: cut or _MECAB_CHARS]
+        begin += cut or _MECAB_CHARS
+    yield text[begin:]
 
 
 def _inner_borders(words: list[str]) -> Iterator[int]:

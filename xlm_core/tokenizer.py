@@ -6,13 +6,13 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 
 from xlm_core.bpe import read_merges
 from xlm_core.errors import TokenizerError
-from xlm_core.languages import resolve_lang
+from xlm_core.languages import canonical_lang, resolve_lang
 from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
 
@@ -120,6 +120,8 @@ class XLMTokenizer:
         self.mask_id = self.vocab[self.special_tokens["mask_token"]]
 
         control = {*self.special_tokens.values(), *additional_special_tokens} & self.vocab.keys()
+        if self.compat == "default":
+            control |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
         # what a text's own characters may become: in the default, never a control token
         plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in control}
         self._encode_word = WordEncoder(plain, self.unk_id, merges, lowercase)
@@ -150,20 +152,28 @@ class XLMTokenizer:
             TokenizerError: a file is missing or is not what its name says.
         """
         path = Path(path)
-        settings = _read_json_object(path / "tokenizer_config.json", optional=True)
-        named = {role: _token_text(settings[role]) for role in SPECIAL_TOKENS if settings.get(role) is not None}
-        more = settings.get("additional_special_tokens") or settings.get("extra_special_tokens") or []
-        lang2id = settings.get("lang2id") or _read_json_object(path / "config.json", optional=True).get("lang2id")
+        own = _read_json_object(path / "tokenizer_config.json", optional=True)
+        settings = _read_json_object(path / "special_tokens_map.json", optional=True) | own
         vocab = _read_json_object(path / "vocab.json")
-        if not all(isinstance(i, int) for i in vocab.values()):
-            raise TokenizerError(f"{path / 'vocab.json'}: expected an object of token to whole-number id")
+        if not all(type(i) is int and 0 <= i < 2**31 for i in vocab.values()):
+            raise TokenizerError(f"{path / 'vocab.json'}: expected an object of token to whole-number id, from 0")
+        lang2id = settings.get("lang2id") or _read_json_object(path / "config.json", optional=True).get("lang2id") or {}
+        if not isinstance(lang2id, dict) or not all(type(i) is int for i in lang2id.values()):
+            raise TokenizerError(f"{path}: lang2id: got {lang2id!r}, expected an object of language to whole-number id")
+        _check_added(path, settings, vocab)
+        named = {role: _token_text(path, settings[role]) for role in SPECIAL_TOKENS if settings.get(role) is not None}
+        more = settings.get(
+            "additional_special_tokens", settings.get("extra_special_tokens", ADDITIONAL_SPECIAL_TOKENS)
+        )
+        if isinstance(more, dict):
+            more = list(cast("dict[str, Any]", more).values())
         return cls(
             vocab,
             read_merges(path / "merges.txt"),
-            lang2id=lang2id,
+            lang2id=cast("dict[str, int]", lang2id),
             lowercase=settings.get("do_lowercase_and_remove_accent", True) if lowercase is None else lowercase,
             special_tokens=named,
-            additional_special_tokens=[*ADDITIONAL_SPECIAL_TOKENS, *map(_token_text, more)],
+            additional_special_tokens=[_token_text(path, token) for token in more or []],
             segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
         )
 
@@ -171,7 +181,7 @@ class XLMTokenizer:
         """Give the checkpoint's own code for a language code, or None when it does not know the language."""
         if lang not in self._langs:
             # without language ids there is nothing to look up: the code still says how words are cut
-            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else lang.strip().lower() or None
+            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
         return self._langs[lang]
 
     def encode_batch(
@@ -185,14 +195,15 @@ class XLMTokenizer:
 
         Args:
             texts: B strings.
-            langs: B codes as `resolve_lang` gives them; None cuts a text by neutral rules.
+            langs: B language codes; None cuts a text by neutral rules.
             pairs: B second texts, in the same language as the first.
             max_length: tokens a sequence may have, special ones included; the rest is left out, of a pair from its
                 longer text first.
 
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
-            ValueError: `max_length` has no room for the special tokens, or the arguments' lengths differ.
+            ValueError: `max_length` has no room for the special tokens, the checkpoint lacks a language, or the
+                arguments' lengths differ.
         """
         num_special = 2 if pairs is None else 3
         if max_length is not None and max_length < num_special:
@@ -201,7 +212,10 @@ class XLMTokenizer:
         borders = [0]
         num_truncated: list[int] = []
         columns = [texts] if pairs is None else [texts, pairs]
-        for lang, row in zip(langs, zip(*columns, strict=True), strict=True):
+        for code, row in zip(langs, zip(*columns, strict=True), strict=True):
+            lang = None if code is None else self.resolve_lang(code)
+            if code is not None and lang is None:
+                raise ValueError(f"langs: the checkpoint knows no language {code!r}; pass None for neutral rules")
             parts = [self._encode(text, lang) for text in row]
             sizes = [len(part.ids) for part in parts]
             surplus = 0 if max_length is None else max(sum(sizes) + num_special - max_length, 0)
@@ -283,5 +297,20 @@ def _read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
     return value
 
 
-def _token_text(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else str(token)
+def _token_text(path: Path, token: Any) -> str:
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise TokenizerError(f"{path}: a special token is {token!r}; expected its text")
+    return text
+
+
+def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) -> None:
+    """Refuse tokens that were added to a checkpoint beside its vocabulary: no text would be cut at them here."""
+    added = {str(token): i for token, i in _read_json_object(path / "added_tokens.json", optional=True).items()}
+    added |= {_token_text(path, token): int(i) for i, token in (settings.get("added_tokens_decoder") or {}).items()}
+    strange = sorted(token for token, i in added.items() if vocab.get(token) != i)
+    if strange:
+        raise TokenizerError(
+            f"{path}: has added tokens that vocab.json lacks ({', '.join(strange[:5])}), which are not supported; use "
+            "the checkpoint that they were added to"
+        )

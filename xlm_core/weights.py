@@ -27,7 +27,7 @@ class WeightsFile:
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
-    not_floats: Mapping[str, str]  # name to dtype, for tensors that cannot be weights
+    not_floats: Mapping[str, str]  # name to what it is instead, for tensors that cannot be weights
     read: Callable[[str], Tensor]  # on the CPU; may be a view of the file, so copy before the file changes
 
 
@@ -104,11 +104,7 @@ def _open_bin(path: Path) -> WeightsFile:
     return WeightsFile(
         path,
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        {
-            name: str(tensor.dtype).removeprefix("torch.")
-            for name, tensor in tensors.items()
-            if tensor.dtype not in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-        },
+        {name: kind for name, tensor in tensors.items() if (kind := _unfit(tensor)) is not None},
         lambda name: tensors[name],
     )
 
@@ -118,3 +114,13 @@ def _reason(error: Exception) -> str:
     advice = ("Weights only load failed", "Please file an issue", "Check the documentation")
     lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(advice)]
     return (lines or [type(error).__name__])[0][:200]
+
+
+def _unfit(tensor: Tensor) -> str | None:
+    """Say what a tensor is that cannot be a weight: no float, or no values laid out in full."""
+    if tensor.is_meta:
+        return "meta"
+    if tensor.layout != torch.strided:
+        return str(tensor.layout).removeprefix("torch.")
+    fits = tensor.dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    return None if fits else str(tensor.dtype).removeprefix("torch.")

@@ -39,7 +39,19 @@ ODD_TEXTS = [
     "\u3000全角\u3000空白\u3000",
     "-" * 300,
     "aaaa" * 300,
+    '..". .." a .".."b ... "c" ... "',
+    "DOTDOT DOTMULTIDOT MULTI .DOTMULTI. ..DOT",
+    "๑๒๓ 12345 1.5 1,000.25 10:30:59 1..2 1,,2",
 ]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's vocabulary alone: without a list of languages, every code is taken as it is."""
+    folder = tmp_path_factory.mktemp("vocabulary")
+    for file in ("vocab.json", "merges.txt"):
+        (folder / file).write_bytes((demo / "checkpoint" / file).read_bytes())
+    return folder
 
 
 def load(checkpoint: Path, lowercase: bool, compat: Any = "default", **choices: Any) -> XLMTokenizer:
@@ -88,7 +100,14 @@ def test_odd_texts(checkpoint, lowercase):
     assert not different
 
 
-@given(text=st.text(max_size=60), lang=st.sampled_from(LANGS), lowercase=st.booleans())
+odd_characters = st.sampled_from([*".\"'…’«» ,DOTMULI()-–%12٣", "\u00a0", "\u0301", "..", "DOTMULTI", "ß", "İ", "각"])
+
+
+@given(
+    text=st.lists(st.one_of(st.characters(codec="utf-8"), odd_characters), max_size=60).map("".join),
+    lang=st.sampled_from(LANGS),
+    lowercase=st.booleans(),
+)
 @settings(max_examples=300, deadline=None)
 def test_any_text(checkpoint, text, lang, lowercase):
     ours, reference = load_cached(checkpoint, lowercase)
@@ -144,6 +163,17 @@ def test_public_call_with_injected_control_tokens(checkpoint, text):
     """The reference's public call is English, and reads control tokens that a text spells out; ours can as well."""
     ours, reference = load_cached(checkpoint, True)
     assert ours.encode_batch([text], ["en"]).input_ids.tolist() == reference(text)["input_ids"]
+
+
+@pytest.mark.parametrize("tokens", [["<special0>"], ["<special0>", "<special4>"], []])
+def test_public_call_with_the_control_tokens_of_a_checkpoint(checkpoint, tmp_path, tokens):
+    reference = transformers.XLMTokenizer(
+        str(checkpoint / "vocab.json"), str(checkpoint / "merges.txt"), additional_special_tokens=tokens
+    )
+    reference.save_pretrained(tmp_path)
+    ours = XLMTokenizer.from_pretrained(tmp_path, compat="reference")
+    for text in ("a <special4> b <special0>", "</s><special1> c"):
+        assert ours.encode_batch([text], ["en"]).input_ids.tolist() == reference(text)["input_ids"]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -155,3 +155,16 @@ def test_lengths_and_positions_of_the_caller_are_used():
 def test_arguments_that_do_not_fit_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         pack_padded(torch.ones(2, 4, dtype=torch.int64), **arguments)
+
+
+def test_index_tensors_of_other_kinds_are_refused():
+    ids, positions, borders = torch.arange(4), torch.arange(4), torch.tensor([0, 4], dtype=torch.int32)
+    for change, name in (
+        ({"input_ids": ids.float()}, "input_ids"),
+        ({"input_ids": ids[None], "positions": positions[None]}, "input_ids"),
+        ({"cu_seqlens": torch.tensor([0.0, 4.0])}, "cu_seqlens"),
+        ({"langs": torch.zeros(4, dtype=torch.uint8)}, "langs"),
+    ):
+        arguments = {"input_ids": ids, "positions": positions, "cu_seqlens": borders} | change
+        with pytest.raises(ValueError, match=rf"{name}: expected int32 or int64 \[T\]"):
+            PackedBatch(**arguments)

@@ -116,10 +116,25 @@ def test_batch_is_its_rows(tokenizer, corpus):
         assert whole.word_ids[here].tolist() == alone.word_ids.tolist()
 
 
-def test_endless_words_and_long_texts_stay_harmless(tokenizer):
-    for text in ("a" * 200_000, "ab" * 100_000, "x y " * 50_000, "." * 100_000, "é" * 100_000):
-        encoding = tokenizer.encode_batch([text], ["en"], max_length=128)
-        assert len(encoding.input_ids) <= 128
+ENDLESS = ["a" * 300_000, "ab" * 100_000, "x y " * 50_000, "." * 300_000, "é" * 100_000, "DOT" * 100_000, "1" * 100_000]
+
+
+@pytest.mark.parametrize("lang", ["en", "de", "th", "ja", None])
+def test_endless_words_and_long_texts_stay_harmless(tokenizer, lang):
+    """Rules that take time in the square of a run's length, or kill the process, would stop this test."""
+    for text in ENDLESS:
+        encoding = tokenizer.encode_batch([text], [lang], max_length=128)
+        assert 2 < len(encoding.input_ids) <= 128
+
+
+def test_long_japanese_is_parted_between_words(tokenizer, corpus):
+    """MeCab is fed in parts; whatever is short enough is cut as a whole."""
+    sentence = next(row["text"] for row in corpus if row["lang"] == "ja" and row["text"].endswith("。"))
+    whole = tokenizer.encode_batch([sentence * 3000], ["ja"])
+    one = tokenizer.encode_batch([sentence], ["ja"])
+    assert len(sentence * 3000) > 20_000
+    assert whole.input_ids[1:-1].tolist() == one.input_ids[1:-1].tolist() * 3000
+    check_offsets(sentence * 3000, whole)
 
 
 @pytest.mark.parametrize(
@@ -150,6 +165,21 @@ def test_language_codes(code, known, expected):
     assert resolve_lang(code, known) == expected
 
 
+def test_codes_without_a_checkpoints_languages(checkpoint, tmp_path):
+    """A checkpoint that names no languages still cuts Chinese as Chinese, whichever way its code is written."""
+    for file in ("vocab.json", "merges.txt"):
+        (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
+    tokenizer = XLMTokenizer.from_pretrained(tmp_path, ja="fugashi")
+    text = "我们今天去北京大学。"
+    plain = tokenizer.encode_batch([text], ["zh"]).input_ids.tolist()
+    for code in ("zh-CN", "zh_Hans", "ZH", "zho", "cmn-Hans-CN"):
+        assert tokenizer.encode_batch([text], [code]).input_ids.tolist() == plain
+    assert tokenizer.encode_batch([text], ["en"]).input_ids.tolist() != plain
+    assert tokenizer.resolve_lang("xyz-Latn") == "xyz"
+    with pytest.raises(ValueError, match="knows no language 'tlh'"):
+        XLMTokenizer.from_pretrained(checkpoint).encode_batch(["nuqneH"], ["tlh"])
+
+
 def test_japanese_without_a_model_says_what_to_do(checkpoint, tmp_path):
     tokenizer = XLMTokenizer.from_pretrained(checkpoint)
     with pytest.raises(TokenizerError, match=r"set tokenizer\.kytea_model .* or tokenizer\.ja to fugashi"):
@@ -178,6 +208,16 @@ def test_kytea_tokenizers_can_be_pickled(checkpoint, shared_data):
         ("vocab.json", "[1]", "expected a JSON object, got list"),
         ("vocab.json", '{"a": "b"}', "whole-number id"),
         ("vocab.json", '{"a": 1}', "lacks"),
+        ("vocab.json", '{"a": true}', "whole-number id"),
+        ("vocab.json", '{"a": 1099511627776}', "whole-number id"),
+        ("tokenizer_config.json", '{"lang2id": "en"}', "lang2id: got 'en'"),
+        ("tokenizer_config.json", '{"lang2id": {"en": "0"}}', "lang2id: got"),
+        ("tokenizer_config.json", '{"mask_token": {"x": 1}}', "a special token is"),
+        (
+            "tokenizer_config.json",
+            '{"added_tokens_decoder": {"9999": {"content": "covid19"}}}',
+            "added tokens.*covid19",
+        ),
         ("merges.txt", None, "no merge table here"),
         ("merges.txt", "", "holds no merges"),
         ("merges.txt", b"\xff\xfe", "not UTF-8"),
@@ -193,7 +233,7 @@ def test_broken_files_are_named(checkpoint, tmp_path, name, content, message):
         (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(TokenizerError, match=message) as caught:
         XLMTokenizer.from_pretrained(tmp_path)
-    assert name in str(caught.value)
+    assert str(tmp_path) in str(caught.value) or name in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
