@@ -64,6 +64,7 @@ def run(job: Job, console: Console) -> dict[str, Any]:
     """
     prepared = prepare(job)
     output = Output(prepared.output)
+    output.check_fingerprint(prepared.fingerprint)  # before anything is written there, if only a lock
     with output.lock():
         output.check_fingerprint(prepared.fingerprint)
         standing = compare(output, prepared.plan.shards)
@@ -76,7 +77,7 @@ def run(job: Job, console: Console) -> dict[str, Any]:
             return _report(prepared, shards, done, failed, progress)
         duplicates = _check_ids(job, standing) if len(todo) else {}
         clean_up(output, standing)
-        output.begin(prepared.description, shards)
+        output.begin(prepared.description, prepared.plan.shards)
         if len(todo):
             with ray_session(job.compute) as (cpus, gpus), cluster_watch(), progress.show():
                 pools = divide(cpus, gpus, job.compute)

@@ -61,6 +61,8 @@ class Output:
                     "to an empty or new directory"
                 ) from None
             return None
+        except OSError as error:
+            raise self._unusable(error) from None
         except ValueError:
             pass
         raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew")
@@ -153,7 +155,7 @@ class Output:
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("a+")
         except (OSError, ValueError) as error:
-            raise FatalError(f"{self.location.url}: cannot be written ({reason(error)}); correct output.path") from None
+            raise self._unusable(error) from None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -198,6 +200,9 @@ class Output:
             ended.set()
             if holder()["token"] == token:
                 location.delete()
+
+    def _unusable(self, error: Exception) -> FatalError:
+        return FatalError(f"{self.location.url}: no place for results ({reason(error)}); correct output.path")
 
     def _taken(self, by: str) -> FatalError:
         return FatalError(f"{self.location.url}: another run is writing here ({by.strip()}); wait for it, or stop it")

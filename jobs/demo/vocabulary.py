@@ -12,7 +12,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from xlm_core.bpe import END_OF_WORD
-from xlm_core.tokenizer import ADDITIONAL_SPECIAL_TOKENS
+from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -223,7 +223,7 @@ def test_output_of_which_job_json_says_nothing(refused, tmp_path, good):
 def test_output_that_is_a_file_or_below_one(refused, tmp_path, good):
     (tmp_path / "file").write_text("no directory")
     for path in (tmp_path / "file", tmp_path / "file" / "out"):
-        assert "cannot be written" in refused(f"output.path={path}", table=good)
+        assert "no place for results" in refused(f"output.path={path}", table=good)
 
 
 def test_output_within_the_input(refused, tmp_path, good):
