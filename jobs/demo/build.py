@@ -30,19 +30,19 @@ JOB = """\
 # The demo's job. Run it again: nothing is left to do. Add a file to corpus/ and run it: only that is computed.
 name: demo
 input:
-  path: {folder}/corpus/
+  path: "{folder}/corpus/"
   id: id
   text: text
   lang: lang
   keep: [lang, topic, year]
   filter: "year >= 2020"
-model: {{checkpoint: {folder}/checkpoint}}
+model: {{checkpoint: "{folder}/checkpoint"}}
 tasks:                                # one pass of the trunk serves them all
   - feature-extraction: {{pooling: mean, normalize: true}}
-  - text-classification: {{head: {folder}/heads/topic}}
-  - token-classification: {{head: {folder}/heads/upos}}
+  - text-classification: {{head: "{folder}/heads/topic"}}
+  - token-classification: {{head: "{folder}/heads/upos"}}
 tokenizer: {{max_length: 128, ja: fugashi}}
-output: {{path: {folder}/out, rows_per_shard: 64}}
+output: {{path: "{folder}/out", rows_per_shard: 64}}
 policy: {{max_rejected: 0.05}}         # the corpus has a few deliberately bad rows
 """
 
@@ -61,7 +61,7 @@ def write_demo(folder: Path) -> Path:
         write_checkpoint(folder, rows)
     job = folder / "job.yaml"
     if not job.exists():
-        job.write_text(JOB.format(folder=folder), encoding="utf-8")
+        job.write_text(JOB.format(folder=json.dumps(str(folder), ensure_ascii=False)[1:-1]), encoding="utf-8")
     return job
 
 
