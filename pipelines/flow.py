@@ -101,12 +101,13 @@ def build_dataset(prepared: Prepared, pools: Pools, shards: pa.Table, duplicates
         duplicates: for a shard, the rows whose id an earlier row has.
     """
     source = PlanSource(prepared.reader(), shards)
+    repeats = {shard: duplicates[shard] for shard in shards["shard"].to_pylist() if shard in duplicates}
     return (
         # told the number of blocks it will get, Ray does not split those of a row group; small shards share one
         ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks)
         .map_batches(
             Tokenize,
-            fn_constructor_args=(prepared.tokenize(duplicates),),
+            fn_constructor_args=(prepared.tokenize(repeats),),
             compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers),
             num_cpus=pools.tokenizer_cpus,
             **_SHARDWISE,

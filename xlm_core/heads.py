@@ -8,7 +8,7 @@ Letters: B sequences, T packed tokens, L padded length, D model width, C labels.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Unpack
+from typing import ClassVar, Generic, TypeVar, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -187,23 +187,34 @@ class ClassifierOutput:
     hidden_states: HiddenStates | None = None  # each [B, L, D]
 
 
-class XLMForSequenceClassification(PretrainedModule):
-    """The trunk with a sequence classification head."""
+Head = TypeVar("Head", SequenceClassificationHead, TokenClassificationHead)
 
-    kind: ClassVar[Kind] = "sequence-classification"
+
+class TrunkWithHead(PretrainedModule, Generic[Head]):
+    """A trunk and a head under one roof; the XLMFor… classes add the reference's padded interface."""
+
     parts: ClassVar[tuple[Part, ...]] = ("trunk", "head")
-    reference_class: ClassVar[str] = "XLMForSequenceClassification"
 
-    def __init__(self, config: XLMConfig) -> None:
+    def __init__(self, config: XLMConfig, head: Head) -> None:
         super().__init__(config)
         self.trunk = XLMModel(config)
-        self.head = SequenceClassificationHead(config)
+        self.head = head
 
     def forward_packed(self, batch: PackedBatch, *, invariant: bool = False) -> Tensor:
-        """Give logits_BC; for `invariant`, see `XLMModel.forward_packed`, here head included."""
+        """Give the head's logits; for `invariant`, see `XLMModel.forward_packed`, here head included."""
         if invariant:
             return torch.cat([self.forward_packed(one) for one in batch.split()])
         return self.head.forward_packed(self.trunk.forward_packed(batch), batch.cu_seqlens)
+
+
+class XLMForSequenceClassification(TrunkWithHead[SequenceClassificationHead]):
+    """The trunk with a sequence classification head."""
+
+    kind: ClassVar[Kind] = "sequence-classification"
+    reference_class: ClassVar[str] = "XLMForSequenceClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, SequenceClassificationHead(config))
 
     def forward(
         self,
@@ -229,23 +240,14 @@ class XLMForSequenceClassification(PretrainedModule):
         return ClassifierOutput(logits_BC, loss, states)
 
 
-class XLMForTokenClassification(PretrainedModule):
+class XLMForTokenClassification(TrunkWithHead[TokenClassificationHead]):
     """The trunk with a token classification head."""
 
     kind: ClassVar[Kind] = "token-classification"
-    parts: ClassVar[tuple[Part, ...]] = ("trunk", "head")
     reference_class: ClassVar[str] = "XLMForTokenClassification"
 
     def __init__(self, config: XLMConfig) -> None:
-        super().__init__(config)
-        self.trunk = XLMModel(config)
-        self.head = TokenClassificationHead(config)
-
-    def forward_packed(self, batch: PackedBatch, *, invariant: bool = False) -> Tensor:
-        """Give logits_TC; for `invariant`, see `XLMModel.forward_packed`, here head included."""
-        if invariant:
-            return torch.cat([self.forward_packed(one) for one in batch.split()])
-        return self.head.forward_packed(self.trunk.forward_packed(batch), batch.cu_seqlens)
+        super().__init__(config, TokenClassificationHead(config))
 
     def forward(
         self,
