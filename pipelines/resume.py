@@ -40,16 +40,16 @@ class Standing(NamedTuple):
 def compare(output: Output, planned: pa.Table) -> Standing:
     """Compare the plan with the ledger and the parts.
 
-    A shard is done if it has a record, and its part is there in the size that the record says. A part without a record
-    is what a run leaves that was killed between the two; it is computed again, and replaced. Parts of files that
-    changed or went are surplus, since `OUT` holds the rows of the corpus as it is now. What they settled goes with
-    them: shards with rows that repeated an id are computed again.
+    A shard is done if it has a record, and its part is there in the size that the record says, with its rejected rows
+    if it has any. A part without a record is what a run leaves that was killed between the two; it is computed again,
+    and replaced. Parts of files that changed or went are surplus, since `OUT` holds the rows of the corpus as it is
+    now. What they settled goes with them: shards with rows that repeated an id are computed again.
     """
     notes: list[str] = []
     wanted = {part_name(shard) for shard in planned["shard"].to_pylist()}
-    records, sizes = output.ledger.load(), output.parts()
+    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()
     stale = [record for shard, record in records.items() if part_name(shard) not in wanted]
-    surplus = sorted((sizes.keys() | output.rejected_parts() | {part_name(r["shard"]) for r in stale}) - wanted)
+    surplus = sorted((sizes.keys() | rejected | {part_name(r["shard"]) for r in stale}) - wanted)
     if stale:
         files = sorted({record["file"] for record in stale})
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
@@ -57,9 +57,10 @@ def compare(output: Output, planned: pa.Table) -> Standing:
     done: dict[str, dict[str, Any]] = {}
     num_lost = num_unsettled = 0
     for shard, record in records.items():
-        if part_name(shard) not in wanted:
+        name = part_name(shard)
+        if name not in wanted:
             continue
-        if sizes.get(part_name(shard)) != record["bytes"]:
+        if sizes.get(name) != record["bytes"] or (record["rows_rejected"] and name not in rejected):
             num_lost += 1
         elif stale and _repeats(record):
             num_unsettled += 1

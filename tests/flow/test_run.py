@@ -248,14 +248,16 @@ def test_a_run_that_is_refused_leaves_the_output_as_it_was(make_job, tmp_path, i
     assert run(job.model_copy(update={"policy": PolicySpec(duplicate_ids="reject", max_rejected=1)}), quiet())
 
 
-def test_a_part_that_was_cut_short_is_computed_again(make_job, in_process):
+def test_parts_that_are_cut_short_or_lack_their_rejected_rows_are_computed_again(make_job, in_process):
     job = make_job()
     run(job, quiet())
-    before = contents(Path(job.output.path))
-    part = next(Path(job.output.path).glob("part-*"))
+    out = Path(job.output.path)
+    before = contents(out)
+    part = next(out.glob("part-*"))
     part.write_bytes(part.read_bytes()[:-9])
+    next((out / "_xlm" / "rejected").iterdir()).unlink()
     run(job, quiet())
-    assert contents(Path(job.output.path)) == before
+    assert contents(out) == before
 
 
 def test_heads_that_change_places_are_another_job(make_job, demo, tmp_path, in_process):
