@@ -35,7 +35,7 @@ def execute(args: argparse.Namespace) -> int:
         _complain(*str(error).splitlines())
         return UNUSABLE
     except RetryableError as error:
-        _complain(str(error))
+        _complain(f"{error}; {_RESUME}")
     except OSError as error:
         _complain(f"{reason(error)}; {_RESUME} once that is mended")
     except Exception as error:

@@ -161,8 +161,7 @@ def _examples(output: Output, records: list[dict[str, Any]]) -> dict[str, list[d
         if all(len(examples[reason]) >= _MAX_EXAMPLES for reason in record["reasons"]):
             continue
         with suppress(FileNotFoundError):
-            data = (output.inner / "rejected" / record["part"]).read_bytes()
-            for row in pq.read_table(pa.BufferReader(data), columns=["file", "row", "id", "reason"]).to_pylist():
+            for row in (output.rejected / record["part"]).read_table(["file", "row", "id", "reason"]).to_pylist():
                 if len(same := examples.setdefault(row["reason"], [])) < _MAX_EXAMPLES:
                     same.append(row)
     return examples

@@ -92,8 +92,6 @@ def decode_text(column: pa.Array) -> tuple[list[str | None], dict[int, int]]:
         texts: list[str | None] = []
         bad: dict[int, int] = {}
         binary = pa.large_binary() if pa.types.is_large_string(column.type) else pa.binary()
-        if pa.types.is_string_view(column.type):
-            binary = pa.binary_view()
         values: list[bytes | None] = column.view(binary).to_pylist()
         for i, value in enumerate(values):
             if value is None:

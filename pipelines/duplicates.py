@@ -10,7 +10,7 @@ from pandas.util import hash_array
 
 from pipelines.columns import ROW, decode_text
 from pipelines.filters import parse_filter
-from pipelines.read import by_row_group, read_row_group
+from pipelines.read import by_row_group, read_row_group, shard_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -72,10 +72,7 @@ def _read_ids(
         except (OSError, pa.ArrowException):
             continue
         for shard in group:
-            table = row_group.slice(shard["first_row"], shard["num_rows"])
-            table = table.append_column(ROW, pa.array(np.arange(len(table), dtype=np.int64) + shard["file_row"]))
-            if filter_text:
-                table = table.filter(parse_filter(filter_text, table.schema)[0])
+            table = shard_rows(row_group, shard, filter_text)
             ids: list[Any] = []
             for chunk in table[id_column].chunks:
                 values, bad = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)

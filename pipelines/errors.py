@@ -10,4 +10,4 @@ class ShardError(Exception):
 
 
 class RetryableError(Exception):
-    """Storage or a device failed in a way that may pass: try again."""
+    """Storage, a device or the cluster failed in a way that may pass: what is done is kept, the same call goes on."""

@@ -70,23 +70,23 @@ def run(job: Job, console: Console) -> dict[str, Any]:
         standing = compare(output, prepared.plan.shards)
         for note in standing.notes:
             console.print(note, highlight=False, markup=False)
-        shards, done, todo, failed = standing.shards, standing.done, standing.todo, dict[str, str]()
+        done, todo, failed = standing.done, standing.todo, dict[str, str]()
         progress = Progress(console, sum(todo["num_rows"].to_pylist()))
         if not len(todo) and not standing.surplus and output.is_complete:
             console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
-            return _report(prepared, shards, done, failed, progress)
+            return _report(prepared, done, failed, progress)
         duplicates = _check_ids(job, standing) if len(todo) else {}
         clean_up(output, standing)
         output.begin(prepared.description, prepared.plan.shards)
         if len(todo):
             with ray_session(job.compute) as (cpus, gpus), cluster_watch(), progress.show():
                 pools = divide(cpus, gpus, job.compute)
-                console.print(_begun(todo, shards, pools), highlight=False)
+                console.print(_begun(todo, len(done), pools), highlight=False)
                 for first in range(0, len(todo), WAVE_SHARDS):
                     wave = todo.slice(first, WAVE_SHARDS)
                     results = stream(build_dataset(prepared, pools, wave, duplicates))
                     _commit(output, results, wave, done, failed, progress)
-        report = _report(prepared, shards, done, failed, progress)
+        report = _report(prepared, done, failed, progress)
         output.finish(report, render_html(report), success=report["status"] == "complete" and not failed)
         return report
 
@@ -137,8 +137,7 @@ def stream(dataset: Dataset) -> Iterator[dict[str, Any]]:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             yield from cast("pa.Table", batch).to_pylist(maps_as_pydicts="strict")
     except RayError as error:
-        what = f"{type(error).__name__}: {reason(error)}"
-        raise RetryableError(f"Ray gave up ({what}); what is done is kept, run the same command to go on") from None
+        raise RetryableError(f"Ray gave up ({type(error).__name__}: {reason(error)})") from None
 
 
 def _commit(
@@ -199,11 +198,7 @@ def _check_ids(job: Job, standing: Standing) -> dict[str, list[int]]:
 
 
 def _report(
-    prepared: Prepared,
-    shards: pa.Table,
-    done: dict[str, dict[str, Any]],
-    failed: dict[str, str],
-    progress: Progress,
+    prepared: Prepared, done: dict[str, dict[str, Any]], failed: dict[str, str], progress: Progress
 ) -> dict[str, Any]:
     policy, records = prepared.job.policy, list(done.values())
     rejected = sum(record["rows_rejected"] for record in records)
@@ -215,14 +210,14 @@ def _report(
         status = "failed shards"
     elif rejected > limit:
         status = "too many rejected rows"
-    rows = sum(shards["num_rows"].to_pylist())
+    rows = prepared.plan.num_rows
     return build_report(
         prepared.description, rows, records, failed, progress.elapsed_s, status, run_tokens=progress.tokens
     )
 
 
-def _begun(todo: pa.Table, shards: pa.Table, pools: Pools) -> str:
+def _begun(todo: pa.Table, num_done: int, pools: Pools) -> str:
     rows = sum(todo["num_rows"].to_pylist())
-    resumed = f", {len(shards) - len(todo):,} done before" if len(todo) < len(shards) else ""
+    resumed = f", {num_done:,} done before" if num_done else ""
     model = f"{pools.models} on {pools.model_gpus:g} GPUs each" if pools.model_gpus else f"{pools.models} on the CPU"
     return f"{rows:,} rows in {len(todo):,} shards{resumed}; tokenizers: up to {pools.tokenizers}, models: {model}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.tasks import Collector, Task
+    from pipelines.tasks import Task
     from xlm_core import XLMModel
 
 
@@ -75,7 +75,8 @@ class Infer:
             tokens, _ = take_ragged(places, cu_seqlens, index)
             for collector in collectors:
                 collector.add(index, tokens, hidden_TD, batch.cu_seqlens)
-        found = dict(zip(self._settings.result_names, _results(collectors, rows), strict=True))
+        results = [column for collector in collectors for column in collector.columns(rows)]
+        found = dict(zip(self._settings.result_names, results, strict=True))
         columns = [found[name] if name in found else rows.column(name) for name in self._settings.schema.names]
         return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=self._settings.schema))
 
@@ -95,7 +96,3 @@ class Infer:
             return list(np.arange(len(lengths)).reshape(-1, 1))
         # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
         return plan_batches(lengths, self._settings.max_tokens or (32_768 if self._device.type == "cuda" else 4_096))
-
-
-def _results(collectors: list[Collector], rows: pa.RecordBatch) -> list[pa.Array]:
-    return [column for collector in collectors for column in collector.columns(rows)]

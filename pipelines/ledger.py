@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
+from pipelines.storage import parquet_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +67,9 @@ class Ledger:
         """Commit shards whose parts are written; when this returns, they are done for good."""
         if not records:
             return
-        sink = pa.BufferOutputStream()
-        pq.write_table(pa.Table.from_pylist(list(records), RECORD), sink, compression="zstd")
+        data = parquet_bytes(pa.Table.from_pylist(list(records), RECORD))
         # names sort by time, so that later records hold; the rest of the name keeps two of one moment apart
-        (self._folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.parquet").put(sink.getvalue())
+        (self._folder / f"{time.time_ns():020d}-{secrets.token_hex(4)}.parquet").put(data)
 
     def replace(self, records: Sequence[dict[str, Any]]) -> None:
         """Rewrite the ledger to hold these records only; parts of the others must be gone already."""
@@ -80,14 +79,13 @@ class Ledger:
             location.delete()
 
     def _files(self) -> list[Location]:
-        names = [file.url.rpartition("/")[2] for file in self._folder.list()]
+        names = [file.name for file in self._folder.list()]
         return [self._folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
 
 def _read(location: Location) -> pa.Table:
     try:
-        table = pq.read_table(pa.BufferReader(location.read_bytes()))
-        return table.select(RECORD.names).cast(RECORD)
+        return location.read_table().select(RECORD.names).cast(RECORD)
     except (KeyError, ValueError, pa.ArrowException):
         raise FatalError(
             f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.ledger import Ledger
 from pipelines.shard import REPEATED
-from pipelines.storage import reason
+from pipelines.storage import parquet_bytes, reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -41,6 +40,7 @@ class Output:
     def __init__(self, location: Location):
         self.location = location
         self.inner = location / "_xlm"
+        self.rejected = self.inner / "rejected"
         self.ledger = Ledger(self.inner / "ledger")
 
     def saved_job(self) -> dict[str, Any] | None:
@@ -54,7 +54,7 @@ class Output:
             if isinstance(saved, dict) and {"spec", "fingerprint"} <= saved.keys():
                 return saved
         except FileNotFoundError:
-            strangers = [file.url for file in self.location.list() if not file.url.rpartition("/")[2].startswith(".")]
+            strangers = [file.url for file in self.location.list() if not file.name.startswith(".")]
             if strangers:
                 raise FatalError(
                     f"{self.location.url}: holds files that no job here wrote, such as {strangers[0]}; set output.path "
@@ -85,14 +85,12 @@ class Output:
         """Write what the job is and which shards it has; the output is not complete until `finish`."""
         self.mark_incomplete()
         self._put_json("job.json", description)
-        sink = pa.BufferOutputStream()
-        pq.write_table(shards, sink, compression="zstd")
-        (self.inner / "plan.parquet").put(sink.getvalue())
+        (self.inner / "plan.parquet").put(parquet_bytes(shards))
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first."""
         try:
-            return pq.read_metadata(pa.BufferReader((self.inner / "plan.parquet").read_bytes())).num_rows
+            return len((self.inner / "plan.parquet").read_table(["shard"]))
         except (FileNotFoundError, pa.ArrowException):
             return None
 
@@ -102,17 +100,17 @@ class Output:
 
     def rejected_parts(self) -> set[str]:
         """List the parts of which there are rejected rows."""
-        return set(_parts(self.inner / "rejected"))
+        return set(_parts(self.rejected))
 
     def repeated_rows(self, name: str) -> set[int]:
         """Read which rows of a part's shard, by their number in the file, were rejected since they repeat an id."""
-        table = pq.read_table(pa.BufferReader((self.inner / "rejected" / name).read_bytes()))
-        return {row["row"] for row in table.to_pylist() if row["reason"] == REPEATED}
+        rows = (self.rejected / name).read_table(["row", "reason"]).to_pylist()
+        return {row["row"] for row in rows if row["reason"] == REPEATED}
 
     def remove_part(self, name: str) -> None:
         """Remove a part, then its rejected rows."""
         (self.location / name).delete()
-        (self.inner / "rejected" / name).delete()
+        (self.rejected / name).delete()
 
     def mark_incomplete(self) -> None:
         """Take back that the output is complete, before anything is changed in it."""
@@ -120,7 +118,7 @@ class Output:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of writers that were killed."""
-        for folder in (self.location, self.inner, self.inner / "rejected", self.inner / "ledger"):
+        for folder in (self.location, self.inner, self.rejected, self.inner / "ledger"):
             folder.delete_leftovers()
 
     @property
@@ -212,8 +210,7 @@ class Output:
 
 
 def _parts(folder: Location) -> dict[str, int]:
-    names = {file.url.rpartition("/")[2]: file.size for file in folder.list()}
-    return {name: size for name, size in names.items() if _PART.fullmatch(name)}
+    return {file.name: file.size for file in folder.list() if _PART.fullmatch(file.name)}
 
 
 def _me() -> str:

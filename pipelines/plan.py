@@ -143,12 +143,13 @@ def _check_schema(
             parse_filter(spec.filter, schema)
         except FatalError as error:
             yield f"{file.url}: {error}"
-    for name in [spec.id, *spec.keep] if first else []:
-        if name is not None and schema.field(name).type != first[1].field(name).type:  # pyright: ignore[reportOptionalSubscript]
-            yield (
-                f"{file.url}: column {name} is {schema.field(name).type}, but {first[1].field(name).type} "  # pyright: ignore[reportOptionalSubscript]
-                f"in {first[0].url}; write them with one type"  # pyright: ignore[reportOptionalSubscript]
-            )
+    if first is None:
+        return
+    first_file, first_schema = first
+    for name in (spec.id, *spec.keep):
+        if name is not None and schema.field(name).type != (kind := first_schema.field(name).type):
+            found = schema.field(name).type
+            yield f"{file.url}: column {name} is {found}, but {kind} in {first_file.url}; write them with one type"
 
 
 def _as_read(field: pa.Field, spec: InputSpec) -> pa.Field:

@@ -104,8 +104,7 @@ def prepare(job: Job) -> Prepared:
         )
     plan = make_plan(job)
     _check_places(job, plan, output)
-    config = XLMConfig.from_pretrained(_folder(job.model.checkpoint, "model.checkpoint"))
-    check_checkpoint(job.model.checkpoint, "trunk")
+    config = check_checkpoint(_folder(job.model.checkpoint, "model.checkpoint"), "trunk")
     if job.tokenizer.max_length > config.max_position_embeddings:
         raise FatalError(
             f"tokenizer.max_length is {job.tokenizer.max_length}, but {job.model.checkpoint} has positions for "

@@ -78,13 +78,9 @@ class Reader:
             ) from None
 
     def _cut(self, table: pa.Table, shard: dict[str, Any]) -> pa.RecordBatch:
-        part = table.slice(shard["first_row"], shard["num_rows"])
-        if len(part) != shard["num_rows"]:
+        if len(table) < shard["first_row"] + shard["num_rows"]:
             raise ShardError(f"{shard['file']}: row group {shard['row_group']} has {len(table)} rows; plan again")
-        numbers = np.arange(shard["file_row"], shard["file_row"] + len(part), dtype=np.int64)
-        part = part.append_column(ROW, pa.array(numbers))
-        if self.filter is not None:
-            part = part.filter(parse_filter(self.filter, table.schema)[0])
+        part = shard_rows(table, shard, self.filter)
         part = part.select(self.schema.names).cast(self.schema)
         batches = part.combine_chunks().to_batches()
         if len(batches) > 1:
@@ -105,6 +101,14 @@ def read_row_group(url: str, number: int, columns: list[str]) -> pa.Table:
         if pa.types.is_string_view(field.type):
             table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))
     return table
+
+
+def shard_rows(row_group: pa.Table, shard: dict[str, Any], filter_text: str | None) -> pa.Table:
+    """Give a shard's rows of its row group, each with its number in the file, less those that the filter leaves out."""
+    rows = row_group.slice(shard["first_row"], shard["num_rows"])
+    numbers = np.arange(shard["file_row"], shard["file_row"] + len(rows), dtype=np.int64)
+    rows = rows.append_column(ROW, pa.array(numbers))
+    return rows if filter_text is None else rows.filter(parse_filter(filter_text, row_group.schema)[0])
 
 
 class PlanSource(Datasource):

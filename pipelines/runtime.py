@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import ray
+from ray.data import DataContext
+from ray.util.annotations import RayDeprecationWarning
+
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import reason
 
@@ -38,10 +42,6 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    import ray
-    from ray.data import DataContext
-    from ray.util.annotations import RayDeprecationWarning
-
     for name in ("ray", "ray.data"):  # what they log as errors reaches us as exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
@@ -73,8 +73,6 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
 
 
 def _start(folder: str, object_store_mb: int | None) -> None:
-    import ray
-
     try:
         with _stderr_unheard():
             ray.init(
@@ -86,14 +84,10 @@ def _start(folder: str, object_store_mb: int | None) -> None:
                 _temp_dir=folder,
             )
     except Exception as error:
-        raise RetryableError(
-            f"Ray did not start on this machine ({reason(error)}); what is done is kept, run the same command to go on"
-        ) from None
+        raise RetryableError(f"Ray did not start on this machine ({reason(error)})") from None
 
 
 def _join(address: str) -> None:
-    import ray
-
     try:
         ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:

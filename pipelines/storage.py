@@ -9,12 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fsspec
 import fsspec.core
 import pyarrow as pa
 import pyarrow.fs as pafs
+import pyarrow.parquet as pq
 from fsspec.utils import glob_translate
 
 from pipelines.errors import FatalError
@@ -31,6 +32,11 @@ class FileInfo(NamedTuple):
     url: str
     size: int
     mtime_ns: int
+
+    @property
+    def name(self) -> str:
+        """The last part of its URL."""
+        return self.url.rpartition("/")[2]
 
 
 @dataclass(frozen=True)
@@ -82,6 +88,15 @@ class Location:
         with self.fs.open_input_stream(self.path) as stream:
             return stream.read()
 
+    def read_table(self, columns: list[str] | None = None) -> pa.Table:
+        """Read the whole Parquet file.
+
+        Raises:
+            FileNotFoundError: there is none.
+            pa.ArrowException: it is damaged.
+        """
+        return pq.read_table(pa.BufferReader(self.read_bytes()), columns=columns)
+
     def put(self, data: bytes | pa.Buffer) -> None:
         """Write a file whole: a reader sees the old file or the new one, never a part.
 
@@ -120,6 +135,13 @@ class Location:
         if self.is_local:
             for path in Path(self.path).glob(".*.tmp"):
                 path.unlink(missing_ok=True)
+
+
+def parquet_bytes(table: pa.Table, **options: Any) -> pa.Buffer:
+    """Write a table as Parquet to memory, to be put whole; `options` are those of `pyarrow.parquet.write_table`."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", **options)
+    return sink.getvalue()
 
 
 def locate(url: str) -> Location:

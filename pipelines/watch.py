@@ -53,9 +53,7 @@ def cluster_watch() -> Generator[None]:
                 return
 
     def leave(*_: object) -> None:
-        raise RetryableError(
-            "the Ray cluster has lost all its nodes; what is done is kept, run the same command to go on"
-        )
+        raise RetryableError("the Ray cluster has lost all its nodes")
 
     before = signal.signal(_LOST, leave)
     for work in (look, judge):

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.columns import ROW
 from pipelines.errors import ShardError
 from pipelines.ledger import RECORD, part_name
+from pipelines.output import Output
 from pipelines.shard import REJECTED, Shard, describe
+from pipelines.storage import parquet_bytes
 
 if TYPE_CHECKING:
     from pipelines.storage import Location
@@ -63,15 +65,13 @@ class Writer:
             )
         file, name = stats["file"], part_name(shard.id)
         digest = digest_ids(rows, self.id_column)
+        rejected_part = Output(self.output).rejected / name
         if len(rejected):
-            self.rejected(shard.id).put(_parquet(_with_file(rejected, file, _REJECTED_FILE)))
+            rejected_part.put(_parquet(_with_file(rejected, file, _REJECTED_FILE)))
         else:
-            self.rejected(shard.id).delete()  # of an earlier time, when the shard's rows were judged otherwise
+            rejected_part.delete()  # of an earlier time, when the shard's rows were judged otherwise
         data = _parquet(_with_file(rows, file, self.schema))
         (self.output / name).put(data)
-        reasons: dict[str, int] = {}
-        for reason in rejected.column("reason").to_pylist():
-            reasons[reason] = reasons.get(reason, 0) + 1
         return {
             "part": name,
             "file": file,
@@ -79,7 +79,7 @@ class Writer:
             "rows_in": stats["rows_in"],
             "rows_out": len(rows),
             "rows_rejected": len(rejected),
-            "reasons": list(reasons.items()),
+            "reasons": list(Counter(rejected.column("reason").to_pylist()).items()),
             "rows_truncated": stats.get("rows_truncated", 0),
             "tokens": stats.get("tokens", 0),
             "langs": [{"lang": k, "rows": n, "tokens": t} for k, (n, t) in stats.get("langs", {}).items()],
@@ -89,10 +89,6 @@ class Writer:
             "tokenize_s": stats["tokenize_s"],
             "infer_s": stats["infer_s"],
         }
-
-    def rejected(self, shard: str) -> Location:
-        """Say where a shard's rejected rows go."""
-        return self.output / "_xlm" / "rejected" / part_name(shard)
 
 
 RESULT = pa.schema([*RECORD, pa.field("error", pa.string()), pa.field("fatal", pa.bool_())])
@@ -122,12 +118,4 @@ def _with_file(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
 
 def _parquet(table: pa.Table) -> pa.Buffer:
     widest = max((field.type.list_size for field in table.schema if pa.types.is_fixed_size_list(field.type)), default=1)
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
-        sink,
-        row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // widest),
-        compression="zstd",
-        write_page_index=True,
-    )
-    return sink.getvalue()
+    return parquet_bytes(table, row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // widest), write_page_index=True)

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.compute import Pools
 from pipelines.duplicates import find_duplicates
@@ -51,10 +50,9 @@ def read_output(path: str) -> pa.Table:
 
 def read_parts(location: Location) -> list[pa.Table]:
     names = sorted(Output(location).parts())
-    return [pq.read_table(pa.BufferReader((location / name).read_bytes())) for name in names]
+    return [(location / name).read_table() for name in names]
 
 
 def read_rejected(path: str) -> list[dict[str, Any]]:
-    folder = Output(locate(path)).inner / "rejected"
-    names = [file.url.rpartition("/")[2] for file in folder.list()]
-    return [row for name in names for row in pq.read_table(pa.BufferReader((folder / name).read_bytes())).to_pylist()]
+    folder = Output(locate(path)).rejected
+    return [row for file in folder.list() for row in (folder / file.name).read_table().to_pylist()]
