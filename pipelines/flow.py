@@ -7,6 +7,7 @@ spec ─ plan ─▶ read ─▶ tokenize ─▶ infer ─▶ write ─▶ ledge
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, cast
 
 import ray.data
@@ -30,7 +31,7 @@ from pipelines.tokenize import Tokenize
 from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
     import pyarrow as pa
     from ray.data import Dataset
@@ -84,8 +85,9 @@ def run(job: Job, console: Console) -> dict[str, Any]:
                 console.print(_begun(todo, len(done), pools), highlight=False)
                 for first in range(0, len(todo), WAVE_SHARDS):
                     wave = todo.slice(first, WAVE_SHARDS)
-                    results = stream(build_dataset(prepared, pools, wave, duplicates))
-                    _commit(output, results, wave, done, failed, progress)
+                    # closed, also on an error: Ray Data would go on, and complain once Ray is gone
+                    with closing(stream(build_dataset(prepared, pools, wave, duplicates))) as results:
+                        _commit(output, results, wave, done, failed, progress)
         report = _report(prepared, done, failed, progress)
         output.finish(report, render_html(report), success=report["status"] == "complete" and not failed)
         return report
@@ -127,7 +129,7 @@ def build_dataset(prepared: Prepared, pools: Pools, shards: pa.Table, duplicates
     )
 
 
-def stream(dataset: Dataset) -> Iterator[dict[str, Any]]:
+def stream(dataset: Dataset) -> Generator[dict[str, Any]]:
     """Give the shards' records as they come.
 
     Raises:

@@ -56,12 +56,15 @@ def cluster_watch() -> Generator[None]:
         raise RetryableError("the Ray cluster has lost all its nodes")
 
     before = signal.signal(_LOST, leave)
-    for work in (look, judge):
-        threading.Thread(target=work, daemon=True).start()
+    threads = [threading.Thread(target=work, daemon=True) for work in (look, judge)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ended.set()
+        for thread in threads:
+            thread.join(_LOOK_EVERY_S)  # a call to Ray while it shuts down can end the process; a lost one hangs
         signal.signal(_LOST, before)
 
 
