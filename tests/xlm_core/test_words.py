@@ -1,0 +1,97 @@
+"""From tokens to words: where they stand, and their scores from their pieces'."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+
+from tests.xlm_core.windowed_rows import Row, lay_out, some_rows
+from xlm_core.decoding import aggregate, central_tokens, drop_blank, find_entities, join_pieces, scheme_of
+
+
+def words_of(layout, text="last"):
+    tokens = central_tokens(*layout.windows, text)
+    return tokens, join_pieces(tokens, layout.word_ids, layout.offsets, layout.cu_seqlens, layout.row_ids)
+
+
+@pytest.mark.parametrize("text", ["first", "last"])
+@given(rows=some_rows)
+def test_a_words_pieces_are_joined_whatever_windows_they_were_read_in(text, rows):
+    layout = lay_out(rows)
+    tokens, words = words_of(layout, text)
+    expected = []
+    for r, row in enumerate(rows):
+        place = 0
+        for number, size in enumerate(row.texts[0 if text == "first" else -1]):
+            expected.append((r, number, 2 * place, 2 * (place + size)))
+            place += size
+    assert list(zip(*(column.tolist() for column in words[:4]), strict=True)) == expected
+    pieces = [p for first, last in zip(words.first, words.last, strict=True) for p in range(first, last + 1)]
+    assert pieces == list(range(len(tokens)))
+
+
+@given(some_rows)
+def test_where_windows_agree_a_long_row_has_the_words_and_entities_of_one_long_sequence(rows):
+    whole = [row._replace(windows=[(0, sum(row.texts[-1]))]) for row in rows]
+    scores = np.random.default_rng(0).random((20, 3), np.float32)  # by number within the text
+    results = []
+    for layout in (lay_out(rows), lay_out(whole)):
+        tokens, words = words_of(layout)
+        results.append([*words])
+        for how in ("first", "last", "max", "mean"):
+            scores_WC = aggregate(scores[layout.numbers], tokens, words, how)
+            label_W, scheme = scores_WC.argmax(1), scheme_of(["O", "B-LOC", "I-LOC"])
+            results[-1] += [scores_WC, *find_entities(label_W, scores_WC.max(1), words.row, scheme)]
+    for windowed, single in zip(*results, strict=True):
+        assert np.array_equal(windowed, single)
+
+
+SCORES = np.array([[0, 0], [0.2, 0.4], [0.9, 0.1], [0.1, 0.9], [0.3, 0.6], [0.5, 0.5], [0.25, 0.5], [0, 0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        ("first", [[0.2, 0.4], [0.3, 0.6], [0.5, 0.5]]),
+        ("last", [[0.1, 0.9], [0.3, 0.6], [0.25, 0.5]]),
+        ("max", [[0.9, 0.1], [0.3, 0.6], [0.5, 0.5]]),  # 0.9 twice in the first word: the earlier piece counts
+        ("mean", [[0.4, 1.4 / 3], [0.3, 0.6], [0.375, 0.5]]),
+    ],
+)
+def test_a_word_has_the_scores_of_its_pieces(how, expected):
+    tokens, words = words_of(lay_out([Row([[3, 1, 2]], [(0, 6)])]))
+    scores_WC = aggregate(SCORES, tokens, words, how)
+    assert scores_WC.dtype == np.float32
+    np.testing.assert_allclose(scores_WC, np.array(expected, np.float32), rtol=1e-6)
+
+
+def test_another_way_to_aggregate_is_refused():
+    tokens, words = words_of(lay_out([Row([[1]], [(0, 1)])]))
+    with pytest.raises(ValueError, match="how: expected first, last, max or mean, got 'median'"):
+        aggregate(SCORES, tokens, words, "median")
+
+
+@pytest.mark.parametrize("how", ["first", "last", "max", "mean"])
+def test_words_left_out_leave_the_scores_of_the_others(how):
+    layout = lay_out([Row([[1, 2, 1]], [(0, 4)]), Row([[1, 2]], [(0, 3)])])
+    scores_TC = np.random.default_rng(1).random((len(layout.word_ids), 4), np.float32)
+    tokens, words = words_of(layout)
+    kept = drop_blank(words, ["ab  \u3000\tgh", "\n\nABCD"])
+    assert list(zip(kept.row, kept.number, strict=True)) == [(0, 0), (0, 2), (1, 1)]
+    assert (aggregate(scores_TC, tokens, kept, how) == aggregate(scores_TC, tokens, words, how)[[0, 2, 4]]).all()
+
+
+def test_white_space_is_what_python_calls_so():
+    codes = range(sys.maxunicode + 1)
+    layout = lay_out([Row([[1]], [(0, 1)])])
+    _, word = words_of(layout)
+    text = "".join(map(chr, codes))  # lone surrogates among them
+    every = type(word)(*(np.repeat(column, len(codes)) for column in word))
+    every = every._replace(start=np.array(codes), end=np.array(codes) + 1)
+    assert drop_blank(every, [text]).start.tolist() == [code for code in codes if not chr(code).isspace()]
+
+
+def test_a_word_without_characters_is_blank():
+    _, words = words_of(lay_out([Row([[1, 1]], [(0, 2)])]))
+    assert drop_blank(words._replace(end=words.start + np.array([0, 2])), ["abcd"]).number.tolist() == [1]
