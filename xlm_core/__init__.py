@@ -1,38 +1,67 @@
 """XLM (Lample and Conneau 2019) as a library: tokenizer, packed model, heads, checkpoints. It knows no cluster."""
 
+from xlm_core.batch_encoding import BatchEncoding
 from xlm_core.checkpoint import check_checkpoint, content_hash, trunk_hash
 from xlm_core.config import XLMConfig
+from xlm_core.encoding import Encoding
 from xlm_core.errors import CheckpointError, FatalError, TokenizerError
+from xlm_core.generation import GenerationSettings, generate
 from xlm_core.heads import (
     POOLINGS,
+    BeamAnswers,
+    LanguageModelHead,
+    MultipleChoiceHead,
+    QuestionAnsweringHead,
+    QuestionAnsweringSimpleHead,
     SequenceClassificationHead,
     TokenClassificationHead,
+    XLMForMultipleChoice,
+    XLMForQuestionAnswering,
+    XLMForQuestionAnsweringSimple,
     XLMForSequenceClassification,
     XLMForTokenClassification,
+    XLMWithLMHeadModel,
 )
 from xlm_core.model import XLMModel
 from xlm_core.packing import PackedBatch, plan_batches, take_ragged
+from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
 from xlm_core.segment import Segmenters
-from xlm_core.tokenizer import Encoding, XLMTokenizer
+from xlm_core.tokenizer import XLMTokenizer
 
 __all__ = [
     "POOLINGS",
+    "BatchEncoding",
+    "BeamAnswers",
     "CheckpointError",
     "Encoding",
     "FatalError",
+    "GenerationSettings",
+    "LanguageModelHead",
+    "MultipleChoiceHead",
     "PackedBatch",
+    "QuestionAnsweringHead",
+    "QuestionAnsweringSimpleHead",
     "Segmenters",
     "SequenceClassificationHead",
     "TokenClassificationHead",
     "TokenizerError",
     "XLMConfig",
+    "XLMForMultipleChoice",
+    "XLMForQuestionAnswering",
+    "XLMForQuestionAnsweringSimple",
     "XLMForSequenceClassification",
     "XLMForTokenClassification",
     "XLMModel",
     "XLMTokenizer",
+    "XLMWithLMHeadModel",
     "check_checkpoint",
     "content_hash",
+    "generate",
+    "perplexity",
     "plan_batches",
+    "score_causal",
+    "score_masked",
+    "sum_scores",
     "take_ragged",
     "trunk_hash",
 ]

@@ -1,10 +1,10 @@
 """Attention over packed sequences, with the kernel chosen once for a device, a precision and a mode.
 
-Letters: B sequences, T packed tokens, N heads, H head width, L length of the sequences of one group.
+Letters: B sequences, T packed tokens, N heads, H head width, L length of the sequences of one group, or padded length.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Protocol, Self
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from xlm_core.packing import PackedBatch, cumulate, take_ragged
+from xlm_core.packing import PackedBatch, PaddedLayout, cumulate, take_ragged
 
 
 class AttentionPlan(Protocol):
@@ -134,6 +134,45 @@ class GroupedPlan:
             )
             contexts.append(context_BNLH.transpose(1, 2).flatten(0, 1))
         return torch.cat(contexts)
+
+
+@dataclass(frozen=True)
+class ExplicitPlan:
+    """Attention written out over padded tensors, which keeps every layer's probabilities.
+
+    The kernels never hold them, so this is the plan of a call that asks for them, and of no other: it takes
+    memory for [B, N, L, L] a layer.
+    """
+
+    layout: PaddedLayout
+    seen: Tensor  # bool [B, 1, L, L], whether the token of a row sees that of a column; neither is ever a pad
+    dropout: float
+    probabilities: list[Tensor] = field(default_factory=list[Tensor])  # [B, N, L, L] of each layer run so far
+
+    @classmethod
+    def of(cls, layout: PaddedLayout, causal: bool, dropout: float) -> Self:
+        """Plan the batch that a layout has packed."""
+        keep_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))
+        seen_BLL = keep_BL[:, :, None] & keep_BL[:, None, :]
+        return cls(layout, (seen_BLL.tril() if causal else seen_BLL)[:, None], dropout)
+
+    def enter(self, packed: Tensor) -> Tensor:
+        """Change nothing."""
+        return packed
+
+    def leave(self, packed: Tensor) -> Tensor:
+        """Change nothing."""
+        return packed
+
+    def attend(self, qkv_T3NH: Tensor) -> Tensor:
+        """See `AttentionPlan`; the probabilities are kept as they are used, dropout included."""
+        q_BNLH, k_BNLH, v_BNLH = self.layout.unpack(qkv_T3NH).permute(2, 0, 3, 1, 4).unbind(0)
+        scores_BNLL = q_BNLH @ k_BNLH.transpose(-1, -2) / q_BNLH.shape[-1] ** 0.5
+        weights_BNLL = scores_BNLL.float().masked_fill(~self.seen, -torch.inf).softmax(-1)
+        weights_BNLL = weights_BNLL.masked_fill(~self.seen, 0.0)  # a pad's row was NaN: it sees nothing
+        weights_BNLL = F.dropout(weights_BNLL.to(qkv_T3NH.dtype), self.dropout)
+        self.probabilities.append(weights_BNLL)
+        return self.layout.pack((weights_BNLL @ v_BNLH).transpose(1, 2))
 
 
 def choose_attention(

@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Any, Literal, Self, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Self, cast, get_args, get_type_hints
 
 from xlm_core.errors import CheckpointError, FatalError
+from xlm_core.field_types import accepts, spell
+from xlm_core.weights import find_original, read_original
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "xlm"
 
 SummaryType = Literal["first", "last", "mean", "cls_index"]
 SummaryActivation = Literal["tanh", "relu", "gelu", "sigmoid", "silu", "swish", "linear", ""]
+Objective = Literal["causal", "masked"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
 # Other names under which checkpoints store a field; the 2019 files know only the *_index ones and n_words.
@@ -37,6 +39,16 @@ _POSITIVE = (
     "start_n_top",
     "end_n_top",
 )
+# Settings of other architectures and of compressed files. The reference's XLM ignores some of them; here a checkpoint
+# that turns one on is refused, since what it describes is not what would run.
+_MUST_BE_OFF = {
+    "is_decoder": "false (no checkpoint of a decoder exists; a left-to-right model says causal: true)",
+    "is_encoder_decoder": "false (XLM is one encoder)",
+    "add_cross_attention": "false (XLM has no cross-attention)",
+    "pruned_heads": "none (undo the pruning, or mask by weights of zero)",
+    "per_layer_config": "none (all layers are alike)",
+    "quantization_config": "none (save the weights in floating point)",
+}
 _SHARES = ("dropout", "attention_dropout", "summary_first_dropout", "summary_last_dropout")
 _NULL_MEANS_ABSENT = ("id2label", "label2id", "num_labels")
 
@@ -49,8 +61,9 @@ def _default_labels(num_labels: int) -> dict[int, str]:
 class XLMConfig:
     """Every setting of an XLM checkpoint that has an effect; defaults are the reference's.
 
-    Keys of a file that have none are kept in `extra` and written back. Construction checks types and
-    values and raises `FatalError` with the field, what it got and what it expected.
+    Keys of a file that have none are kept in `extra` and written back; those that would ask for what XLM is not are
+    refused. Construction checks types and values and raises `FatalError` with the field, what it got and what it
+    expected. The keys of `id2label` and `id2lang` are integers; the reference leaves those of `id2lang` strings.
     """
 
     vocab_size: int = 30145
@@ -94,6 +107,8 @@ class XLMConfig:
     label2id: dict[str, int] = field(default_factory=dict[str, int])  # empty: the inverse of id2label
     problem_type: ProblemType | None = None
     output_hidden_states: bool | None = False
+    output_attentions: bool | None = False
+    return_dict: bool | None = True
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def __post_init__(self) -> None:
@@ -101,11 +116,14 @@ class XLMConfig:
             value = getattr(self, name)
             if name == "summary_type" and value == "attn":
                 raise _mismatch(name, value, "first, last, mean or cls_index (attn was never implemented)")
-            if not _accepts(value, hint):
-                raise _mismatch(name, value, _spell(hint))
+            if not accepts(value, hint):
+                raise _mismatch(name, value, spell(hint))
         for name, bounds, holds in self._rules():
             if not holds:
                 raise _mismatch(name, getattr(self, name), bounds)
+        for name, expected in _MUST_BE_OFF.items():
+            if self.extra.get(name):
+                raise _mismatch(name, self.extra[name], expected)
         if not self.label2id:
             object.__setattr__(self, "label2id", {label: i for i, label in self.id2label.items()})
 
@@ -126,12 +144,20 @@ class XLMConfig:
                 f"ids from 0 to {self.n_langs - 1} (n_langs is {self.n_langs})",
                 not fed_langs or all(0 <= lang < self.n_langs for lang in langs),
             ),
+            ("asm_cutoffs", f"increasing, from 1 to {self.vocab_size - 1}, where asm is true", self._has_clusters()),
+            ("asm_div_value", "a number above 0, where asm is true", not self.asm or (self.asm_div_value or 0) > 0),
             (
                 "problem_type",
                 "regression, or two labels and more",
                 not (self.problem_type == "single_label_classification" and self.num_labels == 1),
             ),
         ]
+
+    def _has_clusters(self) -> bool:
+        cutoffs = self.asm_cutoffs or []
+        return not self.asm or (
+            bool(cutoffs) and sorted({*cutoffs, 0, self.vocab_size}) == [0, *cutoffs, self.vocab_size]
+        )
 
     def _is_token(self, token_id: int | None) -> bool:
         return token_id is None or 0 <= token_id < self.vocab_size
@@ -161,6 +187,15 @@ class XLMConfig:
         """Most tokens a sequence may have, special tokens included."""
         return self.max_position_embeddings
 
+    def with_objective(self, objective: Objective) -> Self:
+        """Give this configuration with another objective: what a token may see.
+
+        The released causal checkpoints say `"causal": false`, so it takes the user's word to run them as trained.
+        """
+        if objective not in get_args(Objective):
+            raise ValueError(f"objective: got {objective!r}, expected causal or masked")
+        return replace(self, causal=objective == "causal")
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build a configuration from the content of a `config.json`.
@@ -184,7 +219,7 @@ class XLMConfig:
         for name in _INT_KEYED:
             given |= {name: _int_keys(name, given[name])} if given.get(name) is not None else {}
         if (num_labels := values.get("num_labels")) is not None:
-            if not _accepts(num_labels, int) or num_labels < 0:
+            if not accepts(num_labels, int) or num_labels < 0:
                 raise _mismatch("num_labels", num_labels, "int, at least 0")
             labels = given.setdefault("id2label", _default_labels(num_labels))
             if len(labels) != num_labels:
@@ -208,7 +243,7 @@ class XLMConfig:
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
-        """Read `config.json` of a checkpoint directory.
+        """Read `config.json` of a checkpoint directory, or the settings in the `.pth` of the original release.
 
         Raises:
             CheckpointError: the directory or the file is missing or unreadable, or `from_dict` refuses it.
@@ -217,18 +252,24 @@ class XLMConfig:
         if not directory.is_dir():
             raise CheckpointError(f"{directory}: no such checkpoint directory; a local directory is expected")
         file = directory / CONFIG_FILE
+        if not file.exists() and (original := find_original(directory)) is not None:
+            return cls._checked(original, read_original(original).settings)
         try:
             values = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise CheckpointError(f"{directory}: has no {CONFIG_FILE}; is this a checkpoint?") from None
         except OSError as error:
             raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
-        except ValueError as error:  # bad JSON, and bytes that are not UTF-8
+        except (ValueError, RecursionError) as error:  # bad JSON, and bytes that are not UTF-8
             raise CheckpointError(f"{file}: not valid JSON: {error}") from None
         if not isinstance(values, dict):
             raise CheckpointError(f"{file}: expected a JSON object, got {type(values).__name__}")
+        return cls._checked(file, cast("dict[str, Any]", values))
+
+    @classmethod
+    def _checked(cls, file: Path, values: dict[str, Any]) -> Self:
         try:
-            return cls.from_dict(cast("dict[str, Any]", values))
+            return cls.from_dict(values)
         except FatalError as error:
             raise CheckpointError(f"{file}: {error}") from None
 
@@ -245,35 +286,3 @@ def _int_keys(name: str, mapping: object) -> object:
         return {int(key): value for key, value in cast("Mapping[Any, Any]", mapping).items()}
     except (TypeError, ValueError):
         raise _mismatch(name, mapping, "integer keys") from None
-
-
-def _accepts(value: object, hint: Any) -> bool:
-    """Tell whether a value fits a field's annotation; true and false are no numbers, an int is a float."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, UnionType):
-        return any(_accepts(value, argument) for argument in arguments)
-    if origin is Literal:
-        return value in arguments
-    if origin is list:
-        return isinstance(value, list) and all(_accepts(v, arguments[0]) for v in cast("list[object]", value))
-    if origin is dict:
-        return isinstance(value, dict) and all(
-            _accepts(k, arguments[0]) and _accepts(v, arguments[1])
-            for k, v in cast("dict[object, object]", value).items()
-        )
-    if hint is Any:
-        return True
-    if hint in (int, float):
-        return isinstance(value, int if hint is int else (int, float)) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _spell(hint: Any) -> str:
-    """Write an annotation as a person would: `int or null`."""
-    if get_origin(hint) in (Union, UnionType):
-        return " or ".join(_spell(argument) for argument in get_args(hint))
-    if get_origin(hint) is Literal:
-        return ", ".join(argument or '""' for argument in get_args(hint))
-    if hint is NoneType:
-        return "null"
-    return hint.__name__ if isinstance(hint, type) and not get_args(hint) else str(hint)

@@ -1,93 +1,52 @@
 """The XLM trunk: a post-norm transformer over packed sequences (Lample & Conneau 2019, arXiv:1901.07291).
 
-Letters: B sequences, T packed tokens, L padded length, D model width, N heads, H head width.
+Letters: B sequences, T packed tokens, L padded length, D model width, N heads.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NotRequired, Self, TypedDict, Unpack, cast, overload
+from typing import Any, ClassVar, Literal, NotRequired, Self, TypedDict, Unpack, cast, overload
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.attention import AttentionPlan, PlanAttention, choose_attention, device_capability
+from xlm_core.attention import AttentionPlan, ExplicitPlan, PlanAttention, choose_attention, device_capability
 from xlm_core.checkpoint import PretrainedModule
 from xlm_core.checkpoint_names import Kind, Part
 from xlm_core.config import XLMConfig
+from xlm_core.layers import Layer
+from xlm_core.outputs import Attentions, HiddenStates, TrunkOutput
 from xlm_core.packing import PackedBatch, PaddedLayout, pack_padded
 from xlm_core.positions import sinusoidal_positions
 
-HiddenStates = tuple[Tensor, ...]
-"""The embeddings' output and each layer's, so one more than there are layers."""
-
 
 class PaddedInputs(TypedDict):
-    """The reference's padded arguments beside `input_ids`; see `pack_padded` for how they are read."""
+    """The reference's padded arguments beside `input_ids` and `attention_mask`, and what is to be returned.
 
-    attention_mask: NotRequired[Tensor | None]  # [B, L]
+    `pack_padded` says how they are read. What the last three leave open is the configuration's choice.
+    """
+
     langs: NotRequired[Tensor | None]  # [B, L]
     token_type_ids: NotRequired[Tensor | None]  # [B, L]
-    position_ids: NotRequired[Tensor | None]  # [B, L]
+    position_ids: NotRequired[Tensor | None]  # [B, L] or [1, L]
     lengths: NotRequired[Tensor | None]  # [B]
     inputs_embeds: NotRequired[Tensor | None]  # [B, L, D], in place of the word vectors
+    output_hidden_states: NotRequired[bool | None]
+    output_attentions: NotRequired[bool | None]
+    return_dict: NotRequired[bool | None]  # False gives the plain tuple of what is not None
 
 
 @dataclass(frozen=True)
-class TrunkOutput:
-    """What the padded interface of the trunk returns; zero at pads."""
+class EncodedPadded:
+    """The trunk's result for padded arguments, for a head to go on with."""
 
-    last_hidden_state: Tensor  # [B, L, D]
-    hidden_states: HiddenStates | None = None  # each [B, L, D]
-
-
-class SelfAttention(nn.Module):
-    """Multi-head attention of each token to its own sequence."""
-
-    def __init__(self, config: XLMConfig) -> None:
-        super().__init__()
-        self.heads = (3, config.n_heads, config.head_dim)
-        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim)  # one wide product instead of three
-        self.out = nn.Linear(config.emb_dim, config.emb_dim)
-
-    def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
-        """Mix each sequence's tokens."""
-        qkv_T3NH = self.qkv(hidden_TD).unflatten(-1, self.heads)
-        return self.out(plan.attend(qkv_T3NH).flatten(-2))
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with a non-linearity between, four times as wide inside."""
-
-    def __init__(self, config: XLMConfig) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(config.emb_dim, 4 * config.emb_dim)
-        self.lin2 = nn.Linear(4 * config.emb_dim, config.emb_dim)
-        # the exact gelu: the tanh approximation is off by up to 5e-4, which adds up over the layers
-        self.activation: Callable[[Tensor], Tensor] = F.gelu if config.gelu_activation else F.relu
-
-    def forward(self, hidden_TD: Tensor) -> Tensor:
-        """Transform each token on its own."""
-        return self.lin2(self.activation(self.lin1(hidden_TD)))
-
-
-class Layer(nn.Module):
-    """Attention and feed-forward; each adds to the stream, which is normalised after the addition."""
-
-    def __init__(self, config: XLMConfig) -> None:
-        super().__init__()
-        self.dropout = config.dropout
-        self.attention = SelfAttention(config)
-        self.attention_norm = nn.LayerNorm(config.emb_dim, eps=config.layer_norm_eps)
-        self.ffn = FeedForward(config)
-        self.ffn_norm = nn.LayerNorm(config.emb_dim, eps=config.layer_norm_eps)
-
-    def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
-        """Run one layer."""
-        mixed_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
-        hidden_TD = self.attention_norm(hidden_TD + mixed_TD)
-        mixed_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
-        return self.ffn_norm(hidden_TD + mixed_TD)
+    hidden: Tensor  # [T, D]
+    batch: PackedBatch
+    layout: PaddedLayout  # the way back to [B, L, …]
+    hidden_states: HiddenStates | None  # each [B, L, D], where wanted
+    attentions: Attentions | None  # each [B, N, L, L], where wanted
+    return_dict: bool
 
 
 class XLMModel(PretrainedModule):
@@ -153,19 +112,45 @@ class XLMModel(PretrainedModule):
         Raises:
             ValueError: an id, a language or a position that the model has no vector for.
         """
-        self._check(batch, has_embeds=inputs_embeds_TD is not None)
         if invariant:
             embeds = [None] * len(batch.lengths)
             if inputs_embeds_TD is not None:
                 embeds = inputs_embeds_TD.split(batch.lengths.tolist())
-            runs = [self._run(one, part) for one, part in zip(batch.split(), embeds, strict=True)]
+            runs = [
+                self.run_plan(one, self.plan(one), embeds_TD=part, keep_all=output_hidden_states)
+                for one, part in zip(batch.split(), embeds, strict=True)
+            ]
             states = tuple(torch.cat(parts) for parts in zip(*runs, strict=True))
         else:
-            states = self._run(batch, inputs_embeds_TD, keep_all=output_hidden_states)
+            states = self.run_plan(batch, self.plan(batch), embeds_TD=inputs_embeds_TD, keep_all=output_hidden_states)
         return (states[-1], states) if output_hidden_states else states[-1]
 
-    def _run(self, batch: PackedBatch, embeds_TD: Tensor | None, keep_all: bool = True) -> HiddenStates:
-        plan = self.plan_attention(batch, self.config.causal, self.config.attention_dropout if self.training else 0.0)
+    def plan(self, batch: PackedBatch) -> AttentionPlan:
+        """Plan a batch's attention with the kernel chosen for the model."""
+        return self.plan_attention(batch, self.config.causal, self._attention_dropout)
+
+    @property
+    def _attention_dropout(self) -> float:
+        return self.config.attention_dropout if self.training else 0.0
+
+    def run_plan(
+        self, batch: PackedBatch, plan: AttentionPlan, *, embeds_TD: Tensor | None = None, keep_all: bool = False
+    ) -> HiddenStates:
+        """Run a packed batch with a ready plan of its attention, for those who need one of their own.
+
+        Args:
+            batch: on the model's device.
+            plan: made for this batch; its `attend` is called once by each layer, in their order.
+            embeds_TD: take these in place of the word vectors.
+            keep_all: return the embeddings' output and every layer's, not the last alone.
+
+        Returns:
+            The states, each [T, D], in the batch's order; the last is the trunk's output.
+
+        Raises:
+            ValueError: an id, a language or a position that the model has no vector for.
+        """
+        self._check(batch, has_embeds=embeds_TD is not None)
         hidden_TD = plan.enter(self._embed(batch, embeds_TD))
         states = [hidden_TD]
         for layer in self.layers:
@@ -184,30 +169,27 @@ class XLMModel(PretrainedModule):
         return F.dropout(self.layer_norm_emb(hidden_TD), self.config.dropout, self.training)
 
     def forward(
-        self,
-        input_ids: Tensor | None = None,
-        *,
-        output_hidden_states: bool | None = None,
-        **inputs: Unpack[PaddedInputs],
-    ) -> TrunkOutput:
+        self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **inputs: Unpack[PaddedInputs]
+    ) -> TrunkOutput | tuple[Any, ...]:
         """Run padded tensors, with the reference's arguments.
 
         Args:
             input_ids: [B, L]; may be left out when `inputs_embeds` is given.
-            output_hidden_states: also return every layer's; the configuration's choice if not given.
-            inputs: see `PaddedInputs` and `pack_padded`.
+            attention_mask: [B, L], 0 at pads.
+            inputs: see `PaddedInputs`.
         """
-        hidden_TD, _, layout, states = self.encode_padded(input_ids, output_hidden_states, **inputs)
-        return TrunkOutput(layout.unpack(hidden_TD), states)
+        encoded = self.encode_padded(input_ids, attention_mask, **inputs)
+        last_hidden_state = encoded.layout.unpack(encoded.hidden)
+        return TrunkOutput(last_hidden_state, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
 
     def encode_padded(
-        self, input_ids: Tensor | None, output_hidden_states: bool | None, **inputs: Unpack[PaddedInputs]
-    ) -> tuple[Tensor, PackedBatch, PaddedLayout, HiddenStates | None]:
-        """Pack the padded interface's arguments and run them, for a head to go on with.
-
-        Returns:
-            hidden_TD, the batch, the way back to [B, L, …], and every layer's states [B, L, D] if wanted.
-        """
+        self, input_ids: Tensor | None, attention_mask: Tensor | None, **inputs: Unpack[PaddedInputs]
+    ) -> EncodedPadded:
+        """Pack the padded interface's arguments and run them."""
+        with_states, with_attentions, return_dict = (
+            bool(getattr(self.config, name) if (wanted := inputs.pop(name, None)) is None else wanted)
+            for name in ("output_hidden_states", "output_attentions", "return_dict")
+        )
         embeds_BLD = inputs.pop("inputs_embeds", None)
         pad_index = self.config.pad_token_id
         if input_ids is None:
@@ -215,17 +197,22 @@ class XLMModel(PretrainedModule):
                 raise ValueError("one of input_ids and inputs_embeds is needed")
             # stand-ins, to be packed but not looked up; none of them counts as a pad
             input_ids, pad_index = embeds_BLD.new_zeros(embeds_BLD.shape[:2], dtype=torch.int64), None
-        batch, layout = pack_padded(input_ids, pad_index=pad_index, **cast("dict[str, Tensor]", inputs))
+        batch, layout = pack_padded(input_ids, attention_mask, pad_index=pad_index, **cast("dict[str, Tensor]", inputs))
         if embeds_BLD is not None and embeds_BLD.shape != (*input_ids.shape, self.config.emb_dim):
             raise ValueError(
                 f"inputs_embeds: expected shape {[*input_ids.shape, self.config.emb_dim]}, got {list(embeds_BLD.shape)}"
             )
         embeds_TD = None if embeds_BLD is None else layout.pack(embeds_BLD)
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
-        if not wanted:
-            return self.forward_packed(batch, inputs_embeds_TD=embeds_TD), batch, layout, None
-        hidden_TD, states = self.forward_packed(batch, output_hidden_states=True, inputs_embeds_TD=embeds_TD)
-        return hidden_TD, batch, layout, tuple(layout.unpack(state_TD) for state_TD in states)
+        explicit = ExplicitPlan.of(layout, self.config.causal, self._attention_dropout) if with_attentions else None
+        states = self.run_plan(batch, explicit or self.plan(batch), embeds_TD=embeds_TD, keep_all=with_states)
+        return EncodedPadded(
+            hidden=states[-1],
+            batch=batch,
+            layout=layout,
+            hidden_states=tuple(layout.unpack(state_TD) for state_TD in states) if with_states else None,
+            attentions=tuple(explicit.probabilities) if explicit else None,
+            return_dict=return_dict,
+        )
 
     def _check(self, batch: PackedBatch, has_embeds: bool) -> None:
         """Refuse what an embedding table has no row for; on a GPU that would kill the process's CUDA context."""
@@ -246,9 +233,12 @@ class XLMModel(PretrainedModule):
 
     def _choose_attention(self) -> None:
         weight = self.embeddings.weight
-        dropout = self.config.attention_dropout if self.training else 0.0
         self.plan_attention = choose_attention(
-            weight.device, weight.dtype, self.config.head_dim, dropout, device_capability(weight.device)
+            weight.device,
+            weight.dtype,
+            self.config.head_dim,
+            self._attention_dropout,
+            device_capability(weight.device),
         )
 
     # The kernel depends on device, precision and mode, and these two are where a module's change.

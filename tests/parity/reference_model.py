@@ -3,6 +3,10 @@
 import torch
 from transformers import XLMConfig as ReferenceConfig
 
+from xlm_core.packing import PackedBatch
+
+HIDDEN, LOGITS = 2e-5, 1e-4  # largest absolute differences allowed
+
 MAX_POSITIONS = 24
 LENGTHS = [5, 1, 24, 7, 5, 12, 23, 1]  # the shortest, the longest, and lengths that come twice, scattered
 
@@ -62,3 +66,20 @@ def padded(drawn, pad=2):
         length = row_ids.shape[1]
         ids[row, :length], langs[row, :length], mask[row, :length] = row_ids, row_langs, 1
     return ids, langs, mask
+
+
+def pack(drawn):
+    """Lay sequences end to end."""
+    ids = torch.cat([ids[0] for ids, _ in drawn])
+    positions = torch.cat([torch.arange(ids.shape[1]) for ids, _ in drawn])
+    cu_seqlens = torch.tensor([0] + [ids.shape[1] for ids, _ in drawn]).cumsum(0).int()
+    return PackedBatch(ids, positions, cu_seqlens, torch.cat([langs[0] for _, langs in drawn]))
+
+
+def packed_ways(model, drawn):
+    """Run the packed interface in each way there is: every sequence by itself, all in one batch, and invariant."""
+    return [
+        torch.cat([model.forward_packed(pack([one])) for one in drawn]),
+        model.forward_packed(pack(drawn)),
+        model.forward_packed(pack(drawn), invariant=True),
+    ]

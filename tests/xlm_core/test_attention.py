@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from xlm_core.attention import GroupedPlan, VarlenPlan, choose_attention, device_capability
-from xlm_core.packing import PackedBatch, cumulate
+from xlm_core.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
+from xlm_core.packing import PackedBatch, cumulate, pack_padded
 
 CUDA = torch.device("cuda")
 
@@ -37,6 +37,28 @@ def test_grouped_attention_is_the_formula_in_any_order_of_lengths(lengths, causa
     plan = GroupedPlan.of(packed(lengths), causal, 0.0)
     context = plan.leave(plan.attend(plan.enter(qkv)))
     torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data(), st.booleans())
+def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabilities(data, causal):
+    shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 6)))
+    mask = torch.tensor(data.draw(st.lists(st.booleans(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])))
+    mask = mask.view(shape)
+    mask[:, -1] |= ~mask.any(dim=1)  # every row has a token
+    batch, layout = pack_padded(torch.ones(shape, dtype=torch.int64), mask)
+    plan = ExplicitPlan.of(layout, causal, 0.0)
+    qkv, lengths = torch.randn(batch.num_tokens, 3, 2, 4), batch.lengths.tolist()
+    context = plan.leave(plan.attend(plan.enter(qkv)))
+    torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+
+    (weights,) = plan.probabilities
+    assert weights.shape == (shape[0], 2, shape[1], shape[1])
+    values = layout.unpack(qkv[:, 2]).transpose(1, 2)
+    torch.testing.assert_close(layout.pack((weights @ values).transpose(1, 2)), context, atol=1e-6, rtol=0)
+    torch.testing.assert_close(weights.sum(-1), mask[:, None].expand(-1, 2, -1).float(), atol=1e-6, rtol=0)
+    assert not weights.masked_fill(mask[:, None, None], 0).any()
+    assert not causal or not weights.triu(1).any()
 
 
 def test_lengths_side_by_side_are_not_moved_and_others_are_grouped():

@@ -88,6 +88,17 @@ def test_label_names_in_json_have_string_keys():
         ({"num_labels": 1, "problem_type": "single_label_classification"}, "problem_type: got .*, expected regr"),
         ({"problem_type": "ranking"}, "problem_type: got 'ranking', expected regression"),
         ({"layer_norm_eps": 0}, "layer_norm_eps: got 0, expected above 0"),
+        ({"output_attentions": "yes"}, "output_attentions: got 'yes', expected bool or null"),
+        ({"asm": True}, "asm_cutoffs: got None, expected increasing, from 1 to 30144, where asm is true"),
+        ({"asm": True, "asm_cutoffs": [], "asm_div_value": 4}, r"asm_cutoffs: got \[\], expected increasing"),
+        ({"asm": True, "asm_cutoffs": [20, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[20, 10\], expected incr"),
+        ({"asm": True, "asm_cutoffs": [10, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[10, 10\], expected incr"),
+        ({"asm": True, "asm_cutoffs": [0, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[0, 10\], expected incr"),
+        ({"asm": True, "asm_cutoffs": [30145], "asm_div_value": 4}, r"asm_cutoffs: got \[30145\], expected incr"),
+        ({"asm": True, "asm_cutoffs": [10]}, "asm_div_value: got None, expected a number above 0, where asm is true"),
+        ({"asm": True, "asm_cutoffs": [10], "asm_div_value": 0}, "asm_div_value: got 0, expected a number above 0"),
+        ({"is_decoder": True}, "is_decoder: got True, expected false .* a left-to-right model says causal: true"),
+        ({"pruned_heads": {"0": [1]}}, "pruned_heads: got .*, expected none"),
     ],
 )
 def test_refuses_in_one_line_what_cannot_work(values, message):
@@ -98,6 +109,23 @@ def test_refuses_in_one_line_what_cannot_work(values, message):
 
 def test_lang_ids_are_free_where_they_are_not_fed():
     assert XLMConfig.from_dict({"n_langs": 17, "use_lang_emb": False, "lang2id": {"x": 99}}).n_langs == 17
+
+
+def test_the_objective_can_be_stated():
+    released = XLMConfig.from_dict(OLD)  # as the causal checkpoints are, too
+    assert not released.causal
+    causal = released.with_objective("causal")
+    assert causal.causal
+    assert causal.with_objective("masked") == released
+    with pytest.raises(ValueError, match="objective: got 'clm', expected causal or masked"):
+        released.with_objective("clm")
+
+
+def test_adaptive_softmax_settings_are_read_and_written():
+    config = XLMConfig.from_dict({"asm": True, "asm_cutoffs": [8000, 20000], "asm_div_value": 4})
+    assert config.asm_cutoffs == [8000, 20000]
+    assert config.to_dict().items() >= {"asm": True, "asm_cutoffs": [8000, 20000], "asm_div_value": 4}.items()
+    assert XLMConfig.from_dict({"asm_cutoffs": [99999]}).asm_cutoffs == [99999]  # of no effect while asm is false
 
 
 def test_construction_checks_as_well():
@@ -137,6 +165,8 @@ configs = st.builds(
     emb_dim=st.sampled_from([8, 16]),
     n_langs=st.integers(3, 9),
     causal=st.booleans(),
+    output_attentions=st.booleans(),
+    return_dict=st.booleans(),
     asm_cutoffs=st.none() | st.just([8, 20]),
     dropout=st.floats(0, 0.9),
     summary_type=st.sampled_from(["first", "last", "mean", "cls_index"]),

@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from xlm_core.config import XLMConfig
-from xlm_core.heads import POOLINGS, XLMForSequenceClassification, XLMForTokenClassification
+from xlm_core.heads import (
+    POOLINGS,
+    XLMForMultipleChoice,
+    XLMForQuestionAnswering,
+    XLMForQuestionAnsweringSimple,
+    XLMForSequenceClassification,
+    XLMForTokenClassification,
+    XLMWithLMHeadModel,
+)
 from xlm_core.model import XLMModel
 from xlm_core.packing import PackedBatch, cumulate, plan_batches
 
@@ -44,6 +52,8 @@ def run(model, ragged, plan, **options):
         for index in plan:
             batch = PackedBatch.from_ragged(*ragged, index=np.array(index))
             rows = model.forward_packed(batch, **options)
+            if isinstance(rows, tuple):  # beams, of several tensors
+                rows = torch.cat([tensor.view(len(index), -1).float() for tensor in rows], dim=1)
             per_token = len(rows) == batch.num_tokens
             parts = rows.split(batch.lengths.tolist()) if per_token else rows.split(1)
             results |= dict(zip([int(i) for i in index], parts, strict=True))
@@ -77,7 +87,18 @@ def test_neighbours_budget_and_order_move_no_result(planned, alone, name):
         torch.testing.assert_close(got, expected, atol=NEAR, rtol=0)
 
 
-@pytest.mark.parametrize("model_class", [XLMModel, XLMForSequenceClassification, XLMForTokenClassification])
+@pytest.mark.parametrize(
+    "model_class",
+    [
+        XLMModel,
+        XLMForSequenceClassification,
+        XLMForTokenClassification,
+        XLMForMultipleChoice,
+        XLMForQuestionAnsweringSimple,
+        XLMForQuestionAnswering,
+        XLMWithLMHeadModel,
+    ],
+)
 def test_in_invariant_mode_they_move_no_byte(ragged, model_class):
     model = build(model_class)
     expected = run(model, ragged, [[i] for i in EVERYONE])

@@ -1,0 +1,192 @@
+"""Generation against the reference's `generate(..., use_cache=False)`, run on each prompt alone."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_model import MAX_POSITIONS, TINY, reference, save
+
+from xlm_core.attention_cache import KeyValueCache
+from xlm_core.generation import GenerationSettings, generate
+from xlm_core.heads import XLMWithLMHeadModel
+from xlm_core.packing import PackedBatch, cumulate
+from xlm_core.sampling import filter_scores
+
+HIDDEN = 2e-5
+TIE = 1e-6  # of the two best logits: below it, rounding chooses
+PAD, EOS, MASK = TINY["pad_token_id"], 1, 5
+LENGTHS = [5, 1, 20, 7, 5, 12, 23, 2]
+MAX_NEW = 12
+
+VARIANTS = {
+    "no language vectors": {"use_lang_emb": False},
+    "one language": {"n_langs": 1},
+    "language 0": {"lang_id": 0},
+    "language 2": {"lang_id": 2},
+    "sinusoidal": {"sinusoidal_embeddings": True, "lang_id": 1},
+    "relu": {"gelu_activation": False},
+    "three layers, other norm": {"n_layers": 3, "layer_norm_eps": 1e-3, "emb_dim": 48, "n_heads": 3},
+    "untied": {"tie_word_embeddings": False},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_gradients():
+    with torch.inference_mode():
+        yield
+
+
+def build(directory, **changes):
+    theirs = reference(transformers.XLMWithLMHeadModel, causal=True, mask_token_id=MASK, **changes)
+    for name, parameter in theirs.named_parameters():  # as drawn, mask token and biases would outweigh the prompt
+        parameter.mul_(0.2 if name.endswith("bias") else 6.0 if "attentions" in name else 1.0)
+    return theirs, XLMWithLMHeadModel.from_pretrained(save(theirs, directory, "safetensors"))
+
+
+def draw_prompts(seed, lengths=LENGTHS):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randint(6, TINY["vocab_size"], (1, length), generator=generator) for length in lengths]
+
+
+def continue_alone(theirs, prompt, num_new, **options):
+    """Give the reference's tokens; those after a tie or a pad are left out.
+
+    The reference tells a text's length by counting what is no pad, so a pad that it chose hides the mask token.
+    """
+    output = theirs.generate(
+        prompt,
+        attention_mask=torch.ones_like(prompt),
+        max_new_tokens=num_new,
+        use_cache=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+        **options,
+    )
+    tokens = output.sequences[0, prompt.shape[1] :].tolist()
+    for step, logits_1V in enumerate(output.logits):
+        best, second = logits_1V[0].topk(2).values.tolist()
+        if best - second < TIE:
+            return tokens[:step]
+        if tokens[step] == PAD:
+            return tokens[: step + 1]
+    return tokens
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_greedy_tokens(tmp_path, parity, variant):
+    theirs, ours = build(tmp_path, **VARIANTS[variant])
+    settings = GenerationSettings(max_new_tokens=MAX_NEW, mask_token_id=MASK)
+    distinct = set()
+    for seed in range(3):
+        prompts = draw_prompts(seed)
+        ids = torch.cat(prompts, dim=1)[0].numpy().astype(np.int32)
+        langs = np.full(len(prompts), theirs.config.lang_id)
+        new_ids, cu_new = generate(ours.trunk, ours.head, ids, cumulate(np.array(LENGTHS)), langs, settings)
+        for prompt, got in zip(prompts, np.split(new_ids, cu_new[1:-1]), strict=True):
+            num_new = min(MAX_NEW, MAX_POSITIONS - prompt.shape[1])
+            assert len(got) == num_new
+            expected = continue_alone(theirs, prompt, num_new, eos_token_id=None)
+            parity.exact("generated tokens", variant, got[: len(expected)], expected)
+            distinct.add(tuple(expected))
+    assert len(distinct) > 12  # so the prompt does decide
+
+
+def test_the_padded_interface(tmp_path, parity):
+    theirs, ours = build(tmp_path)
+    prompts = draw_prompts(3, [4, 9, 1, 6, 9])
+    width, eos_ids = 9, []
+    for prompt in prompts:  # tokens that end some rows early, at different steps
+        eos_ids.append(continue_alone(theirs, prompt, 8, eos_token_id=None)[len(eos_ids)])
+    eos_ids = eos_ids[1:4]
+    expected = [continue_alone(theirs, prompt, 8, eos_token_id=eos_ids) for prompt in prompts]
+    num_new = max(map(len, expected))
+    assert len({len(tokens) for tokens in expected}) > 1
+    for left in (False, True):
+        ids = torch.full((len(prompts), width), PAD)
+        for row, prompt in enumerate(prompts):
+            ids[row, width - prompt.shape[1] if left else 0 :][: prompt.shape[1]] = prompt[0]
+        got = ours.generate(ids, ids != PAD, max_new_tokens=8, eos_token_id=eos_ids)
+        assert torch.equal(got[:, :width], ids)
+        rows = [tokens + [PAD] * (num_new - len(tokens)) for tokens in expected]
+        parity.exact("generated tokens", "padded batch, ended rows filled", got[:, width:], rows)
+        if not left:
+            assert torch.equal(ours.generate(ids, max_length=width + 8, eos_token_id=eos_ids), got)
+
+
+def test_of_a_batch_of_equal_prompts_the_reference_lays_out_the_same(tmp_path, parity):
+    theirs, ours = build(tmp_path, lang_id=1)
+    ids = torch.cat(draw_prompts(4, [6] * 5))
+    eos = continue_alone(theirs, ids[:1], 6, eos_token_id=None)[2]
+    options = {"max_length": 14, "eos_token_id": eos, "do_sample": False}
+    expected = theirs.generate(ids, attention_mask=torch.ones_like(ids), use_cache=False, pad_token_id=PAD, **options)
+    assert (expected == PAD).any()
+    parity.exact("generated tokens", "batch of equal lengths", ours.generate(ids, **options), expected)
+    every_token = list(range(TINY["vocab_size"]))
+    assert ours.generate(ids, max_new_tokens=6, eos_token_id=every_token).shape == (5, 7)
+
+
+@pytest.mark.parametrize("num_steps", [1, 5])
+def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
+    _, ours = build(tmp_path)
+    lengths = np.array([4, 1, 17, 4, 8])
+    ids = torch.cat(draw_prompts(5, lengths.tolist()), dim=1)[0].numpy()
+    langs = np.array([0, -1, 2, 1, 0])
+    texts = np.split(ids, np.cumsum(lengths)[:-1])
+    cache = KeyValueCache(ours.config, len(lengths), 24, torch.device("cpu"), torch.float32)
+    kept = np.arange(len(lengths))
+    for step in range(num_steps + 1):
+        whole = [np.append(texts[i], MASK) for i in kept]
+        full = PackedBatch.from_ragged(np.concatenate(whole), cumulate(np.array([len(w) for w in whole])), langs[kept])
+        expected = ours.trunk.run_plan(full, ours.trunk.plan(full), keep_all=True)
+        if step == 0:
+            states = ours.trunk.run_plan(full, cache.first_pass(full, ours.trunk.plan(full)), keep_all=True)
+        else:
+            last = np.cumsum([len(w) for w in whole]) - 1
+            places = torch.from_numpy(np.stack([last - 1, last], axis=1).ravel())
+            pairs = PackedBatch(
+                full.input_ids[places],
+                full.positions[places],
+                torch.arange(0, len(places) + 1, 2, dtype=torch.int32),
+                full.langs[places],
+            )
+            states = ours.trunk.run_plan(pairs, cache.next_pass(pairs), keep_all=True)
+            expected = [state_TD[places] for state_TD in expected]
+        parity("hidden states with a cache", "every layer and step", list(states), list(expected), HIDDEN)
+        texts = [np.append(text, 6 + (7 * len(text) + i) % 50) for i, text in enumerate(texts)]
+        if step == 2:
+            cache.keep(np.array([0, 2, 4]))
+            kept = kept[[0, 2, 4]]
+
+
+FILTERS = [
+    {"temperature": 0.5},
+    {"temperature": 2.5},
+    {"top_k": 1},
+    {"top_k": 7},
+    {"top_k": 1000},
+    {"top_p": 0.9},
+    {"top_p": 0.05},
+    {"temperature": 1.7, "top_k": 20, "top_p": 0.6},
+]
+
+
+@pytest.mark.parametrize("options", FILTERS, ids=str)
+def test_sampling_filters(parity, options):
+    warpers = {"temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper}
+    scores_BV = 3 * torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
+    if "top_p" not in options:  # which keeps equals or parts them by the order of a sort
+        scores_BV[:, 11] = scores_BV[:, 12] = scores_BV.amax(-1)
+    expected_BV = scores_BV
+    for name, value in options.items():
+        expected_BV = warpers[name](value)(None, expected_BV)
+    ours_BV = filter_scores(scores_BV, **options)
+    assert ours_BV.isfinite().any(-1).all()
+    if options.get("top_k", 60) < 60 or "top_p" in options:
+        assert not ours_BV.isfinite().all()
+    parity("sampling filters", ", ".join(options), ours_BV, expected_BV, 1e-6)

@@ -1,0 +1,81 @@
+"""Multiple choice against the reference."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+
+sys.path.insert(0, str(Path(__file__).parent))
+from reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
+
+from xlm_core.config import XLMConfig
+from xlm_core.errors import FatalError
+from xlm_core.heads import MultipleChoiceHead, XLMForMultipleChoice
+from xlm_core.model import XLMModel
+
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+CHOICES = [[5, 9, 1], [24, 7, 12]]  # lengths of the choices of two questions
+
+
+def questions():
+    """Draw both questions' choices, end to end."""
+    return sequences([length for lengths in CHOICES for length in lengths])
+
+
+def grouped(padded_tensors):
+    return [tensor.unflatten(0, (2, 3)) for tensor in padded_tensors]
+
+
+@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("activation", [None, "tanh"])
+@pytest.mark.parametrize("kind", ["first", "last", "mean", "cls_index"])
+def test_scores(tmp_path, parity, kind, activation, form):
+    theirs = reference(
+        transformers.XLMForMultipleChoice, num_labels=4, summary_type=kind, summary_activation=activation
+    )
+    ours = XLMForMultipleChoice.from_pretrained(save(theirs, tmp_path, form))
+    drawn = questions()
+    expected = torch.cat([theirs(ids[None], langs=langs[None]).logits[0] for ids, langs in drawn])
+    ids, langs, mask = grouped(padded(drawn))
+    batch = pack(drawn)
+    trunk, head = XLMModel.from_pretrained(tmp_path), MultipleChoiceHead.from_pretrained(tmp_path)
+    output = ours(ids, mask, langs=langs, output_hidden_states=True, output_attentions=True)
+    assert output.logits.shape == (2, 3)
+    assert output.hidden_states[0].shape == (6, 24, 32)
+    assert output.attentions[0].shape == (6, 4, 24, 24)
+    for got in (
+        *packed_ways(ours, drawn),
+        output.logits.flatten(),
+        ours(ids, langs=langs, lengths=torch.tensor(CHOICES)).logits.flatten(),
+        head.forward_packed(trunk.forward_packed(batch), batch.cu_seqlens),
+    ):
+        parity("multiple choice", f"{kind}, activation {activation}", got, expected, LOGITS)
+
+
+def test_a_batch_of_the_reference_and_its_loss(tmp_path, parity):
+    theirs = reference(transformers.XLMForMultipleChoice)  # "first" does not see the pads
+    ours = XLMForMultipleChoice.from_pretrained(save(theirs, tmp_path, "safetensors"))
+    ids, langs, mask = grouped(padded(questions()))
+    arguments = {"langs": langs, "attention_mask": mask, "labels": torch.tensor([2, 0])}
+    got, expected = ours(ids, **arguments), theirs(ids, **arguments)
+    parity("multiple choice", "padded", got.logits, expected.logits, LOGITS)
+    parity("multiple choice, loss", "padded", got.loss, expected.loss, LOGITS)
+    vectors = torch.randn(2, 3, 24, 32)
+    types = torch.randint(0, 3, ids.shape)
+    for arguments in (
+        {"inputs_embeds": vectors, "langs": langs},
+        {"input_ids": ids, "token_type_ids": types, "position_ids": types + 4},
+    ):
+        parity("multiple choice", "other arguments", ours(**arguments).logits, theirs(**arguments).logits, LOGITS)
+
+
+def test_misuse_is_told(tmp_path):
+    config = XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30, summary_use_proj=False)
+    with pytest.raises(FatalError, match=r"got 2 labels, expected as many as the summary is wide \(8\)"):
+        MultipleChoiceHead(config)
+    ours = XLMForMultipleChoice(XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30))
+    with pytest.raises(ValueError, match=r"expected \[batch, choices, length, …\], got \[2, 5\]"):
+        ours(torch.ones(2, 5, dtype=torch.int64))

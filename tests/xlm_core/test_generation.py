@@ -1,0 +1,199 @@
+"""What a generated text depends on, and what it does not; what it ends at, and what is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from xlm_core.config import XLMConfig
+from xlm_core.errors import FatalError
+from xlm_core.generation import GenerationSettings, generate, generate_padded
+from xlm_core.heads import XLMWithLMHeadModel
+from xlm_core.packing import cumulate
+from xlm_core.sampling import sample, text_draws
+
+MASK, PAD = 5, 2
+CONFIG = XLMConfig(
+    vocab_size=40,
+    emb_dim=32,
+    n_layers=2,
+    n_heads=4,
+    n_langs=3,
+    max_position_embeddings=20,
+    causal=True,
+    mask_token_id=MASK,
+)
+LENGTHS = np.array([3, 9, 1, 20, 6, 3, 19, 12])
+GREEDY = GenerationSettings(max_new_tokens=7, mask_token_id=MASK)
+SAMPLING = dataclasses.replace(GREEDY, do_sample=True, temperature=1.3, top_k=30, top_p=0.95, seed=11)
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    model = XLMWithLMHeadModel(CONFIG).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # at 0.02 every prompt would go on alike
+            parameter.add_(0.25 * torch.randn_like(parameter))
+    return model
+
+
+@pytest.fixture(scope="module")
+def prompts():
+    generator = np.random.default_rng(1)
+    ids = generator.integers(6, 40, LENGTHS.sum(), dtype=np.int32)
+    return np.split(ids, np.cumsum(LENGTHS)[:-1]), generator.integers(-1, 3, len(LENGTHS))
+
+
+def run(model, texts, langs, settings, **options):
+    """Give each prompt's new tokens as a list."""
+    cu_seqlens = cumulate(np.array([len(text) for text in texts]))
+    new_ids, cu_new = generate(model.trunk, model.head, np.concatenate(texts), cu_seqlens, langs, settings, **options)
+    assert new_ids.dtype == cu_new.dtype == np.int32
+    return [part.tolist() for part in np.split(new_ids, cu_new[1:-1])]
+
+
+@pytest.mark.parametrize("settings", [GREEDY, SAMPLING], ids=["greedy", "sampling"])
+def test_a_continuation_is_the_same_whatever_its_batch(model, prompts, settings):
+    texts, langs = prompts
+    expected = [run(model, [text], langs[[i]], settings)[0] for i, text in enumerate(texts)]
+    order = np.random.default_rng(3).permutation(len(texts))
+    shuffled = run(model, [texts[i] for i in order], langs[order], settings)
+    assert shuffled == [expected[i] for i in order]
+    for max_tokens in (1, 30, 50, 10_000):
+        assert run(model, texts, langs, settings, max_tokens=max_tokens) == expected
+
+
+def test_a_sample_belongs_to_the_seed_the_text_and_the_language(model, prompts):
+    text = prompts[0][1]
+    first, again, other = run(model, [text] * 3, np.array([0, 0, 1]), SAMPLING)
+    assert first == again
+    assert first != other
+    reseeded = dataclasses.replace(SAMPLING, seed=12)
+    assert run(model, [text], np.array([0]), reseeded)[0] != first
+    longer = dataclasses.replace(SAMPLING, max_new_tokens=9)
+    assert run(model, [text], np.array([0]), longer)[0][:7] == first
+
+
+def test_samples_are_distributed_as_the_model_says(model):
+    """Pearson's chi-square over many texts' first draws; the seed is fixed, so it passes always or never."""
+    probs_V = torch.tensor([0.4, 0.25, 0.0, 0.2, 0.1, 0.05])
+    num_texts = 20_000
+    draws = np.array([text_draws(0, -1, np.array([number]), 1)[0] for number in range(num_texts)])
+    assert 0 <= draws.min() < 0.001
+    assert 0.999 < draws.max() < 1
+    scores_BV = (probs_V.log() + 3.0).expand(num_texts, -1)
+    counts = np.bincount(sample(scores_BV, torch.from_numpy(draws)).numpy(), minlength=6)
+    expected = probs_V.numpy() * num_texts
+    assert counts[2] == 0
+    likely = expected > 0
+    assert ((counts - expected)[likely] ** 2 / expected[likely]).sum() < 14.9  # 4 degrees of freedom, 99.5 %
+
+
+def test_draws_belong_to_a_text_and_are_not_related():
+    text = np.array([3, 4])
+    draws = text_draws(0, 1, text, 20_000)
+    assert abs(draws.mean() - 0.5) < 0.01
+    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.03
+    assert np.array_equal(text_draws(0, 1, text.astype(np.int32), 10), draws[:10])  # whatever the width of ids
+    for other in (text_draws(1, 1, text, 20_000), text_draws(0, 2, text, 20_000), text_draws(0, 1, text[::-1], 20_000)):
+        assert abs(np.corrcoef(draws, other)[0, 1]) < 0.03
+
+
+def test_the_largest_and_the_smallest_draw_choose_a_possible_token():
+    scores_BV = torch.tensor([[-torch.inf, 0.0, 1.0, -torch.inf]]).expand(2, -1)
+    draws_B = torch.tensor([0.0, 1 - 2.0**-52], dtype=torch.float64)
+    assert sample(scores_BV, draws_B).tolist() == [1, 2]
+
+
+def test_a_sequence_ends_with_an_end_token(model, prompts):
+    texts, langs = prompts
+    free = run(model, texts, langs, SAMPLING)
+    ends = (free[0][2], free[4][4])
+    cut = [next((step for step, token in enumerate(tokens) if token in ends), len(tokens)) for tokens in free]
+    assert len(set(cut)) > 2
+    ending = dataclasses.replace(SAMPLING, eos_token_ids=ends)
+    assert run(model, texts, langs, ending) == [tokens[:n] for tokens, n in zip(free, cut, strict=True)]
+    keeping = dataclasses.replace(ending, keep_eos=True)
+    assert run(model, texts, langs, keeping) == [tokens[: n + 1] for tokens, n in zip(free, cut, strict=True)]
+
+
+def test_a_text_may_fill_every_position_and_no_more(model, prompts):
+    texts, langs = prompts
+    long = dataclasses.replace(GREEDY, max_new_tokens=1000)
+    assert [len(tokens) for tokens in run(model, texts, langs, long)] == (20 - LENGTHS).tolist()
+    assert run(model, [texts[3]], langs[[3]], long) == [[]]
+    with pytest.raises(ValueError, match="prompt 1: got 21 tokens, expected at most 20"):
+        run(model, [texts[0], np.full(21, 7)], None, long)
+    with pytest.raises(ValueError, match=r"langs: expected one per prompt \(2\), got 3"):
+        run(model, texts[:2], langs[:3], long)
+
+
+def test_forbidden_tokens_never_come(model, prompts):
+    texts, langs = prompts
+    banned = tuple(range(10, 40))
+    for settings in (GREEDY, SAMPLING):
+        assert any(token in banned for tokens in run(model, texts, langs, settings) for token in tokens)
+        allowed = run(model, texts, langs, dataclasses.replace(settings, forbidden_ids=banned))
+        assert [len(tokens) for tokens in allowed] == [7, 7, 7, 0, 7, 7, 1, 7]
+        assert all(token < 10 for tokens in allowed for token in tokens)
+
+
+def test_the_narrowest_filters_sample_the_best_token(model, prompts):
+    expected = run(model, *prompts, GREEDY)
+    for narrow in ({"top_k": 1, "top_p": 1.0}, {"top_k": 0, "top_p": 1e-6}, {"temperature": 1e-4}):
+        assert run(model, *prompts, dataclasses.replace(SAMPLING, **narrow)) == expected
+
+
+def test_no_languages_are_languages_of_minus_one(model, prompts):
+    texts, _ = prompts
+    assert run(model, texts, None, SAMPLING) == run(model, texts, np.full(len(texts), -1), SAMPLING)
+    ids = torch.from_numpy(texts[0])[None].long()
+    options = {"max_new_tokens": 7, "eos_token_id": []}
+    in_lang_1 = generate_padded(model, ids, langs=1, **options)
+    assert in_lang_1[0, 3:].tolist() == run(model, texts[:1], np.array([1]), GREEDY)[0]
+    assert not torch.equal(in_lang_1, generate_padded(model, ids, langs=2, **options))
+    by_default = generate_padded(model, ids, **options)
+    assert torch.equal(by_default, generate_padded(model, ids, langs=torch.tensor([CONFIG.lang_id]), **options))
+
+
+def test_nothing_in_nothing_out(model):
+    new_ids, cu_new = generate(model.trunk, model.head, np.array([], np.int32), np.array([0]), None, GREEDY)
+    assert (len(new_ids), cu_new.tolist()) == (0, [0])
+
+
+def test_a_model_that_is_not_causal_is_refused():
+    masked = XLMWithLMHeadModel(dataclasses.replace(CONFIG, causal=False)).eval()
+    with pytest.raises(FatalError, match=r"causal: false in config\.json; state the objective"):
+        generate_padded(masked, torch.tensor([[7]]), max_new_tokens=1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_new_tokens": 0}, "max_new_tokens: got 0, expected at least 1"),
+        ({"temperature": 0.0}, "temperature: got 0.0, expected above 0"),
+        ({"top_k": -1}, "top_k: got -1"),
+        ({"top_p": 0.0}, "top_p: got 0.0"),
+        ({"top_p": 1.1}, "top_p: got 1.1"),
+    ],
+)
+def test_settings_that_make_no_sense(changes, message):
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(GREEDY, **changes)
+
+
+def test_misuse_of_the_padded_interface(model):
+    ids = torch.tensor([[7, 8, 9]])
+    for lengths in ({}, {"max_length": 5, "max_new_tokens": 2}):
+        with pytest.raises(ValueError, match="give one of max_new_tokens and max_length"):
+            generate_padded(model, ids, **lengths)
+    with pytest.raises(ValueError, match="max_length: got 3, expected more than the 3"):
+        generate_padded(model, ids, max_length=3)
+    with pytest.raises(ValueError, match="no token"):
+        generate_padded(model, torch.full((1, 3), PAD), max_new_tokens=1)
+    for field in ("mask_token_id", "pad_token_id"):
+        lacking = XLMWithLMHeadModel(dataclasses.replace(CONFIG, **{field: None}))
+        with pytest.raises(ValueError, match=f"{field}: the configuration has none"):
+            generate_padded(lacking, ids, max_new_tokens=1)

@@ -1,0 +1,141 @@
+"""Sequence classification and token classification.
+
+Letters: B sequences, T packed tokens, L padded length, D model width, C labels.
+"""
+
+from typing import Any, ClassVar, Unpack
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlm_core.checkpoint_names import Kind
+from xlm_core.config import XLMConfig
+from xlm_core.errors import FatalError
+from xlm_core.heads.pooling import SequenceSummary
+from xlm_core.heads.trunk_with_head import ScoringHead, TokenHead, TrunkWithScores
+from xlm_core.model import PaddedInputs, init_weights
+from xlm_core.outputs import ScoresOutput
+
+
+class SequenceClassificationHead(ScoringHead):
+    """Scores per label for each sequence, or the values of a regression."""
+
+    kind: ClassVar[Kind] = "sequence-classification"
+    reference_class: ClassVar[str] = "XLMForSequenceClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config)
+        self.sequence_summary = SequenceSummary(config)
+        init_weights(self, config)
+
+    def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Give logits_BC; see `SequenceSummary` for their width and precision."""
+        return self.sequence_summary.forward_packed(hidden_TD, cu_seqlens)
+
+    def loss(self, logits_BC: Tensor, labels: Tensor) -> Tensor:
+        """Compute the loss that `problem_type` names.
+
+        Without a `problem_type`: regression for one label, else single-label for integer labels [B], else
+        multi-label for floats [B, C].
+        """
+        num_labels, problem = self.config.num_labels, self.config.problem_type
+        if problem is None:
+            integral = labels.dtype in (torch.int64, torch.int32)
+            several = "single_label_classification" if integral else "multi_label_classification"
+            problem = "regression" if num_labels == 1 else several
+        if logits_BC.shape[-1] != num_labels:
+            raise ValueError(
+                f"labels: a loss over {num_labels} labels needs as many logits, got {logits_BC.shape[-1]};"
+                " set summary_use_proj and summary_proj_to_labels"
+            )
+        if problem == "regression":
+            return F.mse_loss(logits_BC.squeeze(), labels.squeeze())
+        if problem == "single_label_classification":
+            return F.cross_entropy(logits_BC, labels.view(-1).long())
+        return F.binary_cross_entropy_with_logits(logits_BC, labels)
+
+
+class TokenClassificationHead(TokenHead):
+    """Scores per label for each token."""
+
+    kind: ClassVar[Kind] = "token-classification"
+    reference_class: ClassVar[str] = "XLMForTokenClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config)
+        if config.num_labels < 1:
+            raise FatalError("configuration field id2label: got no label, expected at least one to classify tokens")
+        self.dropout = nn.Dropout(config.dropout)
+        self.classifier = nn.Linear(config.emb_dim, config.num_labels)
+        init_weights(self, config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Give logits for hidden states of any leading shape."""
+        return self.classifier(self.dropout(hidden.to(self.classifier.weight.dtype)))
+
+    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Compute the cross-entropy over all tokens whose label is not -100."""
+        return F.cross_entropy(logits.reshape(-1, self.config.num_labels), labels.reshape(-1).long())
+
+
+class XLMForSequenceClassification(TrunkWithScores[SequenceClassificationHead]):
+    """The trunk with a sequence classification head."""
+
+    kind: ClassVar[Kind] = "sequence-classification"
+    reference_class: ClassVar[str] = "XLMForSequenceClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, SequenceClassificationHead(config))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        `last`, `mean` and `cls_index` summaries see real tokens only; the reference's see the pads too.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B] class ids or values, or [B, C] for several labels at once.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        logits_BC = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens)
+        loss = None if labels is None else self.head.loss(logits_BC, labels)
+        return ScoresOutput(loss, logits_BC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+
+
+class XLMForTokenClassification(TrunkWithScores[TokenClassificationHead]):
+    """The trunk with a token classification head."""
+
+    kind: ClassVar[Kind] = "token-classification"
+    reference_class: ClassVar[str] = "XLMForTokenClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, TokenClassificationHead(config))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B, L] class ids; -100 where there is none, pads included.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        logits_BLC = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
+        loss = None if labels is None else self.head.loss(logits_BLC, labels)
+        return ScoresOutput(loss, logits_BLC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)

@@ -1,0 +1,214 @@
+"""The language model head: a distribution over the vocabulary for each token.
+
+A masked checkpoint predicts the token at whose place `<special1>`, its mask token, stands; a causal one the next token.
+
+Letters: B sequences, T packed tokens, L padded length, N any number of tokens, D model width, V words.
+"""
+
+from collections.abc import Iterator
+from typing import Any, ClassVar, Self, Unpack
+
+import torch
+from torch import Tensor, nn
+
+from xlm_core.checkpoint_names import Kind
+from xlm_core.config import XLMConfig
+from xlm_core.errors import CheckpointError
+from xlm_core.generation import generate_padded
+from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
+from xlm_core.model import PaddedInputs, init_weights
+from xlm_core.outputs import ScoresOutput
+
+NO_LABEL = -100
+_MAX_SCORES = 1 << 25  # 128 MiB of float32: what one chunk of rows may take, times a few for the softmax
+
+
+class FullSoftmax(nn.Module):
+    """A score for every word."""
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        self.proj = nn.Linear(config.emb_dim, config.vocab_size)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Give logits [..., V] for [..., D]."""
+        return self.proj(hidden.to(self.proj.weight.dtype))
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        """Give log-probabilities, float32 [N, V]."""
+        return self(hidden_ND).float().log_softmax(-1)
+
+    def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Give the targets' log-probabilities, float32 [N]."""
+        logits_NV = self(hidden_ND).float()
+        return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - logits_NV.logsumexp(-1)
+
+
+class AdaptiveSoftmax(nn.Module):
+    """Frequent words each by itself, rare ones by cluster (Grave et al. 2017, arXiv:1609.04309)."""
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
+        assert config.asm_div_value is not None
+        self.proj = nn.AdaptiveLogSoftmaxWithLoss(
+            config.emb_dim, config.vocab_size, config.asm_cutoffs, div_value=config.asm_div_value, head_bias=True
+        )
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Give log-probabilities [..., V] for [..., D]; there is no other score."""
+        flat_ND = hidden.flatten(0, -2).to(self.proj.head.weight.dtype)
+        return self.proj.log_prob(flat_ND).unflatten(0, hidden.shape[:-1])
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        """Give log-probabilities, float32 [N, V]."""
+        return self(hidden_ND).float()
+
+    def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Give the targets' log-probabilities, float32 [N], without those of clusters that hold none of them."""
+        return self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output.float()
+
+
+class LanguageModelHead(TokenHead):
+    """Scores of all words for each token.
+
+    What asks for less than all of them (`token_log_probs`, `top_k`) projects a bounded number of rows at a time:
+    the scores of 4,096 tokens over 200,000 words would be 3 GB.
+    """
+
+    kind: ClassVar[Kind] = "language-modeling"
+    reference_class: ClassVar[str] = "XLMWithLMHeadModel"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config)
+        self.pred_layer = AdaptiveSoftmax(config) if config.asm else FullSoftmax(config)
+        init_weights(self, config)
+
+    def tie(self, embeddings: nn.Embedding) -> None:
+        """Use a trunk's word vectors as the projection's weight: one tensor from now on."""
+        if isinstance(self.pred_layer, FullSoftmax):
+            self.pred_layer.proj.weight = embeddings.weight
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Give logits [..., V] for hidden states of any leading shape; log-probabilities where `asm` is set."""
+        return self.pred_layer(hidden)
+
+    def log_probs(self, hidden_ND: Tensor) -> Tensor:
+        """Give the log-probability of every word, float32 [N, V]."""
+        return self.pred_layer.log_probs(hidden_ND)
+
+    def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
+        """Give the log-probability of one word for each token.
+
+        Args:
+            hidden_ND: N tokens, none at all included.
+            targets_N: int64 [N], ids of the words.
+
+        Returns:
+            float32 [N].
+        """
+        parts = [self.pred_layer.token_log_probs(hidden_ND[rows], targets_N[rows]) for rows in self._chunks(hidden_ND)]
+        return torch.cat(parts) if parts else hidden_ND.new_empty(0, dtype=torch.float32)
+
+    def top_k(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
+        """Give the k most probable words of each token, the best first.
+
+        Returns:
+            Probabilities float32 [N, k], and ids int64 [N, k].
+
+        Raises:
+            ValueError: k below 1 or above the number of words.
+        """
+        if not 1 <= k <= self.config.vocab_size:
+            raise ValueError(f"k: got {k}, expected 1 to {self.config.vocab_size} (vocab_size)")
+        probs_Nk = hidden_ND.new_empty((len(hidden_ND), k), dtype=torch.float32)
+        ids_Nk = hidden_ND.new_empty((len(hidden_ND), k), dtype=torch.int64)
+        for rows in self._chunks(hidden_ND):
+            best, ids_Nk[rows] = self.log_probs(hidden_ND[rows]).topk(k)
+            probs_Nk[rows] = best.exp()
+        return probs_Nk, ids_Nk
+
+    def _chunks(self, hidden_ND: Tensor) -> Iterator[slice]:
+        num_rows = max(1, _MAX_SCORES // self.config.vocab_size)
+        return (slice(start, start + num_rows) for start in range(0, len(hidden_ND), num_rows))
+
+    def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Compute the cross-entropy over all tokens whose label is not -100.
+
+        Labels are not shifted: each is predicted at its own place. Only the tokens that have one are projected.
+
+        Args:
+            hidden: [..., D].
+            labels: int64 [...], ids of words.
+        """
+        kept = labels != NO_LABEL
+        return -self.token_log_probs(hidden[kept], labels[kept]).mean()
+
+
+class XLMWithLMHeadModel(TrunkWithScores[LanguageModelHead]):
+    """The trunk with a language model head.
+
+    Where the configuration says `tie_word_embeddings`, the trunk's word vectors and the head's projection are one
+    parameter, and stay one through loading and moving.
+    """
+
+    kind: ClassVar[Kind] = "language-modeling"
+    reference_class: ClassVar[str] = "XLMWithLMHeadModel"
+
+    generate = generate_padded
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, LanguageModelHead(config))
+        self._tie()
+        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
+
+    def _tie(self) -> None:
+        if self.config.tie_word_embeddings:
+            self.head.tie(self.trunk.embeddings)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # a move can give each name a parameter of its own
+        module = super()._apply(fn, recurse)
+        self._tie()
+        return module
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B, L] ids of words, each at the place where it is predicted (nothing is shifted, whatever the
+                reference's documentation says); -100 where there is none, pads included.
+            logits_to_keep: give logits for that many last columns only; 0 for all.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        hidden_BLD = encoded.layout.unpack(encoded.hidden)[:, -logits_to_keep:]
+        logits_BLV = self.head(hidden_BLD)  # at pads, the logits of a zero vector
+        loss = None if labels is None else self.head.loss(hidden_BLD, labels)
+        return ScoresOutput(loss, logits_BLV, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+
+
+def _tie_what_was_loaded(model: XLMWithLMHeadModel, _: object) -> None:
+    """Make one parameter of the two that loading with `assign` leaves.
+
+    Raises:
+        CheckpointError: the two differ; the reference would then run untied, against its configuration.
+    """
+    layer = model.head.pred_layer
+    if not model.config.tie_word_embeddings or not isinstance(layer, FullSoftmax):
+        return
+    ours, theirs = model.trunk.embeddings.weight, layer.proj.weight
+    if ours is not theirs and ours.device == theirs.device and not torch.equal(ours, theirs):
+        raise CheckpointError(
+            "pred_layer.proj.weight: differs from embeddings.weight, expected the same numbers, since"
+            " tie_word_embeddings is true; set it to false in config.json if the two were trained apart"
+        )
+    layer.proj.weight = ours

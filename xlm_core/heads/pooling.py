@@ -1,0 +1,90 @@
+"""One vector per sequence: poolings, and the summary that classification and multiple choice build on.
+
+Letters: B sequences, T packed tokens, D model width, C labels.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from xlm_core.config import XLMConfig
+
+Pooling = Callable[[Tensor, Tensor], Tensor]
+"""hidden_TD and cu_seqlens [B + 1] to float32 [B, D]."""
+
+
+def first_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Take each sequence's first token; float32 [B, D]."""
+    return hidden_TD[cu_seqlens[:-1].long()].float()
+
+
+def last_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Take each sequence's last token, never a pad; float32 [B, D]."""
+    return hidden_TD[cu_seqlens[1:].long() - 1].float()
+
+
+def mean_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Average each sequence's tokens, special tokens included.
+
+    Returns:
+        float32 [B, D]; sums in bfloat16 would lose digits past a few hundred tokens. Each sum runs over its own
+        sequence in order, and so does not depend on the neighbours.
+    """
+    return _reduce("mean", hidden_TD, cu_seqlens)
+
+
+def max_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    """Take the largest value of each dimension over a sequence's tokens; float32 [B, D]."""
+    return _reduce("max", hidden_TD, cu_seqlens)
+
+
+def _reduce(how: str, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    # unsafe skips a check of the lengths that would wait for the GPU; a PackedBatch has done it
+    return torch.segment_reduce(hidden_TD.float(), how, lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
+
+
+POOLINGS: dict[str, Pooling] = {"first": first_pool, "last": last_pool, "mean": mean_pool, "max": max_pool}
+
+_ACTIVATIONS: dict[str | None, Callable[[], nn.Module]] = {
+    None: nn.Identity,
+    "": nn.Identity,
+    "linear": nn.Identity,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+    "silu": nn.SiLU,
+    "swish": nn.SiLU,
+}
+
+
+class SequenceSummary(nn.Module):
+    """One vector per sequence: pool, dropout, projection, activation, dropout.
+
+    `cls_index` summaries are of the last token: the reference's models tell theirs no other.
+    """
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        self.pool = POOLINGS["last" if config.summary_type == "cls_index" else config.summary_type]
+        self.first_dropout = nn.Dropout(config.summary_first_dropout)
+        self.width = config.emb_dim
+        self.summary: nn.Linear | nn.Identity = nn.Identity()
+        if config.summary_use_proj:
+            if config.summary_proj_to_labels and config.num_labels > 0:
+                self.width = config.num_labels
+            self.summary = nn.Linear(config.emb_dim, self.width)
+        self.activation = _ACTIVATIONS[config.summary_activation]()
+        self.last_dropout = nn.Dropout(config.summary_last_dropout)
+
+    def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+        """Summarise each sequence.
+
+        Returns:
+            [B, C] or [B, D], in the projection's precision; float32 where there is no projection.
+        """
+        pooled_BD = self.pool(hidden_TD, cu_seqlens)
+        if isinstance(self.summary, nn.Linear):
+            pooled_BD = pooled_BD.to(self.summary.weight.dtype)
+        return self.last_dropout(self.activation(self.summary(self.first_dropout(pooled_BD))))

@@ -1,0 +1,81 @@
+"""Question answering, the simple head: a score for each token as an answer's start, and one as its end.
+
+Letters: B sequences, T packed tokens, L padded length.
+"""
+
+from typing import Any, ClassVar, Unpack
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlm_core.checkpoint_names import Kind
+from xlm_core.config import XLMConfig
+from xlm_core.errors import FatalError
+from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
+from xlm_core.model import PaddedInputs, init_weights
+from xlm_core.outputs import SpansOutput
+
+
+class QuestionAnsweringSimpleHead(TokenHead):
+    """A start score and an end score for each token."""
+
+    kind: ClassVar[Kind] = "question-answering-simple"
+    reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config)
+        if config.num_labels != 2:
+            raise FatalError(
+                f"configuration field id2label: got {config.num_labels} labels, expected 2 to answer questions,"
+                " start and end"
+            )
+        self.qa_outputs = nn.Linear(config.emb_dim, config.num_labels)
+        init_weights(self, config)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Give logits [..., 2], start and end, for hidden states of any leading shape."""
+        return self.qa_outputs(hidden.to(self.qa_outputs.weight.dtype))
+
+    def loss(self, logits_BL2: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
+        """Average the cross-entropies of start and end over all columns; a position past the last counts for none."""
+        length = logits_BL2.shape[1]
+        start_B, end_B = (x.reshape(-1).clamp(0, length) for x in (start_positions, end_positions))
+        start_loss, end_loss = (
+            F.cross_entropy(logits_BL2[..., i], positions, ignore_index=length)
+            for i, positions in enumerate((start_B, end_B))
+        )
+        return (start_loss + end_loss) / 2
+
+
+class XLMForQuestionAnsweringSimple(TrunkWithScores[QuestionAnsweringSimpleHead]):
+    """The trunk with the simple question answering head."""
+
+    kind: ClassVar[Kind] = "question-answering-simple"
+    reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, QuestionAnsweringSimpleHead(config))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        start_positions: Tensor | None = None,
+        end_positions: Tensor | None = None,
+        **inputs: Unpack[PaddedInputs],
+    ) -> SpansOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            start_positions, end_positions: [B], columns; a loss is given for both.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        logits_BL2 = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
+        loss = None
+        if start_positions is not None and end_positions is not None:
+            loss = self.head.loss(logits_BL2, start_positions, end_positions)
+        start_BL, end_BL = logits_BL2.unbind(-1)
+        return SpansOutput(loss, start_BL, end_BL, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)

@@ -1,0 +1,59 @@
+"""One layer of the trunk: attention and feed-forward, over packed tokens.
+
+Letters: T packed tokens, D model width, N heads, H head width.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from xlm_core.attention import AttentionPlan
+from xlm_core.config import XLMConfig
+
+
+class SelfAttention(nn.Module):
+    """Multi-head attention of each token to its own sequence."""
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        self.heads = (3, config.n_heads, config.head_dim)
+        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim)  # one wide product instead of three
+        self.out = nn.Linear(config.emb_dim, config.emb_dim)
+
+    def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
+        """Mix each sequence's tokens."""
+        qkv_T3NH = self.qkv(hidden_TD).unflatten(-1, self.heads)
+        return self.out(plan.attend(qkv_T3NH).flatten(-2))
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a non-linearity between, four times as wide inside."""
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(config.emb_dim, 4 * config.emb_dim)
+        self.lin2 = nn.Linear(4 * config.emb_dim, config.emb_dim)
+        # the exact gelu: the tanh approximation is off by up to 5e-4, which adds up over the layers
+        self.activation = F.gelu if config.gelu_activation else F.relu
+
+    def forward(self, hidden_TD: Tensor) -> Tensor:
+        """Transform each token on its own."""
+        return self.lin2(self.activation(self.lin1(hidden_TD)))
+
+
+class Layer(nn.Module):
+    """Attention and feed-forward; each adds to the stream, which is normalised after the addition."""
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__()
+        self.dropout = config.dropout
+        self.attention = SelfAttention(config)
+        self.attention_norm = nn.LayerNorm(config.emb_dim, eps=config.layer_norm_eps)
+        self.ffn = FeedForward(config)
+        self.ffn_norm = nn.LayerNorm(config.emb_dim, eps=config.layer_norm_eps)
+
+    def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
+        """Run one layer."""
+        mixed_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
+        hidden_TD = self.attention_norm(hidden_TD + mixed_TD)
+        mixed_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
+        return self.ffn_norm(hidden_TD + mixed_TD)
