@@ -107,6 +107,12 @@ class Segmenters:
             aligned.sub(_Moses.MULTIDOT_MARKER, _unmark_dots)
         return Words(aligned, words, list(_places(aligned.text, words)))
 
+    @staticmethod
+    def split(text: str, lang: str | None = None) -> Words:
+        """Cut at white space alone, whatever the language: for texts that were cut before."""
+        words = text.split()
+        return Words(AlignedText(text), words, list(_places(text, words)))
+
     def _cut(self, lang: str) -> Callable[[str], list[str]]:
         if lang not in self._cuts:
             self._cuts[lang] = _BUILDERS[lang](self)

@@ -2,84 +2,33 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
-
-from xlm_core.errors import TokenizerError
-from xlm_core.languages import canonical_lang, resolve_lang
+from xlm_core.encoding import Encoding, SequenceBuilder
 from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
-from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, SPECIAL_TOKENS, read_tokenizer_files
+from xlm_core.text_encoder import TextEncoder
+from xlm_core.tokenizer_call import CallableTokenizer
+from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, TokenizerFiles, read_tokenizer_files
+from xlm_core.tokenizer_writing import write_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from numpy.typing import NDArray
 
-
-@dataclass(frozen=True)
-class Encoding:
-    """A batch of token sequences laid end to end; B sequences, T tokens in all.
-
-    Attributes:
-        input_ids: int32 [T].
-        cu_seqlens: int32 [B + 1]; sequence b is `input_ids[cu_seqlens[b]:cu_seqlens[b + 1]]`.
-        offsets: int32 [T, 2], the characters of the original text each token came from, end exclusive; of a pair's
-            second text, in that text. Special tokens have (-1, -1). Starts and ends never decrease within a text.
-        word_ids: int32 [T], the number of the word within its text; -1 for special tokens.
-        num_truncated: int32 [B], tokens that `max_length` left out.
-    """
-
-    input_ids: NDArray[np.int32]
-    cu_seqlens: NDArray[np.int32]
-    offsets: NDArray[np.int32]
-    word_ids: NDArray[np.int32]
-    num_truncated: NDArray[np.int32]
-
-    def __len__(self) -> int:
-        return len(self.cu_seqlens) - 1
-
-
-class _Tokens:
-    """Tokens under way: of one text, or of a batch."""
-
-    __slots__ = ("ends", "ids", "starts", "word_ids")
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.word_ids: list[int] = []
-
-    def add(self, token_id: int, start: int = -1, end: int = -1, word_id: int = -1) -> None:
-        self.ids.append(token_id)
-        self.starts.append(start)
-        self.ends.append(end)
-        self.word_ids.append(word_id)
-
-    def extend(self, other: _Tokens, size: int) -> None:
-        self.ids += other.ids[:size]
-        self.starts += other.starts[:size]
-        self.ends += other.ends[:size]
-        self.word_ids += other.word_ids[:size]
-
-
-class XLMTokenizer:
+class XLMTokenizer(CallableTokenizer):
     """Encode texts of many languages for an XLM checkpoint.
 
-    A row's language is its own: every call takes one code a text, resolved by `lang2id` (see `languages`).
+    `encode_batch` is for corpora: texts in, ragged arrays out. A call, `tokenizer(text, lang="de")`, is the reference's
+    interface: dictionaries of lists or padded tensors. A row's language is its own: every call takes one code a text,
+    resolved by `lang2id` (see `languages`).
 
     Args:
         vocab: token to id.
         merges: pair of symbols to rank.
-        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids, where any code goes.
+        lang2id, special_tokens, additional_special_tokens: as `Vocabulary` takes them.
         lowercase: lower-case and remove accents (`do_lowercase_and_remove_accent`).
-        special_tokens: overrides of `SPECIAL_TOKENS`.
-        additional_special_tokens: further tokens that no text may produce.
         segmenters: how words are cut. With `compat="reference"` the ids are the reference's to the letter: it deletes
             tabs and line breaks, and lets a text inject control tokens by spelling them out.
     """
@@ -94,28 +43,12 @@ class XLMTokenizer:
         additional_special_tokens: Sequence[str] = tuple(ADDITIONAL_SPECIAL_TOKENS),
         segmenters: Segmenters | None = None,
     ):
-        self.vocab = dict(vocab)
-        self.lang2id = dict(lang2id or {})
+        self.merges = dict(merges)
+        self.lowercase = lowercase
         self.segmenters = segmenters or Segmenters()
         self.compat = self.segmenters.compat
-        self.special_tokens = SPECIAL_TOKENS | dict(special_tokens or {})
-        missing = sorted({f"{role} {token}" for role, token in self.special_tokens.items() if token not in self.vocab})
-        if missing:
-            raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
-        self.unk_id = self.vocab[self.special_tokens["unk_token"]]
-        self.bos_id = self.vocab[self.special_tokens["bos_token"]]
-        self.sep_id = self.vocab[self.special_tokens["sep_token"]]
-        self.pad_id = self.vocab[self.special_tokens["pad_token"]]
-        self.mask_id = self.vocab[self.special_tokens["mask_token"]]
-
-        control = {*self.special_tokens.values(), *additional_special_tokens} & self.vocab.keys()
-        if self.compat == "default":
-            control |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
-        # what a text's own characters may become: in the default, never a control token
-        plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in control}
-        self._encode_word = WordEncoder(plain, self.unk_id, merges, lowercase)
-        self._control = re.compile("(" + "|".join(map(re.escape, sorted(control, key=len, reverse=True))) + ")")
-        self._langs: dict[str, str | None] = {}
+        # last: it gives the special tokens their roles, and with them come the word encoders
+        super().__init__(vocab, lang2id, special_tokens, additional_special_tokens)
 
     @classmethod
     def from_pretrained(
@@ -139,7 +72,7 @@ class XLMTokenizer:
             TokenizerError: a file is missing or is not what its name says.
         """
         files = read_tokenizer_files(Path(path))
-        return cls(
+        tokenizer = cls(
             files.vocab,
             files.merges,
             lang2id=files.lang2id,
@@ -148,108 +81,98 @@ class XLMTokenizer:
             additional_special_tokens=files.additional_special_tokens,
             segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
         )
+        tokenizer.model_max_length = files.model_max_length
+        tokenizer.padding_side = files.padding_side
+        tokenizer.clean_up_tokenization_spaces = files.clean_up_tokenization_spaces
+        return tokenizer
 
-    def resolve_lang(self, lang: str) -> str | None:
-        """Give the checkpoint's own code for a language code, or None when it does not know the language."""
-        if lang not in self._langs:
-            # without language ids there is nothing to look up: the code still says how words are cut
-            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
-        return self._langs[lang]
+    def save_pretrained(self, path: str | Path) -> list[Path]:
+        """Write a checkpoint's tokenizer files, which the reference reads too; give their paths.
+
+        How words are cut (`segmenters`) is no part of a checkpoint.
+        """
+        files = TokenizerFiles(
+            self.vocab,
+            self.merges,
+            self.lang2id,
+            self.lowercase,
+            self.special_tokens,
+            self.additional_special_tokens,
+            self.model_max_length,
+            self.padding_side,
+            self.clean_up_tokenization_spaces,
+        )
+        return write_tokenizer_files(Path(path), files)
+
+    def set_special_tokens(self, **tokens: str) -> None:
+        """Give roles to other tokens of the vocabulary; see `Vocabulary.set_special_tokens`."""
+        super().set_special_tokens(**tokens)
+        control = set(self.all_special_tokens)
+        if self.compat == "default":
+            control |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
+        # what a text's own characters may become: in the default, never a control token
+        plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in control}
+        self._encode_word = WordEncoder(plain, self.unk_token_id, self.merges, self.lowercase)
+        self._encode_cased_word = WordEncoder(plain, self.unk_token_id, self.merges, lowercase=False)
+        # a text that spells out a control token means it: only the reference reads it so
+        self._spelled = {token: self.vocab[token] for token in control} if self.compat == "reference" else {}
 
     def encode_batch(
         self,
-        texts: Sequence[str],
+        texts: Sequence[str | Sequence[str]],
         langs: Sequence[str | None],
-        pairs: Sequence[str] | None = None,
+        pairs: Sequence[str | Sequence[str]] | None = None,
         max_length: int | None = None,
+        *,
+        overlap: int | None = None,
+        bypass: bool = False,
+        mask_marker: str | None = None,
     ) -> Encoding:
         """Encode texts, or pairs of texts, with special tokens: `<s> A </s>` and `<s> A </s> B </s>`.
 
         Args:
-            texts: B strings.
+            texts: B strings; or B lists of words, each word cut on its own by the language's rules.
             langs: B language codes; None cuts a text by neutral rules.
             pairs: B second texts, in the same language as the first.
-            max_length: tokens a sequence may have, special ones included; the rest is left out, of a pair from its
-                longer text first.
+            max_length: tokens a sequence may have, special ones included.
+            overlap: None leaves the rest of a longer row out, of a pair from its longer text first. A number makes
+                several windows of it instead, over its last text, which share this many tokens with the window before;
+                a pair's first text stands whole in each. Where that leaves a window no more than `overlap` tokens of
+                the second text, the row is cut off as without windows, and `num_truncated` tells so.
+            bypass: texts were cut before: words, parted by white space, go to byte-pair encoding as they are, without
+                lower-casing.
+            mask_marker: wherever a text holds this string, the mask token stands, a word of its own; what stands
+                between is cut as texts of their own.
 
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
-            ValueError: `max_length` has no room for the special tokens, the checkpoint lacks a language, or the
-                arguments' lengths differ.
+            ValueError: `max_length` has no room for the special tokens, or none beside the overlap, the checkpoint
+                lacks a language, or the arguments' lengths differ.
         """
-        num_special = 2 if pairs is None else 3
-        if max_length is not None and max_length < num_special:
-            raise ValueError(f"max_length {max_length} leaves no room: special tokens alone are {num_special}")
-        batch = _Tokens()
-        borders = [0]
-        num_truncated: list[int] = []
         columns = [texts] if pairs is None else [texts, pairs]
-        for code, row in zip(langs, zip(*columns, strict=True), strict=True):
-            lang = None if code is None else self.resolve_lang(code)
-            if code is not None and lang is None:
-                raise ValueError(f"langs: the checkpoint knows no language {code!r}; pass None for neutral rules")
-            parts = [self._encode(text, lang) for text in row]
-            sizes = [len(part.ids) for part in parts]
-            surplus = 0 if max_length is None else max(sum(sizes) + num_special - max_length, 0)
-            batch.add(self.bos_id)
-            for part, size, leave in zip(parts, sizes, _shares(sizes, surplus), strict=True):
-                batch.extend(part, max(size - leave, 0))
-                batch.add(self.sep_id)
-            borders.append(len(batch.ids))
-            num_truncated.append(surplus)
-        return Encoding(
-            input_ids=np.array(batch.ids, np.int32),
-            cu_seqlens=np.array(borders, np.int32),
-            offsets=np.stack([np.array(batch.starts, np.int32), np.array(batch.ends, np.int32)], axis=1),
-            word_ids=np.array(batch.word_ids, np.int32),
-            num_truncated=np.array(num_truncated, np.int32),
+        sequences = SequenceBuilder(
+            self.bos_token_id,
+            self.sep_token_id,
+            self.unk_token_id,
+            num_texts=len(columns),
+            max_length=max_length,
+            overlap=overlap,
         )
+        encode = self.text_encoder(bypass=bypass, mask_marker=mask_marker)
+        for code, row in zip(langs, zip(*columns, strict=True), strict=True):
+            lang = self.known_lang(code)
+            sequences.add_row([encode(text, lang) for text in row])
+        return sequences.build()
 
-    def _parts(self, text: str) -> list[tuple[str, bool]]:
-        """Part a text at the control tokens it spells out: only the reference reads them as such."""
-        if self.compat == "default":
-            return [(text, False)]
-        return [(part, i % 2 == 1) for i, part in enumerate(self._control.split(text)) if part]
+    def tokenize(self, text: str, lang: str | None, *, bypass_tokenizer: bool = False) -> list[str]:
+        """Give the tokens of a text as strings, without special tokens; see `encode_batch`."""
+        return self.text_encoder(bypass=bypass_tokenizer).pieces(text, self.known_lang(lang))
 
-    def _encode(self, text: str, lang: str | None) -> _Tokens:
-        tokens = _Tokens()
-        shift = num_words = 0
-        for part, is_control in self._parts(text):
-            if is_control:
-                tokens.add(self.vocab[part], shift, shift + len(part), num_words)
-                num_words += 1
-            else:
-                num_words = self._encode_part(part, lang, shift, num_words, tokens)
-            shift += len(part)
-        return tokens
-
-    def _encode_part(self, text: str, lang: str | None, shift: int, num_words: int, tokens: _Tokens) -> int:
-        aligned, words, places = self.segmenters.segment(text, lang)
-        span, moved, encode_word = aligned.span, aligned.moved, self._encode_word
-        for word, place in zip(words, places, strict=True):
-            pieces = encode_word(word)
-            if not pieces.ids:
-                continue
-            tokens.ids += pieces.ids
-            if moved:
-                for start, end in zip(pieces.starts, pieces.ends, strict=True):
-                    first, last = span(place + start, place + end)
-                    tokens.starts.append(shift + first)
-                    tokens.ends.append(shift + last)
-            else:
-                base = shift + place
-                tokens.starts += [base + start for start in pieces.starts]
-                tokens.ends += [base + end for end in pieces.ends]
-            tokens.word_ids += [num_words] * len(pieces.ids)
-            num_words += 1
-        return num_words
-
-
-def _shares(sizes: list[int], surplus: int) -> list[int]:
-    """Share out the tokens to leave out: of a pair, first what the longer text is longer by, then half each."""
-    if len(sizes) == 1:
-        return [surplus]
-    first, second = sizes
-    lead = min(abs(first - second), surplus)
-    half, rest = (surplus - lead) // 2, surplus - lead - (surplus - lead) // 2
-    return [lead + half, rest] if first > second else [half, lead + rest]
+    def text_encoder(self, *, bypass: bool = False, mask_marker: str | None = None) -> TextEncoder:
+        """Give what encodes one text; see `encode_batch` for the arguments."""
+        if mask_marker == "":
+            raise ValueError("mask_marker is empty; pass the string that stands for a mask in the texts, or None")
+        segment = self.segmenters.split if bypass else self.segmenters.segment
+        encode_word = self._encode_cased_word if bypass else self._encode_word
+        marker = {} if mask_marker is None else {mask_marker: self.mask_token_id}
+        return TextEncoder(segment, encode_word, self._spelled | marker)

@@ -213,6 +213,9 @@ def test_kytea_tokenizers_can_be_pickled(checkpoint, shared_data):
         ("tokenizer_config.json", '{"lang2id": "en"}', "lang2id: got 'en'"),
         ("tokenizer_config.json", '{"lang2id": {"en": "0"}}', "lang2id: got"),
         ("tokenizer_config.json", '{"mask_token": {"x": 1}}', "a special token is"),
+        ("tokenizer_config.json", '{"model_max_length": "512"}', "model_max_length: got '512'"),
+        ("tokenizer_config.json", '{"padding_side": "top"}', "padding_side: got 'top', expected right or left"),
+        ("tokenizer_config.json", '{"truncation_side": "left"}', "truncation_side: got 'left'"),
         (
             "tokenizer_config.json",
             '{"added_tokens_decoder": {"9999": {"content": "covid19"}}}',

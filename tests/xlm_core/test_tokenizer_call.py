@@ -1,0 +1,121 @@
+"""What a call gives beyond the reference's, and what it refuses."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from xlm_core import TokenizerError, XLMModel, XLMTokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer(checkpoint):
+    return XLMTokenizer.from_pretrained(checkpoint)
+
+
+def test_offsets_quote_the_text(tokenizer):
+    texts, pairs = ["L'eau… coûte 3\u00a0%", "Où ?"], ["Déjà vu", "non"]
+    encoding = tokenizer(texts, pairs, lang="fr", padding=True, return_offsets_mapping=True, return_tensors="pt")
+    batch = tokenizer.encode_batch(texts, ["fr"] * 2, pairs)
+    assert encoding.offset_mapping.shape == (*encoding.input_ids.shape, 2)
+    for row, (start, end) in enumerate(zip(batch.cu_seqlens, batch.cu_seqlens[1:], strict=False)):
+        expected = batch.offsets[start:end].clip(0).tolist()
+        pads = [[0, 0]] * (encoding.input_ids.shape[1] - len(expected))
+        assert encoding.offset_mapping[row].tolist() == expected + pads
+        assert encoding.input_ids[row, : end - start].tolist() == batch.input_ids[start:end].tolist()
+
+
+def test_each_text_has_its_own_language(tokenizer):
+    texts = ["我们今天去北京大学。", "Mr. Smith said so.", "plain"]
+    encoding = tokenizer(texts, lang=["zh-CN", "en", None], padding=True)
+    for row, lang in enumerate(["zh", "en", None]):
+        alone = tokenizer.encode_batch([texts[row]], [lang]).input_ids.tolist()
+        assert encoding.input_ids[row][: len(alone)] == alone
+        lang_id = -1 if lang is None else tokenizer.lang2id[lang]
+        assert encoding.langs[row] == [lang_id] * len(alone) + [0] * (len(encoding.langs[row]) - len(alone))
+    assert "langs" not in tokenizer(texts, lang=None)
+
+
+def test_a_model_takes_what_a_call_gives(tokenizer, checkpoint):
+    model = XLMModel.from_pretrained(checkpoint)
+    texts = ["Das Haus ist alt und steht am See.", "Ja."]
+    batch = model(**tokenizer(texts, lang="de", padding=True, return_tensors="pt")).last_hidden_state
+    for row, text in enumerate(texts):
+        alone = model(**tokenizer(text, lang="de", return_tensors="pt")).last_hidden_state
+        torch.testing.assert_close(batch[row, : alone.shape[1]], alone[0], atol=2e-5, rtol=0)
+
+
+def test_what_was_cut_off_stands_with_its_row(tokenizer):
+    encoding = tokenizer(["a b c d e f", "a"], lang="en", max_length=5, stride=1, return_overflowing_tokens=True)
+    full = tokenizer("a b c d e f", lang="en").input_ids
+    assert encoding.overflowing_tokens == [full[3:-1], []]
+    assert encoding.num_truncated_tokens == [3, 0]
+
+
+def test_encodings_are_dictionaries_with_attributes(tokenizer):
+    encoding = tokenizer("a b", lang="en", return_tensors="pt")
+    assert encoding.to("cpu") is encoding
+    assert encoding["input_ids"] is encoding.input_ids
+    assert set({**encoding}) == {"input_ids", "attention_mask", "langs"}
+    with pytest.raises(AttributeError, match="has no offsets; it has input_ids, attention_mask, langs"):
+        encoding.offsets  # noqa: B018
+    assert tokenizer([], lang="en")["input_ids"] == []
+    assert tokenizer.pad([], return_tensors="np").input_ids.shape == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        (["a"], {"lang": "tlh"}, "knows no language 'tlh'"),
+        ([["a", "b"]], {"lang": ["en"]}, "lang: expected one code, or one for each of 2 rows; got 1"),
+        ([["a", "b"], ["c"]], {}, "text_pair: expected one for each of 2 rows, got 1"),
+        ([["a", ["b"]]], {}, r"expected strings .* row 1 is a list"),
+        (["a"], {"is_split_into_words": True}, "expected lists of words, but row 0 is a str"),
+        (["a"], {"truncation": True}, "truncation needs max_length: this checkpoint names no model_max_length"),
+        (["a"], {"padding": "max_length"}, "padding needs max_length"),
+        (["a"], {"padding": "most"}, "padding: got 'most', expected True, False or one of longest, max_length"),
+        (["a"], {"truncation": "only"}, "truncation: got 'only', expected True, False or one of longest_first"),
+        (["a"], {"max_length": 2, "truncation": "only_second"}, "there is no second text"),
+        (["a"], {"max_length": 1}, "has to take 2 tokens"),
+        (["a", "b"], {"max_length": 4, "return_overflowing_tokens": True}, "for pairs, set truncation to 'only_first'"),
+        (["a"], {"return_overflowing_tokens": True, "return_tensors": "pt"}, "leave return_tensors out"),
+        ([["a", "b c d"]], {"return_tensors": "np"}, "input_ids: sequences have 3 to 5 tokens"),
+    ],
+)
+def test_misuse_is_named(tokenizer, arguments, options, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        tokenizer(*arguments, **{"lang": "en", **options})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_language_has_to_be_said(tokenizer):
+    with pytest.raises(TypeError, match="lang"):
+        tokenizer("a")
+
+
+def test_the_checkpoint_s_own_lengths(checkpoint, tmp_path):
+    for file in ("vocab.json", "merges.txt"):
+        (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
+    settings = {"model_max_length": 4, "padding_side": "left"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    tokenizer = XLMTokenizer.from_pretrained(tmp_path)
+    encoding = tokenizer(["a b c d", "a"], lang=None, truncation=True, padding="max_length")
+    assert [len(ids) for ids in encoding.input_ids] == [4, 4]
+    assert encoding.attention_mask == [[1, 1, 1, 1], [0, 1, 1, 1]]
+
+
+def test_special_tokens_have_to_be_in_the_vocabulary(tokenizer):
+    with pytest.raises(TokenizerError, match="lacks mask_token <MASK>"):
+        tokenizer.set_special_tokens(mask_token="<MASK>")
+    with pytest.raises(ValueError, match="no special token has the role mask; roles are unk_token"):
+        tokenizer.set_special_tokens(mask="<special1>")
+    assert tokenizer.mask_token == "<special1>"
+
+
+def test_changed_special_tokens_stay_out_of_texts_and_survive_pickling(checkpoint):
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint)
+    tokenizer.set_special_tokens(unk_token="un</w>", eos_token="</s>")
+    again = pickle.loads(pickle.dumps(tokenizer))
+    assert (again.unk_token_id, again.eos_token_id) == (tokenizer.vocab["un</w>"], 1)
+    assert again.encode_batch(["😀 a"], ["en"]).num_unknown.tolist() == [1]

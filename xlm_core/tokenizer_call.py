@@ -1,0 +1,266 @@
+"""The reference's way to call a tokenizer: texts in, a dictionary of lists or padded tensors out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from xlm_core.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, pad_batch
+from xlm_core.encoding import Tokens, truncated_sizes
+from xlm_core.tokenizer_files import NO_MAX_LENGTH
+from xlm_core.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from xlm_core.text_encoder import TextEncoder
+
+    Text = str | Sequence[str]
+
+Padding = Literal["longest", "max_length", "do_not_pad"]
+Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
+
+
+class CallableTokenizer(Vocabulary, ABC):
+    """A vocabulary that is called as the reference's tokenizer is, but that every text has a language.
+
+    Attributes:
+        model_max_length: the `max_length` of calls that need one and name none.
+        padding_side: where pads go unless a call says.
+    """
+
+    model_max_length: int = NO_MAX_LENGTH
+    padding_side: Side = "right"
+
+    @abstractmethod
+    def text_encoder(self, *, bypass: bool = False, mask_marker: str | None = None) -> TextEncoder:
+        """Give what encodes one text; see `XLMTokenizer.encode_batch` for the arguments."""
+
+    def __call__(
+        self,
+        text: Text | Sequence[Text],
+        text_pair: Text | Sequence[Text] | None = None,
+        *,
+        lang: str | Sequence[str | None] | None,
+        add_special_tokens: bool = True,
+        padding: bool | Padding = False,
+        truncation: bool | Truncation | None = None,
+        max_length: int | None = None,
+        stride: int = 0,
+        is_split_into_words: bool = False,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_tensors: ArrayKind | None = None,
+        return_attention_mask: bool = True,
+        return_token_type_ids: bool = False,
+        return_special_tokens_mask: bool = False,
+        return_offsets_mapping: bool = False,
+        return_length: bool = False,
+        return_overflowing_tokens: bool = False,
+        bypass_tokenizer: bool = False,
+        mask_marker: str | None = None,
+    ) -> BatchEncoding:
+        """Encode texts, or pairs of texts.
+
+        Args:
+            text, text_pair: a string for one row, a list of strings for a batch; with `is_split_into_words` a list of
+                words for one row, a list of such lists for a batch.
+            lang: a language code, or one a row; None cuts a text by neutral rules. It has no default: the reference's
+                is English, whatever the text.
+            add_special_tokens: give `<s> A </s>` and `<s> A </s> B </s>`, not the texts' tokens alone.
+            padding: True or "longest", "max_length", or False.
+            truncation: True or "longest_first", "only_first", "only_second", or False; None is True where `max_length`
+                is given and nothing padded, as in the reference.
+            max_length: tokens of a sequence, special ones included.
+            stride: tokens before the cut that `overflowing_tokens` holds once more.
+            is_split_into_words: rows are lists of words, each cut on its own.
+            pad_to_multiple_of: round the padded length up to a multiple of this.
+            padding_side: where pads go.
+            return_tensors: "pt" for tensors, "np" for arrays, both always [B, L]; None for lists.
+            return_attention_mask: 1 for a token, 0 for a pad.
+            return_token_type_ids: 0 for the first text, 1 for the second. XLM was not trained with these.
+            return_special_tokens_mask: 1 for a special token or a pad.
+            return_offsets_mapping: `offset_mapping`, the characters of the text each token came from, end exclusive;
+                (0, 0) for special tokens and pads.
+            return_length: tokens of each sequence, without pads.
+            return_overflowing_tokens: the ids that were cut off, and `num_truncated_tokens`.
+            bypass_tokenizer: texts are words parted by white space already; see `XLMTokenizer.encode_batch`.
+            mask_marker: the string that stands for a mask in the texts, such as `tokenizer.mask_token`. Without it no
+                text makes a control token, unless the tokenizer has `compat="reference"`.
+
+        Returns:
+            `input_ids` and what was asked for; where the checkpoint has language ids and a row has a language, also
+            `langs`, the id at each token (-1 in rows without one). One row gives flat lists.
+
+        Raises:
+            TokenizerError: a language's segmenter is not installed or has no model.
+            ValueError: arguments that do not go together, or a language that the checkpoint lacks.
+        """
+        single, rows = _rows(text, text_pair, is_split_into_words)
+        codes = [lang] * len(rows) if lang is None or isinstance(lang, str) else list(lang)
+        if len(codes) != len(rows):
+            raise ValueError(f"lang: expected one code, or one for each of {len(rows)} rows; got {len(codes)}")
+        if truncation is None:
+            truncation = max_length is not None and padding is False
+        cut = _option("truncation", truncation, "longest_first", get_args(Truncation))
+        if return_overflowing_tokens and cut == "longest_first" and text_pair is not None:
+            raise ValueError("return_overflowing_tokens: for pairs, set truncation to 'only_first' or 'only_second'")
+        if return_overflowing_tokens and return_tensors is not None:
+            raise ValueError("return_overflowing_tokens: its lists differ in length; leave return_tensors out")
+        limit = None if cut == "do_not_truncate" else self._limit("truncation", max_length)
+        encode = self.text_encoder(bypass=bypass_tokenizer, mask_marker=mask_marker)
+        sequences: list[dict[str, Any]] = []
+        for row, code in zip(rows, codes, strict=True):
+            known = self.known_lang(code)
+            texts = [encode(part, known) for part in row]
+            sequences.append(self._sequence(texts, known, limit, cut, stride, add_special_tokens))
+        wanted = {
+            "input_ids": True,
+            "attention_mask": return_attention_mask,
+            "langs": any(max(sequence["langs"], default=-1) >= 0 for sequence in sequences),
+            "token_type_ids": return_token_type_ids,
+            "special_tokens_mask": return_special_tokens_mask,
+            "offset_mapping": return_offsets_mapping,
+            "length": return_length,
+            "overflowing_tokens": return_overflowing_tokens,
+            "num_truncated_tokens": return_overflowing_tokens,
+        }
+        batch = {key: [sequence[key] for sequence in sequences] for key in wanted if wanted[key]}
+        return self._padded(batch, single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors)
+
+    def encode(self, text: Text, text_pair: Text | None = None, *, lang: str | None, **options: Any) -> list[int]:
+        """Give the ids of one row; `options` are those of a call."""
+        return self(text, text_pair, lang=lang, **options)["input_ids"]
+
+    def pad(
+        self,
+        encoded_inputs: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+        padding: bool | Padding = True,
+        max_length: int | None = None,
+        *,
+        pad_to_multiple_of: int | None = None,
+        padding_side: Side | None = None,
+        return_attention_mask: bool = True,
+        return_tensors: ArrayKind | None = None,
+    ) -> BatchEncoding:
+        """Pad what calls gave, as a collator does.
+
+        Args:
+            encoded_inputs: one row's encoding, a batch's, or a list of single rows' encodings.
+            padding, max_length, pad_to_multiple_of, padding_side, return_tensors: as in a call.
+            return_attention_mask: add the mask where there is none.
+
+        Raises:
+            ValueError: there are no `input_ids`, or no length to pad to.
+        """
+        if not isinstance(encoded_inputs, Mapping):
+            first = encoded_inputs[0] if encoded_inputs else {"input_ids": []}
+            encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in first}
+        batch = {key: _lists(values) for key, values in encoded_inputs.items()}
+        if "input_ids" not in batch:
+            raise ValueError(f"pad: expected input_ids; got {', '.join(batch) or 'nothing'}")
+        single = bool(batch["input_ids"]) and not isinstance(batch["input_ids"][0], list)
+        if single:
+            batch = {key: [values] for key, values in batch.items()}
+        if return_attention_mask and "attention_mask" not in batch:
+            batch["attention_mask"] = [[1] * len(ids) for ids in batch["input_ids"]]
+        return self._padded(batch, single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors)
+
+    def _sequence(
+        self, texts: list[Tokens], lang: str | None, limit: int | None, cut: str, stride: int, special: bool
+    ) -> dict[str, Any]:
+        """Lay out one row, and give everything that a call may ask of it."""
+        sizes = [len(text) for text in texts]
+        num_special = self.num_special_tokens_to_add(len(texts) == 2) if special else 0
+        surplus = 0 if limit is None else max(sum(sizes) + num_special - limit, 0)
+        kept = truncated_sizes(sizes, surplus, cut) if surplus else sizes
+        tokens, types, cut_off = Tokens(), list[int](), list[int]()
+        if special:
+            tokens.add(self.bos_token_id)
+        for number, (text, size) in enumerate(zip(texts, kept, strict=True)):
+            tokens.extend(text, 0, size)
+            if special:
+                tokens.add(self.sep_token_id)
+            types += [number if special else 0] * (len(tokens) - len(types))
+            if size < len(text):
+                cut_off = text.ids[max(size - stride, 0) :]
+        return {
+            "input_ids": tokens.ids,
+            "attention_mask": [1] * len(tokens),
+            "langs": [-1 if lang is None else self.lang2id.get(lang, -1)] * len(tokens),
+            "token_type_ids": types,
+            "special_tokens_mask": [int(word == -1) for word in tokens.word_ids],
+            "offset_mapping": [(max(a, 0), max(b, 0)) for a, b in zip(tokens.starts, tokens.ends, strict=True)],
+            "length": len(tokens),
+            "overflowing_tokens": cut_off,
+            "num_truncated_tokens": surplus,
+        }
+
+    def _limit(self, what: str, max_length: int | None) -> int:
+        limit = self.model_max_length if max_length is None else max_length
+        if limit >= NO_MAX_LENGTH:
+            raise ValueError(f"{what} needs max_length: this checkpoint names no model_max_length")
+        return limit
+
+    def _padded(
+        self,
+        batch: dict[str, Any],
+        single: bool,
+        padding: bool | Padding,
+        max_length: int | None,
+        pad_to_multiple_of: int | None,
+        padding_side: Side | None,
+        return_tensors: ArrayKind | None,
+    ) -> BatchEncoding:
+        """Pad a batch of lists and give it the form that was asked for."""
+        found = BatchEncoding(batch)
+        pad = _option("padding", padding, "longest", get_args(Padding))
+        if pad != "do_not_pad":
+            longest = max(map(len, batch["input_ids"]), default=0)
+            length = longest if pad == "longest" else self._limit("padding", max_length)
+            multiple = pad_to_multiple_of or 1
+            length = -(-length // multiple) * multiple
+            found = pad_batch(batch, self.pad_token_id, length, padding_side or self.padding_side)
+        if return_tensors is not None:
+            return as_arrays(found, return_tensors)
+        return BatchEncoding({key: values[0] for key, values in found.items()}) if single else found
+
+
+def _option(name: str, value: bool | str, default: str, choices: tuple[str, ...]) -> str:
+    """Give what True (the default) or False (the last choice) stands for."""
+    found = value if isinstance(value, str) else default if value else choices[-1]
+    if found not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected True, False or one of {', '.join(choices)}")
+    return found
+
+
+def _rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, list[tuple[Text, ...]]]:
+    """Tell one row from a batch, and give rows as tuples of one or two texts."""
+
+    def is_text(value: Any) -> bool:
+        if is_split_into_words:
+            return not isinstance(value, str) and all(isinstance(word, str) for word in value)
+        return isinstance(value, str)
+
+    single = is_text(text)
+    columns: list[Any] = [text] if text_pair is None else [text, text_pair]
+    if single:
+        columns = [[column] for column in columns]
+    for column in columns:
+        strange = [f"row {i} is a {type(value).__name__}" for i, value in enumerate(column) if not is_text(value)]
+        if strange:
+            expected = (
+                "lists of words" if is_split_into_words else "strings (or is_split_into_words for lists of words)"
+            )
+            raise ValueError(f"text and text_pair: expected {expected}, but {strange[0]}")
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"text_pair: expected one for each of {len(columns[0])} rows, got {len(columns[1])}")
+    return single, list(zip(*columns, strict=True))
+
+
+def _lists(values: Any) -> Any:
+    """Turn tensors and arrays, also those within lists, into lists."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return [_lists(value) for value in values] if isinstance(values, list | tuple) else values

@@ -1,0 +1,263 @@
+"""What a checkpoint has numbers for: its tokens, the special ones among them, and its languages."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, overload
+
+from xlm_core.bpe import END_OF_WORD
+from xlm_core.errors import TokenizerError
+from xlm_core.languages import canonical_lang, resolve_lang
+from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+# What English Moses tokens get back when a decoded text is cleaned up; the reference's list.
+_CLEAN_UPS = [
+    *((f" {mark}", mark) for mark in ".?!,"),
+    (" ' ", "'"),
+    *((f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")),
+]
+
+
+class _RoleToken:
+    """The token in a role, such as `mask_token`; setting it is `set_special_tokens`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._role = name
+
+    def __get__(self, vocabulary: Vocabulary, owner: type) -> str:
+        return vocabulary.special_tokens[self._role]
+
+    def __set__(self, vocabulary: Vocabulary, token: str) -> None:
+        vocabulary.set_special_tokens(**{self._role: token})
+
+
+class _RoleId:
+    """The id of the token in a role, such as `mask_token_id`."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._role = name.removesuffix("_id")
+
+    def __get__(self, vocabulary: Vocabulary, owner: type) -> int:
+        return vocabulary.vocab[vocabulary.special_tokens[self._role]]
+
+    def __set__(self, vocabulary: Vocabulary, token_id: int) -> None:
+        vocabulary.set_special_tokens(**{self._role: vocabulary.convert_ids_to_tokens(token_id)})
+
+
+class Vocabulary:
+    """Tokens, their ids and their roles; names and results are those of the reference's tokenizer.
+
+    Args:
+        vocab: token to id.
+        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids, where any code goes.
+        special_tokens: role to token, where they are not as in `SPECIAL_TOKENS`.
+        additional_special_tokens: further control tokens; those that `vocab` lacks do not count.
+
+    Raises:
+        TokenizerError: a special token is not in the vocabulary.
+    """
+
+    clean_up_tokenization_spaces: bool = False  # what `decode` does unless told
+
+    unk_token, bos_token, sep_token = _RoleToken(), _RoleToken(), _RoleToken()
+    pad_token, cls_token, mask_token = _RoleToken(), _RoleToken(), _RoleToken()
+    unk_token_id, bos_token_id, sep_token_id = _RoleId(), _RoleId(), _RoleId()
+    pad_token_id, cls_token_id, mask_token_id = _RoleId(), _RoleId(), _RoleId()
+
+    def __init__(
+        self,
+        vocab: Mapping[str, int],
+        lang2id: Mapping[str, int] | None = None,
+        special_tokens: Mapping[str, str] | None = None,
+        additional_special_tokens: Sequence[str] = tuple(ADDITIONAL_SPECIAL_TOKENS),
+    ):
+        self.vocab = dict(vocab)
+        self.lang2id = dict(lang2id or {})
+        self.special_tokens = dict(SPECIAL_TOKENS)
+        self.additional_special_tokens = list(additional_special_tokens)
+        self.set_special_tokens(**(special_tokens or {}))
+        self._langs: dict[str, str | None] = {}
+
+    def set_special_tokens(self, **tokens: str) -> None:
+        """Give roles to other tokens of the vocabulary, as in `set_special_tokens(mask_token="<special5>")`.
+
+        Raises:
+            TokenizerError: the vocabulary lacks the token; none is ever added to it.
+            ValueError: there is no such role.
+        """
+        unknown = sorted(tokens.keys() - set(ROLES))
+        if unknown:
+            raise ValueError(f"no special token has the role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
+        changed = self.special_tokens | tokens
+        missing = sorted({f"{role} {token}" for role, token in changed.items() if token not in self.vocab})
+        if missing:
+            raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
+        self.special_tokens = changed
+
+    @property
+    def eos_token(self) -> str | None:
+        """The token in this role; XLM's checkpoints have none, their texts end in `sep_token`."""
+        return self.special_tokens.get("eos_token")
+
+    @property
+    def eos_token_id(self) -> int | None:
+        """Its id, or None."""
+        return None if self.eos_token is None else self.vocab[self.eos_token]
+
+    @property
+    def special_tokens_map(self) -> dict[str, str]:
+        """Role to token."""
+        return dict(self.special_tokens)
+
+    @property
+    def all_special_tokens(self) -> list[str]:
+        """Every control token once, those with a role first."""
+        additional = [token for token in self.additional_special_tokens if token in self.vocab]
+        return list(dict.fromkeys([*self.special_tokens.values(), *additional]))
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of all special tokens, in their order."""
+        return [self.vocab[token] for token in self.all_special_tokens]
+
+    @property
+    def vocab_size(self) -> int:
+        """How many tokens there are."""
+        return len(self.vocab)
+
+    def __len__(self) -> int:
+        return len(self.vocab)
+
+    def get_vocab(self) -> dict[str, int]:
+        """Copy token to id."""
+        return dict(self.vocab)
+
+    @property
+    def id2lang(self) -> dict[int, str]:
+        """Language id to code. The reference's, once read from JSON, has strings for ids."""
+        return {i: lang for lang, i in self.lang2id.items()}
+
+    def resolve_lang(self, lang: str) -> str | None:
+        """Give the checkpoint's own code for a language code, or None when it does not know the language."""
+        if lang not in self._langs:
+            # without language ids there is nothing to look up: the code still says how words are cut
+            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
+        return self._langs[lang]
+
+    def known_lang(self, lang: str | None) -> str | None:
+        """Resolve a code that the checkpoint has to know; None stays None, for neutral rules.
+
+        Raises:
+            ValueError: it does not.
+        """
+        known = None if lang is None else self.resolve_lang(lang)
+        if lang is not None and known is None:
+            raise ValueError(f"langs: the checkpoint knows no language {lang!r}; pass None for neutral rules")
+        return known
+
+    @cached_property
+    def _tokens_by_id(self) -> dict[int, str]:
+        return {i: token for token, i in self.vocab.items()}
+
+    @overload
+    def convert_tokens_to_ids(self, tokens: str) -> int: ...
+    @overload
+    def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
+    def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
+        """Look up one token or several; what the vocabulary lacks has the id of `unk_token`."""
+        unk_id = self.unk_token_id
+        if isinstance(tokens, str):
+            return self.vocab.get(tokens, unk_id)
+        return [self.vocab.get(token, unk_id) for token in tokens]
+
+    @overload
+    def convert_ids_to_tokens(self, ids: int, skip_special_tokens: bool = False) -> str: ...
+    @overload
+    def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
+    def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
+        """Look up one id or several; one that no token has is `unk_token`."""
+        if isinstance(ids, int):
+            return self._tokens_by_id.get(ids, self.unk_token)
+        skipped = set(self.all_special_ids) if skip_special_tokens else set[int]()
+        return [self._tokens_by_id.get(int(i), self.unk_token) for i in ids if int(i) not in skipped]
+
+    def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
+        """Join tokens to words with spaces between them."""
+        return "".join(tokens).replace(END_OF_WORD, " ").strip()
+
+    def decode(
+        self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
+    ) -> Any:
+        """Give the text of ids.
+
+        Args:
+            token_ids: one id or a sequence of them: list, array, tensor; a batch gives a list of texts.
+            skip_special_tokens: leave out `all_special_tokens`, the unknown token among them; not of one id alone.
+            clean_up_tokenization_spaces: take out the spaces before English punctuation and contractions; None for the
+                checkpoint's own setting.
+        """
+        ids: Any = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        if isinstance(ids, int):
+            tokens = [self.convert_ids_to_tokens(ids)]
+        elif len(ids) and hasattr(ids[0], "__len__"):
+            return [self.decode(one, skip_special_tokens, clean_up_tokenization_spaces) for one in ids]
+        else:
+            tokens = self.convert_ids_to_tokens(list(ids), skip_special_tokens)
+        text = self.convert_tokens_to_string(tokens)
+        if self.clean_up_tokenization_spaces if clean_up_tokenization_spaces is None else clean_up_tokenization_spaces:
+            for spaced, clean in _CLEAN_UPS:
+                text = text.replace(spaced, clean)
+        return text
+
+    def batch_decode(
+        self,
+        sequences: Iterable[Any],
+        skip_special_tokens: bool = False,
+        clean_up_tokenization_spaces: bool | None = None,
+    ) -> list[str]:
+        """Give the text of each sequence of ids."""
+        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+
+    def num_special_tokens_to_add(self, pair: bool = False) -> int:
+        """Count the special tokens around one text, or around and between two."""
+        return 3 if pair else 2
+
+    def build_inputs_with_special_tokens(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Lay out `<s> A </s>` or `<s> A </s> B </s>`."""
+        first = [self.bos_token_id, *token_ids_0, self.sep_token_id]
+        return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
+
+    def create_token_type_ids_from_sequences(
+        self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
+    ) -> list[int]:
+        """Give 0 for the first text and its special tokens, 1 for the second and its own."""
+        first = [0] * (len(token_ids_0) + 2)
+        return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
+
+    def get_special_tokens_mask(
+        self,
+        token_ids_0: Sequence[int],
+        token_ids_1: Sequence[int] | None = None,
+        already_has_special_tokens: bool = False,
+    ) -> list[int]:
+        """Give 1 for each special token and 0 for the others.
+
+        Args:
+            token_ids_0, token_ids_1: ids as `build_inputs_with_special_tokens` takes them.
+            already_has_special_tokens: `token_ids_0` is a whole sequence: look up each id instead.
+
+        Raises:
+            ValueError: a whole sequence, and another one.
+        """
+        if already_has_special_tokens:
+            if token_ids_1 is not None:
+                raise ValueError("already_has_special_tokens: pass one whole sequence, without token_ids_1")
+            special = set(self.all_special_ids)
+            return [int(int(i) in special) for i in token_ids_0]
+        first = [1, *[0] * len(token_ids_0), 1]
+        return first if token_ids_1 is None else [*first, *[0] * len(token_ids_1), 1]
