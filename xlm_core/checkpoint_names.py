@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from xlm_core.config import XLMConfig
-from xlm_core.errors import CheckpointError
 from xlm_core.positions import sinusoidal_positions
 
 Shape = tuple[int, ...]
@@ -30,6 +29,8 @@ Kind = Literal["trunk"] | HeadKind
 
 TRUNK_PREFIX = "transformer."
 _IGNORED = ("position_ids",)  # a buffer 0, 1, 2 … that older files carry
+_LAYER_NUMBER = re.compile(r"[a-z]\w*\.(\d{1,9})\.")
+_OLD_LEAVES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first PyTorch files
 
 # (file's pattern, file's template, module's pattern, module's template); q, k and v are fused, see below
 _RENAMED = [
@@ -46,8 +47,11 @@ _FUSED = re.compile(r"layers\.(\d+)\.attention\.qkv\.(weight|bias)")
 
 
 def canonical(file_name: str) -> str:
-    """Drop the trunk's prefix from a name as it stands in a file."""
-    return file_name.removeprefix(TRUNK_PREFIX)
+    """Drop the trunk's prefix from a name as it stands in a file, and give layer norms their present names."""
+    name = file_name.removeprefix(TRUNK_PREFIX)
+    for old, new in _OLD_LEAVES.items():
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
 
 
 def _linear(name: str, num_out: int, num_in: int, bias: bool = True) -> dict[str, Shape]:
@@ -60,6 +64,21 @@ def _norm(name: str, dim: int) -> dict[str, Shape]:
 
 def trunk_shapes(config: XLMConfig) -> dict[str, Shape]:
     """List the trunk's tensors."""
+    shapes = _embeddings(config)
+    for i in range(config.n_layers):
+        shapes |= _layer(config, i)
+    return shapes
+
+
+def is_trunk_tensor(name: str, config: XLMConfig) -> bool:
+    """Tell whether `trunk_shapes` lists a name, without making the list."""
+    if number := _LAYER_NUMBER.match(name):
+        i = int(number[1])
+        return i < config.n_layers and name in _layer(config, i)
+    return name in _embeddings(config)
+
+
+def _embeddings(config: XLMConfig) -> dict[str, Shape]:
     dim = config.emb_dim
     shapes: dict[str, Shape] = {
         "embeddings.weight": (config.vocab_size, dim),
@@ -68,12 +87,16 @@ def trunk_shapes(config: XLMConfig) -> dict[str, Shape]:
     }
     if config.has_lang_embeddings:
         shapes["lang_embeddings.weight"] = (config.n_langs, dim)
-    for i in range(config.n_layers):
-        for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
-            shapes |= _linear(f"attentions.{i}.{name}", dim, dim)
-        shapes |= _linear(f"ffns.{i}.lin1", 4 * dim, dim) | _linear(f"ffns.{i}.lin2", dim, 4 * dim)
-        shapes |= _norm(f"layer_norm1.{i}", dim) | _norm(f"layer_norm2.{i}", dim)
     return shapes
+
+
+def _layer(config: XLMConfig, i: int) -> dict[str, Shape]:
+    dim = config.emb_dim
+    shapes: dict[str, Shape] = {}
+    for name in ("q_lin", "k_lin", "v_lin", "out_lin"):
+        shapes |= _linear(f"attentions.{i}.{name}", dim, dim)
+    shapes |= _linear(f"ffns.{i}.lin1", 4 * dim, dim) | _linear(f"ffns.{i}.lin2", dim, 4 * dim)
+    return shapes | _norm(f"layer_norm1.{i}", dim) | _norm(f"layer_norm2.{i}", dim)
 
 
 def _summary(config: XLMConfig) -> dict[str, Shape]:
@@ -99,14 +122,14 @@ def _beam_answers(config: XLMConfig) -> dict[str, Shape]:
 def _words(config: XLMConfig) -> dict[str, Shape]:
     if not config.asm:
         return _linear("pred_layer.proj", config.vocab_size, config.emb_dim)
-    if not config.asm_cutoffs:
-        raise CheckpointError("configuration field asm_cutoffs: got nothing, expected a list, since asm is true")
+    assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
+    assert config.asm_div_value is not None
     with torch.device("meta"):
         softmax = nn.AdaptiveLogSoftmaxWithLoss(
             config.emb_dim,
             config.vocab_size,
             config.asm_cutoffs,
-            div_value=config.asm_div_value or 4.0,
+            div_value=config.asm_div_value,
             head_bias=True,
         )
     return {f"pred_layer.proj.{name}": tuple(tensor.shape) for name, tensor in softmax.state_dict().items()}
@@ -136,14 +159,18 @@ def expected_shapes(config: XLMConfig, kind: Kind, parts: tuple[Part, ...]) -> d
 
 def implied_tensors(config: XLMConfig, kind: Kind) -> dict[str, Callable[[], Tensor] | str]:
     """Tell which tensors a file may leave out: how to compute one, or the name of its twin."""
-    implied: dict[str, Callable[[], Tensor] | str] = {}
+    implied: dict[str, Callable[[], Tensor] | str] = {**twins(config, kind)}
     if config.sinusoidal_embeddings:
         implied["position_embeddings.weight"] = lambda: sinusoidal_positions(
             config.max_position_embeddings, config.emb_dim
         )
-    if kind == "language-modeling" and config.tie_word_embeddings and not config.asm:
-        implied["pred_layer.proj.weight"] = "embeddings.weight"
     return implied
+
+
+def twins(config: XLMConfig, kind: Kind) -> dict[str, str]:
+    """Tell which tensors are tied to another: a head's by the trunk's."""
+    is_tied = kind == "language-modeling" and config.tie_word_embeddings and not config.asm
+    return {"pred_layer.proj.weight": "embeddings.weight"} if is_tied else {}
 
 
 def is_bystander(name: str, config: XLMConfig, kind: Kind, parts: tuple[Part, ...]) -> bool:
@@ -153,7 +180,7 @@ def is_bystander(name: str, config: XLMConfig, kind: Kind, parts: tuple[Part, ..
     return (
         name in _IGNORED
         or name.startswith(tuple(others))
-        or ("trunk" not in parts and name in trunk_shapes(config))
+        or ("trunk" not in parts and is_trunk_tensor(name, config))
         or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # the config says not to use it
         or (
             name == "pred_layer.proj.weight" and config.asm

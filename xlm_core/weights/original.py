@@ -1,0 +1,119 @@
+"""The original release of 2019: one `.pth` with model, settings and vocabulary, and the merges in a `codes` file.
+
+The `.pth` is a pickle of a dictionary: `model` is a state dict, `params` are the settings of the training run, and
+`dico_word2id` is the vocabulary, where `@@` marks a piece that goes on (here, `</w>` marks one that ends a word).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+
+from xlm_core.bpe import END_OF_WORD
+from xlm_core.errors import CheckpointError
+from xlm_core.weights.pytorch import load_pickle, tensors_by_name
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from xlm_core.weights.tensors import Weights
+
+_CONTINUES = "@@"
+_LAST_SPECIAL = 13  # <s> </s> <pad> <unk> <special0> … <special9>; they carry no mark
+_POSITIONS = "position_embeddings.weight"
+_REQUIRED = ("emb_dim", "n_layers", "n_heads", "n_words", "n_langs", "gelu_activation", "sinusoidal_embeddings")
+# of the settings of the run, those that change a result, and the configuration's names of them
+_SETTINGS = {
+    **{
+        name: name for name in (*_REQUIRED, "dropout", "attention_dropout", "use_lang_emb", "lang2id", "id2lang", "asm")
+    },
+    **{name: name for name in ("bos_index", "eos_index", "pad_index", "unk_index", "mask_index")},
+    "share_inout_emb": "tie_word_embeddings",
+}
+_ASM_SETTINGS = ("asm_cutoffs", "asm_div_value")  # without asm they are there, and mean nothing
+
+
+@dataclass(frozen=True)
+class OriginalRelease:
+    """What a `.pth` holds, in this library's terms."""
+
+    weights: Weights
+    settings: dict[str, Any]  # the content of a config.json
+    vocab: dict[str, int]  # the content of a vocab.json
+
+
+def read_original(path: Path) -> OriginalRelease:
+    """Read a `.pth` of the original release, with numbers and tensors only allowed in it.
+
+    Raises:
+        CheckpointError: the file is cut off, is something else, would run code, or is a translation model.
+    """
+    with torch.serialization.safe_globals(_numpy_globals()):
+        content = load_pickle(path)
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: expected the original release's dictionary, got a {type(content).__name__}")
+    held = cast("Mapping[str, Any]", content)
+    if "encoder" in held or "decoder" in held:
+        raise CheckpointError(
+            f"{path}: holds an encoder and a decoder, a translation model; expected a language model, under `model`"
+        )
+    for name in ("model", "params", "dico_word2id"):
+        if not isinstance(held.get(name), Mapping):
+            raise CheckpointError(
+                f"{path}: expected the original release's dictionary with model, params and dico_word2id; {name} is"
+                f" {'no dictionary' if name in held else 'missing'}"
+            )
+    state = {str(name).removeprefix("module."): tensor for name, tensor in held["model"].items()}
+    weights = tensors_by_name(path, state, "original release (.pth)")
+    return OriginalRelease(weights, _settings(weights, held["params"]), _vocabulary(path, held["dico_word2id"]))
+
+
+def _settings(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Say in fields of a configuration what the run was told. The objective is not in it: masked is assumed."""
+    missing = [name for name in _REQUIRED if name not in params]
+    if missing:
+        raise CheckpointError(f"{weights.path}: its params lack {', '.join(missing)}; is this an XLM model?")
+    if len(weights.shapes.get(_POSITIONS, ())) != 2:
+        raise CheckpointError(f"{weights.path}: its model lacks {_POSITIONS}; is this an XLM model?")
+    values = {field: _plain(params[name]) for name, field in _SETTINGS.items() if name in params}
+    if values.get("asm"):
+        values |= {name: _plain(params[name]) for name in _ASM_SETTINGS if name in params}
+    has_words = any(name.startswith("pred_layer.") for name in weights.shapes)
+    return values | {
+        "max_position_embeddings": weights.shapes[_POSITIONS][0],
+        "architectures": ["XLMWithLMHeadModel" if has_words else "XLMModel"],
+    }
+
+
+def _vocabulary(path: Path, word2id: Mapping[str, Any]) -> dict[str, int]:
+    """Mark where words end instead of where they go on; of two words that become one, the later id holds."""
+    vocab: dict[str, int] = {}
+    for word, number in word2id.items():
+        i = _plain(number)
+        if type(i) is not int:
+            raise CheckpointError(f"{path}: dico_word2id: got {i!r} as the id of {word!r}, expected a whole number")
+        ends = i > _LAST_SPECIAL and _CONTINUES not in word
+        vocab[word + END_OF_WORD if ends else word.replace(_CONTINUES, "")] = i
+    return vocab
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy's numbers and arrays into Python's."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+
+
+def _numpy_globals() -> list[Any]:
+    """List what numbers and arrays of numpy are made of in a pickle, under numpy's old and new module names."""
+    scalar, (reconstruct, *_) = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
+    return [
+        np.ndarray,
+        np.dtype,
+        *dtypes,
+        *((scalar, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+        *((reconstruct, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    ]
