@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench format lock clean
+.PHONY: demo test bench parity format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -17,6 +17,10 @@ test: .venv/test
 bench: .venv/test  ## ratios to the reference, measured in one run
 	.venv/bin/python tests/bench/bench_tokenizer.py
 	.venv/bin/python tests/bench/bench_model.py
+	.venv/bin/python tests/bench/bench_language_model.py
+
+parity: .venv/test  ## the table of how near everything is to the reference
+	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity
 
 format: .venv/test
 	.venv/bin/ruff check --fix .

@@ -1,4 +1,4 @@
-"""The command line: `xlm run`, `plan`, `check`, `show`, `schema`, `demo`."""
+"""The command line: `xlm run`, `plan`, `check`, `show`, `inspect`, `convert`, `schema`, `demo`."""
 
 from __future__ import annotations
 
@@ -57,6 +57,16 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--resolved", action="store_true", help="also print the job with all defaults")
     show = command("show", "Show results in readable form.", limit=10, what="rows to show")
     show.add_argument("output", help="the job's output directory")
+    inspect = command("inspect", "Show what a checkpoint is: model, heads, languages, tokenizer, content hash.")
+    inspect.add_argument("checkpoint", help="its directory or URL, or hf://org/name")
+    convert = command("convert", "Write a checkpoint of any format as config.json, model.safetensors and tokenizer.")
+    convert.add_argument("source", help="its directory or URL, or hf://org/name")
+    convert.add_argument("target", help="a directory that is not there yet")
+    case = convert.add_mutually_exclusive_group()
+    about = "its texts keep their capitals and accents, if the checkpoint does not say so"
+    case.add_argument("--cased", dest="lowercase", action="store_false", default=None, help=about)
+    about = "its texts lose their capitals and accents, if the checkpoint does not say so"
+    case.add_argument("--lowercase", dest="lowercase", action="store_true", default=None, help=about)
     command("schema", "Print the JSON Schema of job files.")
     about = "Write a small corpus, checkpoint and job into a folder, run it and show the results."
     demo = command("demo", about, limit=12, what="rows to show")

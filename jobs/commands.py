@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
@@ -91,7 +92,7 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 def _check(args: argparse.Namespace, console: Console) -> int:
     from pipelines.prepare import prepare
-    from pipelines.wording import type_name
+    from pipelines.wording import counted, type_name
 
     job = load_job(args.job, args.set)
     prepared = prepare(job)
@@ -102,7 +103,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         table.add_row(escape(field.name), escape(type_name(field.type)))
     console.print(table)
     console.print(
-        f"the job can run: {prepared.plan.num_rows:,} rows in {len(prepared.plan.shards):,} shards",
+        f"the job can run: {counted(prepared.plan.num_rows, 'row')} in {counted(len(prepared.plan.shards), 'shard')}",
         highlight=False,
         style="bold",
     )
@@ -113,6 +114,23 @@ def _show(args: argparse.Namespace, console: Console) -> int:
     from jobs.show import show
 
     show(args.output, args.limit, console)
+    return COMPLETE
+
+
+def _inspect(args: argparse.Namespace, console: Console) -> int:
+    from jobs.checkpoint_folder import checkpoint_folder
+    from jobs.inspect import inspect
+
+    inspect(checkpoint_folder(args.checkpoint), console)
+    return COMPLETE
+
+
+def _convert(args: argparse.Namespace, console: Console) -> int:
+    from jobs.checkpoint_folder import checkpoint_folder
+    from jobs.convert import convert
+
+    for file in convert(checkpoint_folder(args.source), Path(args.target), args.lowercase):
+        console.print(f"{file}  {decimal(file.stat().st_size)}", highlight=False, markup=False)
     return COMPLETE
 
 
@@ -139,4 +157,13 @@ def _demo(args: argparse.Namespace, console: Console) -> int:
     return status
 
 
-_COMMANDS = {"run": _run, "plan": _plan, "check": _check, "show": _show, "schema": _schema, "demo": _demo}
+_COMMANDS = {
+    "run": _run,
+    "plan": _plan,
+    "check": _check,
+    "show": _show,
+    "inspect": _inspect,
+    "convert": _convert,
+    "schema": _schema,
+    "demo": _demo,
+}

@@ -62,12 +62,11 @@ def _meant(key: Key) -> str | None:
 
 def _advise(key: Key) -> str:
     """Say what to write instead of a setting that does not exist."""
-    meant = _meant(key)
-    if meant:
-        return f"did you mean {meant}?"
     for section, settings in SECTIONS.items():
         if key[-1] in settings.model_fields:
             return f"did you mean {section}.{key[-1]}?"
+    if meant := _meant(key):
+        return f"did you mean {meant}?"
     return f"{dotted(key[:-1]) or 'a job'} has {', '.join(_fields(key[:-1]))}"
 
 
@@ -99,6 +98,8 @@ def _wrong(error: ErrorDetails, key: Key, text: str | None) -> str:
             return f"{got}, expected {wanted}" + (" without quotes" if isinstance(value, str) and text is None else "")
         case "greater_than_equal":
             return f"{got}, expected at least {context['ge']:g}"
+        case "greater_than":
+            return f"{got}, expected more than {context['gt']:g}"
         case "less_than_equal":
             return f"{got}, expected at most {context['le']:g}"
         case "finite_number":

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.columns import decode_text
+from pipelines.columns import decode_text, is_text
 from pipelines.output import Output
-from pipelines.plan import is_text
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:
@@ -151,7 +150,14 @@ def _read_rows(location: Location, places: list[RowPlace]) -> list[dict[str, Any
 
 
 def _values(column: pa.Array) -> list[Any]:
-    return decode_text(column)[0] if is_text(column.type) else column.to_pylist()
+    return decode_text(column)[0] if is_text(column.type) else [_as_python(value) for value in column]
+
+
+def _as_python(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except ValueError:  # a string within that is no UTF-8, or a time finer than Python's
+        return "cannot be shown"
 
 
 def _examples(output: Output, records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:

@@ -6,7 +6,7 @@ import json
 import math
 import unicodedata
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from rich.cells import cell_len, set_cell_size
@@ -14,7 +14,7 @@ from rich.text import Text
 
 from jobs.preview import gather
 from pipelines.storage import locate
-from pipelines.wording import counted, type_name
+from pipelines.wording import counted, shorten, type_name
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:
@@ -27,7 +27,14 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 100  # of a file or a pipe, which have none of their own
 _MAX_CELL = 40  # cells of any column but the last
 _MAX_CHARS = 1_000  # of a value that are looked at; a line holds fewer
+_MAX_NUMBERS = 6  # of a vector
+_MAX_ANSWER = 30  # characters, so that the next one stands on the line too
 _JOINERS = "\u200c\u200d"  # invisible like the controls, but part of the spelling in Persian, Hindi and emoji
+
+_UNTOLD = ("PARQUET:", "int8_")  # metadata of the format itself, and the ranges of each dimension
+
+# Columns whose values stand on one line, by how their names end: a task's own name may go before both.
+_TOGETHER = {"label": "score", "choice": "scores", "answers": "no_answer_score"}
 
 
 def show(out: str, limit: int, console: Console) -> None:
@@ -83,8 +90,9 @@ def _about(field: pa.Field, preview: Preview) -> str:
     if "labels" in metadata:
         labels: list[str] = json.loads(metadata["labels"])
         names = ", ".join(_clean(label) for label in labels[:6])
-        return f"{len(labels)} labels: {names}{', …' if len(labels) > 6 else ''}"
-    return ", ".join(f"{key} {value}" for key, value in metadata.items() if not key.startswith("PARQUET:"))
+        return f"{counted(len(labels), 'label')}: {names}{', …' if len(labels) > 6 else ''}"
+    told = {key: value for key, value in metadata.items() if not key.startswith(_UNTOLD)}
+    return ", ".join(f"{key} {_clean(value)}" for key, value in told.items())
 
 
 def _rows(preview: Preview) -> Iterator[Text]:
@@ -98,47 +106,82 @@ def _rows(preview: Preview) -> Iterator[Text]:
 
 
 def _results(row: dict[str, Any], preview: Preview) -> Iterator[tuple[str, str]]:
-    """Give the values of the tasks' columns, each in the way that suits its kind; a score stands with its label."""
+    """Give the values of the tasks' columns, each in the way that suits its kind; some stand on one line."""
     names = preview.groups["results"]
+    beside = {
+        name: other
+        for name in names
+        for end, other_end in _TOGETHER.items()
+        if name.endswith(end) and (other := name.removesuffix(end) + other_end) in names
+    }
     for name in names:
-        value, kind = row[name], preview.schema.field(name).type
-        score = f"{name.removesuffix('label')}score"
-        if name.endswith("score") and f"{name.removesuffix('score')}label" in names:
-            continue
-        if name.endswith("label") and score in names:
-            yield name, f"{_plain(value)} {row[score]:.2f}"
-        elif isinstance(value, list) and pa.types.is_fixed_size_list(kind):
-            yield name, _vector(value)
-        elif isinstance(value, list) and pa.types.is_struct(kind.value_type):
-            yield name, _spans(value, as_words=name.endswith("words"))
-        elif isinstance(value, list) and pa.types.is_floating(kind.value_type):
-            yield name, f"[{_numbers(value)}] C={len(value):,}"
-        else:
-            yield name, _plain(value)
+        if name in beside:
+            yield name, _together(row[name], row[beside[name]])
+        elif name not in beside.values():
+            yield name, _value(row[name], preview.schema.field(name).type, as_words=name.endswith("words"))
 
 
-def _vector(values: list[float]) -> str:
-    norm = math.sqrt(sum(float(value) ** 2 for value in values))
-    return f"[{_numbers(values)}] D={len(values):,} ‖v‖={norm:.2f}"
+def _together(value: Any, other: Any) -> str:
+    """Write a label with its score, a choice with the scores of all, or answers with the score of there being none."""
+    match value:
+        case int():
+            return f"{value} {other[value]:.2f} of [{_numbers(other)}]"
+        case list():
+            best, *rest = [_item(answer) for answer in cast("list[dict[str, Any]]", value)] or ["none"]
+            return "; ".join([f"{best} (no answer {other:.2f})", *rest])
+        case _:
+            return f"{_plain(value)} {other:.2f}"
 
 
-def _numbers(values: Sequence[float], most: int = 6) -> str:
-    shown = ", ".join(f"{float(value):z.2f}" for value in values[:most]).replace("-", "−")
-    return f"{shown}, … " if len(values) > most else shown
+def _value(value: Any, kind: pa.DataType, *, as_words: bool) -> str:
+    if isinstance(value, int | float):
+        return _number(value)
+    if not isinstance(value, list):
+        return _plain(value)
+    values, item = cast("list[Any]", value), kind.value_type
+    if pa.types.is_fixed_size_list(kind):
+        return _vector(values, item)
+    if pa.types.is_fixed_size_list(item):
+        return f"{counted(len(values), 'vector')}: {_vector(values[0], item.value_type)}"
+    if pa.types.is_struct(item):
+        return (" " if as_words else ", ").join(_item(one, as_word=as_words) for one in values[:_MAX_CHARS]) or "none"
+    if pa.types.is_list(item):
+        return " | ".join(_value(inner, item, as_words=False) for inner in values[:_MAX_CHARS]) or "none"
+    return f"[{_numbers(values)}]" + (f" C={len(values):,}" if len(values) > _MAX_NUMBERS else "")
 
 
-def _spans(spans: list[dict[str, Any]], *, as_words: bool) -> str:
-    """Write labelled words as `Hund/NOUN`, entities as `Berlin (LOC 0.98)`, and labels alone as `sport 0.98`."""
-    pieces: list[str] = []
-    for span in spans[:_MAX_CHARS]:
-        label, score = _clean(span["label"]), f"{span['score']:.2f}"
-        if "text" not in span:
-            pieces.append(f"{label} {score}")
-        elif as_words:
-            pieces.append(f"{_clean(span['text'])}/{label}")
-        else:
-            pieces.append(f"{_clean(span['text'])} ({label} {score})")
-    return (" " if as_words else ", ").join(pieces) or "none"
+def _vector(values: list[float], kind: pa.DataType) -> str:
+    """Write the first numbers and the size; a length only of floats, since int8 are steps of a range."""
+    if pa.types.is_uint8(kind):
+        shown = " ".join(f"{value:02x}" for value in cast("list[int]", values[:_MAX_NUMBERS]))
+        return f"[{shown}{' …' if len(values) > _MAX_NUMBERS else ''}] {counted(len(values), 'byte')}"
+    text = f"[{_numbers(values)}] D={len(values):,}"
+    if not pa.types.is_floating(kind):
+        return text
+    return f"{text} ‖v‖={math.sqrt(sum(float(value) ** 2 for value in values)):.2f}"
+
+
+def _numbers(values: Sequence[float]) -> str:
+    shown = ", ".join(_number(value) for value in values[:_MAX_NUMBERS])
+    return f"{shown}, … " if len(values) > _MAX_NUMBERS else shown
+
+
+def _number(value: float) -> str:
+    form = ",d" if isinstance(value, int) else "z,.2f" if abs(value) < 1e6 else ".3g"
+    return f"{value:{form}}".replace("-", "−", 1) if value < 0 else f"{value:{form}}"
+
+
+def _item(item: dict[str, Any], *, as_word: bool = False) -> str:
+    """Write a word as `Hund/NOUN`, an entity `Berlin (LOC 0.98)`, an answer `Berlin 0.98 [3:9]`, else `sport 0.98`."""
+    match item:
+        case {"text": text, "label": label} if as_word:
+            return f"{_clean(text)}/{_plain(label)}"
+        case {"text": text, "label": label, "score": score}:
+            return f"{_clean(text)} ({_plain(label)} {score:.2f})"
+        case {"text": text, "score": score, "start": start, "end": end}:
+            return f"{shorten(_clean(text), _MAX_ANSWER)} {score:.2f} [{start}:{end}]"
+        case _:
+            return f"{_clean(item['label'] if 'label' in item else item['token'])} {item['score']:.2f}"
 
 
 def _plain(value: object) -> str:

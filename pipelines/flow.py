@@ -169,6 +169,7 @@ def _commit(
                 failed[record["shard"]] = error
                 progress.count_failed(rows[record["shard"]])
                 continue
+            _check_precision(record, done)
             waiting.append(record)
             progress.count(record)
             least, most = _COMMIT_EVERY_S
@@ -180,6 +181,16 @@ def _commit(
     for shard in rows.keys() - done.keys() - failed.keys():
         failed[shard] = "its process died each time that it was tried"
         progress.count_failed(rows[shard])
+
+
+def _check_precision(record: dict[str, Any], done: dict[str, dict[str, Any]]) -> None:
+    """Refuse to go on in another precision than the results have that are there, as on another kind of machine."""
+    before = next(iter(done.values()), record)["precision"]
+    if record["precision"] != before:
+        raise FatalError(
+            f"model.precision auto is {record['precision']} on this machine, but the output has results in {before}; "
+            "go on where the run began, or begin a new output"
+        )
 
 
 def _check_ids(job: Job, standing: Standing) -> dict[str, list[int]]:

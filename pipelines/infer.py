@@ -5,21 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pyarrow as pa
 import torch
 
-from pipelines.columns import INPUT_IDS, LANG, ragged
+from pipelines.repeats import find_repeats
+from pipelines.sequences import Sequences
 from pipelines.shard import Shard, run_stage
-from xlm_core import PackedBatch, plan_batches, take_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import NDArray
-
-    from pipelines.tasks import Task
-    from xlm_core import XLMModel
+    from pipelines.tasks import Model, Task
 
 
 @dataclass(frozen=True)
@@ -27,23 +23,21 @@ class InferSettings:
     """What a model process needs.
 
     Attributes:
-        load: builds the trunk and the tasks on the CPU, once in each process.
+        load: builds trunk and tasks on a device, in a precision, for passes of so many tokens; once in each process.
         precision: "auto" is float16 on a GPU, in which the released checkpoints were trained, else float32.
         max_tokens: tokens of one forward pass; None for what suits the device.
         on_gpu: whether the process has a GPU to itself, or a share of one.
-        invariant: run each row alone, so that on one device, with one number of threads, its bytes are its own.
         num_threads: of the CPU, where there is no GPU.
-        result_names: columns the tasks add.
+        text_columns: the input's columns of text.
         schema: of the rows handed on: input columns and results.
     """
 
-    load: Callable[[], tuple[XLMModel, list[Task]]]
+    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task]]]
     precision: str
     max_tokens: int | None
     on_gpu: bool
-    invariant: bool
     num_threads: int
-    result_names: list[str]
+    text_columns: list[str]
     schema: pa.Schema
 
 
@@ -52,7 +46,7 @@ class Infer:
 
     def __init__(self, settings: InferSettings):
         self._settings = settings
-        self._loaded: tuple[XLMModel, list[Task]] | None = None
+        self._loaded: tuple[Model, list[Task]] | None = None
         self._device = torch.device("cuda" if settings.on_gpu and torch.cuda.is_available() else "cpu")
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -61,38 +55,40 @@ class Infer:
 
     @torch.inference_mode()
     def step(self, shard: Shard) -> Shard:
-        """Run all tasks over the rows of a shard; results come in input order."""
-        trunk, tasks = self._loaded = self._loaded or self._load()
-        rows = shard.rows
-        ids, cu_seqlens = ragged(rows.column(INPUT_IDS))
-        langs = rows.column(LANG).to_numpy()
-        collectors = [task.collect(len(rows), len(ids)) for task in tasks]
-        places = np.arange(len(ids))
-        for index in self._batches(np.diff(cu_seqlens)):
-            batch_ids, batch_seqlens = take_ragged(ids, cu_seqlens, index)
-            batch = PackedBatch.from_ragged(batch_ids, batch_seqlens, langs[index]).to(self._device)
-            hidden_TD = trunk.forward_packed(batch)
-            tokens, _ = take_ragged(places, cu_seqlens, index)
-            for collector in collectors:
-                collector.add(index, tokens, hidden_TD, batch.cu_seqlens)
-        results = [column for collector in collectors for column in collector.columns(rows)]
-        found = dict(zip(self._settings.result_names, results, strict=True))
-        columns = [found[name] if name in found else rows.column(name) for name in self._settings.schema.names]
-        return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=self._settings.schema))
+        """Run all tasks over the rows of a shard, each distinct row once; results come in input order."""
+        model, tasks = self._loaded = self._loaded or self._load()
+        rows, schema = shard.rows, self._settings.schema
+        results: dict[str, pa.Array] = {}
+        if len(rows):
+            repeats = find_repeats(rows, self._settings.text_columns)
+            distinct = rows if repeats is None else rows.take(repeats.distinct)
+            for field, column in _run(model, tasks, Sequences.of(distinct)):
+                results[field.name] = column if repeats is None else column.take(repeats.source)
+        else:
+            results = {field.name: pa.array([], field.type) for task in tasks for field in task.fields}
+        columns = [results[name] if name in results else rows.column(name) for name in schema.names]
+        stats = shard.stats | {"precision": str(model.trunk.embeddings.weight.dtype).removeprefix("torch.")}
+        return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=schema), stats=stats)
 
-    def _load(self) -> tuple[XLMModel, list[Task]]:
+    def _load(self) -> tuple[Model, list[Task]]:
         torch.set_num_threads(self._settings.num_threads)
-        trunk, tasks = self._settings.load()
         on_gpu = self._device.type == "cuda"
         name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
-        trunk.to(device=self._device, dtype=getattr(torch, name)).eval()
-        for task in tasks:
-            task.to(self._device)
-        return trunk, tasks
-
-    def _batches(self, lengths: NDArray[np.int32]) -> list[NDArray[np.int64]]:
-        if self._settings.invariant:
-            # matrix products choose how to sum by the number of rows: only a row alone is always summed alike
-            return list(np.arange(len(lengths)).reshape(-1, 1))
         # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
-        return plan_batches(lengths, self._settings.max_tokens or (32_768 if self._device.type == "cuda" else 4_096))
+        max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
+        return self._settings.load(self._device, getattr(torch, name), max_tokens)
+
+
+def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]]:
+    """Take the shard's sequences through the trunk, and give the columns of all tasks."""
+    collectors = [task.collect(shard) for task in tasks]
+    readers = [collector for task, collector in zip(tasks, collectors, strict=True) if task.reads_pass]
+    if readers:
+        for step in model.passes(shard, all_layers=any(task.wants_layers for task in tasks)):
+            for collector in readers:
+                collector.add(step)
+    return [
+        pair
+        for task, collector in zip(tasks, collectors, strict=True)
+        for pair in zip(task.fields, collector.columns(), strict=True)
+    ]

@@ -19,11 +19,9 @@ def _check_column(name: str) -> str:
     return name
 
 
-def _check_pair(columns: list[str]) -> list[str]:
-    if len(columns) > 2:
-        raise ValueError(f"choices ({len(columns)} columns) are not supported yet; name one column, or two for pairs")
+def _check_columns(columns: list[str]) -> list[str]:
     if len(columns) < 2:
-        raise ValueError("a list names the two columns of a pair; write a single column without brackets")
+        raise ValueError("a list names the columns of a pair, or of choices; write a single column without brackets")
     return columns
 
 
@@ -46,7 +44,7 @@ def _column_or_fixed(value: object) -> str | None:
 Column = Annotated[
     Text, AfterValidator(_check_column), Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}})
 ]
-Pair = Annotated[list[Column], AfterValidator(_check_pair), Field(json_schema_extra={"minItems": 2, "maxItems": 2})]
+Columns = Annotated[list[Column], AfterValidator(_check_columns), Field(json_schema_extra={"minItems": 2})]
 
 
 class FixedLang(Settings):
@@ -66,9 +64,12 @@ class InputSpec(Settings):
         default=None, description="Column that identifies a row; without it, the output has file and row."
     )
     text: Annotated[
-        Annotated[Column, Tag("text")] | Annotated[Pair, Tag("list")],
-        one_of("a column or a list of two", _text_or_list, text=True),
-    ] = Field(description="Column with the text, or the two columns of a pair, such as [question, context].")
+        Annotated[Column, Tag("text")] | Annotated[Columns, Tag("list")],
+        one_of("a column or a list of columns", _text_or_list, text=True),
+    ] = Field(
+        description="Column with the text, or the columns of a pair, such as [question, context], or of choices, such "
+        "as [premise, choice1, choice2]. A column may hold lists of words that are parted already."
+    )
     lang: Annotated[
         Annotated[Column, Tag("column")] | Annotated[FixedLang, Tag("one for all")],
         one_of("a column or {fixed: CODE}", _column_or_fixed, text=True),
@@ -105,7 +106,7 @@ class InputSpec(Settings):
 
     @property
     def text_columns(self) -> list[str]:
-        """One column, or the two of a pair."""
+        """One column, the two of a pair, or a premise and its choices."""
         return [self.text] if isinstance(self.text, str) else self.text
 
     @property

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 _COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
-_LANG = pa.struct([("lang", pa.string()), ("rows", pa.int64()), ("tokens", pa.int64())])
+LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")  # the last three in tokens
+_LANG = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
 
 _READ_THREADS = 16  # a long run leaves thousands of small files, and reading one is mostly waiting
 
@@ -29,8 +30,9 @@ RECORD = pa.schema(
         pa.field("file", pa.string()),
         *(pa.field(name, pa.int64()) for name in _COUNTS),
         pa.field("reasons", pa.map_(pa.string(), pa.int64())),  # rejected rows by reason
-        pa.field("langs", pa.list_(_LANG)),  # rows and tokens written, by language code as it stands in the data
+        pa.field("langs", pa.list_(_LANG)),  # of written rows, by language code as it stands in the data
         pa.field("ids_digest", pa.string()),
+        pa.field("precision", pa.string()),  # that the trunk ran in
         *(pa.field(name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s", "write_s")),
     ]
 )

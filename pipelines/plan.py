@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.columns import is_text, is_words
 from pipelines.errors import FatalError
 from pipelines.filters import parse_filter
 from pipelines.storage import FileInfo, find_files, locate
@@ -131,7 +132,7 @@ def _check_schema(
     if missing or twice:
         return
     for role, names, fits, expected in (
-        ("input.text", spec.text_columns, is_text, "text"),
+        ("input.text", spec.text_columns, _is_text_or_words, "text, or lists of text"),
         ("input.lang", [spec.lang_column], is_text, "text"),
         ("input.id", [spec.id], _is_id, "text or whole numbers"),
     ):
@@ -146,6 +147,10 @@ def _check_schema(
     if first is None:
         return
     first_file, first_schema = first
+    for name in spec.text_columns:
+        if is_words(schema.field(name).type) != is_words(kind := first_schema.field(name).type):
+            found = schema.field(name).type
+            yield f"{file.url}: column {name} is {found}, but {kind} in {first_file.url}; write them with one type"
     for name in (spec.id, *spec.keep):
         if name is not None and schema.field(name).type != (kind := first_schema.field(name).type):
             found = schema.field(name).type
@@ -160,14 +165,13 @@ def _as_read(field: pa.Field, spec: InputSpec) -> pa.Field:
     """
     passes = field.name in (spec.id, *spec.keep)
     plain = pa.types.is_string_view(field.type) or (is_text(field.type) and not passes)
+    if is_words(field.type) and field.name in spec.text_columns and not passes:
+        return field.with_type(pa.list_(pa.large_string())).with_nullable(True)
     return field.with_type(pa.large_string() if plain else field.type).with_nullable(True)
 
 
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a column of this type holds strings, in any of Arrow's layouts."""
-    if pa.types.is_dictionary(kind):
-        kind = kind.value_type
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+def _is_text_or_words(kind: pa.DataType) -> bool:
+    return is_text(kind) or is_words(kind)
 
 
 def _is_id(kind: pa.DataType) -> bool:

@@ -10,19 +10,22 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, pin_checkpoint
 from pipelines.columns import output_schema, read_schema, result_schema, token_schema
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
+from pipelines.job import FillMask, MultipleChoice, TextGeneration
 from pipelines.plan import make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate
-from pipelines.tasks import Task, load_task
+from pipelines.tasks import Model, Task, make_task
 from pipelines.tokenize import TokenizeSettings
 from pipelines.write import Writer
-from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint, content_hash, trunk_hash
+from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint, trunk_hash
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import torch
 
     from pipelines.compute import Pools
     from pipelines.job import Job
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 # Raised when the same settings give other results than before: a resumed output may not mix the two.
-RESULT_FORMAT = 1
+RESULT_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -41,26 +44,37 @@ class Prepared:
         job: as it was specified.
         plan: the corpus's shards.
         output: the directory of results.
+        checkpoint: the trunk's, with its content's hash.
+        heads: of each task, the checkpoint with its head.
+        tasks: checked, without weights.
         fingerprint: all that can change a result; two runs with equal ones may share an output.
         read_schema, token_schema, result_schema, output_schema: of the rows that each stage hands on, and as written.
-        result_names: the columns that the tasks add.
     """
 
     job: Job
     plan: Plan
     output: Location
+    checkpoint: PinnedCheckpoint
+    heads: list[PinnedCheckpoint]
+    tasks: list[Task]
     fingerprint: dict[str, Any]
     read_schema: pa.Schema
     token_schema: pa.Schema
     result_schema: pa.Schema
     output_schema: pa.Schema
-    result_names: list[str]
 
     @property
     def description(self) -> dict[str, Any]:
         """What `job.json` says of the job: its settings in full, and what its results depend on."""
         metadata = {key.decode(): value.decode() for key, value in self.output_schema.metadata.items()}
-        return {"spec": self.job.model_dump(mode="json"), "fingerprint": self.fingerprint, "metadata": metadata}
+        described: dict[str, Any] = {
+            "spec": self.job.model_dump(mode="json"),
+            "fingerprint": self.fingerprint,
+            "metadata": metadata,
+        }
+        if self.checkpoint.revision is not None:
+            described["revision"] = self.checkpoint.revision
+        return described
 
     def reader(self) -> Reader:
         """Settings of the read stage."""
@@ -70,19 +84,26 @@ class Prepared:
         """Settings of the tokenize stage."""
         job = self.job
         return TokenizeSettings(
-            partial(_load_tokenizer, job), job.input, job.tokenizer, job.policy, duplicates, self.token_schema
+            load=partial(_load_tokenizer, job, self.checkpoint),
+            input=job.input,
+            tokenizer=job.tokenizer,
+            policy=job.policy,
+            mask_marker=next((task.mask for task in job.tasks if isinstance(task, FillMask)), None),
+            has_choices=any(isinstance(task, MultipleChoice) for task in job.tasks),
+            duplicates=duplicates,
+            schema=self.token_schema,
         )
 
     def infer(self, pools: Pools) -> InferSettings:
         """Settings of the infer stage."""
+        job = self.job
         return InferSettings(
-            load=partial(_load_model, self.job),
-            precision=self.job.model.precision,
-            max_tokens=None if self.job.batch.max_tokens == "auto" else self.job.batch.max_tokens,
+            load=partial(_load_model, job, self.checkpoint, self.heads, self.tasks),
+            precision=job.model.precision,
+            max_tokens=None if job.batch.max_tokens == "auto" else job.batch.max_tokens,
             on_gpu=pools.model_gpus > 0,
-            invariant=self.job.batch.invariant,
             num_threads=pools.model_threads,
-            result_names=self.result_names,
+            text_columns=job.input.text_columns,
             schema=self.result_schema,
         )
 
@@ -104,13 +125,14 @@ def prepare(job: Job) -> Prepared:
         )
     plan = make_plan(job)
     _check_places(job, plan, output)
-    config = check_checkpoint(_folder(job.model.checkpoint, "model.checkpoint"), "trunk")
+    checkpoint = pin_checkpoint(job.model.checkpoint)
+    config = _with_objective(job, check_checkpoint(local_checkpoint(checkpoint), "trunk"))
     if job.tokenizer.max_length > config.max_position_embeddings:
         raise FatalError(
             f"tokenizer.max_length is {job.tokenizer.max_length}, but {job.model.checkpoint} has positions for "
             f"{config.max_position_embeddings} tokens; set it to at most that"
         )
-    tokenizer = _load_tokenizer(job)
+    tokenizer = _load_tokenizer(job, checkpoint)
     too_high = max(tokenizer.vocab.values())
     if too_high >= config.vocab_size:
         raise FatalError(
@@ -119,9 +141,14 @@ def prepare(job: Job) -> Prepared:
         )
     if job.input.lang_column is None:
         _check_fixed_lang(job, tokenizer)
-    tasks = _load_tasks(job, config)
+    heads = _pin_heads(job, checkpoint)
+    texts = [plan.schema.field(name) for name in job.input.text_columns]
+    tasks = [
+        make_task(spec, config, local_checkpoint(head), texts) for spec, head in zip(job.tasks, heads, strict=True)
+    ]
+    _check_room(job, config)
     fields = [field for task in tasks for field in task.fields]
-    fingerprint = _fingerprint(job, tokenizer)
+    fingerprint = _fingerprint(job, checkpoint, heads, fields, tokenizer)
     metadata = {
         "xlm:fingerprint": hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest(),
         "xlm:checkpoint": fingerprint["checkpoint"],
@@ -129,33 +156,83 @@ def prepare(job: Job) -> Prepared:
         "xlm:version": importlib.metadata.version("xlm-batch"),
     }
     return Prepared(
-        job,
-        plan,
-        output,
-        fingerprint,
-        read_schema(job, plan.schema),
-        token_schema(job, plan.schema),
-        result_schema(job, plan.schema, fields),
-        output_schema(job, plan.schema, fields).with_metadata(metadata),
-        [field.name for field in fields],
+        job=job,
+        plan=plan,
+        output=output,
+        checkpoint=checkpoint,
+        heads=heads,
+        tasks=tasks,
+        fingerprint=fingerprint,
+        read_schema=read_schema(job, plan.schema),
+        token_schema=token_schema(job, plan.schema),
+        result_schema=result_schema(job, plan.schema, fields),
+        output_schema=output_schema(job, plan.schema, fields).with_metadata(metadata),
     )
 
 
-def _fingerprint(job: Job, tokenizer: XLMTokenizer) -> dict[str, Any]:
-    heads = sorted({head for task in job.tasks if (head := getattr(task, "head", None)) is not None})
-    _check_trunk(job, [head for head in heads if head != job.model.checkpoint])
-    hashes = {head: content_hash(head) for head in heads}
+def _fingerprint(
+    job: Job,
+    checkpoint: PinnedCheckpoint,
+    heads: list[PinnedCheckpoint],
+    fields: list[pa.Field],
+    tokenizer: XLMTokenizer,
+) -> dict[str, Any]:
     model = job.tokenizer.kytea_model
+    ranges = [
+        field.metadata[key] for field in fields for key in (b"int8_low", b"int8_high") if key in (field.metadata or {})
+    ]
     return {
         "format": RESULT_FORMAT,
         **job.fingerprint_fields(),
-        "checkpoint": content_hash(job.model.checkpoint),
-        "heads": [hashes.get(getattr(task, "head", None)) for task in job.tasks],
+        "checkpoint": checkpoint.content_hash,
+        "heads": [None if head == checkpoint else head.content_hash for head in heads],
+        "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
         "segmenters": tokenizer.segmenters.describe({"zh", "th", "ja"} & set(tokenizer.lang2id or {"zh", "th", "ja"})),
         "kytea_model": hashlib.sha256(Path(model).read_bytes()).hexdigest()
         if model and Path(model).is_file()
         else None,
     }
+
+
+def _pin_heads(job: Job, checkpoint: PinnedCheckpoint) -> list[PinnedCheckpoint]:
+    """Pin the checkpoint with each task's head, each once.
+
+    Raises:
+        FatalError: a head's directory holds a trunk that is not the job's: its labels would have no meaning.
+    """
+    pinned = {job.model.checkpoint: checkpoint}
+    ours: str | None = None
+    for task in job.tasks:
+        url = task.head_url
+        if url is None or url in pinned:
+            continue
+        pinned[url] = pin_checkpoint(url)
+        theirs = trunk_hash(local_checkpoint(pinned[url]))
+        if theirs is None:
+            continue
+        ours = ours or trunk_hash(local_checkpoint(checkpoint))
+        if theirs != ours:
+            raise FatalError(
+                f"{url}: this head was trained over another trunk than {job.model.checkpoint}; set model.checkpoint to "
+                "the head's directory, or name a head of this checkpoint"
+            )
+    return [pinned[task.head_url or job.model.checkpoint] for task in job.tasks]
+
+
+def _check_room(job: Job, config: XLMConfig) -> None:
+    """Refuse prompts so long that the text could not go on."""
+    new = max((task.max_new_tokens for task in job.tasks if isinstance(task, TextGeneration)), default=0)
+    room = config.max_position_embeddings - new + 1  # a prompt is fed without the mark of the end
+    if new and job.tokenizer.max_length > room:
+        raise FatalError(
+            f"text-generation: rows of {job.tokenizer.max_length} tokens and {new} new ones are more than the "
+            f"{config.max_position_embeddings} positions of {job.model.checkpoint}; set tokenizer.max_length to at "
+            f"most {max(room, 0)}, or lower max_new_tokens"
+        )
+
+
+def _with_objective(job: Job, config: XLMConfig) -> XLMConfig:
+    return config if job.model.objective == "checkpoint" else config.with_objective(job.model.objective)
 
 
 def _check_fixed_lang(job: Job, tokenizer: XLMTokenizer) -> None:
@@ -168,16 +245,10 @@ def _check_fixed_lang(job: Job, tokenizer: XLMTokenizer) -> None:
         tokenizer.segmenters.prepare(lang)
 
 
-def _folder(path: str, setting: str) -> str:
-    if "://" in path:
-        raise FatalError(f"{setting}: {path} is a URL; only directories of a file system are supported so far")
-    return path
-
-
-def _load_tokenizer(job: Job) -> XLMTokenizer:
+def _load_tokenizer(job: Job, checkpoint: PinnedCheckpoint) -> XLMTokenizer:
     spec = job.tokenizer
     return XLMTokenizer.from_pretrained(
-        job.model.checkpoint, zh=spec.zh, ja=spec.ja, kytea_model=spec.kytea_model, compat=spec.compat
+        local_checkpoint(checkpoint), zh=spec.zh, ja=spec.ja, kytea_model=spec.kytea_model, compat=spec.compat
     )
 
 
@@ -194,27 +265,20 @@ def _check_places(job: Job, plan: Plan, output: Location) -> None:
         )
 
 
-def _check_trunk(job: Job, heads: list[str]) -> None:
-    """Refuse heads whose directory holds a trunk that is not the job's: they would give labels without meaning."""
-    ours: str | None = None
-    for head in heads:
-        theirs = trunk_hash(head)
-        ours = ours or (trunk_hash(job.model.checkpoint) if theirs is not None else None)
-        if theirs is not None and theirs != ours:
-            raise FatalError(
-                f"{head}: this head was trained over another trunk than {job.model.checkpoint}; set model.checkpoint "
-                "to the head's directory, or name a head of this checkpoint"
-            )
-
-
-def _load_tasks(job: Job, config: XLMConfig) -> list[Task]:
-    tasks: list[Task] = []
-    for i, spec in enumerate(job.tasks):
-        head = getattr(spec, "head", None) or job.model.checkpoint
-        tasks.append(load_task(spec, config, job.input.text_columns[0], _folder(head, f"tasks.{i}.{spec.kind}.head")))
-    return tasks
-
-
-def _load_model(job: Job) -> tuple[XLMModel, list[Task]]:
-    trunk = XLMModel.from_pretrained(job.model.checkpoint)
-    return trunk, _load_tasks(job, trunk.config)
+def _load_model(
+    job: Job,
+    checkpoint: PinnedCheckpoint,
+    heads: list[PinnedCheckpoint],
+    tasks: list[Task],
+    device: torch.device,
+    dtype: torch.dtype,
+    max_tokens: int,
+) -> tuple[Model, list[Task]]:
+    """Load trunk and heads in a model process."""
+    folder = local_checkpoint(checkpoint)
+    causal = {"causal": True, "masked": False, "checkpoint": None}[job.model.objective]
+    trunk = XLMModel.from_pretrained(folder, dtype=dtype, device=device, causal=causal)
+    model = Model(trunk, folder, max_tokens, job.batch.invariant)
+    for task, head in zip(tasks, heads, strict=True):
+        task.load(model, local_checkpoint(head))
+    return model, tasks

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pipelines.ledger import LANG_COUNTS
 from pipelines.wording import counted, duration, shorten, size
 
 if TYPE_CHECKING:
@@ -48,13 +49,12 @@ def build_report(
     summed = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
     totals = {name: sum(record[name] for record in records) for name in summed}
     reasons: Counter[str] = Counter()
-    rows: Counter[str] = Counter()
-    tokens: Counter[str] = Counter()
+    by_lang: dict[str, Counter[str]] = {name: Counter() for name in LANG_COUNTS}
     for record in records:
         reasons.update(dict(record["reasons"]))  # pairs from Arrow's map, or a dict already
         for lang in record["langs"]:
-            rows[lang["lang"]] += lang["rows"]
-            tokens[lang["lang"]] += lang["tokens"]
+            for name, counts in by_lang.items():
+                counts[lang["lang"]] += lang[name]
     if run_tokens is None:
         run_tokens = totals["tokens"] if elapsed_s > 0 else 0
     slowest = sorted(records, key=lambda record: (-_seconds(record), record["shard"]))[:_MAX_SLOWEST]
@@ -71,8 +71,8 @@ def build_report(
         },
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "langs": [
-            {"lang": lang, "rows": count, "tokens": tokens[lang]}
-            for lang, count in sorted(rows.items(), key=lambda item: (-item[1], item[0]))
+            {"lang": lang, **{name: counts[lang] for name, counts in by_lang.items()}}
+            for lang, _ in sorted(by_lang["rows"].items(), key=lambda item: (-item[1], item[0]))
         ],
         "stage_seconds": {stage: round(sum(record[f"{stage}_s"] for record in records), 3) for stage in _STAGES},
         "run": {

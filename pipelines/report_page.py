@@ -120,12 +120,14 @@ def _langs(report: dict[str, Any]) -> str:
             f"<code>{_bdi(shorten(lang['lang'], MAX_LANG_CHARS))}</code>",
             f"{lang['rows']:,}",
             f"{lang['tokens']:,}",
+            percent(lang["unknown"], lang["tokens"] + lang["truncated"]),  # unknown ones are counted before the cut
+            f"{lang['truncated']:,}",
             percent(lang["rows"], total),
             _bar(lang["rows"], langs[0]["rows"], "a"),
         ]
         for lang in langs[:_MAX_LANGS]
     ]
-    names = ["language", "rows", "tokens", "rows, share", ""]
+    names = ["language", "rows", "tokens", "unknown", "cut off", "rows, share", ""]
     html = _table(names, rows[:_OPEN_LANGS])
     if len(rows) > _OPEN_LANGS:
         summary = counted(len(rows) - _OPEN_LANGS, "more language")

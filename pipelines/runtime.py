@@ -8,6 +8,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 # Ray keeps Unix sockets below its directory, and their paths may have 107 bytes: near the root, with a short name,
 # which says whose it is.
 _FOLDERS, _PREFIX = Path("/tmp"), "xlm-ray-"
+
+_RAY_DATA_THREADS, _LAST_CALLS_S = ("StreamingExecutor-", "ray-data-metadata"), 30.0
 
 
 @contextmanager
@@ -67,6 +70,7 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
         yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     finally:
         if ours:
+            _await_ray_data()
             ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -92,6 +96,14 @@ def _join(address: str) -> None:
         ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason(error)})") from None
+
+
+def _await_ray_data() -> None:
+    """Wait for the threads of Ray Data that were told to end: one that calls Ray once it is gone ends the process."""
+    deadline = time.monotonic() + _LAST_CALLS_S
+    for thread in threading.enumerate():
+        if thread.name.startswith(_RAY_DATA_THREADS):
+            thread.join(max(deadline - time.monotonic(), 0))
 
 
 @contextmanager

@@ -1,115 +1,213 @@
 """The tasks of a job as their settings: what each can be told, and the columns it adds to the output."""
 
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
-from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, Tag, model_serializer, model_validator
-from pydantic.json_schema import JsonSchemaValue
-from pydantic_core import CoreSchema
+from pydantic import Field, Tag, model_validator
 
-from pipelines.settings import Count, Settings, Text, one_of
+from pipelines.settings import Count, Text, one_of
+from pipelines.task_spec import HeadSpec, TaskSpec
 
-
-class TaskSpec(Settings):
-    """A task as YAML has it: its bare name, or a mapping from its name to its settings."""
-
-    kind: ClassVar[str]
-
-    name: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
-        description="Letters, digits and underscores, a letter first; goes before the task's columns as <name>_.",
-    )
-
-    @property
-    def columns(self) -> list[str]:
-        """Columns of the output which this task adds, in their order."""
-        return [f"{self.name}_{column}" if self.name else column for column in self._own_columns()]
-
-    def _own_columns(self) -> list[str]:
-        raise NotImplementedError
-
-    @model_validator(mode="before")
-    @classmethod
-    def _unwrap(cls, value: Any) -> Any:
-        if value == cls.kind:
-            return {}
-        if isinstance(value, dict) and list(cast("dict[Any, Any]", value)) == [cls.kind]:
-            return {} if value[cls.kind] is None else value[cls.kind]
-        return value
-
-    @model_serializer(mode="wrap")
-    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {self.kind: handler(self)}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        reference = handler(core_schema)
-        definition = handler.resolve_ref_schema(reference)
-        settings = {**definition, "title": f"{cls.kind} settings"}
-        described = {"title": cls.kind, "description": definition["description"]}
-        mapping = {
-            "type": "object",
-            "properties": {cls.kind: {"anyOf": [settings, {"type": "null"}]}},
-            "required": [cls.kind],
-            "additionalProperties": False,
-        }
-        definition.clear()
-        definition.update(described, oneOf=[{"const": cls.kind}, mapping])
-        return reference
+# XLM's trunks have 6 to 24 layers; this only keeps a mistyped number from reaching the checkpoint's own check.
+Layer = Annotated[int, Field(ge=-100, le=100)]
 
 
 class FeatureExtraction(TaskSpec):
-    """Embed each row: a column `embedding`."""
+    """Embed each row: a column `embedding`, or `embeddings` with one vector per window."""
 
     kind: ClassVar[str] = "feature-extraction"
 
     pooling: Literal["first", "mean", "last", "max"] = Field(
         default="mean", description="How the token vectors of a row become one vector."
     )
+    layer: Annotated[
+        Annotated[Layer, Tag("layer")] | Annotated[list[Layer], Field(min_length=1), Tag("list")],
+        one_of(
+            "a layer such as -1, or a list of layers",
+            lambda value: {int: "layer", list: "list"}.get(type(value)),
+        ),
+    ] = Field(default=-1, description="Layer to take, or several to average; 0 is below the first, -1 the last.")
+    truncate_dim: Count | None = Field(
+        default=None, description="Keep the first so many dimensions, before the vector is scaled."
+    )
     normalize: bool = Field(default=True, description="Scale each vector to length 1.")
-    dtype: Literal["float32", "float16"] = Field(
-        default="float32", description="Type of the numbers written; some readers lack float16."
+    dtype: Literal["float32", "float16", "int8", "binary"] = Field(
+        default="float32",
+        description="Type of the numbers written; some readers lack float16. binary packs the signs, eight to a byte.",
+    )
+    calibration: Text | None = Field(
+        default=None,
+        description="For int8: an output with float embeddings of a sample, whose range in each dimension is used.",
+    )
+    windows: Literal["mean", "each"] = Field(
+        default="mean", description="Of a row of several windows: one mean vector, or one vector for each."
     )
 
+    @model_validator(mode="after")
+    def _check_calibration(self) -> Self:
+        if (self.dtype == "int8") != (self.calibration is not None):
+            raise ValueError(
+                "int8 needs calibration, and nothing else does: run a sample of the corpus with float32 first, and "
+                "name its output.path"
+            )
+        return self
+
     def _own_columns(self) -> list[str]:
-        return ["embedding"]
+        return ["embedding" if self.windows == "mean" else "embeddings"]
 
 
-class TextClassification(TaskSpec):
-    """Classify each row: columns `label` and `score`, on request also `top` and `scores`."""
+class TextClassification(HeadSpec):
+    """Classify each row.
+
+    Columns `label` and `score`, on request also `top` and `scores`; with a head for several labels at once `labels`, on
+    request `scores`; with a regression head `values`.
+    """
 
     kind: ClassVar[str] = "text-classification"
 
-    head: Text | None = Field(
-        default=None, description="Directory or URL of the head; without it, the checkpoint's own."
-    )
     top_k: Count | None = Field(
         default=None, description="Write the best so many labels with their scores, as column top."
     )
     scores: bool = Field(default=False, description="Write the scores of all labels, as column scores.")
+    problem: Literal["single-label", "multi-label", "regression"] = Field(
+        default="single-label", description="What the head was trained for: one label, any number of them, or values."
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="Of several labels at once, the least score of one that is written."
+    )
+
+    @model_validator(mode="after")
+    def _check_top(self) -> Self:
+        if self.problem == "regression" and (self.top_k or self.scores):
+            raise ValueError("a regression has values, not labels; leave out top_k and scores")
+        if self.problem == "multi-label" and self.top_k:
+            raise ValueError("with several labels at once threshold chooses them; leave out top_k")
+        if self.problem != "multi-label" and self.threshold != 0.5:
+            raise ValueError(
+                "threshold chooses among several labels at once; set problem to multi-label, or leave it out"
+            )
+        return self
 
     def _own_columns(self) -> list[str]:
-        return ["label", "score", *(["top"] if self.top_k else []), *(["scores"] if self.scores else [])]
+        scores = ["scores"] if self.scores else []
+        match self.problem:
+            case "single-label":
+                return ["label", "score", *(["top"] if self.top_k else []), *scores]
+            case "multi-label":
+                return ["labels", *scores]
+            case "regression":
+                return ["values"]
 
 
-class TokenClassification(TaskSpec):
+class TokenClassification(HeadSpec):
     """Label the words of each row: a column `words`, or `entities`."""
 
     kind: ClassVar[str] = "token-classification"
+    needs_places: ClassVar[bool] = True
 
-    head: Text | None = Field(
-        default=None, description="Directory or URL of the head; without it, the checkpoint's own."
-    )
     aggregate: Literal["word", "entity"] = Field(
         default="word", description="A label for each word (column words), or spans of several words (column entities)."
+    )
+    pieces: Literal["first", "last", "max", "mean"] = Field(
+        default="first",
+        description="Which of a word's pieces says its label: the first, the last, the surest, or their mean.",
     )
 
     def _own_columns(self) -> list[str]:
         return ["words" if self.aggregate == "word" else "entities"]
 
 
+class QuestionAnswering(HeadSpec):
+    """Answer each row's question, input.text [question, context]: columns `answers` and `no_answer_score`."""
+
+    kind: ClassVar[str] = "question-answering"
+    needs_places: ClassVar[bool] = True
+
+    top_k: Count = Field(default=1, description="Most answers of a row, best first.")
+    max_answer_tokens: Count = Field(default=30, description="Most tokens of an answer.")
+
+    def _own_columns(self) -> list[str]:
+        return ["answers", "no_answer_score"]
+
+
+class MultipleChoice(HeadSpec):
+    """Choose among each row's choices, input.text [premise, choice, choice …]: columns `choice` and `scores`.
+
+    The choices are columns of text, or one column of lists. `choice` counts from 0.
+    """
+
+    kind: ClassVar[str] = "multiple-choice"
+
+    def _own_columns(self) -> list[str]:
+        return ["choice", "scores"]
+
+
+class FillMask(HeadSpec):
+    """Say what may stand at each mask of a row: a column `fills`, one list of tokens for each mask."""
+
+    kind: ClassVar[str] = "fill-mask"
+    needs_places: ClassVar[bool] = True
+
+    top_k: Count = Field(default=5, description="Most tokens for a mask, best first.")
+    mask: Text = Field(default="<mask>", description="What marks a place in the text.")
+
+    def _own_columns(self) -> list[str]:
+        return ["fills"]
+
+
+class LmScoring(HeadSpec):
+    """Score each row as language: columns `num_tokens`, `log_likelihood` (natural logarithm) and `perplexity`.
+
+    A causal model scores each token after those before it; a masked one each token among all others, masked in turn.
+    The text's own tokens count, special ones do not.
+    """
+
+    kind: ClassVar[str] = "lm-scoring"
+    needs_places: ClassVar[bool] = True
+
+    def _own_columns(self) -> list[str]:
+        return ["num_tokens", "log_likelihood", "perplexity"]
+
+
+class TextGeneration(HeadSpec):
+    """Continue each row with a causal model: a column `generated`."""
+
+    kind: ClassVar[str] = "text-generation"
+
+    max_new_tokens: Count = Field(default=64, description="Most tokens to add.")
+    sample: bool = Field(default=False, description="Draw tokens by their probability; else the likeliest is taken.")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="When drawing: below 1 sharpens the probabilities, above 1 flattens them."
+    )
+    top_k: Count | None = Field(default=None, description="When drawing: only from the so many likeliest.")
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="When drawing: only from the likeliest that together have this probability."
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(
+        default=0, description="When drawing: the same seed gives the same text for the same row."
+    )
+
+    @model_validator(mode="after")
+    def _check_sample(self) -> Self:
+        if not self.sample and (self.temperature != 1.0 or self.top_k or self.top_p != 1.0 or self.seed):
+            raise ValueError("temperature, top_k, top_p and seed are for drawing; set sample to true")
+        return self
+
+    def _own_columns(self) -> list[str]:
+        return ["generated"]
+
+
 TASKS: dict[str, type[TaskSpec]] = {
-    task.kind: task for task in (FeatureExtraction, TextClassification, TokenClassification)
+    task.kind: task
+    for task in (
+        FeatureExtraction,
+        TextClassification,
+        TokenClassification,
+        QuestionAnswering,
+        MultipleChoice,
+        FillMask,
+        LmScoring,
+        TextGeneration,
+    )
 }
 
 
@@ -124,6 +222,11 @@ def _task_kind(value: object) -> str | None:
 Task = Annotated[
     Annotated[FeatureExtraction, Tag("feature-extraction")]
     | Annotated[TextClassification, Tag("text-classification")]
-    | Annotated[TokenClassification, Tag("token-classification")],
+    | Annotated[TokenClassification, Tag("token-classification")]
+    | Annotated[QuestionAnswering, Tag("question-answering")]
+    | Annotated[MultipleChoice, Tag("multiple-choice")]
+    | Annotated[FillMask, Tag("fill-mask")]
+    | Annotated[LmScoring, Tag("lm-scoring")]
+    | Annotated[TextGeneration, Tag("text-generation")],
     one_of(f"one of {', '.join(TASKS)}, alone or as TASK: {{settings}}", _task_kind),
 ]

@@ -8,11 +8,27 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.columns import INPUT_IDS, LANG, OFFSETS, ROW, WORD_IDS, decode_text
+from pipelines.columns import (
+    INPUT_IDS,
+    LANG,
+    LENGTHS,
+    OFFSETS,
+    ROW,
+    WINDOW_STARTS,
+    WORD_IDS,
+    Words,
+    decode_text,
+    decode_texts,
+    lists,
+    whole,
+)
+from pipelines.job_settings import COUNTS
 from pipelines.shard import REPEATED, Reject, Shard, run_stage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
 
     from pipelines.job import InputSpec, PolicySpec, TokenizerSpec
     from xlm_core import Encoding, XLMTokenizer
@@ -27,6 +43,8 @@ class TokenizeSettings:
         input: which columns are what.
         tokenizer: lengths and what to do with longer rows; `max_length` is within the model's positions.
         policy: what to do with rows of an unknown language.
+        mask_marker: what stands for a mask in a text, if a task fills masks.
+        has_choices: whether the texts of a row are a premise and choices.
         duplicates: for a shard's id, the numbers (in the file) of its rows whose id an earlier row has.
         schema: of the rows handed on.
     """
@@ -35,6 +53,8 @@ class TokenizeSettings:
     input: InputSpec
     tokenizer: TokenizerSpec
     policy: PolicySpec
+    mask_marker: str | None
+    has_choices: bool
     duplicates: dict[str, list[int]]
     schema: pa.Schema
 
@@ -59,19 +79,28 @@ class Tokenize:
             [row.problem is None for row in rows],
             [Reject(row.number, row.id, *row.problem) for row in rows if row.problem is not None],
         )
-        first, *second = zip(*(row.texts for row in kept), strict=True) if kept else [()]
-        encoding = tokenizer.encode_batch(
+        tokens = _Tokens.of(kept, self._encode(kept, tokenizer))
+        return self._fit(self._with_tokens(shard, kept, tokens, tokenizer), kept, tokens)
+
+    def _encode(self, kept: list[_Row], tokenizer: XLMTokenizer) -> Encoding:
+        """Encode all texts of the rows; a row with choices has a sequence for each."""
+        spec = self._settings.tokenizer
+        texts = [texts for row in kept for texts in row.texts]
+        first, *second = zip(*texts, strict=True) if texts else [()]
+        return tokenizer.encode_batch(
             first,
-            [row.lang for row in kept],
+            [row.lang for row in kept for _ in row.texts],
             pairs=second[0] if second else None,
-            max_length=self._settings.tokenizer.max_length,
+            max_length=spec.max_length,
+            overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
+            bypass=spec.bypass_tokenizer,
+            mask_marker=self._settings.mask_marker,
         )
-        return self._fit(self._with_tokens(shard, kept, encoding, tokenizer), kept, encoding)
 
     def _rows(self, shard: Shard, tokenizer: XLMTokenizer) -> Iterator[_Row]:
         """Look at every row before it is tokenized; one that has to go has one reason, the first that is found."""
         spec, rows = self._settings.input, shard.rows
-        columns = [decode_text(rows.column(name)) for name in spec.text_columns]
+        columns = [decode_texts(rows.column(name)) for name in spec.text_columns]
         if isinstance(spec.lang, str):
             codes, bad_codes = decode_text(rows.column(spec.lang))
         else:
@@ -92,47 +121,72 @@ class Tokenize:
                 problem = "null_lang", f"column {spec.lang} is {'null' if code is None else 'not UTF-8'}"
             elif lang is None and self._settings.policy.unknown_lang == "reject":
                 problem = "unknown_lang", f"the checkpoint knows no language {code[:32]!r}"
-            for name, (texts, bad) in zip(spec.text_columns, columns, strict=True):
-                problem = problem or _text_problem(name, texts[i], bad.get(i), self._settings.tokenizer.max_chars)
-            yield _Row(numbers[i], ids[i], str(code), lang, tuple(str(texts[i]) for texts, _ in columns), problem)
+            texts = [
+                (name, found[i], bad.get(i)) for name, (found, bad) in zip(spec.text_columns, columns, strict=True)
+            ]
+            if self._settings.has_choices:
+                texts = list(_choices(texts))
+                if problem is None and len(texts) < 2:
+                    problem = "no_choices", f"column {spec.text_columns[1]} holds no choice"
+            for name, text, bad_byte in texts:
+                problem = problem or _text_problem(name, text, bad_byte, self._settings.tokenizer.max_chars)
+            known = [text if text is not None else "" for _, text, _ in texts]
+            sequences = [(known[0], choice) for choice in known[1:]] if self._settings.has_choices else [tuple(known)]
+            yield _Row(numbers[i], ids[i], str(code), lang, sequences, problem)
 
-    def _with_tokens(self, shard: Shard, kept: list[_Row], encoding: Encoding, tokenizer: XLMTokenizer) -> Shard:
+    def _with_tokens(self, shard: Shard, kept: list[_Row], tokens: _Tokens, tokenizer: XLMTokenizer) -> Shard:
+        encoding, of_row = tokens.encoding, tokens.borders
         lang_ids = [-1 if row.lang is None else tokenizer.lang2id.get(row.lang, -1) for row in kept]
+        token_borders = encoding.cu_seqlens[of_row]
         arrays: dict[str, pa.Array] = {
             LANG: pa.array(lang_ids, pa.int32()),
-            INPUT_IDS: _lists(encoding.cu_seqlens, encoding.input_ids),
-            OFFSETS: _lists(encoding.cu_seqlens * 2, encoding.offsets.reshape(-1)),
-            WORD_IDS: _lists(encoding.cu_seqlens, encoding.word_ids),
+            INPUT_IDS: lists(token_borders, encoding.input_ids),
+            LENGTHS: lists(of_row, np.diff(encoding.cu_seqlens)),
+            WINDOW_STARTS: lists(of_row, encoding.window_starts),
+            OFFSETS: lists(token_borders * 2, encoding.offsets.reshape(-1)),
+            WORD_IDS: lists(token_borders, encoding.word_ids),
         }
-        schema = self._settings.schema
-        columns = [arrays[name] if name in arrays else shard.rows.column(name) for name in schema.names]
+        counts = (tokens.num_tokens, tokens.num_truncated, tokens.num_unknown)
+        arrays |= {name: pa.array(count, pa.int32()) for name, count in zip(COUNTS, counts, strict=True)}
+        schema, given = self._settings.schema, set(shard.rows.schema.names)
+        columns = [shard.rows.column(name) if name in given else arrays[name] for name in schema.names]
         return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=schema))
 
-    def _fit(self, shard: Shard, kept: list[_Row], encoding: Encoding) -> Shard:
+    def _fit(self, shard: Shard, kept: list[_Row], tokens: _Tokens) -> Shard:
         """Reject rows that turned out to hold no token, or more than the job lets be cut off; count the others."""
-        num_special = 1 + len(self._settings.input.text_columns)
-        lengths: list[int] = np.diff(encoding.cu_seqlens).tolist()
+        num_special = 1 + min(len(self._settings.input.text_columns), 2)
+        fed = np.diff(tokens.encoding.cu_seqlens[tokens.borders])
+        counts = (fed, tokens.num_tokens, tokens.num_truncated, tokens.num_unknown)
         rejects: list[Reject] = []
         keep: list[bool] = []
         langs: dict[str, list[int]] = {}
         truncated = 0
-        for row, length, cut in zip(kept, lengths, encoding.num_truncated.tolist(), strict=True):
+        for row, *numbers in zip(kept, *(count.tolist() for count in counts), strict=True):
+            num_fed, num_tokens, cut, unknown = numbers
             problem: tuple[str, str] | None = None
-            if length + cut <= num_special:
+            if num_tokens <= num_special * len(row.texts):
                 problem = "empty_text", "no token is left of the text"
-            elif cut and self._settings.tokenizer.on_overflow == "reject":
-                problem = "too_many_tokens", f"{length + cut} tokens; tokenizer.max_length is {length}"
+            elif cut and self._settings.tokenizer.on_overflow != "truncate":
+                problem = "too_many_tokens", self._too_many(num_tokens)
             keep.append(problem is None)
             if problem is not None:
                 rejects.append(Reject(row.number, row.id, *problem))
                 continue
             truncated += cut > 0
-            count = langs.setdefault(row.code, [0, 0])
-            count[0] += 1
-            count[1] += length
-        tokens = sum(count[1] for count in langs.values())
-        stats: dict[str, Any] = {"tokens": tokens, "rows_truncated": truncated, "langs": langs}
+            counted = langs.setdefault(row.code, [0, 0, 0, 0])
+            for i, number in enumerate((1, num_fed, cut, unknown)):
+                counted[i] += number
+        total = sum(counted[1] for counted in langs.values())
+        stats: dict[str, Any] = {"tokens": total, "rows_truncated": truncated, "langs": langs}
         return replace(shard, stats=shard.stats | stats).reject(keep, rejects)
+
+    def _too_many(self, num_tokens: int) -> str:
+        limit = self._settings.tokenizer.max_length
+        if self._settings.tokenizer.on_overflow == "window":
+            return (
+                f"{num_tokens} tokens, of which the first text leaves windows no room; tokenizer.max_length is {limit}"
+            )
+        return f"{num_tokens} tokens; tokenizer.max_length is {limit}"
 
 
 class _Row(NamedTuple):
@@ -142,15 +196,62 @@ class _Row(NamedTuple):
     id: str | None
     code: str  # the language as it stands in the data
     lang: str | None  # the checkpoint's own code
-    texts: tuple[str, ...]
+    texts: list[tuple[str | Words, ...]]  # of each of its sequences, before windows: one text, or two
     problem: tuple[str, str] | None
 
 
-def _text_problem(column: str, text: str | None, bad_byte: int | None, max_chars: int) -> tuple[str, str] | None:
+@dataclass(frozen=True)
+class _Tokens:
+    """What became of the rows' texts.
+
+    Attributes:
+        encoding: of all texts.
+        borders: [N + 1], for each row the first of its sequences.
+        num_tokens, num_truncated, num_unknown: [N], over all sequences of a row before windows.
+    """
+
+    encoding: Encoding
+    borders: NDArray[np.int64]
+    num_tokens: NDArray[np.int64]
+    num_truncated: NDArray[np.int64]
+    num_unknown: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, rows: list[_Row], encoding: Encoding) -> _Tokens:
+        row_of_text = np.repeat(np.arange(len(rows)), [len(row.texts) for row in rows])
+        borders = np.searchsorted(row_of_text[encoding.row_ids], np.arange(len(rows) + 1))
+
+        def summed(counts: NDArray[np.int32]) -> NDArray[np.int64]:
+            return np.bincount(row_of_text, counts, minlength=len(rows)).astype(np.int64)
+
+        return cls(
+            encoding, borders, summed(encoding.num_tokens), summed(encoding.num_truncated), summed(encoding.num_unknown)
+        )
+
+
+_Text = tuple[str, "str | Words | None", "int | None"]  # the column's name, the text, and its first bad byte
+
+
+def _choices(texts: list[_Text]) -> Iterator[_Text]:
+    """Give a row's premise and its choices: of a column of lists each item, else columns up to the last not null."""
+    premise, *choices = texts
+    yield premise
+    if len(choices) == 1 and isinstance(words := choices[0][1], list):
+        yield from ((choices[0][0], choice, choices[0][2]) for choice in words)
+        return
+    while choices and choices[-1][1] is None:
+        choices.pop()
+    yield from choices
+
+
+def _text_problem(
+    column: str, text: str | Words | None, bad_byte: int | None, max_chars: int
+) -> tuple[str, str] | None:
     if text is None:
         return "null_text", f"column {column} is null"
     if bad_byte is not None:
         return "invalid_utf8", f"column {column}: byte {bad_byte} is not UTF-8"
+    text = whole(text)
     if not text.strip():
         return "empty_text", f"column {column} is empty"
     if len(text) > max_chars:
@@ -165,8 +266,3 @@ def _ids(rows: pa.RecordBatch, name: str | None) -> tuple[list[str | None], dict
     if pa.types.is_integer(column.type):
         return [None if value is None else str(value) for value in column.to_pylist()], {}
     return decode_text(column)
-
-
-def _lists(borders: np.ndarray[Any, np.dtype[np.int32]], values: np.ndarray[Any, np.dtype[np.int32]]) -> pa.Array:
-    kind = pa.list_(pa.field("item", pa.int32(), nullable=False))
-    return pa.ListArray.from_arrays(pa.array(borders, pa.int32()), pa.array(values, pa.int32()), type=kind)

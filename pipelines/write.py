@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.columns import ROW
 from pipelines.errors import ShardError
-from pipelines.ledger import RECORD, part_name
+from pipelines.ledger import LANG_COUNTS, RECORD, part_name
 from pipelines.output import Output
 from pipelines.shard import REJECTED, Shard, describe
 from pipelines.storage import parquet_bytes
@@ -82,9 +82,13 @@ class Writer:
             "reasons": list(Counter(rejected.column("reason").to_pylist()).items()),
             "rows_truncated": stats.get("rows_truncated", 0),
             "tokens": stats.get("tokens", 0),
-            "langs": [{"lang": k, "rows": n, "tokens": t} for k, (n, t) in stats.get("langs", {}).items()],
+            "langs": [
+                {"lang": lang, **dict(zip(LANG_COUNTS, counts, strict=True))}
+                for lang, counts in stats.get("langs", {}).items()
+            ],
             "bytes": data.size,
             "ids_digest": digest,
+            "precision": stats["precision"],
             "read_s": stats["read_s"],
             "tokenize_s": stats["tokenize_s"],
             "infer_s": stats["infer_s"],

@@ -112,9 +112,12 @@ def test_missing_column(refused, good):
 @pytest.mark.parametrize(
     ("column", "values", "said"),
     [
-        ("text", pa.array([1, 2]), "input.text text is int64; expected text"),
-        ("text", pa.array([["a"], ["b"]]), "input.text text is list<"),
-        ("lang", pa.array([1, 2]), "input.lang lang is int64; expected text"),
+        ("text", pa.array([1, 2]), "input.text text is int64; expected text, or lists of text"),
+        ("text", pa.array([[1], [2]]), "input.text text is list<element: int64>; expected text, or lists of text"),
+        ("text", pa.array([[["a"]], [["b"]]]), "input.text text is list<element: list<"),
+        ("text", pa.array([{"a": "b"}, None]), "input.text text is struct<a: string>; expected text"),
+        ("lang", pa.array([1, 2]), "input.lang lang is int64; expected text\n"),
+        ("lang", pa.array([["en"], ["de"]]), "input.lang lang is list<element: string>; expected text\n"),
         ("id", pa.array([0.5, 1.5]), "input.id id is double; expected text or whole numbers"),
     ],
 )
@@ -165,6 +168,19 @@ def test_files_that_disagree(refused, tmp_path, good):
     pq.write_table(good.append_column("n", pa.array(["1", "2"])), tmp_path / "many" / "b.parquet")
     said = refused(f"input.path={tmp_path}/many", "input.keep=[n]")
     assert "b.parquet: column n is string, but int32 in" in said
+
+
+def test_files_of_which_some_have_texts_and_some_lists_of_words(refused, tmp_path, good):
+    """Either is fine, and both within a corpus are not: places in the text would mean two things."""
+    (tmp_path / "many").mkdir()
+    words = pa.array([["Good", "morning", "."], ["Guten", "Morgen", "."]])
+    kinds = {"a": good["text"], "b": good["text"].cast(pa.large_string()), "c": words}
+    for name, texts in kinds.items():
+        pq.write_table(good.set_column(1, "text", texts), tmp_path / "many" / f"{name}.parquet")
+    said = refused(f"input.path={tmp_path}/many")
+    assert "c.parquet: column text is list<element: string>, but string in" in said
+    assert "b.parquet" not in said
+    assert "write them with one type" in said
 
 
 def test_filter_on_a_column_that_is_not_there(refused, good):
@@ -257,8 +273,16 @@ def test_checkpoint_without_a_file(refused, demo, tmp_path, good, file):
 
 
 def test_checkpoint_that_is_not_there(refused, tmp_path, good):
-    assert "nowhere" in refused(f"model.checkpoint={tmp_path}/nowhere", table=good)
-    assert "only directories of a file system are supported so far" in refused("model.checkpoint=hf://a/b", table=good)
+    for url, says in {
+        f"{tmp_path}/nowhere": "no such checkpoint directory",
+        f"{tmp_path}/in.parquet": "no such checkpoint directory",
+        "memory://nowhere": "no such directory, or no file in it; name the directory that holds the checkpoint's",
+        "hf://a": "no such form; write hf://org/name",
+    }.items():
+        said = refused(f"model.checkpoint={url}", table=good)
+        assert url in said
+        assert says in said
+        assert len(said.splitlines()) == 1
 
 
 def test_checkpoint_with_wrong_shapes(refused, demo, tmp_path, good):

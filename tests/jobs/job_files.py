@@ -2,7 +2,7 @@
 """Jobs as YAML, the names of all settings, and what loading a file comes to."""
 
 from jobs.spec import SpecError, load_job
-from pipelines.job import Job
+from pipelines.job import TASKS, Job
 
 MINIMAL = """\
 input:
@@ -24,18 +24,41 @@ input:
   lang: {fixed: "no"}
   filter: year >= 2024 and section in ["a", "b"]
   keep: [url, date]
-model: {checkpoint: hf://FacebookAI/xlm-mlm-100-1280, precision: bfloat16}
+model: {checkpoint: hf://FacebookAI/xlm-mlm-100-1280, precision: bfloat16, objective: masked}
 tasks:
   - feature-extraction: {pooling: max, normalize: false, dtype: float16}
   - text-classification: {head: s3://heads/topic, top_k: 3, scores: true, name: topic}
-  - text-classification: {head: s3://heads/tone, name: tone}
+  - text-classification: {head: s3://heads/tone, name: tone, problem: multi-label, threshold: 0.2}
   - token-classification:
-tokenizer: {max_length: 256, on_overflow: reject, zh: rjieba, ja: fugashi, kytea_model: m.bin, compat: reference, max_chars: 9}
+  - token-classification: {head: s3://heads/ner, name: ner, aggregate: entity, pieces: mean}
+  - feature-extraction: {name: small, layer: [0, -2], truncate_dim: 256, dtype: int8, calibration: out/sample, windows: each}
+  - question-answering: {head: s3://heads/qa, name: qa, top_k: 3, max_answer_tokens: 12}
+  - fill-mask: {head: s3://heads/lm, name: mask, top_k: 2, mask: "[MASK]"}
+  - lm-scoring: {head: s3://heads/lm, name: lm}
+tokenizer: {max_length: 256, on_overflow: window, overlap_tokens: 32, bypass_tokenizer: true, zh: rjieba, ja: fugashi, kytea_model: m.bin, compat: reference, max_chars: 9}
 batch: {max_tokens: 4096, invariant: true}
-output: {path: s3://out/news, rows_per_shard: 100}
+output: {path: s3://out/news, rows_per_shard: 100, token_counts: true}
 policy: {unknown_lang: neutral, empty_text: reject, duplicate_ids: ignore, max_rejected: 1, max_failed_shards: 2}
 compute: {address: auto, tokenizers: 4, models: 2, gpus_per_model: 0.5, object_store_mb: 2000}
 """
+
+CHOICES = """\
+input: {path: data/, text: [premise, choice1, choice2], lang: lang}
+model: {checkpoint: ckpt}
+tasks:
+  - multiple-choice: {head: s3://heads/copa, name: copa}
+output: {path: out}
+"""
+
+GENERATION = """\
+input: {path: data/, text: body, lang: lang}
+model: {checkpoint: ckpt, objective: causal}
+tasks:
+  - text-generation: {head: lm, name: next, max_new_tokens: 8, sample: true, temperature: 0.7, top_k: 9, top_p: 0.9, seed: 5}
+output: {path: out}
+"""
+
+JOBS = [MINIMAL, FULL, CHOICES, GENERATION]
 
 SETTINGS = [
     f"{section}.{name}"
@@ -44,6 +67,8 @@ SETTINGS = [
     if section in Job.model_fields
     for name in group["properties"]
 ]
+
+TASK_SETTINGS = [(kind, name) for kind, task in TASKS.items() for name in task.model_fields]
 
 
 def attempt(path, overrides=()):

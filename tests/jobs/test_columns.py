@@ -4,28 +4,61 @@ import json
 import pytest
 import yaml
 
-from pipelines.job import FeatureExtraction, TextClassification, TokenClassification
+from pipelines.job import (
+    TASKS,
+    FeatureExtraction,
+    FillMask,
+    LmScoring,
+    MultipleChoice,
+    QuestionAnswering,
+    TextClassification,
+    TextGeneration,
+    TokenClassification,
+)
 from tests.jobs.job_files import MINIMAL
+
+PLAIN_COLUMNS = [
+    (FeatureExtraction(), ["embedding"]),
+    (TextClassification(), ["label", "score"]),
+    (TokenClassification(), ["words"]),
+    (QuestionAnswering(), ["answers", "no_answer_score"]),
+    (MultipleChoice(), ["choice", "scores"]),
+    (FillMask(), ["fills"]),
+    (LmScoring(), ["num_tokens", "log_likelihood", "perplexity"]),
+    (TextGeneration(), ["generated"]),
+]
 
 
 @pytest.mark.parametrize(
     ("task", "columns"),
     [
-        (FeatureExtraction(), ["embedding"]),
-        (TextClassification(), ["label", "score"]),
+        *PLAIN_COLUMNS,
+        (FeatureExtraction(windows="each"), ["embeddings"]),
+        (FeatureExtraction(dtype="int8", calibration="sample"), ["embedding"]),
         (TextClassification(top_k=1), ["label", "score", "top"]),
-        (TextClassification(top_k=2, scores=True, name="x"), ["x_label", "x_score", "x_top", "x_scores"]),
-        (TokenClassification(), ["words"]),
-        (TokenClassification(aggregate="entity", name="ner"), ["ner_entities"]),
+        (TextClassification(top_k=2, scores=True), ["label", "score", "top", "scores"]),
+        (TextClassification(problem="multi-label"), ["labels"]),
+        (TextClassification(problem="multi-label", scores=True), ["labels", "scores"]),
+        (TextClassification(problem="regression"), ["values"]),
+        (TokenClassification(aggregate="entity"), ["entities"]),
     ],
 )
-def test_a_task_tells_its_columns(task, columns):
+def test_a_task_tells_its_columns_and_its_name_goes_before_them(task, columns):
     assert task.columns == columns
+    assert task.model_copy(update={"name": "x"}).columns == [f"x_{column}" for column in columns]
 
 
-def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_results(load):
+def test_the_columns_of_every_task_are_told():
+    assert {task.kind for task, _ in PLAIN_COLUMNS} == set(TASKS)
+
+
+def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_counts_then_results(load):
     assert load(MINIMAL, "input.keep=[url]").columns == ["file", "row", "url", "embedding"]
     assert load(MINIMAL, "input.keep=[url]", "input.id=doc").columns == ["doc", "url", "embedding"]
+    counts = ["num_tokens", "num_truncated", "num_unknown"]
+    assert load(MINIMAL, "input.keep=[url]", "output.token_counts=true").columns == [
+        *("file", "row", "url"), *counts, "embedding",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -39,6 +72,11 @@ def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_results(loa
         ("[text-classification]", "keep: [top]", []),
         ("[text-classification: {top_k: 2}]", "keep: [top]", ["tasks.0: text-classification writes top, and so does input.keep; set the task's name, which goes before its columns"]),
         ("[text-classification: {name: a}]", "keep: [a_label]", ["tasks.0: text-classification writes a_label, and so does input.keep; set the task's name, which goes before its columns"]),
+        ("[text-classification: {scores: true}, text-classification: {problem: multi-label, scores: true}]", "", ["tasks.1: text-classification writes scores, and so does tasks.0 (text-classification); set the task's name, which goes before its columns"]),
+        ("[question-answering, question-answering: {top_k: 2}]", "text: [q, c]", ["tasks.1: question-answering writes answers, no_answer_score, and so does tasks.0 (question-answering); set the task's name, which goes before its columns"]),
+        ("[feature-extraction, feature-extraction: {windows: each}]", "", []),
+        ("[lm-scoring: {name: a}]", "keep: [num_tokens]", []),
+        ("[lm-scoring]", "keep: [num_tokens]", ["tasks.0: lm-scoring writes num_tokens, and so does input.keep; set the task's name, which goes before its columns"]),
         ("[text-classification]", "id: label", ["tasks.0: text-classification writes label, and so does the row's id; set the task's name, which goes before its columns"]),
         ("[feature-extraction]", "{id: a, keep: [b, a]}", ["input.keep.1: a is input.id, which the output has anyway; remove it from keep"]),
         ("[feature-extraction]", "keep: [a, b, a]", ["input.keep.2: a is kept twice; remove one"]),
@@ -56,6 +94,24 @@ def test_no_two_columns_of_the_output_share_a_name(load, problems, tasks, column
         assert len(columns) == len(set(columns))
     else:
         assert sorted(line.split(": ", 1)[1] for line in problems(text, *overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["tasks=[lm-scoring]"], ["tasks.0: lm-scoring writes num_tokens, and so does output.token_counts; set the task's name, which goes before its columns"]),
+        (["tasks=[feature-extraction, lm-scoring: {name: a}]"], []),
+        (["input.keep=[num_unknown, a, num_tokens]"], ["output.token_counts: the output has num_unknown, num_tokens from the input; rename it, or leave out token_counts"]),
+        (["tasks=[feature-extraction: {name: num}]", "input.keep=[tokens]"], []),
+    ],
+)  # fmt: skip
+def test_counts_share_no_name_with_other_columns(load, problems, overrides, expected):
+    overrides = ["output.token_counts=true", *overrides]
+    if expected:
+        assert [line.split(": ", 1)[1] for line in problems(MINIMAL, *overrides)] == expected
+    else:
+        columns = load(MINIMAL, *overrides).columns
+        assert len(columns) == len(set(columns))
 
 
 def test_a_clash_of_columns_is_told_along_with_other_problems(problems):

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a row of results stands on one line here, as its reader gets it
 """`xlm show`: results in lines that a person can read, whatever is in them."""
 
 import io
@@ -10,12 +11,20 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from jobs.show import show
+from pipelines import job
 from pipelines.columns import ROW
 from pipelines.output import Output
 from pipelines.plan import PLAN
 from pipelines.shard import REJECTED, Shard
 from pipelines.storage import locate
+from pipelines.tasks.answers import Answering
+from pipelines.tasks.choice import Choice
+from pipelines.tasks.classification import Classification
+from pipelines.tasks.embedding import Embedding
+from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
+from pipelines.tasks.tagging import Tagging
 from pipelines.write import Writer
+from xlm_core import XLMConfig
 from xlm_core.errors import FatalError
 
 SPAN = pa.struct(
@@ -69,29 +78,29 @@ def row(i, lang, **changed):
 class Results:
     """A results dataset, written by the parts that write real ones."""
 
-    def __init__(self, url, *, keep=("lang", "title"), planned=2):
+    def __init__(self, url, *, keep=("lang", "title"), planned=2, schema=SCHEMA):
         self.output = Output(locate(str(url)))
         self.url, self.keep = str(url), list(keep)
         spec = {"name": "t", "input": {"id": "doc_id", "keep": self.keep}}
         plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f"} for i in range(planned)]
         self.output.begin({"spec": spec, "fingerprint": {}}, pa.Table.from_pylist(plan, PLAN))
-        self.schema = pa.schema([f for f in SCHEMA if f.name not in ("lang", "title") or f.name in self.keep])
+        self.schema = pa.schema([f for f in schema if f.name not in ("lang", "title") or f.name in self.keep])
 
     def add(self, shard, rows, rejected=(), *, truncated=0):
         langs = {}
         for entry in rows:
-            count = langs.setdefault(entry["lang"], [0, 0])
+            count = langs.setdefault(entry["lang"], [0, 0, 0, 0])  # rows, and tokens: all, cut off, unknown
             count[0] += 1
             count[1] += 10
         batch = pa.RecordBatch.from_pylist(rows, pa.schema([*self.schema, pa.field(ROW, pa.int64())]))
         seconds = {"read_s": 0.1, "tokenize_s": 0.1, "infer_s": 0.1}
         counts = {"rows_read": len(rows) + len(rejected), "rows_in": len(rows) + len(rejected)}
         file = f"/corpus/2024/news/{shard}.parquet"
-        stats = {**counts, **seconds, "file": file, "langs": langs, "rows_truncated": truncated}
+        told = {"file": file, "langs": langs, "rows_truncated": truncated, "precision": "float32"}
         gone = pa.RecordBatch.from_pylist([{"detail": "", **r} for r in rejected], REJECTED)
         writer = Writer(output=self.output.location, schema=self.schema, id_column="doc_id")
-        record = writer.write(Shard(shard, batch, gone, stats)) | {"shard": shard, "write_s": 0.1}
-        self.output.ledger.append([record])
+        record = writer.write(Shard(shard, batch, gone, counts | seconds | told))
+        self.output.ledger.append([record | {"shard": shard, "write_s": 0.1}])
 
     def show(self, limit=10, **console):
         return shown(self.url, limit, **console)
@@ -149,6 +158,103 @@ def test_the_columns_are_told_with_type_and_labels(results):
         "embedding float32[8] pooling mean, normalized true",
         "topic_label string 7 labels: sport, [red]news[/], c, d, e, f, …",
         "words list<{label, score, start, end, text}> 2 labels: DET, NOUN",
+    ):
+        assert line in lines, line
+
+
+def label(name, score):
+    return {"label": name, "score": score}
+
+
+def token(name, score):
+    return {"token": name, "score": score}
+
+
+def answer(text, score, start):
+    return {"text": text, "score": score, "start": start, "end": start + len(text)}
+
+
+CONFIG = XLMConfig.from_dict({"vocab_size": 9, "emb_dim": 12, "n_layers": 1, "n_heads": 2})
+CAUSAL = CONFIG.with_objective("causal")
+TONES = XLMConfig.from_dict({"emb_dim": 12, "n_heads": 2, "id2label": {0: "joy", 1: "fear"}})
+LENGTH = XLMConfig.from_dict({"emb_dim": 12, "n_heads": 2, "id2label": {0: "length"}})
+ANSWERS = Answering(job.QuestionAnswering(), CONFIG, TONES, pa.field("body", pa.string()), beam=False).fields
+SCORING = Scoring(job.LmScoring(name="lm"), CAUSAL, CAUSAL).fields
+FILLS = MaskFilling(job.FillMask(), CONFIG, CONFIG).fields
+COUNTED = job.OutputSpec(path="out", token_counts=True)
+SOME_WORDS = pa.field("words", pa.list_(pa.string()))
+
+
+def embedding(**settings):
+    return Embedding(job.FeatureExtraction(**settings), CONFIG).fields
+
+
+def classification(head, **settings):
+    return Classification(job.TextClassification(**settings), CONFIG, head).fields
+
+
+@pytest.mark.parametrize(
+    ("fields", "values", "lines"),
+    [
+        (embedding(dtype="float16"), [[-1.5] + [0.5] * 11], ["embedding [−1.50, 0.50, 0.50, 0.50, 0.50, 0.50, … ] D=12 ‖v‖=2.24"]),
+        (embedding(dtype="binary"), [[0xE4, 0x09]], ["embedding [e4 09] 2 bytes"]),
+        (embedding(windows="each"), [[[0.6] + [0.0] * 11, [0.1] * 12]], ["embeddings 2 vectors: [0.60, 0.00, 0.00, 0.00, 0.00, 0.00, … ] D=12 ‖v‖=0.60"]),
+        (embedding(windows="each", truncate_dim=2), [[[-3.0, 4.0]]], ["embeddings 1 vector: [−3.00, 4.00] D=2 ‖v‖=5.00"]),
+        (embedding(windows="each", dtype="binary", name="b"), [[[1, 2], [3, 4], [5, 6]]], ["b_embeddings 3 vectors: [01 02] 2 bytes"]),
+        (classification(TONES, scores=True), ["joy", 0.876, [0.876, 0.124]], ["label joy 0.88", "scores [0.88, 0.12]"]),
+        (classification(TONES, problem="multi-label"), [[label("fear", 0.98), label("joy", 0.5)]], ["labels fear 0.98, joy 0.50"]),
+        (classification(TONES, problem="multi-label", name="t"), [[]], ["t_labels none"]),
+        (classification(LENGTH, problem="regression"), [[-12.3456]], ["values [−12.35]"]),
+        (ANSWERS, [[answer("Berlin", 0.87, 12)], 0.05], ["answers Berlin 0.87 [12:18] (no answer 0.05)"]),
+        (ANSWERS, [[answer("a 1", 0.5, 0), answer("the\nothers " * 5, 0.2, 7)], 0.3], ["answers a 1 0.50 [0:3] (no answer 0.30); the others the others the oth… 0.20 [7:62]"]),
+        (ANSWERS, [[], 0.951], ["answers none (no answer 0.95)"]),
+        (Choice(job.MultipleChoice(name="copa"), CONFIG, CONFIG).fields, [1, [0.2, 0.7, 0.1]], ["copa_choice 1 0.70 of [0.20, 0.70, 0.10]"]),
+        (FILLS, [[[token("cat", 0.31), token("dog", 0.12)], [token("犬", 0.9)]]], ["fills cat 0.31, dog 0.12 | 犬 0.90"]),
+        (FILLS, [[]], ["fills none"]),
+        (SCORING, [1234, -5432.1098, 81.589], ["lm_num_tokens 1,234", "lm_log_likelihood −5,432.11", "lm_perplexity 81.59"]),
+        (SCORING, [0, 0.0, float("nan")], ["lm_num_tokens 0", "lm_log_likelihood 0.00", "lm_perplexity nan"]),
+        (SCORING, [1, -99.0, 9.8765e42], ["lm_num_tokens 1", "lm_log_likelihood −99.00", "lm_perplexity 9.88e+42"]),
+        (Generation(job.TextGeneration(), CAUSAL, CAUSAL).fields, ["and then\x1b[31m\nit"], ["generated and then�[31m it"]),
+        (Tagging(job.TokenClassification(), CONFIG, TONES, SOME_WORDS).fields, [[span("joy", "Der"), span(None, "", None), span(None, "Hund", None)]], ["words Der/joy /null Hund/null"]),
+        ([pa.field(name, pa.int32()) for name in COUNTED.count_columns], [1200, 688, 3], ["num_tokens 1,200", "num_truncated 688", "num_unknown 3"]),
+    ],
+)  # fmt: skip
+def test_the_results_of_every_task_are_readable(tmp_path, fields, values, lines):
+    names = [field.name for field in fields]
+    made = Results(tmp_path / "out", keep=[], schema=[SCHEMA.field("doc_id"), *fields])
+    made.add("a", [{ROW: 0, "doc_id": "x-1", "lang": "de", **dict(zip(names, values, strict=True))}])
+    text = made.show(width=120)
+    assert [" ".join(line.split()) for line in text[text.index("doc_id x-1") :].splitlines()[1:]] == lines
+
+
+def test_int8_is_shown_as_steps_and_its_ranges_not_at_all(tmp_path):
+    pq.write_table(
+        pa.table({"embedding": pa.array([[0.0] * 12, [1.0] * 12], pa.list_(pa.float32(), 12))}), tmp_path / "s.parquet"
+    )
+    (field,) = embedding(dtype="int8", calibration=str(tmp_path / "s.parquet"))
+    made = Results(tmp_path / "out", keep=[], schema=[SCHEMA.field("doc_id"), field])
+    made.add("a", [{ROW: 0, "doc_id": "x", "lang": "de", "embedding": [-128, 127] + [7] * 10}])
+    lines = [" ".join(line.split()) for line in made.show(width=300).splitlines()]
+    assert "embedding [−128, 127, 7, 7, 7, 7, … ] D=12" in lines
+    assert (
+        "embedding int8[12] pooling mean, normalized true, layers [-1], dim 12, int8 round((x - low) / (high - low) * 255 - 128)"
+        in lines
+    )
+
+
+def test_the_columns_of_every_task_are_told_with_their_types(tmp_path):
+    fields = [*embedding(windows="each"), *classification(TONES, problem="multi-label"), *ANSWERS, *FILLS, *SCORING]
+    made = Results(tmp_path / "out", keep=[], schema=[SCHEMA.field("doc_id"), *fields])
+    made.add("a", [])
+    lines = [" ".join(line.split()) for line in made.show(width=200).splitlines()]
+    for line in (
+        "embeddings list<float32[12]> pooling mean, normalized true, layers [-1], dim 12",
+        "labels list<{label, score}> 2 labels: joy, fear",
+        "answers list<{text, score, start, end}> offsets characters of body, end exclusive",
+        "no_answer_score float32",
+        "fills list<list<{token, score}>> lists one for each mask, best token first",
+        "lm_num_tokens int32 counts the tokens that are scored: the text's own",
+        "lm_perplexity float64 objective causal",
     ):
         assert line in lines, line
 
@@ -220,6 +326,22 @@ def test_nulls_bad_bytes_and_empty_results_are_shown(tmp_path):
     pq.write_table(table.set_column(1, table.schema.field("lang"), bad), part.path)
     lines = [" ".join(line.split()) for line in made.show().splitlines()]
     assert {"title null", "words none", "ner_entities none", r"lang caf\xe9"} <= set(lines)
+
+
+def test_kept_columns_of_any_type_are_shown(tmp_path):
+    kept = {
+        "tokens": (pa.array([["Der", None, "Hund"]]), "['Der', None, 'Hund']"),
+        "broken": (pa.array([[b"caf\xe9"]]).cast(pa.list_(pa.binary())).view(pa.list_(pa.string())), "cannot be shown"),
+        "point": (pa.array([{"x": 1.5, "y": None}]), "{'x': 1.5, 'y': None}"),
+        "raw": (pa.array([b"123"]), "3 bytes"),
+    }
+    schema = [SCHEMA.field("doc_id"), *(pa.field(name, column.type) for name, (column, _) in kept.items())]
+    made = Results(tmp_path / "out", keep=list(kept), schema=schema)
+    made.add("a", [{ROW: 0, "doc_id": "x", "lang": "de"}])
+    part = made.output.location / "part-a.parquet"
+    pq.write_table(pa.table([["x"], *(column for column, _ in kept.values())], schema=made.schema), part.path)
+    lines = [" ".join(line.split()) for line in made.show().splitlines()]
+    assert {f"{name} {shown}" for name, (_, shown) in kept.items()} <= set(lines)
 
 
 def test_a_shard_without_rows_left_is_no_obstacle(tmp_path):

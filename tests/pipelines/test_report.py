@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipelines.ledger import LANG_COUNTS
 from pipelines.report import build_report, summary_lines
 from pipelines.report_page import render_html
 
@@ -27,7 +28,8 @@ def job(**spec):
 
 
 def record(shard, langs, reasons=None, *, filtered=0, truncated=0, infer_s=4.0):
-    langs = [{"lang": lang, "rows": rows, "tokens": tokens} for lang, (rows, tokens) in langs.items()]
+    """Make a shard's record; `langs` has rows, tokens, and on need tokens cut off and unknown ones."""
+    langs = [{"lang": lang, **dict(zip(LANG_COUNTS, (*counts, 0, 0), strict=False))} for lang, counts in langs.items()]
     rows_out, rejected = sum(lang["rows"] for lang in langs), sum((reasons or {}).values())
     return {
         "shard": shard,
@@ -43,6 +45,7 @@ def record(shard, langs, reasons=None, *, filtered=0, truncated=0, infer_s=4.0):
         "reasons": reasons or {},
         "langs": langs,
         "ids_digest": "0",
+        "precision": "float32",
         "read_s": 0.5,
         "tokenize_s": 1.5,
         "infer_s": infer_s,
@@ -51,8 +54,13 @@ def record(shard, langs, reasons=None, *, filtered=0, truncated=0, infer_s=4.0):
 
 
 RECORDS = [
-    record("a", {"de": (600, 60_000), "fr": (300, 33_000)}, {"empty_text": 80, "unknown_lang": 20}, truncated=7),
-    record("b", {"fr": (400, 50_000), "zh-Hans": (600, 57_000)}, filtered=1000, infer_s=9.0),
+    record(
+        "a",
+        {"de": (600, 60_000, 900), "fr": (300, 33_000, 350, 30)},
+        {"empty_text": 80, "unknown_lang": 20},
+        truncated=7,
+    ),
+    record("b", {"fr": (400, 50_000), "zh-Hans": (600, 57_000, 0, 11_400)}, filtered=1000, infer_s=9.0),
 ]
 
 
@@ -98,9 +106,9 @@ def test_the_numbers_are_sums_over_shards_and_add_up():
 def test_languages_stand_as_in_the_data_sorted_by_rows():
     langs = build_report(job(), 3000, RECORDS, {}, 10.0, "complete")["langs"]
     assert langs == [
-        {"lang": "fr", "rows": 700, "tokens": 83_000},
-        {"lang": "de", "rows": 600, "tokens": 60_000},
-        {"lang": "zh-Hans", "rows": 600, "tokens": 57_000},
+        {"lang": "fr", "rows": 700, "tokens": 83_000, "truncated": 350, "unknown": 30},
+        {"lang": "de", "rows": 600, "tokens": 60_000, "truncated": 900, "unknown": 0},
+        {"lang": "zh-Hans", "rows": 600, "tokens": 57_000, "truncated": 0, "unknown": 11_400},
     ]
 
 
@@ -165,6 +173,17 @@ def test_the_page_tells_what_the_lines_tell():
     page = text(render_html(build_report(job(), 4000, RECORDS, {"c": "no space left"}, 10.0, "failed shards")))
     for told in ("1,900", "empty_text 80", "7 rows", "no space left", "zh-Hans 600", "name: news", "xlm:version"):
         assert told in page, told
+
+
+def test_the_page_tells_what_the_vocabulary_lacks_and_what_was_cut_off_of_each_language():
+    page = text(render_html(build_report(job(), 3000, RECORDS, {}, 10.0, "complete")))
+    for row in (
+        "language rows tokens unknown cut off rows, share",
+        "fr 700 83,000 < 0.1 % 350 36.8 %",
+        "de 600 60,000 0.0 % 900 31.6 %",
+        "zh-Hans 600 57,000 20.0 % 0 31.6 %",
+    ):
+        assert row in page, row
 
 
 def test_nothing_in_the_data_becomes_markup():

@@ -1,0 +1,90 @@
+"""The token sequences of a shard's rows, laid end to end: one of a row, or one for each of its windows or choices.
+
+Shapes: N rows, S sequences, T tokens.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.columns import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, ragged
+from xlm_core.decoding import text_ids
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """What the model and the tasks see of a shard.
+
+    Attributes:
+        rows: the rows, with the columns that the tokenize stage handed on.
+        ids: int32 [T].
+        cu_seqlens: int32 [S + 1].
+        langs: int32 [S], -1 for none.
+        borders: int32 [N + 1], the first sequence of each row.
+    """
+
+    rows: pa.RecordBatch
+    ids: NDArray[np.int32]
+    cu_seqlens: NDArray[np.int32]
+    langs: NDArray[np.int32]
+    borders: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, rows: pa.RecordBatch) -> Sequences:
+        """View the columns of tokenized rows; nothing is copied."""
+        ids, _ = ragged(rows.column(INPUT_IDS))
+        lengths, borders = ragged(rows.column(LENGTHS))
+        cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+        langs = np.repeat(rows.column(LANG).to_numpy(), np.diff(borders))
+        return cls(rows, ids, cu_seqlens, langs, borders)
+
+    @property
+    def lengths(self) -> NDArray[np.int32]:
+        """Tokens of each sequence, [S]."""
+        return np.diff(self.cu_seqlens)
+
+    @cached_property
+    def row_ids(self) -> NDArray[np.int32]:
+        """The row of each sequence, [S]."""
+        return np.repeat(np.arange(len(self.rows), dtype=np.int32), np.diff(self.borders))
+
+    @cached_property
+    def word_ids(self) -> NDArray[np.int32]:
+        """The word of each token in its text, [T]; -1 for special tokens. Only where a task needs places."""
+        return ragged(self.rows.column(WORD_IDS))[0]
+
+    @cached_property
+    def offsets(self) -> NDArray[np.int32]:
+        """First and last (exclusive) character of each token in its text, [T, 2]. Only where a task needs places."""
+        return ragged(self.rows.column(OFFSETS))[0].reshape(-1, 2)
+
+    @cached_property
+    def text_ids(self) -> NDArray[np.int8]:
+        """Which of its sequence's texts each token is of, [T]: 0, 1, or -1. Only where a task needs places."""
+        return text_ids(self.word_ids, self.cu_seqlens)
+
+    @cached_property
+    def window_starts(self) -> NDArray[np.int32]:
+        """Number of each sequence's first token of the row's last text in that whole text, [S]."""
+        return ragged(self.rows.column(WINDOW_STARTS))[0]
+
+    def mean_over_windows(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Average each row's sequences, each weighted by its tokens: [S, C] to [N, C].
+
+        A row of one sequence keeps its values to the bit.
+        """
+        if len(values) == len(self.rows):
+            return values
+        weights = self.lengths.astype(np.float64)[:, None]
+        first = self.borders[:-1]
+        summed = np.add.reduceat(values * weights, first) / np.add.reduceat(weights, first)
+        alone = np.diff(self.borders) == 1
+        return np.where(alone[:, None], values[first], summed.astype(values.dtype))

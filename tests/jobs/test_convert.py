@@ -1,0 +1,132 @@
+"""`xlm convert`: any format in, the field-standard layout out, and not a bit of it changed."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
+from original_release import content_of, save_original
+from reference_model import reference
+
+from jobs.cli import main
+from jobs.convert import convert
+from xlm_core import XLMConfig, XLMTokenizer, trunk_hash
+from xlm_core.checkpoint import contents
+from xlm_core.errors import FatalError
+from xlm_core.heads import XLMForQuestionAnswering, XLMWithLMHeadModel
+
+TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
+
+
+def names(directory):
+    return sorted(file.name for file in directory.iterdir())
+
+
+def assert_same_tensors(source, target):
+    """Compare name by name, through each one's own reader; what `transformer.` stands before is the trunk."""
+    before, after = contents(source), contents(target)
+    assert after.heads == before.heads
+    assert after.names.keys() == before.names.keys()
+    assert {*load_file(target / "model.safetensors")} == {*before.names}
+    for name, old in before.names.items():
+        was, now = before.weights.read(old), after.weights.read(name)
+        assert (was.dtype, was.shape) == (now.dtype, now.shape), name
+        assert torch.equal(was, now), name
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_an_original_release(tmp_path, legacy, capsys):
+    model = reference(transformers.XLMWithLMHeadModel)
+    source = save_original(content_of(model, module="module." if legacy else ""), tmp_path / "source", legacy=legacy)
+    target = tmp_path / "made" / "target"
+    assert main(["convert", str(source), str(target)]) == 2
+    assert "does not say whether its texts were lower-cased" in capsys.readouterr().err
+    assert not target.exists()
+    assert main(["convert", str(source), str(target), "--cased"]) == 0
+    written = names(target)
+    assert {"config.json", "merges.txt", "model.safetensors", "tokenizer_config.json", "vocab.json"} <= {*written}
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in printed] == [str(target / name) for name in written]
+    assert_same_tensors(source, target)
+    config = XLMConfig.from_pretrained(target)
+    assert (config.lang2id, config.mask_index) == ({"de": 0, "en": 1, "zh": 2}, 5)
+
+    read = transformers.XLMWithLMHeadModel.from_pretrained(target).eval()
+    ids = torch.randint(3, 60, (1, 9))
+    assert torch.equal(read(ids).logits, model(ids).logits)
+    tokens = transformers.XLMTokenizer.from_pretrained(target)
+    assert tokens.do_lowercase_and_remove_accent is False
+    ours = XLMTokenizer.from_pretrained(target).encode_batch(["hello B hel"], ["en"])
+    assert tokens("hello B hel").input_ids == ours.input_ids.tolist()
+
+
+@pytest.mark.parametrize("name", sorted(directory.name for directory in TENSORFLOW.iterdir()))
+def test_tensorflow(tmp_path, name):
+    convert(TENSORFLOW / name, tmp_path / "target")
+    assert names(tmp_path / "target") == ["config.json", "model.safetensors"]
+    assert_same_tensors(TENSORFLOW / name, tmp_path / "target")
+    reference_class = getattr(transformers, name.partition("-")[0].removeprefix("TF"))
+    _, report = reference_class.from_pretrained(tmp_path / "target", output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+
+
+def test_every_head_and_precision_is_kept(tmp_path):
+    source = tmp_path / "source"
+    model = reference(transformers.XLMForTokenClassification, num_labels=3).bfloat16()
+    model.config.save_pretrained(source)
+    answers = XLMForQuestionAnswering(XLMConfig.from_pretrained(source)).head.state_dict()
+    torch.save(model.state_dict() | answers, source / "pytorch_model.bin")
+    convert(source, tmp_path / "target")
+    assert_same_tensors(source, tmp_path / "target")
+    assert contents(tmp_path / "target").heads == ("token-classification", "question-answering")
+    assert trunk_hash(source) == trunk_hash(tmp_path / "target")
+
+
+def test_old_norm_names_become_the_present_ones_and_tied_tensors_stay(tmp_path):
+    source = tmp_path / "source"
+    model = reference(transformers.XLMWithLMHeadModel)
+    model.config.save_pretrained(source)
+    state = {name.replace("layer_norm_emb.weight", "layer_norm_emb.gamma"): t for name, t in model.state_dict().items()}
+    torch.save(state, source / "pytorch_model.bin")
+    convert(source, tmp_path / "target")
+    tensors = load_file(tmp_path / "target" / "model.safetensors")
+    assert tensors.keys() == model.state_dict().keys()
+    assert XLMWithLMHeadModel.from_pretrained(tmp_path / "target")
+
+
+def test_the_tokenizer_gives_the_same_ids(tmp_path, checkpoint, corpus):
+    convert(checkpoint, tmp_path / "target")
+    texts, langs = ([row[key] for row in corpus if row["lang"] != "ja"] for key in ("text", "lang"))
+    before, after = (
+        XLMTokenizer.from_pretrained(d).encode_batch(texts, langs) for d in (checkpoint, tmp_path / "target")
+    )
+    assert before.input_ids.tolist() == after.input_ids.tolist()
+    with pytest.raises(FatalError, match="do_lowercase_and_remove_accent is True, not False"):
+        convert(checkpoint, tmp_path / "other", lowercase=False)
+
+
+def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(tmp_path):
+    source = TENSORFLOW / "TFXLMModel"
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    convert(source, taken)  # an empty directory is as good as none
+    before = (taken / "model.safetensors").read_bytes()
+    (tmp_path / "file").write_text("")
+    for target in (taken, tmp_path / "file", source):
+        with pytest.raises(FatalError, match="is there already"):
+            convert(source, target)
+    assert (taken / "model.safetensors").read_bytes() == before
+    broken = tmp_path / "broken"
+    shutil.copytree(source, broken)
+    (broken / "vocab.json").write_text("{}")
+    with pytest.raises(FatalError, match=r"merges\.txt"):
+        convert(broken, tmp_path / "target")
+    assert names(tmp_path) == ["broken", "file", "taken"]
+    with pytest.raises(FatalError, match="has no tokenizer of which"):
+        convert(source, tmp_path / "target", lowercase=True)

@@ -1,0 +1,104 @@
+"""`xlm inspect`: what a checkpoint is, whatever its format, and whatever it lacks."""
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from rich.console import Console
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
+from original_release import content_of, save_original
+from reference_model import reference
+
+from jobs.cli import main
+from jobs.inspect import inspect
+from xlm_core import XLMConfig, content_hash
+from xlm_core.heads import TokenClassificationHead
+
+TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
+
+
+def screen(directory) -> dict[str, str]:
+    """Give the lines of the screen by their first column."""
+    out = io.StringIO()
+    inspect(directory, Console(file=out, width=200))
+    lines: dict[str, str] = {}
+    name = ""
+    for line in out.getvalue().splitlines():
+        name = line[:14].strip() or name
+        lines[name] = f"{lines.get(name, '')}\n{line[14:].strip()}".strip()
+    return lines
+
+
+def test_an_original_release(tmp_path):
+    model = reference(transformers.XLMWithLMHeadModel, gelu_activation=False)
+    save_original(content_of(model), tmp_path)
+    lines = screen(tmp_path)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())  # tied ones once
+    assert lines["model"] == "2 layers, width 32, 4 attention heads, ReLU"
+    assert lines["positions"] == "24, learnt"
+    assert lines["objective"].startswith("masked")
+    assert lines["parameters"].startswith(f"{num_parameters:,} in ")
+    assert lines["weights"].startswith("original release (.pth), float32, ")
+    assert lines["heads"] == "language-modeling"
+    assert lines["languages"] == "3: de, en, zh"
+    assert lines["tokenizer"].startswith("not usable: ")
+    assert "does not say whether its texts were lower-cased" in lines["tokenizer"]
+    assert lines["content hash"] == content_hash(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": true}')
+    assert screen(tmp_path)["tokenizer"] == "60 tokens, 3 merges, lower-cased, without accents"
+
+
+def test_shards_another_precision_and_another_objective(tmp_path):
+    model = reference(transformers.XLMModel, causal=True, sinusoidal_embeddings=True, n_langs=1).half()
+    model.save_pretrained(tmp_path, max_shard_size="20KB")
+    lines = screen(tmp_path)
+    assert lines["weights"].startswith("safetensors in ")
+    assert " shards, float16, " in lines["weights"]
+    assert lines["objective"].startswith("causal")
+    assert lines["positions"] == "24, sinusoidal"
+    assert (lines["heads"], lines["tokenizer"]) == ("none", "none")
+    assert lines["languages"] == "1; the model is not told which"
+
+
+def test_tensorflow_and_a_head_alone(tmp_path):
+    lines = screen(TENSORFLOW / "TFXLMForTokenClassification")
+    assert lines["weights"].startswith("TensorFlow (.h5), float32, ")
+    assert lines["heads"] == "token-classification: 3 labels: LABEL_0, LABEL_1, LABEL_2"
+    config = XLMConfig.from_dict({"emb_dim": 32, "id2label": {"0": "sport", "1": "[red]news\n"}})
+    TokenClassificationHead(config).save_pretrained(tmp_path)
+    heads = screen(tmp_path)["heads"]
+    assert "[red]news" in heads
+    assert "no trunk: to be run over another checkpoint's" in heads
+
+
+def test_a_tokenizer_of_another_model_is_told(checkpoint, tmp_path):
+    assert screen(checkpoint)["tokenizer"].startswith("2,8")
+    reference(transformers.XLMModel).save_pretrained(tmp_path)
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes((checkpoint / name).read_bytes())
+    assert screen(tmp_path)["tokenizer"].startswith("not this model's, its ids go up to 2,8")
+
+
+def test_the_command_ends_with_a_line_and_a_status(tmp_path, capsys):
+    reference(transformers.XLMModel).save_pretrained(tmp_path)
+    assert main(["inspect", str(tmp_path)]) == 0
+    assert "2 layers" in capsys.readouterr().out
+    torch.save({"embeddings.weight": 1}, tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert "got a int under 'embeddings.weight'" in capsys.readouterr().err
+    assert main(["inspect", str(tmp_path / "nowhere")]) == 2
+    assert "no such checkpoint directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [{"n_heads": 5}, {"model_type": "bert"}])
+def test_what_is_no_xlm_checkpoint_is_refused(tmp_path, settings, capsys):
+    (tmp_path / "config.json").write_text(json.dumps(settings))
+    assert main(["inspect", str(tmp_path)]) == 2
+    assert str(tmp_path / "config.json") in capsys.readouterr().err
