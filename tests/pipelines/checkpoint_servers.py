@@ -90,7 +90,7 @@ class _ObjectStore(_Handler):
             self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>" if self.command == "GET" else b"")
             return
         self.send_file(
-            name, ETag=f'"{hashlib.md5(shelf.files[name]).hexdigest()}"', Last_Modified=self._http_date(name)
+            name, ETag=f'"{hash(shelf.files[name])}"', Last_Modified=self._http_date(name)
         )
 
     def do_HEAD(self):

@@ -87,6 +87,11 @@ def test_what_is_saved_loads_the_same(tmp_path, model_class):
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == [model_class.reference_class]
 
 
+def test_whoever_reads_one_file_reads_all(saved):
+    """A checkpoint on a shared file system is read by other users' workers."""
+    assert len({path.stat().st_mode for path in saved.iterdir()}) == 1
+
+
 def test_a_file_names_what_the_shapes_say(saved):
     in_file = {name: tuple(tensor.shape) for name, tensor in load_file(saved / "model.safetensors").items()}
     expected = expected_shapes(CONFIG, "token-classification", ("trunk", "head"))

@@ -40,8 +40,9 @@ def write_checkpoint(
     }
     described.pop("torch_dtype", None)  # the older name of dtype
     with _replacing(directory / CONFIG_FILE) as config_file, _replacing(directory / SAFETENSORS_FILE) as weights:
-        save_file(dict(tensors), weights, metadata={"format": "pt"})
         config_file.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        save_file(dict(tensors), weights, metadata={"format": "pt"})
+        weights.chmod(config_file.stat().st_mode)  # safetensors writes files that only their owner reads
 
 
 @contextmanager
