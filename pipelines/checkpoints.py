@@ -29,7 +29,7 @@ from pipelines.storage import locate
 from xlm_core.checkpoint import content_hash, needed_files
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Callable, Generator, Sequence
 
     from pipelines.checkpoint_sources import Source
 
@@ -58,11 +58,12 @@ class PinnedCheckpoint:
         return "://" not in self.url
 
 
-def pin_checkpoint(url: str) -> PinnedCheckpoint:
+def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> PinnedCheckpoint:
     """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
 
     Args:
         url: a local directory, a directory in any store, or `hf://org/name[@revision]`.
+        tell: is told when something is fetched, which may take minutes.
 
     Raises:
         FatalError: there is no checkpoint, or no access to it, or no space for it.
@@ -78,6 +79,7 @@ def pin_checkpoint(url: str) -> PinnedCheckpoint:
         with cache.downloading(url) as incoming:
             found = cache.fetched(url, identity)  # another process may have been first
             if found is None:
+                tell(f"fetching {url} …")
                 found = _fetch(url, source, source.files(), incoming)
                 if source.identity() != identity:
                     raise RetryableError(f"{url}: changed while it was read; run it again once it stays as it is")

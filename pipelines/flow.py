@@ -63,7 +63,7 @@ def run(job: Job, console: Console) -> dict[str, Any]:
         FatalError: the job cannot work. What is committed by then stays.
         RetryableError: Ray or its cluster failed; the same call goes on from there.
     """
-    prepared = prepare(job)
+    prepared = prepare(job, lambda line: console.print(line, highlight=False, markup=False))
     output = Output(prepared.output)
     output.check_fingerprint(prepared.fingerprint)  # before anything is written there, if only a lock
     with output.lock():

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, pin_checkpoint
+from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
 from pipelines.columns import output_schema, read_schema, result_schema, token_schema
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
@@ -24,6 +24,8 @@ from pipelines.write import Writer
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint, trunk_hash
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import pyarrow as pa
     import torch
 
@@ -112,8 +114,12 @@ class Prepared:
         return Writer(self.output, self.output_schema, self.job.input.id)
 
 
-def prepare(job: Job) -> Prepared:
-    """Check a job against its corpus, checkpoint and heads, reading headers only.
+def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Check a job against its corpus, checkpoint and heads, of which only headers are read; all are hashed.
+
+    Args:
+        job: as it was specified.
+        tell: is told of what takes long.
 
     Raises:
         FatalError: the job cannot work as it is; the message says what to correct.
@@ -125,14 +131,15 @@ def prepare(job: Job) -> Prepared:
         )
     plan = make_plan(job)
     _check_places(job, plan, output)
-    checkpoint = pin_checkpoint(job.model.checkpoint)
-    config = _with_objective(job, check_checkpoint(local_checkpoint(checkpoint), "trunk"))
+    checkpoint = pin_checkpoint(job.model.checkpoint, tell)
+    with named_as(job.model.checkpoint, local_checkpoint(checkpoint)):
+        config = _with_objective(job, check_checkpoint(local_checkpoint(checkpoint), "trunk"))
+        tokenizer = _load_tokenizer(job, checkpoint)
     if job.tokenizer.max_length > config.max_position_embeddings:
         raise FatalError(
             f"tokenizer.max_length is {job.tokenizer.max_length}, but {job.model.checkpoint} has positions for "
             f"{config.max_position_embeddings} tokens; set it to at most that"
         )
-    tokenizer = _load_tokenizer(job, checkpoint)
     too_high = max(tokenizer.vocab.values())
     if too_high >= config.vocab_size:
         raise FatalError(
@@ -141,11 +148,12 @@ def prepare(job: Job) -> Prepared:
         )
     if job.input.lang_column is None:
         _check_fixed_lang(job, tokenizer)
-    heads = _pin_heads(job, checkpoint)
+    heads = _pin_heads(job, checkpoint, tell)
     texts = [plan.schema.field(name) for name in job.input.text_columns]
-    tasks = [
-        make_task(spec, config, local_checkpoint(head), texts) for spec, head in zip(job.tasks, heads, strict=True)
-    ]
+    tasks: list[Task] = []
+    for spec, head in zip(job.tasks, heads, strict=True):
+        with named_as(head.url, local_checkpoint(head)):
+            tasks.append(make_task(spec, config, local_checkpoint(head), texts))
     _check_room(job, config)
     fields = [field for task in tasks for field in task.fields]
     fingerprint = _fingerprint(job, checkpoint, heads, fields, tokenizer)
@@ -194,7 +202,7 @@ def _fingerprint(
     }
 
 
-def _pin_heads(job: Job, checkpoint: PinnedCheckpoint) -> list[PinnedCheckpoint]:
+def _pin_heads(job: Job, checkpoint: PinnedCheckpoint, tell: Callable[[str], None]) -> list[PinnedCheckpoint]:
     """Pin the checkpoint with each task's head, each once.
 
     Raises:
@@ -206,8 +214,9 @@ def _pin_heads(job: Job, checkpoint: PinnedCheckpoint) -> list[PinnedCheckpoint]
         url = task.head_url
         if url is None or url in pinned:
             continue
-        pinned[url] = pin_checkpoint(url)
-        theirs = trunk_hash(local_checkpoint(pinned[url]))
+        pinned[url] = pin_checkpoint(url, tell)
+        with named_as(url, local_checkpoint(pinned[url])):
+            theirs = trunk_hash(local_checkpoint(pinned[url]))
         if theirs is None:
             continue
         ours = ours or trunk_hash(local_checkpoint(checkpoint))

@@ -1,12 +1,21 @@
 """What tests share: the demo's corpus and checkpoint, the real corpora where they are, one Ray for the session."""
 
 import json
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A cache of checkpoints that goes with the tests; before Ray starts, whose workers take it over."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

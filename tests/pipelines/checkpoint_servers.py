@@ -89,9 +89,7 @@ class _ObjectStore(_Handler):
         if name not in shelf.files:
             self.reply(404, b"<Error><Code>NoSuchKey</Code></Error>" if self.command == "GET" else b"")
             return
-        self.send_file(
-            name, ETag=f'"{hash(shelf.files[name])}"', Last_Modified=self._http_date(name)
-        )
+        self.send_file(name, ETag=f'"{hash(shelf.files[name])}"', Last_Modified=self._http_date(name))
 
     def do_HEAD(self):
         self.do_GET()
