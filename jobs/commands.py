@@ -121,7 +121,8 @@ def _inspect(args: argparse.Namespace, console: Console) -> int:
     from jobs.checkpoint_folder import checkpoint_folder
     from jobs.inspect import inspect
 
-    inspect(checkpoint_folder(args.checkpoint), console)
+    with checkpoint_folder(args.checkpoint, console) as folder:
+        inspect(folder, console, args.checkpoint)
     return COMPLETE
 
 
@@ -129,7 +130,9 @@ def _convert(args: argparse.Namespace, console: Console) -> int:
     from jobs.checkpoint_folder import checkpoint_folder
     from jobs.convert import convert
 
-    for file in convert(checkpoint_folder(args.source), Path(args.target), args.lowercase):
+    with checkpoint_folder(args.source, console) as folder:
+        written = convert(folder, Path(args.target), args.lowercase)
+    for file in written:
         console.print(f"{file}  {decimal(file.stat().st_size)}", highlight=False, markup=False)
     return COMPLETE
 

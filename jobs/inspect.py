@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 _MAX_LISTED = 40  # languages, and labels
 
 
-def inspect(directory: Path, console: Console) -> None:
+def inspect(directory: Path, console: Console, name: str) -> None:
     """Print what a checkpoint directory holds: model, weights, heads, languages, tokenizer and content hash.
+
+    Args:
+        directory: where it lies.
+        console: where it is printed.
+        name: what a person called it.
 
     Raises:
         CheckpointError: it holds no checkpoint. A tokenizer that cannot be used is told as part of the screen.
@@ -36,8 +41,8 @@ def inspect(directory: Path, console: Console) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
-    for name, value in [
-        ("checkpoint", str(directory)),
+    for title, value in [
+        ("checkpoint", name),
         *_model(held.config),
         *_weights(held, directory),
         ("heads", "\n".join(_heads(held)) or "none"),
@@ -46,7 +51,7 @@ def inspect(directory: Path, console: Console) -> None:
         ("tokenizer", _tokenizer(directory, held.config)),
         ("content hash", content_hash(directory)),
     ]:
-        table.add_row(name, Text(value))
+        table.add_row(title, Text(value))
     console.print(table)
 
 

@@ -26,7 +26,7 @@ TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
 def screen(directory) -> dict[str, str]:
     """Give the lines of the screen by their first column."""
     out = io.StringIO()
-    inspect(directory, Console(file=out, width=200))
+    inspect(directory, Console(file=out, width=200), str(directory))
     lines: dict[str, str] = {}
     name = ""
     for line in out.getvalue().splitlines():
