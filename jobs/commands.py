@@ -15,7 +15,7 @@ from rich.table import Table
 
 from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import reason
+from pipelines.storage import locate, reason
 
 if TYPE_CHECKING:
     import argparse
@@ -30,21 +30,22 @@ _RESUME = "what is done is kept, run the same command to go on"
 def execute(args: argparse.Namespace) -> int:
     """Run the command that was parsed, and give the exit status."""
     console = Console(soft_wrap=not sys.stdout.isatty())
+    resume = f"; {_RESUME}" if args.command in ("run", "demo") else ""
     try:
         return _COMMANDS[args.command](args, console)
     except FatalError as error:
         _complain(*str(error).splitlines())
         return UNUSABLE
     except RetryableError as error:
-        _complain(f"{error}; {_RESUME}")
+        _complain(f"{error}{resume}")
     except OSError as error:
-        _complain(f"{reason(error)}; {_RESUME} once that is mended")
+        _complain(f"{reason(error)}{resume and f'{resume} once that is mended'}")
     except Exception as error:
         if os.environ.get("XLM_TRACEBACK"):
             raise
         _complain(
             f"unexpected: {type(error).__name__}: {reason(error)}; this is a defect, please report it with what "
-            f"XLM_TRACEBACK=1 prints; {_RESUME}"
+            f"XLM_TRACEBACK=1 prints{resume}"
         )
     return UNEXPECTED
 
@@ -130,8 +131,13 @@ def _convert(args: argparse.Namespace, console: Console) -> int:
     from jobs.checkpoint_folder import checkpoint_folder
     from jobs.convert import convert
 
+    target = locate(args.target)
+    if not target.is_local:
+        raise FatalError(
+            f"{args.target}: checkpoints are converted into a local directory; name one, and copy it there"
+        )
     with checkpoint_folder(args.source, console) as folder:
-        written = convert(folder, Path(args.target), args.lowercase)
+        written = convert(folder, Path(target.path), args.lowercase)
     for file in written:
         console.print(f"{file}  {decimal(file.stat().st_size)}", highlight=False, markup=False)
     return COMPLETE

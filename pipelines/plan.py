@@ -139,6 +139,10 @@ def _check_schema(
         for name in names:
             if name is not None and not fits(schema.field(name).type):
                 yield f"{file.url}: {role} {name} is {schema.field(name).type}; expected {expected}"
+    for name in wanted:
+        kind = schema.field(name).type
+        if _holds_views(kind) and not pa.types.is_string_view(kind):
+            yield f"{file.url}: column {name} is {kind}, which Arrow cannot filter; write it without views"
     if spec.filter:
         try:
             parse_filter(spec.filter, schema)
@@ -172,6 +176,13 @@ def _as_read(field: pa.Field, spec: InputSpec) -> pa.Field:
 
 def _is_text_or_words(kind: pa.DataType) -> bool:
     return is_text(kind) or is_words(kind)
+
+
+def _holds_views(kind: pa.DataType) -> bool:
+    """Whether a column of this type holds views of strings or bytes, at any depth."""
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return True
+    return any(_holds_views(kind.field(i).type) for i in range(kind.num_fields))
 
 
 def _is_id(kind: pa.DataType) -> bool:

@@ -214,7 +214,10 @@ def _pin_heads(job: Job, checkpoint: PinnedCheckpoint, tell: Callable[[str], Non
         url = task.head_url
         if url is None or url in pinned:
             continue
-        pinned[url] = pin_checkpoint(url, tell)
+        try:
+            pinned[url] = pin_checkpoint(url, tell)
+        except FatalError as error:
+            raise FatalError(f"{task.kind}: head {error}") from None
         with named_as(url, local_checkpoint(pinned[url])):
             theirs = trunk_hash(local_checkpoint(pinned[url]))
         if theirs is None:
@@ -233,10 +236,10 @@ def _check_room(job: Job, config: XLMConfig) -> None:
     new = max((task.max_new_tokens for task in job.tasks if isinstance(task, TextGeneration)), default=0)
     room = config.max_position_embeddings - new + 1  # a prompt is fed without the mark of the end
     if new and job.tokenizer.max_length > room:
+        shorter = f"set tokenizer.max_length to at most {room}, or " if room > 2 else ""
         raise FatalError(
             f"text-generation: rows of {job.tokenizer.max_length} tokens and {new} new ones are more than the "
-            f"{config.max_position_embeddings} positions of {job.model.checkpoint}; set tokenizer.max_length to at "
-            f"most {max(room, 0)}, or lower max_new_tokens"
+            f"{config.max_position_embeddings} positions of {job.model.checkpoint}; {shorter}lower max_new_tokens"
         )
 
 

@@ -193,11 +193,15 @@ def reason(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
-def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:
+def find_files(patterns: str | Sequence[str], setting: str = "input.path") -> list[FileInfo]:
     """Find the Parquet files that a file, a directory, a glob, or a list of them names.
 
     In a directory, and below it, every file counts except those with a name, or in a directory with a name, that
     begins with `_` or `.`; `**` in a glob stands for any number of directories.
+
+    Args:
+        patterns: what to find.
+        setting: where a person wrote them, for errors.
 
     Returns:
         Each file once, ordered by URL.
@@ -210,12 +214,12 @@ def find_files(patterns: str | Sequence[str]) -> list[FileInfo]:
         try:
             files = _expand(pattern)
         except (OSError, ValueError) as error:
-            raise FatalError(f"{pattern}: cannot be listed ({reason(error)}); correct input.path") from None
+            raise FatalError(f"{pattern}: cannot be listed ({reason(error)}); correct {setting}") from None
         if not files:
             what = "no file matches" if _MAGIC.search(pattern) else "no such file or directory"
             if locate(pattern).exists():
                 what = "the directory holds no data files"
-            raise FatalError(f"{pattern}: {what}; correct input.path")
+            raise FatalError(f"{pattern}: {what}; correct {setting}")
         found |= {file.url: file for file in files}
     return [found[url] for url in sorted(found)]
 

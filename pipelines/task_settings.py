@@ -99,7 +99,7 @@ class TextClassification(HeadSpec):
 
 
 class TokenClassification(HeadSpec):
-    """Label the words of each row: a column `words`, or `entities`."""
+    """Label the words of each row, of a pair those of the first text: a column `words`, or `entities`."""
 
     kind: ClassVar[str] = "token-classification"
     needs_places: ClassVar[bool] = True
@@ -142,7 +142,7 @@ class MultipleChoice(HeadSpec):
 
 
 class FillMask(HeadSpec):
-    """Say what may stand at each mask of a row: a column `fills`, one list of tokens for each mask."""
+    """Say what may stand at each mask of a row: a column `fills`, one list of tokens for each mask that was read."""
 
     kind: ClassVar[str] = "fill-mask"
     needs_places: ClassVar[bool] = True

@@ -24,6 +24,7 @@ from pipelines.columns import (
 )
 from pipelines.job_settings import COUNTS
 from pipelines.shard import REPEATED, Reject, Shard, run_stage
+from xlm_core.decoding import text_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
     from pipelines.job import InputSpec, PolicySpec, TokenizerSpec
     from xlm_core import Encoding, XLMTokenizer
+
+
+UNKNOWN_LANG = "und"  # what rows are counted under whose language the checkpoint lacks; ISO 639's undetermined
 
 
 @dataclass(frozen=True)
@@ -156,16 +160,17 @@ class Tokenize:
         """Reject rows that turned out to hold no token, or more than the job lets be cut off; count the others."""
         num_special = 1 + min(len(self._settings.input.text_columns), 2)
         fed = np.diff(tokens.encoding.cu_seqlens[tokens.borders])
-        counts = (fed, tokens.num_tokens, tokens.num_truncated, tokens.num_unknown)
+        bare = tokens.bare_rows(num_special - 1)
+        counts = (fed, tokens.num_tokens, tokens.num_truncated, tokens.num_unknown, bare)
         rejects: list[Reject] = []
         keep: list[bool] = []
         langs: dict[str, list[int]] = {}
         truncated = 0
         for row, *numbers in zip(kept, *(count.tolist() for count in counts), strict=True):
-            num_fed, num_tokens, cut, unknown = numbers
+            num_fed, num_tokens, cut, unknown, is_bare = numbers
             problem: tuple[str, str] | None = None
-            if num_tokens <= num_special * len(row.texts):
-                problem = "empty_text", "no token is left of the text"
+            if is_bare and not cut:
+                problem = "empty_text", "no token is left of the text, or of one of its texts"
             elif cut and self._settings.tokenizer.on_overflow != "truncate":
                 problem = "too_many_tokens", self._too_many(num_tokens)
             keep.append(problem is None)
@@ -173,7 +178,8 @@ class Tokenize:
                 rejects.append(Reject(row.number, row.id, *problem))
                 continue
             truncated += cut > 0
-            counted = langs.setdefault(row.code, [0, 0, 0, 0])
+            # a wrong input.lang under unknown_lang: neutral would make every text a language
+            counted = langs.setdefault(row.code if row.lang is not None else UNKNOWN_LANG, [0, 0, 0, 0])
             for i, number in enumerate((1, num_fed, cut, unknown)):
                 counted[i] += number
         total = sum(counted[1] for counted in langs.values())
@@ -227,6 +233,17 @@ class _Tokens:
         return cls(
             encoding, borders, summed(encoding.num_tokens), summed(encoding.num_truncated), summed(encoding.num_unknown)
         )
+
+    def bare_rows(self, num_texts: int) -> NDArray[np.bool_]:
+        """Find rows with a sequence of which one of the texts, `num_texts` in each, has no token; bool [N]."""
+        encoding = self.encoding
+        sequence_T = np.repeat(np.arange(len(encoding)), np.diff(encoding.cu_seqlens))
+        held = np.zeros((num_texts, len(encoding)), np.bool_)
+        text_T = text_ids(encoding.word_ids, encoding.cu_seqlens)
+        for text in range(num_texts):
+            held[text, sequence_T[text_T == text]] = True
+        bare_S = np.concatenate([[0], np.cumsum(~held.all(0))])
+        return bare_S[self.borders[1:]] > bare_S[self.borders[:-1]]
 
 
 _Text = tuple[str, "str | Words | None", "int | None"]  # the column's name, the text, and its first bad byte

@@ -121,5 +121,12 @@ def _with_file(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
 
 
 def _parquet(table: pa.Table) -> pa.Buffer:
-    widest = max((field.type.list_size for field in table.schema if pa.types.is_fixed_size_list(field.type)), default=1)
-    return parquet_bytes(table, row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // widest), write_page_index=True)
+    most = max((_count_numbers(column) for column in table.columns), default=0) // max(len(table), 1) + 1
+    return parquet_bytes(table, row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // most), write_page_index=True)
+
+
+def _count_numbers(column: pa.ChunkedArray) -> int:
+    """Count the numbers of a column of vectors, or of lists of vectors."""
+    if pa.types.is_list(column.type) and pa.types.is_fixed_size_list(column.type.value_type):
+        return sum(len(chunk.flatten()) for chunk in column.chunks) * column.type.value_type.list_size
+    return len(column) * column.type.list_size if pa.types.is_fixed_size_list(column.type) else 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipelines.columns import is_words
+from pipelines.errors import FatalError
 from pipelines.job import (
     FeatureExtraction,
     FillMask,
@@ -64,6 +66,11 @@ def make_task(spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Fiel
             kind = "question-answering" if beam else "question-answering-simple"
             return Answering(spec, config, checked(kind), texts[1], beam=beam)
         case MultipleChoice():
+            if len(texts) == 2 and not is_words(texts[1].type):
+                raise FatalError(
+                    f"multiple-choice: {texts[1].name} is {texts[1].type}, one choice a row; name a column of lists, "
+                    "or several columns of choices"
+                )
             return Choice(spec, config, checked("multiple-choice"))
         case FillMask():
             return MaskFilling(spec, config, checked("language-modeling"))

@@ -147,4 +147,5 @@ class _BeamCollector(_AnswerCollector):
             spec.top_k,
             spec.max_answer_tokens,
         )
-        return self._columns(candidates, self.no_answer)
+        nothing = (self.start_index < 0).all(1)  # to choose from: the context has no token
+        return self._columns(candidates, np.where(nothing, 1.0, self.no_answer))

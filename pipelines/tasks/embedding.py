@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch.nn import functional as F
 
 from pipelines.errors import FatalError
-from pipelines.storage import find_files, locate
+from pipelines.tasks.quantization import Ranges
 from pipelines.tasks.task import Task, list_column, list_of, required
 from xlm_core import POOLINGS
 
@@ -28,50 +26,6 @@ if TYPE_CHECKING:
     from xlm_core import XLMConfig
 
 _NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
-
-
-@dataclass(frozen=True)
-class Ranges:
-    """The smallest and largest value of each dimension, float32 [D]; 256 steps of int8 lie between them."""
-
-    low: NDArray[np.float32]
-    high: NDArray[np.float32]
-
-    @classmethod
-    def read(cls, url: str, column: str, dim: int) -> Ranges:
-        """Find the ranges of an earlier run's float embeddings.
-
-        Raises:
-            FatalError: there are none, or they are of another kind.
-        """
-        low, high = np.full(dim, np.inf, np.float32), np.full(dim, -np.inf, np.float32)
-        for file in find_files(url):
-            location = locate(file.url)
-            with location.fs.open_input_file(location.path) as source:
-                parquet = pq.ParquetFile(source)
-                found = parquet.schema_arrow.field(column).type if column in parquet.schema_arrow.names else None
-                if (
-                    found is None
-                    or not pa.types.is_fixed_size_list(found)
-                    or not pa.types.is_floating(found.value_type)
-                    or found.list_size != dim
-                ):
-                    raise FatalError(
-                        f"{file.url}: calibration needs a column {column} of {dim} floats, got {found or 'none'}; "
-                        "name the output of a run with the same settings and dtype float32"
-                    )
-                for batch in parquet.iter_batches(columns=[column], batch_size=8192):
-                    values = batch.column(0).flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-                    if len(values):
-                        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
-        if not np.isfinite(low).all() or not np.isfinite(high).all():
-            raise FatalError(f"{url}: calibration found no finite embeddings; run a sample of the corpus first")
-        return cls(low.astype(np.float32), high.astype(np.float32))
-
-    def quantize(self, vectors: NDArray[np.float32]) -> NDArray[np.int8]:
-        """Round to the nearest of the 256 steps; what lies outside the ranges gets the nearest end."""
-        span = np.where(self.high > self.low, self.high - self.low, 1.0)
-        return np.clip(np.rint((vectors - self.low) / span * 255 - 128), -128, 127).astype(np.int8)
 
 
 class Embedding(Task):
@@ -93,10 +47,15 @@ class Embedding(Task):
             raise FatalError(
                 f"feature-extraction: truncate_dim {self.dim}; the checkpoint's vectors have {config.emb_dim}"
             )
+        self.about = {
+            "pooling": spec.pooling,
+            "normalized": str(spec.normalize).lower(),
+            "layers": json.dumps(layers),
+            "dim": str(self.dim),
+        }
         self.ranges: Ranges | None = None
         if spec.calibration is not None:
-            column = f"{spec.name}_embedding" if spec.name else "embedding"
-            self.ranges = Ranges.read(spec.calibration, column, self.dim)
+            self.ranges = Ranges.read(spec.calibration, spec.columns[0], self.dim, self.about)
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -104,12 +63,7 @@ class Embedding(Task):
         spec = self.spec
         width = -(-self.dim // 8) if spec.dtype == "binary" else self.dim
         kind: pa.DataType = pa.list_(required("item", _NUMBERS[spec.dtype]), width)
-        about = {
-            "pooling": spec.pooling,
-            "normalized": str(spec.normalize).lower(),
-            "layers": json.dumps(self.layers),
-            "dim": str(self.dim),
-        }
+        about = dict(self.about)
         if spec.dtype == "binary":
             about["bits"] = "1 where the number is above 0; the first dimension is the highest bit of the first byte"
         if self.ranges is not None:

@@ -72,12 +72,23 @@ class MaskFilling(LanguageModelTask):
 
     def __init__(self, spec: FillMask, config: XLMConfig, head: XLMConfig):
         super().__init__(spec, config, head)
+        if config.causal:
+            raise FatalError(
+                "fill-mask: the model is causal, and sees nothing of what follows a mask; use a masked checkpoint, or "
+                "set model.objective to masked if it was trained so"
+            )
         self.top_k = min(spec.top_k, config.vocab_size)
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        return [required(self.columns[0], list_of(list_of(_TOKEN)), {"lists": "one for each mask, best token first"})]
+        return [
+            required(
+                self.columns[0],
+                list_of(list_of(_TOKEN)),
+                {"lists": "one for each mask that was not cut off, best token first"},
+            )
+        ]
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""

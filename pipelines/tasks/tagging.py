@@ -55,7 +55,7 @@ class Tagging(Task):
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        about = label_metadata(self.labels, offsets="characters, end exclusive")
+        about = label_metadata(self.labels, offsets=f"characters of {self.text_column}, end exclusive")
         return [required(self.spec.columns[0], list_of(_span_type(self.given_words)), about)]
 
     def load(self, model: Model, head: Path) -> None:

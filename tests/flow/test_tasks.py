@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipelines.errors import FatalError
 from tests.flow.heads import LABELS, write_checkpoints
 from tests.flow.in_process import read_output, read_rejected, run_stages
 from xlm_core import (
@@ -413,3 +414,39 @@ def test_numbers_that_are_not_finite_are_no_result(make_job, demo, tmp_path):
     model.save_pretrained(folder)
     records = run_stages(make_job(model={"checkpoint": str(folder)}, tasks=["feature-extraction"]))
     assert all("not finite in torch.float32; set model.precision" in record["error"] for record in records)
+
+
+def test_int8_wants_a_sample_that_was_made_alike(run_rows, rows):
+    """Windows each are calibrated by windows each; whatever was made in another way is refused."""
+    windows = {"tokenizer__max_length": 16, "tokenizer__on_overflow": "window", "tokenizer__overlap_tokens": 4}
+    floats = run_rows(rows, [{"feature-extraction": {"windows": "each"}}], **windows)
+    each = {"windows": "each", "dtype": "int8", "calibration": run_rows.path}
+    rounded = run_rows(rows, [{"feature-extraction": each}], **windows)
+    steps = np.concatenate([row["embeddings"] for row in rounded.values()])
+    assert (steps.min(0), steps.max(0)) == (pytest.approx(-128), pytest.approx(127))
+    assert [len(row["embeddings"]) for row in rounded.values()] == [len(row["embeddings"]) for row in floats.values()]
+    with pytest.raises(FatalError, match=r"calibration was run with pooling mean, not max; name the output of a run"):
+        run_rows(rows, [{"feature-extraction": each | {"pooling": "max"}}], **windows)
+    with pytest.raises(FatalError, match=r"nowhere: no such file or directory; correct calibration"):
+        run_rows(rows, [{"feature-extraction": {"dtype": "int8", "calibration": "nowhere"}}])
+
+
+def test_jobs_that_would_mean_nothing_are_refused(run_rows, rows, parts):
+    choices = [row | {"choice": row["text"]} for row in rows]
+    head = {"head": str(parts / "heads" / "choice")}
+    with pytest.raises(FatalError, match=r"choice is (large_)?string, one choice a row; name a column of lists"):
+        run_rows(choices, [{"multiple-choice": head}], text=["text", "choice"])
+    with pytest.raises(FatalError, match=r"fill-mask: the model is causal, and sees nothing of what follows a mask"):
+        run_rows(rows, ["fill-mask"], model={"objective": "causal"})
+    with pytest.raises(FatalError, match=r"text-classification: head .*nowhere: no such"):
+        run_rows(rows, [{"text-classification": {"head": str(parts / "nowhere")}}])
+
+
+def test_a_pair_of_which_one_text_holds_no_token_is_rejected(run_rows, rows, parts):
+    odd = [
+        {"id": "a", "lang": "en", "q": "who?", "c": "\u0301 \u0301"},
+        {"id": "b", "lang": "en", "q": "who?", "c": "she"},
+    ]
+    task = [{"question-answering": {"head": str(parts / "heads" / "beams")}}]
+    assert run_rows(odd, task, text=["q", "c"]).keys() == {"b"}
+    assert [row["reason"] for row in read_rejected(run_rows.path)] == ["empty_text"]

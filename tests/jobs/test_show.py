@@ -228,9 +228,9 @@ def test_the_results_of_every_task_are_readable(tmp_path, fields, values, lines)
 
 
 def test_int8_is_shown_as_steps_and_its_ranges_not_at_all(tmp_path):
-    pq.write_table(
-        pa.table({"embedding": pa.array([[0.0] * 12, [1.0] * 12], pa.list_(pa.float32(), 12))}), tmp_path / "s.parquet"
-    )
+    vectors = pa.array([[0.0] * 12, [1.0] * 12], pa.list_(pa.float32(), 12))
+    (sample,) = embedding()
+    pq.write_table(pa.table([vectors], schema=pa.schema([sample.with_nullable(True)])), tmp_path / "s.parquet")
     (field,) = embedding(dtype="int8", calibration=str(tmp_path / "s.parquet"))
     made = Results(tmp_path / "out", keep=[], schema=[SCHEMA.field("doc_id"), field])
     made.add("a", [{ROW: 0, "doc_id": "x", "lang": "de", "embedding": [-128, 127] + [7] * 10}])
@@ -252,7 +252,7 @@ def test_the_columns_of_every_task_are_told_with_their_types(tmp_path):
         "labels list<{label, score}> 2 labels: joy, fear",
         "answers list<{text, score, start, end}> offsets characters of body, end exclusive",
         "no_answer_score float32",
-        "fills list<list<{token, score}>> lists one for each mask, best token first",
+        "fills list<list<{token, score}>> lists one for each mask that was not cut off, best token first",
         "lm_num_tokens int32 counts the tokens that are scored: the text's own",
         "lm_perplexity float64 objective causal",
     ):

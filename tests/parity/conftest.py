@@ -13,8 +13,8 @@ import torch
 HEADING = """\
 # How near everything is to the reference
 
-Written by `make parity`: the largest absolute difference from transformers' XLM classes, each sequence run alone there, in
-float32 with random weights. A limit of 0 means equal. Whatever is above its limit fails the tests.
+Written by `make parity`: the largest absolute difference from transformers' XLM classes, each sequence run alone
+there, in float32 with random weights. A limit of 0 means equal. Whatever is above its limit fails the tests.
 
 """
 

@@ -1,5 +1,6 @@
 """From scores of tokens to answers: against all spans, weighed one by one."""
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
@@ -226,3 +227,27 @@ def test_merging_is_taking_the_best_of_each_span(drawn, top_k):
 def test_a_row_holds_no_answer_as_surely_as_its_least_sure_window():
     score_N = no_answer_per_row(np.array([0.5, 0.2, 0.9]), ROW_IDS, 3)
     assert score_N.tolist() == [0.2, 0.9, 1.0]
+
+
+def test_more_answers_wanted_than_a_window_has_spans():
+    """What a window gives is its own, also where all its tokens may be answers and a longer one stands beside it."""
+    logits = np.array([1, 0, 1, *[0.5] * 9], np.float32)
+    allowed = np.ones(12, np.bool_)
+    alone, _ = simple_candidates(logits[:3], logits[:3], np.array([0, 3], np.int32), allowed[:3], 7, 5)
+    beside, _ = simple_candidates(logits, logits, np.array([0, 3, 12], np.int32), allowed, 7, 5)
+    assert len(alone.start) == 6
+    assert as_tuples(alone) == [row for row in as_tuples(beside) if row[0] == 0]
+
+
+def test_scores_all_alike_cost_no_more_than_others():
+    """A head of zeros: every span ties, and the earliest and shortest are taken without weighing them all."""
+    lengths = np.full(200, 512)
+    cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    flat, allowed = np.zeros(cu_seqlens[-1], np.float32), np.ones(cu_seqlens[-1], np.bool_)
+    tracemalloc.start()
+    found, _ = simple_candidates(flat, flat, cu_seqlens, allowed, 2, 512)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6  # every span of every window would be gigabytes
+    assert (found.start - cu_seqlens[found.sequence]).tolist() == [0, 0] * 200
+    assert (found.end - found.start).tolist() == [0, 1] * 200

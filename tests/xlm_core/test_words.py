@@ -95,3 +95,16 @@ def test_white_space_is_what_python_calls_so():
 def test_a_word_without_characters_is_blank():
     _, words = words_of(lay_out([Row([[1, 1]], [(0, 2)])]))
     assert drop_blank(words._replace(end=words.start + np.array([0, 2])), ["abcd"]).number.tolist() == [1]
+
+
+def test_words_that_stand_for_the_same_characters_are_one():
+    """As the three full stops that some rules make of one `…`; no character then has two labels."""
+    word_ids, cu_seqlens, row_ids = (
+        np.array([-1, 0, 1, 2, 3, 3, -1], np.int32),
+        np.array([0, 7], np.int32),
+        np.array([0]),
+    )
+    offsets = np.array([[-1, -1], [0, 2], [2, 3], [2, 3], [2, 3], [3, 5], [-1, -1]], np.int32)
+    words = join_pieces(np.arange(1, 6), word_ids, offsets, cu_seqlens, row_ids)
+    assert list(zip(words.start.tolist(), words.end.tolist(), strict=True)) == [(0, 2), (2, 3), (2, 5)]
+    assert (words.first.tolist(), words.last.tolist()) == ([0, 1, 3], [0, 2, 4])

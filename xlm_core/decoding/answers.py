@@ -193,12 +193,13 @@ def _best_spans(
     sequence_T = np.repeat(np.arange(len(size)), size)
     end_T = np.where(allowed, end_T, 0)
     worth_T = np.where(allowed, start_T * _largest_ahead(end_T, sequence_T, span), -1)
-    worth_SL = np.full((len(size), size.max(initial=1)), -1.0)
+    worth_SL = np.full((len(size), size.max(initial=1) + 1), -1.0)  # one more: with fewer starts than top_k all count
     worth_SL[sequence_T, np.arange(len(sequence_T)) - cu_seqlens[sequence_T]] = worth_T
     rank = worth_SL.shape[1] - min(top_k, worth_SL.shape[1])
     least_S = np.partition(worth_SL, rank, axis=1)[:, rank]
 
     start = np.flatnonzero(allowed & (worth_T >= least_S[sequence_T]))
+    start = np.sort(start[_best_of_each(sequence_T[start], worth_T[start], top_k)])  # of many alike, the earlier
     sequence = sequence_T[start]
     end = start[:, None] + np.arange(span)
     inside = end < cu_seqlens[sequence + 1, None]

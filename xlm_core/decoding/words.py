@@ -52,6 +52,9 @@ def join_pieces(
 ) -> Words:
     """Join the pieces of each word, also where they were read in different windows.
 
+    Words that stand for the same characters are one: the rules of some languages make three full stops of `…`, or put a
+    comma before a quotation mark, and then cannot tell which is which.
+
     Args:
         tokens: int64 [K], the tokens of one text of each row in order, as `windows.central_tokens` gives them.
         word_ids: int32 [T].
@@ -65,7 +68,11 @@ def join_pieces(
     border[1:-1] = (row[1:] != row[:-1]) | (number[1:] != number[:-1])
     first, last = np.flatnonzero(border[:-1]), np.flatnonzero(border[1:])
     start, end = offsets[tokens[first], 0].astype(np.int64), offsets[tokens[last], 1].astype(np.int64)
-    return Words(row[first], number[first], start, end, first, last)
+    apart = np.ones(len(first) + 1, np.bool_)
+    apart[1:-1] = (row[first[1:]] != row[first[:-1]]) | (start[1:] != start[:-1]) | (end[1:] != end[:-1])
+    apart[1:-1] |= start[1:] == end[1:]
+    kept, final = np.flatnonzero(apart[:-1]), np.flatnonzero(apart[1:])
+    return Words(row[first[kept]], number[first[kept]], start[kept], end[kept], first[kept], last[final])
 
 
 def drop_blank(words: Words, texts: Sequence[str]) -> Words:
