@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from array import array
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -102,7 +103,8 @@ class SequenceBuilder:
             room = "" if max_length is None else f" to {max_length - num_special - 1}, so that windows go forward"
             raise ValueError(f"overlap: got {overlap}, expected 0{room or ' or more'}")
         self._bos_id, self._sep_id, self._unk_id, self._overlap = bos_id, sep_id, unk_id, overlap
-        self._tokens = Tokens()
+        # a shard has millions of tokens: four bytes a number here, where a list has eight and the number itself
+        self._ids, self._starts, self._ends, self._word_ids = (array("i") for _ in range(4))
         self._borders = [0]
         self._row_ids: list[int] = []
         self._window_starts: list[int] = []
@@ -134,23 +136,31 @@ class SequenceBuilder:
 
     def _add_sequence(self, texts: Sequence[Tokens], stops: Sequence[int], start: int = 0) -> None:
         """Add what stands before `stops` in each text, and of the last one only what stands from `start` on."""
-        tokens, last = self._tokens, len(texts) - 1
-        tokens.add(self._bos_id)
+        last = len(texts) - 1
+        self._add_special(self._bos_id)
         for i, (text, stop) in enumerate(zip(texts, stops, strict=True)):
-            tokens.extend(text, start if i == last else 0, stop)
-            tokens.add(self._sep_id)
-        self._borders.append(len(tokens))
+            part = slice(start if i == last else 0, stop)
+            self._ids.extend(text.ids[part])
+            self._starts.extend(text.starts[part])
+            self._ends.extend(text.ends[part])
+            self._word_ids.extend(text.word_ids[part])
+            self._add_special(self._sep_id)
+        self._borders.append(len(self._ids))
         self._row_ids.append(len(self._num_tokens))
         self._window_starts.append(start)
 
+    def _add_special(self, token_id: int) -> None:
+        self._ids.append(token_id)
+        for column in (self._starts, self._ends, self._word_ids):
+            column.append(-1)
+
     def build(self) -> Encoding:
         """Give all rows added so far."""
-        tokens = self._tokens
         return Encoding(
-            input_ids=_int32(tokens.ids),
+            input_ids=_int32(self._ids),
             cu_seqlens=_int32(self._borders),
-            offsets=np.stack([_int32(tokens.starts), _int32(tokens.ends)], axis=1),
-            word_ids=_int32(tokens.word_ids),
+            offsets=np.stack([_int32(self._starts), _int32(self._ends)], axis=1),
+            word_ids=_int32(self._word_ids),
             row_ids=_int32(self._row_ids),
             window_starts=_int32(self._window_starts),
             num_truncated=_int32(self._num_truncated),
@@ -186,5 +196,5 @@ def _longest_first(first: int, second: int, surplus: int) -> list[int]:
     return [first - lead - half, second - rest] if first > second else [first - half, second - lead - rest]
 
 
-def _int32(values: list[int]) -> NDArray[np.int32]:
-    return np.fromiter(values, np.int32, len(values))
+def _int32(values: Sequence[int] | array[int]) -> NDArray[np.int32]:
+    return np.array(values, np.int32)
