@@ -11,8 +11,16 @@ import torch
 from pipelines.columns import decode_texts, whole
 from pipelines.errors import FatalError
 from pipelines.tasks.task import Task, check_width, list_column, list_of, load_head, required
-from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead
-from xlm_core.decoding import beam_candidates, in_text, merge_answers, no_answer_per_row, simple_candidates
+from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead, XLMTokenizer
+from xlm_core.decoding import (
+    beam_candidates,
+    class_tokens,
+    in_text,
+    merge_answers,
+    no_answer_per_row,
+    simple_candidates,
+)
+from xlm_core.packing import cumulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +55,7 @@ class Answering(Task):
             )
         self.spec, self.beam, self.context_column = spec, beam, context.name
         self.head: QuestionAnsweringHead | QuestionAnsweringSimpleHead | None = None
+        self.cls_token_id = -1  # until it is loaded
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -58,6 +67,7 @@ class Answering(Task):
     def load(self, model: Model, head: Path) -> None:
         """See `Task`."""
         self.head = load_head(QuestionAnsweringHead if self.beam else QuestionAnsweringSimpleHead, head, model)
+        self.cls_token_id = XLMTokenizer.from_pretrained(model.checkpoint).cls_token_id
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
@@ -70,6 +80,7 @@ class _AnswerCollector:
     def __init__(self, task: Answering, shard: Sequences):
         self.task, self.shard = task, shard
         self.allowed = in_text(shard.word_ids, shard.cu_seqlens, "last")
+        self.classes = class_tokens(shard.ids, shard.cu_seqlens, task.cls_token_id)
 
     def _columns(self, candidates: Candidates, no_answer_S: NDArray[np.float64]) -> list[pa.Array]:
         shard, rows = self.shard, self.shard.rows
@@ -102,12 +113,20 @@ class _SimpleCollector(_AnswerCollector):
         spec = self.task.spec
         start_T, end_T = np.ascontiguousarray(self.logits_T2.T)
         return self._columns(
-            *simple_candidates(start_T, end_T, self.shard.cu_seqlens, self.allowed, spec.top_k, spec.max_answer_tokens)
+            *simple_candidates(
+                start_T,
+                end_T,
+                self.shard.cu_seqlens,
+                self.classes,
+                self.allowed,
+                spec.top_k,
+                spec.max_answer_tokens,
+            )
         )
 
 
 class _BeamCollector(_AnswerCollector):
-    """The class token is the first of a sequence, and its logit says how unlikely it is that there is an answer."""
+    """The class token takes part in the search, as in training; its logit says how unlikely an answer is at all."""
 
     def __init__(self, task: Answering, shard: Sequences):
         super().__init__(task, shard)
@@ -123,10 +142,16 @@ class _BeamCollector(_AnswerCollector):
     def add(self, step: Pass) -> None:
         head = self.task.head
         assert isinstance(head, QuestionAnsweringHead)
-        allowed_T = torch.from_numpy(self.allowed[step.tokens]).to(step.hidden_TD.device)
-        cls_index = step.batch.cu_seqlens.new_zeros(len(step.sequences))
+        searched = self.allowed[step.tokens]
+        cls_index = (self.classes - self.shard.cu_seqlens[:-1])[step.sequences]
+        searched[cumulate(self.shard.lengths[step.sequences])[:-1] + cls_index] = True
+        device = step.hidden_TD.device
         beams = head.forward_packed(
-            step.hidden_TD, step.batch.cu_seqlens, allowed_T, cls_index, self.task.spec.max_answer_tokens
+            step.hidden_TD,
+            step.batch.cu_seqlens,
+            allowed_T=torch.from_numpy(searched).to(device),
+            cls_index=torch.from_numpy(cls_index).to(device),
+            max_answer_tokens=self.task.spec.max_answer_tokens,
         )
         rows = step.sequences
         self.start_probs[rows] = beams.start_top_log_probs.float().cpu().numpy()
@@ -147,5 +172,5 @@ class _BeamCollector(_AnswerCollector):
             spec.top_k,
             spec.max_answer_tokens,
         )
-        nothing = (self.start_index < 0).all(1)  # to choose from: the context has no token
-        return self._columns(candidates, np.where(nothing, 1.0, self.no_answer))
+        empty = np.add.reduceat(self.allowed, self.shard.cu_seqlens[:-1]) == 0  # a context without a token
+        return self._columns(candidates, np.where(empty, 1.0, self.no_answer))

@@ -230,7 +230,8 @@ def test_answers_are_the_best_spans_of_the_context(run_rows, questions, parts, t
             allowed = list(range(second, len(ids) - 1))
             batch = PackedBatch.from_ragged(ids, np.array([0, len(ids)]), [tokenizer.lang2id[lang]])
             start, end = simple.forward_packed(trunk.forward_packed(batch), batch.cu_seqlens).double().unbind(1)
-            start, end = (x[[0, *allowed]].softmax(0).tolist() for x in (start, end))
+            assert ids[second - 1] == tokenizer.cls_token_id  # of the family's training: `</s>` after the question
+            start, end = (x[[second - 1, *allowed]].softmax(0).tolist() for x in (start, end))
             no_answer = min(no_answer, start[0] * end[0])
             for a in range(len(allowed)):
                 for b in range(a, min(a + 6, len(allowed))):

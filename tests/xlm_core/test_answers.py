@@ -12,6 +12,7 @@ from xlm_core.decoding import (
     Candidates,
     answers,
     beam_candidates,
+    class_tokens,
     merge_answers,
     no_answer_per_row,
     simple_candidates,
@@ -30,19 +31,24 @@ def lay_out(windows):
     return np.array(allowed, np.bool_), np.array(borders, np.int32)
 
 
+def classes_of(allowed, cu_seqlens):
+    """The class token of each window, whichever: here the last before its context."""
+    return np.array([b + max(int(allowed[b:e].argmax()) - 1, 0) for b, e in pairwise(cu_seqlens)], np.int64)
+
+
 def softmax(logits):
     odds = np.exp(logits.astype(np.float64) - logits.max())
     return odds / odds.sum()
 
 
-def weigh_all(start_logits, end_logits, cu_seqlens, allowed, top_k, max_answer_tokens):
+def weigh_all(start_logits, end_logits, cu_seqlens, classes, allowed, top_k, max_answer_tokens):
     """Weigh every span of every window."""
     found, no_answer = [], []
     for s, (begin, stop) in enumerate(pairwise(cu_seqlens)):
-        tokens = [begin, *(t for t in range(begin, stop) if allowed[t])]
+        tokens = [classes[s], *(t for t in range(begin, stop) if allowed[t])]
         starts = dict(zip(tokens, softmax(start_logits[tokens]), strict=True))
         ends = dict(zip(tokens, softmax(end_logits[tokens]), strict=True))
-        no_answer.append(starts[begin] * ends[begin])
+        no_answer.append(starts[classes[s]] * ends[classes[s]])
         spans = [(i, j) for i in tokens[1:] for j in tokens[1:] if i <= j < i + max_answer_tokens]
         spans.sort(key=lambda span: (-starts[span[0]] * ends[span[1]], span))
         found += [(s, i, j, starts[i] * ends[j]) for i, j in spans[:top_k]]
@@ -76,8 +82,12 @@ def test_the_simple_heads_candidates_are_the_best_of_all_spans(windows, top_k, m
         logits = generator.choice(np.float32([0, -1000]), (2, len(allowed)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(answers, "_WEIGHED_AT_ONCE", at_once)
-        candidates, no_answer = simple_candidates(*logits, cu_seqlens, allowed, top_k, max_answer_tokens)
-    expected, expected_no_answer = weigh_all(*logits, cu_seqlens, allowed, top_k, max_answer_tokens)
+        candidates, no_answer = simple_candidates(
+            *logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, top_k, max_answer_tokens
+        )
+    expected, expected_no_answer = weigh_all(
+        *logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, top_k, max_answer_tokens
+    )
     assert_same(candidates, expected)
     np.testing.assert_allclose(no_answer, expected_no_answer, rtol=1e-12)
 
@@ -86,10 +96,12 @@ def test_a_windows_answers_do_not_depend_on_its_neighbours():
     windows = [(3, 40), (0, 7), (5, 200), (1, 1)]
     allowed, cu_seqlens = lay_out(windows)
     logits = np.random.default_rng(3).normal(0, 3, (2, len(allowed))).astype(np.float32)
-    together, no_answer = simple_candidates(*logits, cu_seqlens, allowed, 20, 30)
+    together, no_answer = simple_candidates(*logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, 20, 30)
     for s, (begin, stop) in enumerate(pairwise(cu_seqlens)):
         own = np.array([0, stop - begin], np.int32)
-        alone, alone_no_answer = simple_candidates(*logits[:, begin:stop], own, allowed[begin:stop], 20, 30)
+        alone, alone_no_answer = simple_candidates(
+            *logits[:, begin:stop], own, classes_of(allowed[begin:stop], own), allowed[begin:stop], 20, 30
+        )
         mine = together.take(np.flatnonzero(together.sequence == s))
         assert (mine.start == alone.start + begin).all()
         assert (mine.end == alone.end + begin).all()
@@ -101,7 +113,7 @@ def test_a_window_sure_of_its_answer_takes_none_from_an_unsure_one_before_it():
     allowed, cu_seqlens = lay_out([(0, 4), (0, 4)])
     logits = np.zeros((2, len(allowed)), np.float32)
     logits[1, 9] = 20  # the second's first token of the context
-    candidates, _ = simple_candidates(*logits, cu_seqlens, allowed, 2, 12)
+    candidates, _ = simple_candidates(*logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, 2, 12)
     assert as_tuples(candidates[:3])[:2] == [(0, 2, 2), (0, 2, 3)]
 
 
@@ -110,7 +122,7 @@ def test_a_long_window_takes_memory_for_few_of_its_spans():
     allowed, cu_seqlens = lay_out([(1, num_tokens)])
     logits = np.zeros((2, len(allowed)), np.float32)
     logits[0, 150_000], logits[1, 150_007] = 20, 20
-    candidates, _ = simple_candidates(*logits, cu_seqlens, allowed, 1, 30)
+    candidates, _ = simple_candidates(*logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, 1, 30)
     assert (candidates.start.tolist(), candidates.end.tolist()) == ([150_000], [150_007])
 
 
@@ -157,7 +169,7 @@ def test_room_for_no_answer_is_refused(top_k, max_answer_tokens):
     allowed, cu_seqlens = lay_out([(1, 3)])
     logits = np.zeros((2, len(allowed)), np.float32)
     with pytest.raises(ValueError, match="expected at least 1, got 0"):
-        simple_candidates(*logits, cu_seqlens, allowed, top_k, max_answer_tokens)
+        simple_candidates(*logits, cu_seqlens, classes_of(allowed, cu_seqlens), allowed, top_k, max_answer_tokens)
 
 
 def candidates_of(*found):
@@ -233,8 +245,8 @@ def test_more_answers_wanted_than_a_window_has_spans():
     """What a window gives is its own, also where all its tokens may be answers and a longer one stands beside it."""
     logits = np.array([1, 0, 1, *[0.5] * 9], np.float32)
     allowed = np.ones(12, np.bool_)
-    alone, _ = simple_candidates(logits[:3], logits[:3], np.array([0, 3], np.int32), allowed[:3], 7, 5)
-    beside, _ = simple_candidates(logits, logits, np.array([0, 3, 12], np.int32), allowed, 7, 5)
+    alone, _ = simple_candidates(logits[:3], logits[:3], np.array([0, 3], np.int32), np.array([0]), allowed[:3], 7, 5)
+    beside, _ = simple_candidates(logits, logits, np.array([0, 3, 12], np.int32), np.array([0, 3]), allowed, 7, 5)
     assert len(alone.start) == 6
     assert as_tuples(alone) == [row for row in as_tuples(beside) if row[0] == 0]
 
@@ -245,9 +257,17 @@ def test_scores_all_alike_cost_no_more_than_others():
     cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     flat, allowed = np.zeros(cu_seqlens[-1], np.float32), np.ones(cu_seqlens[-1], np.bool_)
     tracemalloc.start()
-    found, _ = simple_candidates(flat, flat, cu_seqlens, allowed, 2, 512)
+    found, _ = simple_candidates(flat, flat, cu_seqlens, cu_seqlens[:-1], allowed, 2, 512)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 200e6  # every span of every window would be gigabytes
     assert (found.start - cu_seqlens[found.sequence]).tolist() == [0, 0] * 200
     assert (found.end - found.start).tolist() == [0, 1] * 200
+
+
+def test_the_class_token_is_the_first_of_its_kind():
+    ids, cu_seqlens = np.array([0, 7, 1, 8, 1, 0, 1, 9, 1], np.int32), np.array([0, 5, 9], np.int32)
+    assert class_tokens(ids, cu_seqlens, 1).tolist() == [2, 6]
+    assert class_tokens(ids, cu_seqlens, 0).tolist() == [0, 5]
+    with pytest.raises(ValueError, match="not every sequence has such a token"):
+        class_tokens(ids, cu_seqlens, 9)

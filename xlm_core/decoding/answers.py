@@ -59,22 +59,41 @@ class Answers(NamedTuple):
         return Answers(self.row[index], self.start[index], self.end[index], self.score[index])
 
 
+def class_tokens(ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], cls_token_id: int) -> NDArray[np.int64]:
+    """Find the token of each sequence that stands for no answer, int64 [S]: the first of that id.
+
+    XLM's class token is `</s>`, so of a question and a context it is the one between them: so the family's SQuAD
+    training has it (transformers, data/processors/squad.py).
+
+    Raises:
+        ValueError: a sequence without one.
+    """
+    places = np.flatnonzero(ids == cls_token_id)
+    first = np.searchsorted(places, cu_seqlens[:-1])
+    found = np.append(places, len(ids))[first]
+    if (found >= cu_seqlens[1:]).any():
+        raise ValueError(f"cls_token_id {cls_token_id}: not every sequence has such a token")
+    return found
+
+
 def simple_candidates(
     start_logits: NDArray[np.float32],
     end_logits: NDArray[np.float32],
     cu_seqlens: NDArray[np.int32],
+    class_tokens_S: NDArray[np.int64],
     allowed: NDArray[np.bool_],
     top_k: int,
     max_answer_tokens: int,
 ) -> tuple[Candidates, NDArray[np.float64]]:
     """Find the best answers of each window from the logits of the simple head.
 
-    Probabilities are each window's own, over its allowed tokens and its class token, which is its first.
+    Probabilities are each window's own, over its allowed tokens and its class token.
 
     Args:
         start_logits: float32 [T].
         end_logits: float32 [T].
         cu_seqlens: int32 [S + 1].
+        class_tokens_S: int64 [S], indices of tokens [T], as `class_tokens` gives them.
         allowed: bool [T], tokens an answer may hold: those of the context, `windows.in_text(…, "last")`.
         top_k: answers of each window at most.
         max_answer_tokens: tokens of an answer at most.
@@ -84,8 +103,10 @@ def simple_candidates(
     """
     _check(top_k, max_answer_tokens)
     borders = cu_seqlens.astype(np.int64)
-    start_T, end_T = _softmax(start_logits, borders, allowed), _softmax(end_logits, borders, allowed)
-    no_answer_S = start_T[borders[:-1]] * end_T[borders[:-1]]
+    weighed = allowed.copy()
+    weighed[class_tokens_S] = True
+    start_T, end_T = _softmax(start_logits, borders, weighed), _softmax(end_logits, borders, weighed)
+    no_answer_S = start_T[class_tokens_S] * end_T[class_tokens_S]
     longest = int(np.diff(borders).max(initial=1))
     span = min(max_answer_tokens, longest)
     at_once = max(_WEIGHED_AT_ONCE // (longest + min(top_k, longest) * span), 1)
@@ -221,12 +242,10 @@ def _largest_ahead(values_T: NDArray[np.float64], sequence_T: NDArray[np.int64],
 
 
 def _softmax(
-    logits_T: NDArray[np.float32], cu_seqlens: NDArray[np.int64], allowed: NDArray[np.bool_]
+    logits_T: NDArray[np.float32], cu_seqlens: NDArray[np.int64], weighed: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """Give the probabilities of each sequence's allowed tokens and first token; 0 for the others."""
+    """Give the probabilities of those of each sequence's tokens that are weighed, at least one; 0 for the others."""
     size, first = np.diff(cu_seqlens), cu_seqlens[:-1]
-    weighed = allowed.copy()
-    weighed[first] = True
     logits_T = np.where(weighed, logits_T.astype(np.float64), -np.inf)
     odds_T = np.exp(logits_T - np.repeat(np.maximum.reduceat(logits_T, first), size))
     return odds_T / np.repeat(np.add.reduceat(odds_T, first), size)
