@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.attention.varlen import varlen_attn
 
-from xlm_core.packing import PackedBatch, PaddedLayout, cumulate, take_ragged
+from xlm_core.packing import PackedBatch, cumulate, take_ragged
+from xlm_core.padding import PaddedLayout
+from xlm_core.precision import widened
 
 
 class AttentionPlan(Protocol):
@@ -168,7 +170,7 @@ class ExplicitPlan:
         """See `AttentionPlan`; the probabilities are kept as they are used, dropout included."""
         q_BNLH, k_BNLH, v_BNLH = self.layout.unpack(qkv_T3NH).permute(2, 0, 3, 1, 4).unbind(0)
         scores_BNLL = q_BNLH @ k_BNLH.transpose(-1, -2) / q_BNLH.shape[-1] ** 0.5
-        weights_BNLL = scores_BNLL.float().masked_fill(~self.seen, -torch.inf).softmax(-1)
+        weights_BNLL = widened(scores_BNLL).masked_fill(~self.seen, -torch.inf).softmax(-1)
         weights_BNLL = weights_BNLL.masked_fill(~self.seen, 0.0)  # a pad's row was NaN: it sees nothing
         weights_BNLL = F.dropout(weights_BNLL.to(qkv_T3NH.dtype), self.dropout)
         self.probabilities.append(weights_BNLL)

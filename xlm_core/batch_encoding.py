@@ -60,6 +60,13 @@ def _pad(values: list[Any], pads: list[Any], side: Side) -> list[Any]:
     return values + pads if side == "right" else pads + values
 
 
+def as_lists(values: Any) -> Any:
+    """Turn tensors and arrays, also those within lists, into lists, and leave the rest."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return [as_lists(value) for value in values] if isinstance(values, list | tuple) else values
+
+
 def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
     """Turn lists into arrays or tensors: int64 [B, L], offsets [B, L, 2].
 
@@ -69,12 +76,14 @@ def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
     found = BatchEncoding()
     for key, values in batch.items():
         try:
-            array = np.array(values) if len(values) else np.zeros((0, 0), np.int64)
+            array = np.array(values)
         except ValueError:
             lengths = sorted({len(row) for row in values})
             raise ValueError(
                 f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, but an array needs one length; set "
                 "padding, and truncation to what is padded to"
             ) from None
+        if not array.size:  # of no shape and dtype that would tell what is not there
+            array = np.zeros((len(values), 0, 2) if key == "offset_mapping" else (len(values), 0), np.int64)
         found[key] = torch.from_numpy(array) if kind == "pt" else array
     return found

@@ -29,8 +29,14 @@ def read_merges(path: Path) -> dict[tuple[str, ...], int]:
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise TokenizerError(f"{path}: no merge table here; the tokenizer needs merges.txt and vocab.json") from None
+    except OSError as error:
+        raise TokenizerError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{path}: not UTF-8 at byte {error.start}; expected a BPE merge table") from None
+    if lines and lines[0].startswith("\ufeff"):
+        raise TokenizerError(
+            f"{path}: begins with a byte order mark, which no merge does; save it as UTF-8 without one"
+        )
     merges = {tuple(line.split()[:2]): rank for rank, line in enumerate(lines)}
     if not any(len(pair) == 2 for pair in merges):
         raise TokenizerError(f"{path}: holds no merges ({len(lines)} lines); expected two symbols a line")

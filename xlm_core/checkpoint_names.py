@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from xlm_core.config import XLMConfig
+from xlm_core.errors import FatalError, shown
 from xlm_core.positions import sinusoidal_positions
 
 Shape = tuple[int, ...]
@@ -119,19 +120,30 @@ def _beam_answers(config: XLMConfig) -> dict[str, Shape]:
     }
 
 
+def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
+    """Build the layer that `asm` asks for; torch's code is where the widths of its clusters are defined.
+
+    Raises:
+        FatalError: it has no such layer, for instance since many clusters and a large divisor pass all numbers.
+    """
+    assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
+    assert config.asm_div_value is not None
+    try:
+        return nn.AdaptiveLogSoftmaxWithLoss(
+            config.emb_dim, config.vocab_size, config.asm_cutoffs, div_value=config.asm_div_value, head_bias=True
+        )
+    except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
+        raise FatalError(
+            f"configuration fields asm_cutoffs and asm_div_value: got {shown(config.asm_cutoffs)} and"
+            f" {config.asm_div_value}, of which no adaptive softmax can be made: {str(error).partition(chr(10))[0]}"
+        ) from None
+
+
 def _words(config: XLMConfig) -> dict[str, Shape]:
     if not config.asm:
         return _linear("pred_layer.proj", config.vocab_size, config.emb_dim)
-    assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
-    assert config.asm_div_value is not None
     with torch.device("meta"):
-        softmax = nn.AdaptiveLogSoftmaxWithLoss(
-            config.emb_dim,
-            config.vocab_size,
-            config.asm_cutoffs,
-            div_value=config.asm_div_value,
-            head_bias=True,
-        )
+        softmax = adaptive_softmax(config)
     return {f"pred_layer.proj.{name}": tuple(tensor.shape) for name, tensor in softmax.state_dict().items()}
 
 

@@ -1,13 +1,14 @@
 """The configuration of an XLM checkpoint, read from and written to the field-standard `config.json`."""
 
-import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args, get_type_hints
 
-from xlm_core.errors import CheckpointError, FatalError
+from xlm_core.errors import CheckpointError, FatalError, shown
 from xlm_core.field_types import accepts, spell
+from xlm_core.json_files import read_json_object
 from xlm_core.weights import find_original, read_original
 
 CONFIG_FILE = "config.json"
@@ -28,6 +29,7 @@ ALIASES = {
     "eos_index": "eos_token_id",
     "pad_index": "pad_token_id",
 }
+_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # int() would also take " 1", "01" and "1_0"
 _INT_KEYED = ("id2label", "id2lang")  # JSON has string keys only
 _POSITIVE = (
     "vocab_size",
@@ -36,8 +38,6 @@ _POSITIVE = (
     "n_heads",
     "n_langs",
     "max_position_embeddings",
-    "start_n_top",
-    "end_n_top",
 )
 # Settings of other architectures and of compressed files. The reference's XLM ignores some of them; here a checkpoint
 # that turns one on is refused, since what it describes is not what would run.
@@ -50,7 +50,13 @@ _MUST_BE_OFF = {
     "quantization_config": "none (save the weights in floating point)",
 }
 _SHARES = ("dropout", "attention_dropout", "summary_first_dropout", "summary_last_dropout")
+_DEVIATIONS = ("init_std", "embed_init_std")
+_BEAMS = ("start_n_top", "end_n_top")
 _NULL_MEANS_ABSENT = ("id2label", "label2id", "num_labels")
+# Far above any use: each of these is one number in a file, and the memory taken grows with it.
+_MAX_UNNAMED_LABELS = 100_000
+_MAX_BEAMS = 1_000
+_MAX_SINUSOIDAL_POSITIONS = 1 << 20
 
 
 def _default_labels(num_labels: int) -> dict[int, str]:
@@ -134,8 +140,15 @@ class XLMConfig:
         return [
             *((name, "at least 1", getattr(self, name) >= 1) for name in _POSITIVE),
             *((name, "at least 0 and below 1", 0 <= getattr(self, name) < 1) for name in _SHARES),
+            *((name, "from 0 to 1e6", 0 <= getattr(self, name) <= 1e6) for name in _DEVIATIONS),
+            *((name, f"from 1 to {_MAX_BEAMS}", 1 <= getattr(self, name) <= _MAX_BEAMS) for name in _BEAMS),
+            (
+                "max_position_embeddings",
+                f"at most {_MAX_SINUSOIDAL_POSITIONS}, where sinusoidal_embeddings is true",
+                not self.sinusoidal_embeddings or self.max_position_embeddings <= _MAX_SINUSOIDAL_POSITIONS,
+            ),
             ("n_heads", f"a divisor of emb_dim {self.emb_dim}", self.emb_dim % max(self.n_heads, 1) == 0),
-            ("layer_norm_eps", "above 0", self.layer_norm_eps > 0),
+            ("layer_norm_eps", "above 0 and below 1", 0 < self.layer_norm_eps < 1),
             ("is_encoder", "true (no checkpoint of a decoder exists)", self.is_encoder),
             ("pad_token_id", f"below vocab_size {self.vocab_size}", self._is_token(self.pad_token_id)),
             ("id2label", "keys 0, 1, 2 … without a gap", set(self.id2label) == set(range(self.num_labels))),
@@ -145,7 +158,11 @@ class XLMConfig:
                 not fed_langs or all(0 <= lang < self.n_langs for lang in langs),
             ),
             ("asm_cutoffs", f"increasing, from 1 to {self.vocab_size - 1}, where asm is true", self._has_clusters()),
-            ("asm_div_value", "a number above 0, where asm is true", not self.asm or (self.asm_div_value or 0) > 0),
+            (
+                "asm_div_value",
+                f"a number from 1 to emb_dim {self.emb_dim}, where asm is true",
+                not self.asm or 1 <= (self.asm_div_value or 0) <= self.emb_dim,
+            ),
             (
                 "problem_type",
                 "regression, or two labels and more",
@@ -215,14 +232,17 @@ class XLMConfig:
         given: dict[str, Any] = {name: values[name] for name in values if name in known}
         for alias, name in ALIASES.items():
             if alias in values and given.setdefault(name, values[alias]) != values[alias]:
-                raise _mismatch(alias, values[alias], f"{given[name]!r}, the value of {name}")
+                raise _mismatch(alias, values[alias], f"{shown(given[name])}, the value of {name}")
         for name in _INT_KEYED:
             given |= {name: _int_keys(name, given[name])} if given.get(name) is not None else {}
         if (num_labels := values.get("num_labels")) is not None:
             if not accepts(num_labels, int) or num_labels < 0:
                 raise _mismatch("num_labels", num_labels, "int, at least 0")
-            labels = given.setdefault("id2label", _default_labels(num_labels))
-            if len(labels) != num_labels:
+            if "id2label" not in given and num_labels > _MAX_UNNAMED_LABELS:
+                raise _mismatch("num_labels", num_labels, f"at most {_MAX_UNNAMED_LABELS} where id2label names none")
+            labels = given["id2label"] if "id2label" in given else _default_labels(num_labels)
+            given["id2label"] = labels
+            if isinstance(labels, dict) and len(cast("dict[Any, Any]", labels)) != num_labels:
                 raise _mismatch("num_labels", num_labels, f"{len(labels)}, the number of labels in id2label")
         extra = {k: v for k, v in values.items() if k not in known | ALIASES.keys() | {"num_labels"}}
         return cls(**given, extra=extra)
@@ -254,17 +274,7 @@ class XLMConfig:
         file = directory / CONFIG_FILE
         if not file.exists() and (original := find_original(directory)) is not None:
             return cls._checked(original, read_original(original).settings)
-        try:
-            values = json.loads(file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise CheckpointError(f"{directory}: has no {CONFIG_FILE}; is this a checkpoint?") from None
-        except OSError as error:
-            raise CheckpointError(f"{file}: cannot be read: {error.strerror}") from error
-        except (ValueError, RecursionError) as error:  # bad JSON, and bytes that are not UTF-8
-            raise CheckpointError(f"{file}: not valid JSON: {error}") from None
-        if not isinstance(values, dict):
-            raise CheckpointError(f"{file}: expected a JSON object, got {type(values).__name__}")
-        return cls._checked(file, cast("dict[str, Any]", values))
+        return cls._checked(file, read_json_object(file, CheckpointError))
 
     @classmethod
     def _checked(cls, file: Path, values: dict[str, Any]) -> Self:
@@ -275,14 +285,15 @@ class XLMConfig:
 
 
 def _mismatch(name: str, got: object, expected: str) -> FatalError:
-    return FatalError(f"configuration field {name}: got {got!r}, expected {expected}")
+    return FatalError(f"configuration field {name}: got {shown(got)}, expected {expected}")
 
 
 def _int_keys(name: str, mapping: object) -> object:
     """Turn JSON's string keys into integers; leave what is no mapping to the type check."""
     if not isinstance(mapping, Mapping):
         return mapping
-    try:
-        return {int(key): value for key, value in cast("Mapping[Any, Any]", mapping).items()}
-    except (TypeError, ValueError):
-        raise _mismatch(name, mapping, "integer keys") from None
+    given = cast("Mapping[Any, Any]", mapping)
+    numbers = [int(key) for key in given if _INTEGER.fullmatch(str(key))]
+    if len(set(numbers)) < len(given):
+        raise _mismatch(name, mapping, "integer keys, each once")
+    return dict(zip(numbers, given.values(), strict=True))

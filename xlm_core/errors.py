@@ -1,5 +1,13 @@
 """Errors of the model library, named by what to do next."""
 
+import reprlib
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = 100  # enough for a name; a damaged file may hold a megabyte where one is expected
+
+shown = _short.repr
+"""Writes into a message what was got: as `repr` does, and cut where it is long."""
+
 
 class FatalError(Exception):
     """The work cannot be done as asked: correct the input, the checkpoint or the setting, and start again.

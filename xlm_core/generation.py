@@ -19,15 +19,15 @@ from torch import Tensor
 
 from xlm_core.attention_cache import KeyValueCache
 from xlm_core.errors import FatalError
-from xlm_core.packing import IntArray, PackedBatch, cumulate, pack_padded, take_ragged
+from xlm_core.packing import IntArray, PackedBatch, cumulate, take_ragged
 from xlm_core.sampling import filter_scores, sample, text_draws
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from xlm_core.heads import LanguageModelHead, XLMWithLMHeadModel
+    from xlm_core.heads import LanguageModelHead
     from xlm_core.model import XLMModel
 
 _ROWS_AT_ONCE = 64  # of scores over the vocabulary: 51 MB for 200,000 words, and sampling needs a few times as much
@@ -101,14 +101,20 @@ def generate(
 
     Raises:
         FatalError: a trunk that is not causal.
-        ValueError: a prompt longer than the model's positions, an id that the model does not know, or langs that
-            do not fit the prompts.
+        ValueError: a prompt longer than the model's positions, an id that the model does not know, no id that is
+            not forbidden, or langs that do not fit the prompts.
     """
     config = trunk.config
     if not config.causal:
         raise FatalError(
             "text generation needs a causal model, and this checkpoint says causal: false in config.json;"
             " state the objective (causal) if it was trained to predict the next token"
+        )
+    forbidden = set(settings.forbidden_ids)
+    if len(forbidden) >= config.vocab_size or not all(0 <= i < config.vocab_size for i in forbidden):
+        raise ValueError(
+            f"forbidden_ids: got {len(forbidden)} from {min(forbidden)} to {max(forbidden)}, expected ids from 0 to"
+            f" {config.vocab_size - 1} (vocab_size is {config.vocab_size}), and not all of them"
         )
     lengths = np.diff(cu_seqlens).astype(np.int64)
     too_long = np.flatnonzero(lengths > config.max_position_embeddings)
@@ -122,13 +128,13 @@ def generate(
         raise ValueError(f"langs: expected one per prompt ({len(lengths)}), got {len(langs)}")
     # the pass that chooses a text's token number n has n tokens and the mask token, so the text can fill every position
     room = np.minimum(settings.max_new_tokens, config.max_position_embeddings - lengths)
-    new_BS = np.zeros((len(lengths), settings.max_new_tokens), np.int32)
+    new_BS = np.zeros((len(lengths), room.max(initial=0)), np.int32)
     num_new = np.zeros(len(lengths), np.int64)
     for index in _batches(lengths, room, max_tokens):
         prompts = take_ragged(ids, cu_seqlens, index)
         batch_BS, num_new[index] = _generate_batch(trunk, head, *prompts, langs[index], room[index], settings)
         new_BS[index, : batch_BS.shape[1]] = batch_BS
-    return new_BS[np.arange(settings.max_new_tokens) < num_new[:, None]], cumulate(num_new)
+    return new_BS[np.arange(new_BS.shape[1]) < num_new[:, None]], cumulate(num_new)
 
 
 def _batches(
@@ -219,79 +225,3 @@ def _choose(
         else:
             chosen.append(scores_BV.argmax(-1))
     return torch.cat(chosen).cpu().numpy()
-
-
-def generate_padded(
-    model: XLMWithLMHeadModel,
-    input_ids: Tensor,
-    attention_mask: Tensor | None = None,
-    *,
-    max_new_tokens: int | None = None,
-    max_length: int | None = None,
-    do_sample: bool = False,
-    temperature: float = 1.0,
-    top_k: int = 50,
-    top_p: float = 1.0,
-    langs: Tensor | int | None = None,
-    eos_token_id: int | Sequence[int] | None = None,
-    pad_token_id: int | None = None,
-    seed: int = 0,
-) -> Tensor:
-    """Go on with padded prompts, with the reference's arguments, defaults and layout.
-
-    Each row gets what the reference gives its prompt alone; in a padded batch the reference takes pads for text.
-
-    Args:
-        model: a causal one.
-        input_ids: [B, L].
-        attention_mask: [B, L], which tokens are the prompt; if not given, as many from the left as are no pads.
-        max_new_tokens: most tokens added. Give this or `max_length`.
-        max_length: L and the most tokens added, together.
-        do_sample, temperature, top_k, top_p, seed: see `GenerationSettings`; the reference's top_k is 50 by default.
-        langs: language ids [B], or one for all; `lang_id` of the configuration if not given.
-        eos_token_id: one or several; the configuration's if not given.
-        pad_token_id: the configuration's if not given.
-
-    Returns:
-        int64 [B, L + n]: the rows as they came, then the new tokens, an end token included, then pads.
-
-    Raises:
-        ValueError: none or both of the lengths, a `max_length` that leaves no room, or no mask or pad token.
-    """
-    config = model.config
-    if (max_new_tokens is None) == (max_length is None):
-        raise ValueError("give one of max_new_tokens and max_length")
-    if max_length is not None:
-        max_new_tokens = max_length - input_ids.shape[1]
-        if max_new_tokens < 1:
-            raise ValueError(
-                f"max_length: got {max_length}, expected more than the {input_ids.shape[1]} of the prompts"
-            )
-    eos = config.eos_token_id if eos_token_id is None else eos_token_id
-    eos_ids = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
-    pad = config.pad_token_id if pad_token_id is None else pad_token_id
-    if config.mask_token_id is None:
-        raise ValueError("mask_token_id: the configuration has none, and generation appends it to the text")
-    if pad is None:
-        raise ValueError("pad_token_id: the configuration has none, give one for the rows that end early")
-    settings = GenerationSettings(
-        max_new_tokens=max_new_tokens,  # pyright: ignore[reportArgumentType]  # one of the two was given
-        mask_token_id=config.mask_token_id,
-        eos_token_ids=eos_ids,
-        keep_eos=True,
-        do_sample=do_sample,
-        temperature=temperature,
-        top_k=top_k,
-        top_p=top_p,
-        seed=seed,
-    )
-    if langs is None:
-        langs = -1 if config.lang_id is None else config.lang_id
-    langs_B = torch.as_tensor(langs).expand(len(input_ids)).cpu().numpy()
-    prompts, _ = pack_padded(input_ids, attention_mask, pad_index=pad)
-    cu_prompts = prompts.cu_seqlens.cpu().numpy()
-    new_ids, cu_new = generate(model.trunk, model.head, prompts.input_ids.cpu().numpy(), cu_prompts, langs_B, settings)
-    lengths = np.diff(cu_new)
-    new_BS = np.full((len(lengths), lengths.max()), pad, np.int64)
-    new_BS[np.arange(lengths.max()) < lengths[:, None]] = new_ids
-    return torch.cat([input_ids, torch.from_numpy(new_BS).to(input_ids)], dim=1)

@@ -17,7 +17,8 @@ from xlm_core.checkpoint_names import Kind, Part
 from xlm_core.config import XLMConfig
 from xlm_core.layers import Layer
 from xlm_core.outputs import Attentions, HiddenStates, TrunkOutput
-from xlm_core.packing import PackedBatch, PaddedLayout, pack_padded
+from xlm_core.packing import PackedBatch
+from xlm_core.padding import PaddedLayout, pack_padded
 from xlm_core.positions import sinusoidal_positions
 
 
@@ -68,10 +69,9 @@ class XLMModel(PretrainedModule):
         self.plan_attention: PlanAttention
         init_weights(self, config)
         if config.sinusoidal_embeddings:
-            table = sinusoidal_positions(config.max_position_embeddings, dim)
-            self.position_embeddings.weight = nn.Parameter(
-                table.to(self.position_embeddings.weight.device), requires_grad=False
-            )
+            table_LD = self.position_embeddings.weight.requires_grad_(False)
+            if not table_LD.is_meta:  # where nothing is computed; a checkpoint brings the table
+                table_LD.copy_(sinusoidal_positions(config.max_position_embeddings, dim))
         self._choose_attention()
 
     @overload
@@ -185,7 +185,15 @@ class XLMModel(PretrainedModule):
     def encode_padded(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, **inputs: Unpack[PaddedInputs]
     ) -> EncodedPadded:
-        """Pack the padded interface's arguments and run them."""
+        """Pack the padded interface's arguments and run them.
+
+        Raises:
+            TypeError: an argument that is none of them.
+            ValueError: no ids and no embeddings, shapes that do not fit, or what `run_plan` refuses.
+        """
+        if unknown := sorted(inputs.keys() - PaddedInputs.__annotations__.keys()):
+            expected = ", ".join(("input_ids", "attention_mask", *PaddedInputs.__annotations__))
+            raise TypeError(f"{', '.join(unknown)}: not an argument of XLM here; expected one of {expected}")
         with_states, with_attentions, return_dict = (
             bool(getattr(self.config, name) if (wanted := inputs.pop(name, None)) is None else wanted)
             for name in ("output_hidden_states", "output_attentions", "return_dict")

@@ -13,6 +13,7 @@ from torch import Tensor
 from xlm_core.packing import IntArray
 
 _BYTES_PER_DRAW = 8
+_LEAST_TEMPERATURE = torch.finfo(torch.float32).tiny  # a float of less has no finite inverse
 _DRAW_BITS = 52  # of a double's 53, so that a draw times a sum of probabilities is always below the sum
 
 
@@ -21,7 +22,7 @@ def filter_scores(scores_BV: Tensor, temperature: float = 1.0, top_k: int = 0, t
 
     Args:
         scores_BV: float32 logits or log-probabilities.
-        temperature: divides the scores; above 0.
+        temperature: divides the scores; above 0, and what is next to nothing takes the best token.
         top_k: keep this many best tokens, and those equal to the last of them; 0 keeps all.
         top_p: of the tokens from the best down, keep those before which less than this share of the probability
             lies (nucleus sampling, Holtzman et al. 2020, arXiv:1904.09751); above 0, and 1 keeps all.
@@ -29,7 +30,8 @@ def filter_scores(scores_BV: Tensor, temperature: float = 1.0, top_k: int = 0, t
     Returns:
         Scores [B, V], minus infinity for tokens filtered out; at least one is left.
     """
-    scores_BV = scores_BV / temperature
+    # the best score is 0 first: however small the temperature, it stays 0, and no difference becomes infinite
+    scores_BV = (scores_BV - scores_BV.amax(-1, keepdim=True)) / max(temperature, _LEAST_TEMPERATURE)
     if 0 < top_k < scores_BV.shape[-1]:
         worst_B1 = scores_BV.topk(top_k).values[:, -1:]
         scores_BV = scores_BV.masked_fill(scores_BV < worst_B1, -torch.inf)

@@ -92,7 +92,7 @@ def score_masked(
         hidden_TD = trunk.forward_packed(batch.to(device))
         masked_CD = hidden_TD[torch.from_numpy(masked).to(device)]
         target_C = torch.from_numpy(ids[token_C[index]].astype(np.int64)).to(device)
-        scores_T[torch.from_numpy(token_C[index]).to(device)] = head.token_log_probs(masked_CD, target_C)
+        scores_T[torch.from_numpy(token_C[index]).to(device)] = head.token_log_probs(masked_CD, target_C).float()
     return scores_T.cpu().numpy()
 
 

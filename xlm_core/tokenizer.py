@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlm_core.encoding import Encoding, SequenceBuilder
+from xlm_core.errors import shown
 from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
 from xlm_core.text_encoder import TextEncoder
@@ -147,8 +148,11 @@ class XLMTokenizer(CallableTokenizer):
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
             ValueError: `max_length` has no room for the special tokens, or none beside the overlap, the checkpoint
-                lacks a language, or the arguments' lengths differ.
+                lacks a language, the arguments' lengths differ, or one is a string.
         """
+        for name, column in ("texts", texts), ("langs", langs), ("pairs", pairs):
+            if isinstance(column, str):
+                raise ValueError(f"{name}: got the one string {shown(column)}, expected a list, with one for each row")
         columns = [texts] if pairs is None else [texts, pairs]
         sequences = SequenceBuilder(
             self.bos_token_id,

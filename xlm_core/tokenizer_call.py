@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from xlm_core.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, pad_batch
+from xlm_core.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, as_lists, pad_batch
 from xlm_core.encoding import Tokens, truncated_sizes
 from xlm_core.tokenizer_files import NO_MAX_LENGTH
 from xlm_core.vocabulary import Vocabulary
@@ -90,8 +90,8 @@ class CallableTokenizer(Vocabulary, ABC):
                 text makes a control token, unless the tokenizer has `compat="reference"`.
 
         Returns:
-            `input_ids` and what was asked for; where the checkpoint has language ids and a row has a language, also
-            `langs`, the id at each token (-1 in rows without one). One row gives flat lists.
+            `input_ids` and what was asked for; where the checkpoint has language ids, also `langs`, the id at each
+            token (-1 in rows without a language). One row gives flat lists.
 
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
@@ -103,6 +103,8 @@ class CallableTokenizer(Vocabulary, ABC):
             raise ValueError(f"lang: expected one code, or one for each of {len(rows)} rows; got {len(codes)}")
         if truncation is None:
             truncation = max_length is not None and padding is False
+        if stride < 0:
+            raise ValueError(f"stride: got {stride}, expected at least 0")
         cut = _option("truncation", truncation, "longest_first", get_args(Truncation))
         if return_overflowing_tokens and cut == "longest_first" and text_pair is not None:
             raise ValueError("return_overflowing_tokens: for pairs, set truncation to 'only_first' or 'only_second'")
@@ -118,7 +120,7 @@ class CallableTokenizer(Vocabulary, ABC):
         wanted = {
             "input_ids": True,
             "attention_mask": return_attention_mask,
-            "langs": any(max(sequence["langs"], default=-1) >= 0 for sequence in sequences),
+            "langs": bool(self.lang2id),
             "token_type_ids": return_token_type_ids,
             "special_tokens_mask": return_special_tokens_mask,
             "offset_mapping": return_offsets_mapping,
@@ -152,12 +154,15 @@ class CallableTokenizer(Vocabulary, ABC):
             return_attention_mask: add the mask where there is none.
 
         Raises:
-            ValueError: there are no `input_ids`, or no length to pad to.
+            ValueError: there are no `input_ids`, rows that differ in what they hold, or no length to pad to.
         """
         if not isinstance(encoded_inputs, Mapping):
             first = encoded_inputs[0] if encoded_inputs else {"input_ids": []}
+            for i, one in enumerate(encoded_inputs):
+                if one.keys() != first.keys():
+                    raise ValueError(f"pad: row {i} holds {', '.join(one)}, expected {', '.join(first)}, as row 0 does")
             encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in first}
-        batch = {key: _lists(values) for key, values in encoded_inputs.items()}
+        batch = {key: as_lists(values) for key, values in encoded_inputs.items()}
         if "input_ids" not in batch:
             raise ValueError(f"pad: expected input_ids; got {', '.join(batch) or 'nothing'}")
         single = bool(batch["input_ids"]) and not isinstance(batch["input_ids"][0], list)
@@ -216,12 +221,18 @@ class CallableTokenizer(Vocabulary, ABC):
         """Pad a batch of lists and give it the form that was asked for."""
         found = BatchEncoding(batch)
         pad = _option("padding", padding, "longest", get_args(Padding))
+        side = padding_side or self.padding_side
+        _check_choice("padding_side", side, get_args(Side))
+        multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
+        if multiple < 1:
+            raise ValueError(f"pad_to_multiple_of: got {multiple}, expected at least 1")
+        if return_tensors is not None:
+            _check_choice("return_tensors", return_tensors, get_args(ArrayKind))
         if pad != "do_not_pad":
             longest = max(map(len, batch["input_ids"]), default=0)
             length = longest if pad == "longest" else self._limit("padding", max_length)
-            multiple = pad_to_multiple_of or 1
             length = -(-length // multiple) * multiple
-            found = pad_batch(batch, self.pad_token_id, length, padding_side or self.padding_side)
+            found = pad_batch(batch, self.pad_token_id, length, side)
         if return_tensors is not None:
             return as_arrays(found, return_tensors)
         return BatchEncoding({key: values[0] for key, values in found.items()}) if single else found
@@ -233,6 +244,11 @@ def _option(name: str, value: bool | str, default: str, choices: tuple[str, ...]
     if found not in choices:
         raise ValueError(f"{name}: got {value!r}, expected True, False or one of {', '.join(choices)}")
     return found
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
 
 
 def _rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, list[tuple[Text, ...]]]:
@@ -257,10 +273,3 @@ def _rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, l
     if len({len(column) for column in columns}) > 1:
         raise ValueError(f"text_pair: expected one for each of {len(columns[0])} rows, got {len(columns[1])}")
     return single, list(zip(*columns, strict=True))
-
-
-def _lists(values: Any) -> Any:
-    """Turn tensors and arrays, also those within lists, into lists."""
-    if hasattr(values, "tolist"):
-        return values.tolist()
-    return [_lists(value) for value in values] if isinstance(values, list | tuple) else values

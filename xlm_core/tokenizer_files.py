@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from xlm_core.bpe import read_merges
-from xlm_core.errors import TokenizerError
+from xlm_core.errors import TokenizerError, shown
+from xlm_core.json_files import read_json_object
 from xlm_core.original_tokenizer import LOWERCASE, read_original_tokenizer
 
 if TYPE_CHECKING:
@@ -54,29 +54,38 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
         TokenizerError: a file is missing or is not what its name says, or it says the contrary of `lowercase`.
         CheckpointError: the `.pth` of an original release cannot be used.
     """
-    own = _read_json_object(path / "tokenizer_config.json", optional=True)
+    own = read_json_object(path / "tokenizer_config.json", TokenizerError, optional=True)
     if lowercase is not None and own.setdefault(LOWERCASE, lowercase) != lowercase:
-        raise TokenizerError(f"{path / 'tokenizer_config.json'}: {LOWERCASE} is {own[LOWERCASE]}, not {lowercase}")
-    settings = _read_json_object(path / "special_tokens_map.json", optional=True) | own
-    langs = settings.get("lang2id") or _read_json_object(path / "config.json", optional=True).get("lang2id")
+        raise TokenizerError(
+            f"{path / 'tokenizer_config.json'}: {LOWERCASE} is {shown(own[LOWERCASE])}, not {lowercase}"
+        )
+    settings = read_json_object(path / "special_tokens_map.json", TokenizerError, optional=True) | own
+    config = read_json_object(path / "config.json", TokenizerError, optional=True)
+    langs = settings.get("lang2id") or config.get("lang2id")
+    lowers = _flag(path, settings, LOWERCASE)
     has_vocab = (path / "vocab.json").exists()
-    if not has_vocab and (original := read_original_tokenizer(path, settings.get(LOWERCASE))) is not None:
+    if not has_vocab and (original := read_original_tokenizer(path, lowers)) is not None:
         vocab, merges_file, lang2id = original.vocab, original.merges_file, langs or original.lang2id or {}
     else:
-        vocab, merges_file, lang2id = _read_json_object(path / "vocab.json"), path / "merges.txt", langs or {}
-    if not all(type(i) is int and 0 <= i < 2**31 for i in vocab.values()):
+        vocab = read_json_object(path / "vocab.json", TokenizerError)
+        merges_file, lang2id = path / "merges.txt", langs or {}
+    if not all(map(_is_id, vocab.values())):
         raise TokenizerError(f"{path / 'vocab.json'}: expected an object of token to whole-number id, from 0")
-    if not isinstance(lang2id, dict) or not all(type(i) is int for i in lang2id.values()):
-        raise TokenizerError(f"{path}: lang2id: got {lang2id!r}, expected an object of language to whole-number id")
+    if not isinstance(lang2id, dict) or not all(map(_is_id, lang2id.values())):
+        raise TokenizerError(
+            f"{path}: lang2id: got {shown(lang2id)}, expected an object of language to whole-number id, from 0"
+        )
     _check_added(path, settings, vocab)
     more = settings.get("additional_special_tokens", settings.get("extra_special_tokens", ADDITIONAL_SPECIAL_TOKENS))
     if isinstance(more, dict):
         more = list(cast("dict[str, Any]", more).values())
+    if not isinstance(more, list | None):
+        raise TokenizerError(f"{path}: additional_special_tokens: got {shown(more)}, expected a list of tokens")
     return TokenizerFiles(
         vocab,
         read_merges(merges_file),
         cast("dict[str, int]", lang2id),
-        bool(settings.get(LOWERCASE, True)),
+        True if lowers is None else lowers,
         {role: _token_text(path, settings[role]) for role in ROLES if settings.get(role) is not None},
         [_token_text(path, token) for token in more or []],
         *_call_settings(path / "tokenizer_config.json", own),
@@ -85,46 +94,52 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
 
 def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right", "left"], bool]:
     """Give what a checkpoint says of lengths, pads and decoding."""
-    length, side = own.get("model_max_length") or NO_MAX_LENGTH, own.get("padding_side", "right")
-    if not isinstance(length, int | float):
-        raise TokenizerError(f"{path}: model_max_length: got {length!r}, expected a number of tokens")
+    length, side = own.get("model_max_length"), own.get("padding_side", "right")
+    if length is None:
+        length = NO_MAX_LENGTH
+    if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # of infinity and NaN, too, that is NaN
+        raise TokenizerError(f"{path}: model_max_length: got {shown(length)}, expected a whole number, at least 1")
     if side not in ("right", "left"):
-        raise TokenizerError(f"{path}: padding_side: got {side!r}, expected right or left")
+        raise TokenizerError(f"{path}: padding_side: got {shown(side)}, expected right or left")
     if own.get("truncation_side", "right") != "right":
         raise TokenizerError(
-            f"{path}: truncation_side: got {own['truncation_side']!r}; long texts are only ever cut at their end here"
+            f"{path}: truncation_side: got {shown(own['truncation_side'])}; long texts are only ever cut at their end"
+            " here"
         )
-    return int(length), side, bool(own.get("clean_up_tokenization_spaces", False))
+    return int(length), side, bool(_flag(path, own, "clean_up_tokenization_spaces"))
 
 
-def _read_json_object(path: Path, *, optional: bool = False) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if optional:
-            return {}
-        raise TokenizerError(f"{path}: no such file; a checkpoint's tokenizer is vocab.json and merges.txt") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise TokenizerError(f"{path}: not JSON ({error}); fetch the checkpoint again") from None
-    if not isinstance(value, dict):
-        raise TokenizerError(f"{path}: expected a JSON object, got {type(value).__name__}")
+def _flag(path: Path, settings: dict[str, Any], name: str) -> bool | None:
+    """Give a setting that is true or false, or None where it is not there; "false", a string, would count as true."""
+    value = settings.get(name)
+    if name in settings and not isinstance(value, bool):
+        raise TokenizerError(f"{path}: {name}: got {shown(value)}, expected true or false")
     return value
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**31
 
 
 def _token_text(path: Path, token: Any) -> str:
     text = token.get("content") if isinstance(token, dict) else token
     if not isinstance(text, str):
-        raise TokenizerError(f"{path}: a special token is {token!r}; expected its text")
+        raise TokenizerError(f"{path}: a special token is {shown(token)}; expected its text")
     return text
 
 
 def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) -> None:
     """Refuse tokens that were added to a checkpoint beside its vocabulary: no text would be cut at them here."""
-    added = {str(token): i for token, i in _read_json_object(path / "added_tokens.json", optional=True).items()}
-    added |= {_token_text(path, token): int(i) for i, token in (settings.get("added_tokens_decoder") or {}).items()}
-    strange = sorted(token for token, i in added.items() if vocab.get(token) != i)
+    added = read_json_object(path / "added_tokens.json", TokenizerError, optional=True)
+    decoder = settings.get("added_tokens_decoder") or {}
+    if not isinstance(decoder, dict):
+        raise TokenizerError(f"{path}: added_tokens_decoder: got {shown(decoder)}, expected an object of id to token")
+    texts = {_token_text(path, token): i for i, token in cast("dict[str, Any]", decoder).items()}
+    strange = [token for token, i in added.items() if vocab.get(token) != i]
+    strange += [token for token, i in texts.items() if str(vocab.get(token)) != i]
     if strange:
+        named = ", ".join(map(shown, sorted(strange)[:5]))
         raise TokenizerError(
-            f"{path}: has added tokens that vocab.json lacks ({', '.join(strange[:5])}), which are not supported; use "
-            "the checkpoint that they were added to"
+            f"{path}: has added tokens that vocab.json lacks ({named}), which are not supported; use the checkpoint"
+            " that they were added to"
         )

@@ -45,7 +45,8 @@ def write_tokenizer_files(path: Path, files: TokenizerFiles) -> list[Path]:
     }
     path.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        (path / name).write_text(text, encoding="utf-8", newline="\n")
+        # half a surrogate pair, which a vocabulary may hold, is written as JSON escapes it
+        (path / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
     return [path / name for name in texts]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
+from xlm_core.batch_encoding import as_lists
 from xlm_core.bpe import END_OF_WORD
 from xlm_core.errors import TokenizerError
 from xlm_core.languages import canonical_lang, resolve_lang
@@ -155,7 +156,7 @@ class Vocabulary:
         """
         known = None if lang is None else self.resolve_lang(lang)
         if lang is not None and known is None:
-            raise ValueError(f"langs: the checkpoint knows no language {lang!r}; pass None for neutral rules")
+            raise ValueError(f"the checkpoint knows no language {lang!r}; pass None for neutral rules")
         return known
 
     @cached_property
@@ -199,10 +200,10 @@ class Vocabulary:
             clean_up_tokenization_spaces: take out the spaces before English punctuation and contractions; None for the
                 checkpoint's own setting.
         """
-        ids: Any = token_ids.tolist() if hasattr(token_ids, "tolist") else token_ids
+        ids: Any = as_lists(token_ids)
         if isinstance(ids, int):
             tokens = [self.convert_ids_to_tokens(ids)]
-        elif len(ids) and hasattr(ids[0], "__len__"):
+        elif len(ids) and isinstance(ids[0], list):
             return [self.decode(one, skip_special_tokens, clean_up_tokenization_spaces) for one in ids]
         else:
             tokens = self.convert_ids_to_tokens(list(ids), skip_special_tokens)
@@ -218,8 +219,10 @@ class Vocabulary:
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
-        """Give the text of each sequence of ids."""
-        return [self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) for ids in sequences]
+        """Give the text of each sequence of ids; ids of one sequence alone give a list of one text."""
+        ids = as_lists(list(sequences))
+        found = self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) if len(ids) else []
+        return [found] if isinstance(found, str) else found
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
         """Count the special tokens around one text, or around and between two."""

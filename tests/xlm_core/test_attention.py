@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlm_core.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
-from xlm_core.packing import PackedBatch, cumulate, pack_padded
+from xlm_core.packing import PackedBatch, cumulate
+from xlm_core.padding import pack_padded
 
 CUDA = torch.device("cuda")
 

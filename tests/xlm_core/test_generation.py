@@ -8,9 +8,10 @@ import torch
 
 from xlm_core.config import XLMConfig
 from xlm_core.errors import FatalError
-from xlm_core.generation import GenerationSettings, generate, generate_padded
+from xlm_core.generation import GenerationSettings, generate
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.packing import cumulate
+from xlm_core.padded_generation import generate_padded
 from xlm_core.sampling import sample, text_draws
 
 MASK, PAD = 5, 2

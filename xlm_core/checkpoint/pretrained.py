@@ -22,6 +22,7 @@ from xlm_core.checkpoint_names import (
 )
 from xlm_core.config import XLMConfig
 from xlm_core.errors import CheckpointError
+from xlm_core.precision import model_dtype
 from xlm_core.weights import open_weights
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class PretrainedModule(nn.Module):
     def from_pretrained(
         cls,
         path: str | Path,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
         device: torch.device | str | None = None,
         *,
         causal: bool | None = None,
@@ -60,20 +61,24 @@ class PretrainedModule(nn.Module):
 
         Args:
             path: a local directory with a configuration and weights in any of the formats of `xlm_core.weights`.
-            dtype: float32 if not given, whatever the file's.
+            dtype: the precision or its name, such as "bfloat16"; float32 if not given, whatever the file's.
             device: the CPU if not given.
             causal: whether tokens see only those before them; as the configuration says if not given. The released
                 causal checkpoints say false, and need to be told.
 
         Raises:
             CheckpointError: one line that names the file and what is wrong with it.
+            ValueError: a `dtype` that no model runs in, or a `causal` that is neither true nor false.
         """
+        precision = model_dtype(dtype)
+        if causal not in (None, True, False):
+            raise ValueError(f"causal: got {causal!r}, expected True, False or None")
         directory = Path(path)
         config = XLMConfig.from_pretrained(directory)
         if causal is not None:
             config = config.with_objective("causal" if causal else "masked")
         weights = open_weights(directory)
-        tensors = cls._read(weights, config, dtype or torch.float32, device or "cpu")
+        tensors = cls._read(weights, config, precision, device or "cpu")
         with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
             module = cls(config)
         try:

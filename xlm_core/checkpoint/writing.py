@@ -29,7 +29,7 @@ def write_checkpoint(
     Args:
         path: the directory, made if need be.
         config: what the tensors are.
-        tensors: by their names in the file; on the CPU, contiguous, and each with memory of its own.
+        tensors: by their names in the file; on the CPU, contiguous, and none in the memory of another.
         architectures: the reference's classes that read them.
     """
     directory = Path(path)

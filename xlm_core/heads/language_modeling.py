@@ -11,13 +11,14 @@ from typing import Any, ClassVar, Self, Unpack
 import torch
 from torch import Tensor, nn
 
-from xlm_core.checkpoint_names import Kind
+from xlm_core.checkpoint_names import Kind, adaptive_softmax
 from xlm_core.config import XLMConfig
 from xlm_core.errors import CheckpointError
-from xlm_core.generation import generate_padded
 from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
 from xlm_core.model import PaddedInputs, init_weights
 from xlm_core.outputs import ScoresOutput
+from xlm_core.padded_generation import generate_padded
+from xlm_core.precision import widened
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # 128 MiB of float32: what one chunk of rows may take, times a few for the softmax
@@ -36,11 +37,11 @@ class FullSoftmax(nn.Module):
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Give log-probabilities, float32 [N, V]."""
-        return self(hidden_ND).float().log_softmax(-1)
+        return widened(self(hidden_ND)).log_softmax(-1)
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Give the targets' log-probabilities, float32 [N]."""
-        logits_NV = self(hidden_ND).float()
+        logits_NV = widened(self(hidden_ND))
         return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - logits_NV.logsumexp(-1)
 
 
@@ -49,11 +50,7 @@ class AdaptiveSoftmax(nn.Module):
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
-        assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
-        assert config.asm_div_value is not None
-        self.proj = nn.AdaptiveLogSoftmaxWithLoss(
-            config.emb_dim, config.vocab_size, config.asm_cutoffs, div_value=config.asm_div_value, head_bias=True
-        )
+        self.proj = adaptive_softmax(config)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Give log-probabilities [..., V] for [..., D]; there is no other score."""
@@ -62,11 +59,11 @@ class AdaptiveSoftmax(nn.Module):
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Give log-probabilities, float32 [N, V]."""
-        return self(hidden_ND).float()
+        return widened(self(hidden_ND))
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Give the targets' log-probabilities, float32 [N], without those of clusters that hold none of them."""
-        return self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output.float()
+        return widened(self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output)
 
 
 class LanguageModelHead(TokenHead):
@@ -107,8 +104,9 @@ class LanguageModelHead(TokenHead):
         Returns:
             float32 [N].
         """
-        parts = [self.pred_layer.token_log_probs(hidden_ND[rows], targets_N[rows]) for rows in self._chunks(hidden_ND)]
-        return torch.cat(parts) if parts else hidden_ND.new_empty(0, dtype=torch.float32)
+        return torch.cat(
+            [self.pred_layer.token_log_probs(hidden_ND[rows], targets_N[rows]) for rows in self._chunks(hidden_ND)]
+        )
 
     def top_k(self, hidden_ND: Tensor, k: int) -> tuple[Tensor, Tensor]:
         """Give the k most probable words of each token, the best first.
@@ -129,8 +127,9 @@ class LanguageModelHead(TokenHead):
         return probs_Nk, ids_Nk
 
     def _chunks(self, hidden_ND: Tensor) -> Iterator[slice]:
+        # of no rows one empty chunk, so that a result hangs on the parameters whatever its size
         num_rows = max(1, _MAX_SCORES // self.config.vocab_size)
-        return (slice(start, start + num_rows) for start in range(0, len(hidden_ND), num_rows))
+        return (slice(start, start + num_rows) for start in range(0, max(len(hidden_ND), 1), num_rows))
 
     def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Compute the cross-entropy over all tokens whose label is not -100.
@@ -139,8 +138,13 @@ class LanguageModelHead(TokenHead):
 
         Args:
             hidden: [..., D].
-            labels: int64 [...], ids of words.
+            labels: int64 [...], ids of words. Where none is one, the loss is NaN, and no weight has a gradient.
+
+        Raises:
+            ValueError: labels of another shape.
         """
+        if labels.shape != hidden.shape[:-1]:
+            raise ValueError(f"labels: expected shape {list(hidden.shape[:-1])}, got {list(labels.shape)}")
         kept = labels != NO_LABEL
         return -self.token_log_probs(hidden[kept], labels[kept]).mean()
 
@@ -186,12 +190,12 @@ class XLMWithLMHeadModel(TrunkWithScores[LanguageModelHead]):
             input_ids, attention_mask: [B, L].
             labels: [B, L] ids of words, each at the place where it is predicted (nothing is shifted, whatever the
                 reference's documentation says); -100 where there is none, pads included.
-            logits_to_keep: give logits for that many last columns only; 0 for all.
+            logits_to_keep: give logits for that many last columns only; 0 for all. The loss is over all columns.
             inputs: see `PaddedInputs`.
         """
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        hidden_BLD = encoded.layout.unpack(encoded.hidden)[:, -logits_to_keep:]
-        logits_BLV = self.head(hidden_BLD)  # at pads, the logits of a zero vector
+        hidden_BLD = encoded.layout.unpack(encoded.hidden)
+        logits_BLV = self.head(hidden_BLD[:, -logits_to_keep:])  # at pads, the logits of a zero vector
         loss = None if labels is None else self.head.loss(hidden_BLD, labels)
         return ScoresOutput(loss, logits_BLV, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
 
@@ -206,7 +210,8 @@ def _tie_what_was_loaded(model: XLMWithLMHeadModel, _: object) -> None:
     if not model.config.tie_word_embeddings or not isinstance(layer, FullSoftmax):
         return
     ours, theirs = model.trunk.embeddings.weight, layer.proj.weight
-    if ours is not theirs and ours.device == theirs.device and not torch.equal(ours, theirs):
+    apart = ours.data_ptr() != theirs.data_ptr() and ours.device == theirs.device
+    if apart and not torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)):  # as bytes: NaN is not itself
         raise CheckpointError(
             "pred_layer.proj.weight: differs from embeddings.weight, expected the same numbers, since"
             " tie_word_embeddings is true; set it to false in config.json if the two were trained apart"

@@ -77,16 +77,20 @@ class XLMForMultipleChoice(TrunkWithScores[MultipleChoiceHead]):
         if shaped_by is None or shaped_by.dim() < 3:
             got = None if shaped_by is None else list(shaped_by.shape)
             raise ValueError(f"input_ids or inputs_embeds: expected [batch, choices, length, …], got {got}")
-        num_choices = shaped_by.shape[1]
+        shape = shaped_by.shape[:2]
 
-        def flat(value: object) -> object:
-            return value.flatten(0, 1) if isinstance(value, Tensor) else value
+        def flat(name: str, value: Any) -> Any:
+            if not isinstance(value, Tensor):
+                return value
+            if value.shape[:2] != shape:
+                raise ValueError(f"{name}: expected shape {[*shape]} and more, got {list(value.shape)}")
+            return value.flatten(0, 1)
 
         encoded = self.trunk.encode_padded(
-            None if input_ids is None else input_ids.flatten(0, 1),
-            None if attention_mask is None else attention_mask.flatten(0, 1),
-            **cast("PaddedInputs", {name: flat(value) for name, value in inputs.items()}),
+            flat("input_ids", input_ids),
+            flat("attention_mask", attention_mask),
+            **cast("PaddedInputs", {name: flat(name, value) for name, value in inputs.items()}),
         )
-        logits = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens).unflatten(0, (-1, num_choices))
+        logits = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens).unflatten(0, shape)
         loss = None if labels is None else F.cross_entropy(logits, labels)
         return ScoresOutput(loss, logits, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)

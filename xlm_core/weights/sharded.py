@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from xlm_core.errors import CheckpointError
+from xlm_core.errors import CheckpointError, shown
+from xlm_core.json_files import read_json_object
 from xlm_core.weights.tensors import Weights, check_start
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _MAX_LISTED = 3
 def is_shard(name: str, index: str) -> bool:
     """Tell whether a file name is one of an index's shards: `model-00001-of-00003.safetensors`."""
     stem, _, suffix = index.removesuffix(INDEX_SUFFIX).partition(".")
-    return re.fullmatch(rf"{re.escape(stem)}-\d+-of-\d+\.{re.escape(suffix)}", name) is not None
+    return re.fullmatch(rf"{re.escape(stem)}-[0-9]{{1,9}}-of-[0-9]{{1,9}}\.{re.escape(suffix)}", name) is not None
 
 
 def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
@@ -36,11 +36,14 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
         if not (path.parent / name).exists():
             raise CheckpointError(f"{path}: names the shard {name}, which is not there; fetch the checkpoint again")
         shards[name] = open_shard(path.parent / name)
-    absent = [f"{tensor} of {name}" for tensor, name in place.items() if tensor not in shards[name].shapes]
+    absent = [f"{shown(tensor)} of {name}" for tensor, name in place.items() if tensor not in shards[name].shapes]
     if absent:
         raise CheckpointError(f"{path}: tensors that the index names are missing from their shards: {_some(absent)}")
     extra = [
-        f"{tensor} of {name}" for name, shard in shards.items() for tensor in shard.shapes if place.get(tensor) != name
+        f"{shown(tensor)} of {name}"
+        for name, shard in shards.items()
+        for tensor in shard.shapes
+        if place.get(tensor) != name
     ]
     if extra:
         raise CheckpointError(f"{path}: tensors of the shards are not where the index says: {_some(extra)}")
@@ -56,17 +59,13 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
 def _read_index(path: Path) -> dict[str, str]:
     """Read which file each tensor is in, and check that all are shards beside the index."""
     check_start(path)
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # bad JSON, and bytes that are not UTF-8
-        raise CheckpointError(f"{path}: not valid JSON: {error}") from None
-    place = cast("dict[str, Any]", content).get("weight_map") if isinstance(content, dict) else None
+    place = read_json_object(path, CheckpointError).get("weight_map")
     if not isinstance(place, dict) or not place:
         raise CheckpointError(f"{path}: expected an object weight_map of tensor to file, which is not there or empty")
     for tensor, name in cast("dict[str, Any]", place).items():
         if not isinstance(name, str) or not is_shard(name, path.name):
             raise CheckpointError(
-                f"{path}: weight_map sends {tensor} to {name!r}, expected a file beside it as"
+                f"{path}: weight_map sends {shown(tensor)} to {shown(name)}, expected a file beside it as"
                 f" {path.name.replace('.', '-00001-of-00002.', 1).removesuffix(INDEX_SUFFIX)}"
             )
     return cast("dict[str, str]", place)
