@@ -83,7 +83,7 @@ def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
                 f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, but an array needs one length; set "
                 "padding, and truncation to what is padded to"
             ) from None
-        if not array.size:  # of no shape and dtype that would tell what is not there
+        if not array.size:  # of which numpy makes float64, in too few dimensions
             array = np.zeros((len(values), 0, 2) if key == "offset_mapping" else (len(values), 0), np.int64)
         found[key] = torch.from_numpy(array) if kind == "pt" else array
     return found

@@ -53,7 +53,7 @@ _SHARES = ("dropout", "attention_dropout", "summary_first_dropout", "summary_las
 _DEVIATIONS = ("init_std", "embed_init_std")
 _BEAMS = ("start_n_top", "end_n_top")
 _NULL_MEANS_ABSENT = ("id2label", "label2id", "num_labels")
-# Far above any use: each of these is one number in a file, and the memory taken grows with it.
+# Far above any use; each is one number in a file, by which memory grows.
 _MAX_UNNAMED_LABELS = 100_000
 _MAX_BEAMS = 1_000
 _MAX_SINUSOIDAL_POSITIONS = 1 << 20
@@ -238,11 +238,11 @@ class XLMConfig:
         if (num_labels := values.get("num_labels")) is not None:
             if not accepts(num_labels, int) or num_labels < 0:
                 raise _mismatch("num_labels", num_labels, "int, at least 0")
-            if "id2label" not in given and num_labels > _MAX_UNNAMED_LABELS:
-                raise _mismatch("num_labels", num_labels, f"at most {_MAX_UNNAMED_LABELS} where id2label names none")
-            labels = given["id2label"] if "id2label" in given else _default_labels(num_labels)
-            given["id2label"] = labels
-            if isinstance(labels, dict) and len(cast("dict[Any, Any]", labels)) != num_labels:
+            if "id2label" not in given:
+                if num_labels > _MAX_UNNAMED_LABELS:
+                    raise _mismatch("num_labels", num_labels, f"at most {_MAX_UNNAMED_LABELS} without id2label")
+                given["id2label"] = _default_labels(num_labels)
+            if isinstance(labels := given["id2label"], dict) and len(cast("dict[Any, Any]", labels)) != num_labels:
                 raise _mismatch("num_labels", num_labels, f"{len(labels)}, the number of labels in id2label")
         extra = {k: v for k, v in values.items() if k not in known | ALIASES.keys() | {"num_labels"}}
         return cls(**given, extra=extra)

@@ -70,7 +70,7 @@ class XLMModel(PretrainedModule):
         init_weights(self, config)
         if config.sinusoidal_embeddings:
             table_LD = self.position_embeddings.weight.requires_grad_(False)
-            if not table_LD.is_meta:  # where nothing is computed; a checkpoint brings the table
+            if not table_LD.is_meta:  # there a checkpoint is about to bring it
                 table_LD.copy_(sinusoidal_positions(config.max_position_embeddings, dim))
         self._choose_attention()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from xlm_core.encoding import Encoding, SequenceBuilder
+from xlm_core.encoding import Encoding, SequenceBuilder, Tokens
 from xlm_core.errors import shown
 from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
@@ -163,9 +163,13 @@ class XLMTokenizer(CallableTokenizer):
             overlap=overlap,
         )
         encode = self.text_encoder(bypass=bypass, mask_marker=mask_marker)
-        for code, row in zip(langs, zip(*columns, strict=True), strict=True):
+        known: tuple[object, str | None] | None = None
+        first = Tokens()
+        for code, (text, *pair) in zip(langs, zip(*columns, strict=True), strict=True):
             lang = self.known_lang(code)
-            sequences.add_row([encode(text, lang) for text in row])
+            if known is None or text is not known[0] or lang != known[1]:  # the choices of a premise share it
+                known, first = (text, lang), encode(text, lang)
+            sequences.add_row([first, *(encode(other, lang) for other in pair)])
         return sequences.build()
 
     def tokenize(self, text: str, lang: str | None, *, bypass_tokenizer: bool = False) -> list[str]:

@@ -97,7 +97,7 @@ def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right
     length, side = own.get("model_max_length"), own.get("padding_side", "right")
     if length is None:
         length = NO_MAX_LENGTH
-    if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # of infinity and NaN, too, that is NaN
+    if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # infinity and NaN leave NaN
         raise TokenizerError(f"{path}: model_max_length: got {shown(length)}, expected a whole number, at least 1")
     if side not in ("right", "left"):
         raise TokenizerError(f"{path}: padding_side: got {shown(side)}, expected right or left")

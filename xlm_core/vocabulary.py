@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from xlm_core.batch_encoding import as_lists
 from xlm_core.bpe import END_OF_WORD
-from xlm_core.errors import TokenizerError
+from xlm_core.errors import TokenizerError, shown
 from xlm_core.languages import canonical_lang, resolve_lang
 from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
 
@@ -93,7 +93,7 @@ class Vocabulary:
         if unknown:
             raise ValueError(f"no special token has the role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
         changed = self.special_tokens | tokens
-        missing = sorted({f"{role} {token}" for role, token in changed.items() if token not in self.vocab})
+        missing = sorted({f"{role} {shown(token)}" for role, token in changed.items() if token not in self.vocab})
         if missing:
             raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
         self.special_tokens = changed
@@ -156,7 +156,7 @@ class Vocabulary:
         """
         known = None if lang is None else self.resolve_lang(lang)
         if lang is not None and known is None:
-            raise ValueError(f"the checkpoint knows no language {lang!r}; pass None for neutral rules")
+            raise ValueError(f"the checkpoint knows no language {shown(lang)}; pass None for neutral rules")
         return known
 
     @cached_property

@@ -189,4 +189,6 @@ def test_sampling_filters(parity, options):
     assert ours_BV.isfinite().any(-1).all()
     if options.get("top_k", 60) < 60 or "top_p" in options:
         assert not ours_BV.isfinite().all()
-    parity("sampling filters", ", ".join(options), ours_BV, expected_BV, 1e-6)
+    assert torch.equal(ours_BV.isfinite(), expected_BV.isfinite())
+    # the distributions, since scores say the same whatever is added to all of a row
+    parity("sampling filters", ", ".join(options), ours_BV.softmax(-1), expected_BV.softmax(-1), 1e-6)

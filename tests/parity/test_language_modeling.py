@@ -84,7 +84,25 @@ def test_loss(tmp_path, parity, kind):
         else:
             expected = theirs(ids, attention_mask=mask, langs=langs, labels=targets).loss
         parity("language model, loss", f"{kind}, labels: {case}", got, expected, LOGITS)
-    assert ours(ids, mask, langs=langs, labels=torch.full_like(ids, -100)).loss.isnan()  # the reference's as well
+    few = ours(ids, mask, langs=langs, labels=labels, logits_to_keep=2)
+    assert few.logits.shape[1] == 2
+    assert torch.equal(few.loss, ours(ids, mask, langs=langs, labels=labels).loss)
+    with pytest.raises(ValueError, match=r"labels: expected shape \[8, 24\], got \[8, 2\]"):
+        ours(ids, mask, labels=labels[:, -2:], logits_to_keep=2)
+
+
+@pytest.mark.parametrize("kind", ["tied", "adaptive"])
+def test_a_batch_without_labels_leaves_the_weights_as_they_are(tmp_path, kind):
+    """As in the reference: the loss is not a number, and the gradients are."""
+    theirs = reference(transformers.XLMWithLMHeadModel, **KINDS[kind])
+    ours = XLMWithLMHeadModel.from_pretrained(save(theirs, tmp_path, "safetensors"))
+    ids, _, mask = padded(sequences([6, 4]))
+    for model in (ours,) if theirs.config.asm else (ours, theirs):
+        loss = model(ids, attention_mask=mask, labels=torch.full_like(ids, -100)).loss
+        loss.backward()
+        assert loss.isnan()
+        assert all((p.grad == 0).all() for p in model.parameters() if p.grad is not None)
+        assert any(p.grad is not None for p in model.parameters())
 
 
 @pytest.mark.usefixtures("no_gradients")
@@ -92,7 +110,9 @@ def test_loss(tmp_path, parity, kind):
 def test_chunks_change_nothing(tmp_path, monkeypatch, kind):
     theirs = reference(transformers.XLMWithLMHeadModel, **KINDS[kind])
     head = LanguageModelHead.from_pretrained(save(theirs, tmp_path, "safetensors"))
-    hidden_ND, targets_N = torch.randn(31, 32), torch.randint(0, 60, (31,))
+    generator = torch.Generator().manual_seed(0)
+    hidden_ND = torch.randn(31, 32, generator=generator)
+    targets_N = torch.randint(0, 60, (31,), generator=generator)
     whole = head.token_log_probs(hidden_ND, targets_N), *head.top_k(hidden_ND, 4)
     monkeypatch.setattr(language_modeling, "_MAX_SCORES", 7 * TINY["vocab_size"])
     chunked = head.token_log_probs(hidden_ND, targets_N), *head.top_k(hidden_ND, 4)
@@ -202,6 +222,18 @@ def test_a_file_whose_twins_differ_is_refused(tmp_path):
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(CheckpointError, match=r"model.safetensors: pred_layer.proj.weight: differs from embeddings"):
         XLMWithLMHeadModel.from_pretrained(tmp_path)
+
+
+def test_twins_may_hold_what_is_no_number(tmp_path):
+    model = XLMWithLMHeadModel.from_pretrained(save(reference(transformers.XLMWithLMHeadModel), tmp_path, "bin"))
+    with torch.no_grad():
+        model.trunk.embeddings.weight[7] = torch.nan
+    model.save_pretrained(tmp_path)
+    assert XLMWithLMHeadModel.from_pretrained(tmp_path).head.pred_layer.proj.weight[7].isnan().all()
+    tensors = load_file(tmp_path / "model.safetensors")
+    tensors["pred_layer.proj.weight"] = tensors["transformer.embeddings.weight"].clone()
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    assert is_one_parameter(XLMWithLMHeadModel.from_pretrained(tmp_path))
 
 
 def test_a_head_can_share_the_vectors_of_a_trunk(tmp_path):

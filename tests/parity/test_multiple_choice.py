@@ -79,3 +79,11 @@ def test_misuse_is_told(tmp_path):
     ours = XLMForMultipleChoice(XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30))
     with pytest.raises(ValueError, match=r"expected \[batch, choices, length, …\], got \[2, 5\]"):
         ours(torch.ones(2, 5, dtype=torch.int64))
+    ids = torch.full((2, 3, 5), 4)
+    for name, value in {
+        "attention_mask": ids[:1],
+        "lengths": torch.tensor([5] * 6),
+        "position_ids": ids[0, :1],
+    }.items():
+        with pytest.raises(ValueError, match=rf"{name}: expected shape \[2, 3\] and more, got \["):
+            ours(ids, **{name: value})

@@ -167,11 +167,14 @@ def test_tokens_of_every_language(ours, reference, parity, corpus):
 def test_decoding(ours, reference, parity, corpus, skip, clean):
     options = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": clean}
     batch = [reference(row["text"])["input_ids"] for row in corpus[::9]] + [[], [10**6, 3, 5]]
-    for ids in [*batch, 7, batch, torch.tensor(batch[0]), np.array([batch[0]] * 2)]:
+    tensor = torch.tensor(batch[0])
+    for ids in [*batch, 7, batch, tensor, np.array([batch[0]] * 2), list(tensor), list(tensor.numpy()), [tensor] * 2]:
         parity.exact(
             "decoding", "lists, arrays, tensors", ours.decode(ids, **options), reference.decode(ids, **options)
         )
-    parity.exact("decoding", "a batch", ours.batch_decode(batch, **options), reference.batch_decode(batch, **options))
+    for several in (batch, tensor, tensor[None], list(tensor), tensor[:0], []):
+        found, theirs = (t.batch_decode(several, **options) for t in (ours, reference))
+        parity.exact("decoding", "a batch", found, theirs)
     assert ours.decode(ours.encode("it isn't 5 , is it ?", lang="en"), **options).startswith("it" if skip else "<s>")
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from xlm_core.checkpoint import check_checkpoint, content_hash, contents, trunk_hash
 from xlm_core.checkpoint_names import expected_shapes, to_file, to_module
 from xlm_core.config import XLMConfig
-from xlm_core.errors import CheckpointError
+from xlm_core.errors import CheckpointError, FatalError
 from xlm_core.heads import (
     LanguageModelHead,
     SequenceClassificationHead,
@@ -214,6 +214,13 @@ def test_precision_is_float32_unless_asked_for(saved):
     assert {p.dtype for p in XLMForTokenClassification.from_pretrained(saved).parameters()} == {torch.float32}
     half = XLMForTokenClassification.from_pretrained(saved, dtype=torch.bfloat16)
     assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    by_name = XLMForTokenClassification.from_pretrained(saved, dtype="float64")
+    assert {p.dtype for p in by_name.parameters()} == {torch.float64}
+    for dtype in ("auto", "half", torch.int8):
+        with pytest.raises(ValueError, match=f"dtype: got {dtype!r}, expected one of float32, float16, bfloat16, fl"):
+            XLMForTokenClassification.from_pretrained(saved, dtype=dtype)
+    with pytest.raises(ValueError, match="causal: got 'false', expected True, False or None"):
+        XLMForTokenClassification.from_pretrained(saved, causal="false")
 
 
 def test_all_that_is_wrong_is_said_at_once(saved):
@@ -288,6 +295,18 @@ def test_a_sinusoidal_table_may_be_left_out(tmp_path):
     rewrite(tmp_path, lambda tensors: tensors.pop("position_embeddings.weight"))
     loaded = XLMModel.from_pretrained(tmp_path)
     assert torch.equal(loaded.position_embeddings.weight, model.position_embeddings.weight)
+    assert not loaded.position_embeddings.weight.requires_grad
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
+def test_an_adaptive_softmax_that_torch_refuses_is_told_in_one_line():
+    config = replace(CONFIG, vocab_size=2000, asm=True, asm_cutoffs=list(range(1, 400)), asm_div_value=16.0)
+    for build in (XLMWithLMHeadModel, lambda config: expected_shapes(config, "language-modeling", ("head",))):
+        with pytest.raises(
+            FatalError, match=r"asm_cutoffs and asm_div_value: got .* no adaptive softmax can be"
+        ) as caught:
+            build(config)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Reading, checking and writing configurations."""
 
 import json
+import math
 from dataclasses import fields
 
 import pytest
@@ -95,8 +96,25 @@ def test_label_names_in_json_have_string_keys():
         ({"asm": True, "asm_cutoffs": [10, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[10, 10\], expected incr"),
         ({"asm": True, "asm_cutoffs": [0, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[0, 10\], expected incr"),
         ({"asm": True, "asm_cutoffs": [30145], "asm_div_value": 4}, r"asm_cutoffs: got \[30145\], expected incr"),
-        ({"asm": True, "asm_cutoffs": [10]}, "asm_div_value: got None, expected a number above 0, where asm is true"),
-        ({"asm": True, "asm_cutoffs": [10], "asm_div_value": 0}, "asm_div_value: got 0, expected a number above 0"),
+        ({"asm": True, "asm_cutoffs": [10]}, "asm_div_value: got None, expected a number from 1 to"),
+        ({"asm": True, "asm_cutoffs": [10], "asm_div_value": 0}, "asm_div_value: got 0, expected a number from 1 to"),
+        (
+            {"asm": True, "asm_cutoffs": [10], "asm_div_value": 1e200},
+            "asm_div_value: got 1e[+]200, expected a number f",
+        ),
+        ({"init_std": -1.0}, "init_std: got -1.0, expected from 0 to 1e6"),
+        ({"embed_init_std": math.nan}, "embed_init_std: got nan, expected from 0 to 1e6"),
+        ({"layer_norm_eps": math.inf}, "layer_norm_eps: got inf, expected above 0 and below 1"),
+        ({"start_n_top": 10**9}, "start_n_top: got 1000000000, expected from 1 to 1000"),
+        ({"max_position_embeddings": 10**9, "sinusoidal_embeddings": True}, "max_position_embeddings: got 1000000000"),
+        ({"num_labels": 10**12}, "num_labels: got 1000000000000, expected at most 100000 without id2label"),
+        ({"num_labels": 10**12, "id2label": {"0": "x"}}, "num_labels: got 1000000000000, expected 1, the number of"),
+        ({"num_labels": 2, "id2label": 5}, "id2label: got 5, expected dict"),
+        ({"id2lang": {"00": "x"}}, "id2lang: got .*, expected integer keys, each once"),
+        ({"id2lang": {" 1": "x"}}, "id2lang: got .*, expected integer keys, each once"),
+        ({"id2lang": {"1_0": "x"}}, "id2lang: got .*, expected integer keys, each once"),
+        ({"id2label": {"0": "x", 0: "y"}}, "id2label: got .*, expected integer keys, each once"),
+        ({"problem_type": "x" * 10**6}, r"problem_type: got 'x+\.\.\.x+', expected regression"),
         ({"is_decoder": True}, "is_decoder: got True, expected false .* a left-to-right model says causal: true"),
         ({"pruned_heads": {"0": [1]}}, "pruned_heads: got .*, expected none"),
     ],
@@ -105,6 +123,7 @@ def test_refuses_in_one_line_what_cannot_work(values, message):
     with pytest.raises(FatalError, match=message) as caught:
         XLMConfig.from_dict(values)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 def test_lang_ids_are_free_where_they_are_not_fed():
@@ -140,6 +159,8 @@ def test_construction_checks_as_well():
         (b"{", "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
         (b"[1]", "expected a JSON object, got list"),
+        (b'{"a": ' + b"[" * 100_000, "not valid JSON"),
+        (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
         (b'{"n_heads": null}', "n_heads: got None, expected int"),
         (b'{"model_type": "xlm-roberta"}', "model_type"),
     ],

@@ -122,7 +122,7 @@ def test_a_sequence_ends_with_an_end_token(model, prompts):
 
 def test_a_text_may_fill_every_position_and_no_more(model, prompts):
     texts, langs = prompts
-    long = dataclasses.replace(GREEDY, max_new_tokens=1000)
+    long = dataclasses.replace(GREEDY, max_new_tokens=10**12)
     assert [len(tokens) for tokens in run(model, texts, langs, long)] == (20 - LENGTHS).tolist()
     assert run(model, [texts[3]], langs[[3]], long) == [[]]
     with pytest.raises(ValueError, match="prompt 1: got 21 tokens, expected at most 20"):
@@ -141,9 +141,20 @@ def test_forbidden_tokens_never_come(model, prompts):
         assert all(token < 10 for tokens in allowed for token in tokens)
 
 
+@pytest.mark.parametrize("banned", [(40,), (-1,), tuple(range(40))])
+def test_what_cannot_be_forbidden_is_named(model, prompts, banned):
+    with pytest.raises(ValueError, match=r"forbidden_ids: got .*, expected ids from 0 to 39 .* not all of them"):
+        run(model, *prompts, dataclasses.replace(GREEDY, forbidden_ids=banned))
+
+
 def test_the_narrowest_filters_sample_the_best_token(model, prompts):
     expected = run(model, *prompts, GREEDY)
-    for narrow in ({"top_k": 1, "top_p": 1.0}, {"top_k": 0, "top_p": 1e-6}, {"temperature": 1e-4}):
+    for narrow in (
+        {"top_k": 1, "top_p": 1.0},
+        {"top_k": 0, "top_p": 1e-6},
+        {"temperature": 1e-4},
+        {"temperature": 1e-300},
+    ):
         assert run(model, *prompts, dataclasses.replace(SAMPLING, **narrow)) == expected
 
 
@@ -157,6 +168,14 @@ def test_no_languages_are_languages_of_minus_one(model, prompts):
     assert not torch.equal(in_lang_1, generate_padded(model, ids, langs=2, **options))
     by_default = generate_padded(model, ids, **options)
     assert torch.equal(by_default, generate_padded(model, ids, langs=torch.tensor([CONFIG.lang_id]), **options))
+
+
+def test_no_top_k_keeps_all(model):
+    options = {"max_new_tokens": 7, "eos_token_id": [], "do_sample": True, "temperature": 9.0}
+    ids = torch.tensor([[7, 8, 9]])
+    assert torch.equal(
+        generate_padded(model, ids, top_k=None, **options), generate_padded(model, ids, top_k=0, **options)
+    )
 
 
 def test_nothing_in_nothing_out(model):
@@ -194,6 +213,9 @@ def test_misuse_of_the_padded_interface(model):
         generate_padded(model, ids, max_length=3)
     with pytest.raises(ValueError, match="no token"):
         generate_padded(model, torch.full((1, 3), PAD), max_new_tokens=1)
+    for langs in (torch.zeros_like(ids), torch.zeros(2, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"langs: expected one id, or shape \[1\]; got \["):
+            generate_padded(model, ids, langs=langs, max_new_tokens=1)
     for field in ("mask_token_id", "pad_token_id"):
         lacking = XLMWithLMHeadModel(dataclasses.replace(CONFIG, **{field: None}))
         with pytest.raises(ValueError, match=f"{field}: the configuration has none"):

@@ -141,6 +141,8 @@ def test_lengths_and_positions_of_the_caller_are_used():
     batch, _ = pack_padded(ids, lengths=torch.tensor([3, 1]), position_ids=positions, pad_index=PAD)
     assert batch.input_ids.tolist() == [5, PAD, 6, 7]
     assert batch.positions.tolist() == [9, 8, 7, 9]
+    batch, _ = pack_padded(ids, lengths=torch.tensor([3, 1]), position_ids=positions[0], pad_index=PAD)
+    assert batch.positions.tolist() == [9, 8, 7, 9]
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,11 @@ def test_lengths_and_positions_of_the_caller_are_used():
     [
         ({"attention_mask": torch.ones(2, 3)}, r"attention_mask: expected shape \[2, 4\], got \[2, 3\]"),
         ({"langs": torch.ones(2)}, r"langs: expected shape \[2, 4\], got \[2\]"),
-        ({"lengths": torch.tensor([5, 1])}, r"lengths: expected 2 values up to 4, got \[5, 1\]"),
+        ({"lengths": torch.tensor([5, 1])}, "lengths: expected at most the 4 columns, got 5"),
+        ({"lengths": torch.tensor([[4], [1]])}, r"lengths: expected shape \[2\], got \[2, 1\]"),
+        ({"lengths": torch.tensor([], dtype=torch.int64)}, r"lengths: expected shape \[2\], got \[0\]"),
+        ({"position_ids": torch.ones(3, 4)}, r"position_ids: expected shape \[2, 4\], got \[3, 4\]"),
+        ({"position_ids": torch.ones(1, 3)}, r"position_ids: expected shape \[2, 4\], got \[1, 3\]"),
         ({"lengths": torch.tensor([3, 0])}, "row 1 of the batch has no token"),
         ({"attention_mask": torch.tensor([[0] * 4, [1] * 4])}, "row 0 of the batch has no token"),
     ],

@@ -34,7 +34,31 @@ def test_each_text_has_its_own_language(tokenizer):
         assert encoding.input_ids[row][: len(alone)] == alone
         lang_id = -1 if lang is None else tokenizer.lang2id[lang]
         assert encoding.langs[row] == [lang_id] * len(alone) + [0] * (len(encoding.langs[row]) - len(alone))
-    assert "langs" not in tokenizer(texts, lang=None)
+    for rows in (texts, texts[0]):  # what there is depends on the checkpoint, never on the rows
+        assert tokenizer(rows, lang=None).keys() == encoding.keys()
+    without = XLMTokenizer(tokenizer.vocab, tokenizer.merges)
+    assert "langs" not in without(texts, lang="en")
+
+
+@pytest.mark.parametrize("codes", [(None, "en"), ("en", None)])
+def test_collating_keeps_every_row_s_language(tokenizer, codes):
+    texts = ["a b c", "d"]
+    rows = [tokenizer(text, lang=code) for text, code in zip(texts, codes, strict=True)]
+    assert tokenizer.pad(rows) == tokenizer(texts, lang=codes, padding=True)
+    del rows[1]["langs"]
+    with pytest.raises(ValueError, match="pad: row 1 holds input_ids, attention_mask, expected input_ids, attention_"):
+        tokenizer.pad(rows)
+
+
+@pytest.mark.parametrize(("texts", "num_rows"), [([], 0), ([""], 1), (["", ""], 2)])
+def test_rows_without_tokens_make_arrays_too(tokenizer, texts, num_rows):
+    options = {"return_tensors": "pt", "return_offsets_mapping": True, "return_special_tokens_mask": True}
+    found = tokenizer(texts, lang="en", add_special_tokens=False, **options)
+    assert {key: list(value.shape) for key, value in found.items()} == {
+        **{key: [num_rows, 0] for key in ("input_ids", "attention_mask", "langs", "special_tokens_mask")},
+        "offset_mapping": [num_rows, 0, 2],
+    }
+    assert {value.dtype for value in found.values()} == {torch.int64}
 
 
 def test_a_model_takes_what_a_call_gives(tokenizer, checkpoint):
@@ -80,6 +104,11 @@ def test_encodings_are_dictionaries_with_attributes(tokenizer):
         (["a"], {"max_length": 1}, "has to take 2 tokens"),
         (["a", "b"], {"max_length": 4, "return_overflowing_tokens": True}, "for pairs, set truncation to 'only_first'"),
         (["a"], {"return_overflowing_tokens": True, "return_tensors": "pt"}, "leave return_tensors out"),
+        (["a"], {"padding": True, "padding_side": "up"}, "padding_side: got 'up', expected one of right, left"),
+        (["a"], {"return_tensors": "tf"}, "return_tensors: got 'tf', expected one of pt, np"),
+        (["a"], {"padding": True, "pad_to_multiple_of": 0}, "pad_to_multiple_of: got 0, expected at least 1"),
+        (["a"], {"padding": True, "pad_to_multiple_of": -3}, "pad_to_multiple_of: got -3"),
+        (["a"], {"stride": -1}, "stride: got -1, expected at least 0"),
         ([["a", "b c d"]], {"return_tensors": "np"}, "input_ids: sequences have 3 to 5 tokens"),
     ],
 )
@@ -106,7 +135,7 @@ def test_the_checkpoint_s_own_lengths(checkpoint, tmp_path):
 
 
 def test_special_tokens_have_to_be_in_the_vocabulary(tokenizer):
-    with pytest.raises(TokenizerError, match="lacks mask_token <MASK>"):
+    with pytest.raises(TokenizerError, match="lacks mask_token '<MASK>'"):
         tokenizer.set_special_tokens(mask_token="<MASK>")
     with pytest.raises(ValueError, match="no special token has the role mask; roles are unk_token"):
         tokenizer.set_special_tokens(mask="<special1>")

@@ -16,7 +16,7 @@ from reference_model import reference
 
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, content_hash
 from xlm_core.checkpoint import needed_files
-from xlm_core.errors import CheckpointError, TokenizerError
+from xlm_core.errors import CheckpointError, TokenizerError, shown
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.weights import open_weights
 
@@ -70,11 +70,20 @@ def edit_index(directory, change):
     file.write_text(json.dumps(index))
 
 
-@pytest.mark.parametrize("place", ["../elsewhere.safetensors", "/etc/passwd", "model.safetensors", "", 7, None])
+TOO_LONG = f"model-{'1' * 300}-of-2.safetensors"  # for any file system
+
+
+@pytest.mark.parametrize(
+    "place", ["../elsewhere.safetensors", "/etc/passwd", "model.safetensors", "", 7, None, TOO_LONG]
+)
 def test_a_shard_is_a_file_beside_its_index(sharded, place):
     edit_index(sharded, lambda weight_map: weight_map.update({"embeddings.weight": place}))
     message = refusal(sharded)
-    assert f"weight_map sends embeddings.weight to {place!r}, expected a file beside it as model-00001-of" in message
+    assert len(message) < 500
+    assert (
+        f"weight_map sends 'embeddings.weight' to {shown(place)}, expected a file beside it as model-00001-of"
+        in message
+    )
 
 
 def test_index_and_shards_hold_the_same_tensors(sharded):
@@ -82,12 +91,12 @@ def test_index_and_shards_hold_the_same_tensors(sharded):
     first = load_file(shards[0])
     moved = next(iter(first))
     save_file({name: tensor for name, tensor in first.items() if name != moved}, shards[0])
-    assert f"missing from their shards: {moved} of {shards[0].name}" in refusal(sharded)
+    assert f"missing from their shards: {moved!r} of {shards[0].name}" in refusal(sharded)
     save_file(first | {"extra": torch.ones(1)}, shards[0])
-    assert f"not where the index says: extra of {shards[0].name}" in refusal(sharded)
+    assert f"not where the index says: 'extra' of {shards[0].name}" in refusal(sharded)
     save_file(first, shards[0])
     save_file(load_file(shards[1]) | {moved: first[moved]}, shards[1])
-    assert f"not where the index says: {moved} of {shards[1].name}" in refusal(sharded)
+    assert f"not where the index says: {moved!r} of {shards[1].name}" in refusal(sharded)
 
 
 def test_a_missing_or_damaged_shard_is_named(sharded):

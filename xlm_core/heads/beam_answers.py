@@ -26,7 +26,7 @@ class BeamAnswers(NamedTuple):
     """The candidates of each sequence; the log_probs are probabilities: the reference's name, and its content.
 
     An index is a token's number within its sequence. Where a sequence has fewer candidates than asked for, the rest
-    is probability 0 and index -1.
+    is probability 0 and index -1. What is float32 is float64 where the head is.
     """
 
     start_top_log_probs: Tensor  # float32 [B, S], the best first

@@ -1,6 +1,7 @@
 """The language model head: a distribution over the vocabulary for each token.
 
 A masked checkpoint predicts the token at whose place `<special1>`, its mask token, stands; a causal one the next token.
+Log-probabilities said to be float32 are float64 where the head is.
 
 Letters: B sequences, T packed tokens, L padded length, N any number of tokens, D model width, V words.
 """
@@ -138,7 +139,7 @@ class LanguageModelHead(TokenHead):
 
         Args:
             hidden: [..., D].
-            labels: int64 [...], ids of words. Where none is one, the loss is NaN, and no weight has a gradient.
+            labels: int64 [...], ids of words. Where none is one, the loss is NaN, and gradients are 0.
 
         Raises:
             ValueError: labels of another shape.

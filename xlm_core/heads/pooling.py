@@ -83,7 +83,7 @@ class SequenceSummary(nn.Module):
         """Summarise each sequence.
 
         Returns:
-            [B, C] or [B, D], in the projection's precision; float32 where there is no projection.
+            [B, C] or [B, D], in the projection's precision; in the pooling's where there is no projection.
         """
         pooled_BD = self.pool(hidden_TD, cu_seqlens)
         if isinstance(self.summary, nn.Linear):

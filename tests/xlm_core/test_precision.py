@@ -1,0 +1,83 @@
+"""Double precision stays double through every head, so that gradients can be checked against differences."""
+
+import pytest
+import torch
+from torch.autograd import gradcheck
+
+from xlm_core.config import XLMConfig
+from xlm_core.heads import (
+    POOLINGS,
+    LanguageModelHead,
+    MultipleChoiceHead,
+    QuestionAnsweringHead,
+    QuestionAnsweringSimpleHead,
+    SequenceClassificationHead,
+    TokenClassificationHead,
+)
+from xlm_core.model import XLMModel
+from xlm_core.precision import widened
+
+CONFIG = XLMConfig(
+    vocab_size=20, emb_dim=8, n_layers=1, n_heads=2, max_position_embeddings=6, start_n_top=2, end_n_top=2, init_std=0.5
+)
+CU_SEQLENS = torch.tensor([0, 2, 5], dtype=torch.int32)
+ASM = {"asm": True, "asm_cutoffs": [5, 12], "asm_div_value": 2.0}
+
+
+def hidden():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(5, 8, dtype=torch.float64, generator=generator, requires_grad=True)
+
+
+def build(head_class, **changes):
+    torch.manual_seed(0)
+    return head_class(XLMConfig.from_dict(CONFIG.to_dict() | changes)).double().eval()
+
+
+def test_what_is_wider_than_float32_stays_so():
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        assert widened(torch.ones(1, dtype=dtype)).dtype == torch.float32
+    assert widened(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_poolings(name):
+    assert gradcheck(lambda hidden_TD: POOLINGS[name](hidden_TD, CU_SEQLENS), (hidden(),))
+
+
+@pytest.mark.parametrize(
+    "head_class",
+    [SequenceClassificationHead, TokenClassificationHead, QuestionAnsweringSimpleHead, MultipleChoiceHead],
+)
+def test_scores(head_class):
+    head = build(head_class, summary_type="mean")
+    assert gradcheck(lambda hidden_TD: head.forward_packed(hidden_TD, CU_SEQLENS), (hidden(),))
+
+
+@pytest.mark.parametrize("changes", [{}, ASM], ids=["full", "adaptive"])
+def test_words(changes):
+    head = build(LanguageModelHead, **changes)
+    targets = torch.tensor([0, 6, 19, 13, 4])
+    for ask in (head.log_probs, lambda hidden_TD: head.token_log_probs(hidden_TD, targets)):
+        assert gradcheck(ask, (hidden(),))
+
+
+def test_beams():
+    head = build(QuestionAnsweringHead)
+    positions = torch.tensor([0, 1]), torch.tensor([1, 2])
+    found = head.forward_packed(hidden(), CU_SEQLENS)
+    assert {value.dtype for value in found} == {torch.float64, torch.int64}
+    assert gradcheck(lambda hidden_TD: head.forward_packed(hidden_TD, CU_SEQLENS).cls_logits, (hidden(),))
+    options = {"cls_index": torch.tensor([0, 0]), "is_impossible": torch.tensor([1, 0])}
+    assert gradcheck(lambda hidden_TD: head.loss(hidden_TD, CU_SEQLENS, *positions, **options), (hidden(),))
+
+
+@pytest.mark.parametrize("output_attentions", [False, True])
+def test_trunk(output_attentions):
+    trunk = build(XLMModel)
+    vectors = hidden()[None]
+
+    def run(inputs_embeds):
+        return trunk(inputs_embeds=inputs_embeds, output_attentions=output_attentions).last_hidden_state
+
+    assert gradcheck(run, (vectors.detach().requires_grad_(),))
