@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -104,6 +105,9 @@ def _await_ray_data() -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(_RAY_DATA_THREADS):
             thread.join(max(deadline - time.monotonic(), 0))
+        elif thread.name == "Prefetcher":
+            thread.join(1.0)  # after an error it may sleep for ever; a call that it is about to make is soon over
+    gc.collect()  # references that an error left in circles are given back while there is somebody to take them
 
 
 @contextmanager
