@@ -1,12 +1,19 @@
 """Errors of the model library, named by what to do next."""
 
 import reprlib
+from collections.abc import Sequence
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 100  # enough for a name; a damaged file may hold a megabyte where one is expected
 
 shown = _short.repr
 """Writes into a message what was got: as `repr` does, and cut where it is long."""
+
+
+def some(items: Sequence[str], most: int) -> str:
+    """Name the first few of many in a message: `a, b, c and 4 more`."""
+    more = f" and {len(items) - most} more" if len(items) > most else ""
+    return f"{', '.join(items[:most])}{more}"
 
 
 class FatalError(Exception):

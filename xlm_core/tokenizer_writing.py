@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from xlm_core.original_tokenizer import LOWERCASE
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -27,7 +29,7 @@ def write_tokenizer_files(path: Path, files: TokenizerFiles) -> list[Path]:
     special["additional_special_tokens"] = files.additional_special_tokens
     settings: dict[str, Any] = {
         "tokenizer_class": "XLMTokenizer",
-        "do_lowercase_and_remove_accent": files.lowercase,
+        LOWERCASE: files.lowercase,
         "model_max_length": files.model_max_length,
         "padding_side": files.padding_side,
         "clean_up_tokenization_spaces": files.clean_up_tokenization_spaces,

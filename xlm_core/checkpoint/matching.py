@@ -16,7 +16,7 @@ from xlm_core.checkpoint_names import (
     twins,
 )
 from xlm_core.config import CONFIG_FILE, XLMConfig
-from xlm_core.errors import CheckpointError
+from xlm_core.errors import CheckpointError, some
 from xlm_core.weights import open_weights
 from xlm_core.weights.tensors import FLOATS
 
@@ -101,9 +101,8 @@ def match(weights: Weights, config: XLMConfig, kind: Kind, parts: tuple[Part, ..
 
 def _list(what: str, items: list[str]) -> str:
     """Write `missing 7: a, b, c, d, e and 2 more`."""
-    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    listed = (item if item.isprintable() else ascii(item) for item in items[:_MAX_LISTED])
-    return f"{what} {len(items)}: {', '.join(listed)}{more}" if items else ""
+    printable = [item if item.isprintable() else ascii(item) for item in items]
+    return f"{what} {len(items)}: {some(printable, _MAX_LISTED)}" if items else ""
 
 
 def _spell(shape: Iterable[int] | Shape) -> str:

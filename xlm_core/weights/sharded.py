@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from xlm_core.errors import CheckpointError, shown
+from xlm_core.errors import CheckpointError, shown, some
 from xlm_core.json_files import read_json_object
 from xlm_core.weights.tensors import Weights, check_start
 
@@ -38,7 +38,9 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
         shards[name] = open_shard(path.parent / name)
     absent = [f"{shown(tensor)} of {name}" for tensor, name in place.items() if tensor not in shards[name].shapes]
     if absent:
-        raise CheckpointError(f"{path}: tensors that the index names are missing from their shards: {_some(absent)}")
+        raise CheckpointError(
+            f"{path}: tensors that the index names are missing from their shards: {some(absent, _MAX_LISTED)}"
+        )
     extra = [
         f"{shown(tensor)} of {name}"
         for name, shard in shards.items()
@@ -46,7 +48,7 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
         if place.get(tensor) != name
     ]
     if extra:
-        raise CheckpointError(f"{path}: tensors of the shards are not where the index says: {_some(extra)}")
+        raise CheckpointError(f"{path}: tensors of the shards are not where the index says: {some(extra, _MAX_LISTED)}")
     return Weights(
         path,
         f"{next(iter(shards.values())).form} in {len(shards)} shards",
@@ -69,8 +71,3 @@ def _read_index(path: Path) -> dict[str, str]:
                 f" {path.name.replace('.', '-00001-of-00002.', 1).removesuffix(INDEX_SUFFIX)}"
             )
     return cast("dict[str, str]", place)
-
-
-def _some(items: list[str]) -> str:
-    more = f" and {len(items) - _MAX_LISTED} more" if len(items) > _MAX_LISTED else ""
-    return f"{', '.join(items[:_MAX_LISTED])}{more}"
