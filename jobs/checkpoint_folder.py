@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoints import local_checkpoint, named_as, pin_checkpoint
-from pipelines.storage import locate
+from pipelines.checkpoints import local_checkpoint, local_directory, named_as, pin_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from pathlib import Path
 
     from rich.console import Console
 
@@ -22,8 +21,8 @@ def checkpoint_folder(url: str, console: Console) -> Generator[Path]:
     Raises:
         FatalError, RetryableError: it cannot be fetched.
     """
-    if not url.startswith("hf://") and (location := locate(url)).is_local:
-        yield Path(location.path)  # used where it lies, without hashing it
+    if (directory := local_directory(url)) is not None:
+        yield directory  # used where it lies, without hashing it
         return
     folder = local_checkpoint(pin_checkpoint(url, lambda line: console.print(line, highlight=False, markup=False)))
     with named_as(url, folder):

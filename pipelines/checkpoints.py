@@ -58,6 +58,14 @@ class PinnedCheckpoint:
         return "://" not in self.url
 
 
+def local_directory(url: str) -> Path | None:
+    """Give the directory of this machine's file system that a URL or path names; None where it lies elsewhere."""
+    if url.startswith("hf://"):  # of no store that `locate` knows
+        return None
+    location = locate(url)
+    return Path(location.path) if location.is_local else None
+
+
 def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> PinnedCheckpoint:
     """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
 
@@ -69,8 +77,8 @@ def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> Pi
         FatalError: there is no checkpoint, or no access to it, or no space for it.
         RetryableError: the network failed in a way that may pass.
     """
-    if not url.startswith("hf://") and (location := locate(url)).is_local:
-        return PinnedCheckpoint(location.path, _hash_in_place(Path(location.path)))
+    if (directory := local_directory(url)) is not None:
+        return PinnedCheckpoint(str(directory), _hash_in_place(directory))
     source = open_source(url)
     identity = source.identity()
     cache = _Cache.of_this_node()

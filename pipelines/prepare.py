@@ -15,24 +15,26 @@ from pipelines.columns import output_schema, read_schema, result_schema, token_s
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
 from pipelines.job import FillMask, MultipleChoice, TextGeneration
+from pipelines.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.plan import make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate
-from pipelines.tasks import Model, Task, make_task
+from pipelines.tasks import make_task
 from pipelines.tokenize import TokenizeSettings
 from pipelines.write import Writer
-from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint, trunk_hash
+from xlm_core import check_checkpoint, trunk_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import pyarrow as pa
-    import torch
 
     from pipelines.compute import Pools
     from pipelines.job import Job
     from pipelines.plan import Plan
     from pipelines.storage import Location
+    from pipelines.tasks import Task
+    from xlm_core import XLMConfig, XLMTokenizer
 
 # Raised when the same settings give other results than before: a resumed output may not mix the two.
 RESULT_FORMAT = 2
@@ -86,7 +88,7 @@ class Prepared:
         """Settings of the tokenize stage."""
         job = self.job
         return TokenizeSettings(
-            load=partial(_load_tokenizer, job, self.checkpoint),
+            load=partial(load_tokenizer, job, self.checkpoint),
             input=job.input,
             tokenizer=job.tokenizer,
             policy=job.policy,
@@ -100,7 +102,7 @@ class Prepared:
         """Settings of the infer stage."""
         job = self.job
         return InferSettings(
-            load=partial(_load_model, job, self.checkpoint, self.heads, self.tasks),
+            load=partial(load_model, job, self.checkpoint, self.heads, self.tasks),
             precision=job.model.precision,
             max_tokens=None if job.batch.max_tokens == "auto" else job.batch.max_tokens,
             on_gpu=pools.model_gpus > 0,
@@ -132,9 +134,10 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
     plan = make_plan(job)
     _check_places(job, plan, output)
     checkpoint = pin_checkpoint(job.model.checkpoint, tell)
-    with named_as(job.model.checkpoint, local_checkpoint(checkpoint)):
-        config = _with_objective(job, check_checkpoint(local_checkpoint(checkpoint), "trunk"))
-        tokenizer = _load_tokenizer(job, checkpoint)
+    folder = local_checkpoint(checkpoint)
+    with named_as(job.model.checkpoint, folder):
+        config = _with_objective(job, check_checkpoint(folder, "trunk"))
+        tokenizer = read_tokenizer(job, folder)
     if job.tokenizer.max_length > config.max_position_embeddings:
         raise FatalError(
             f"tokenizer.max_length is {job.tokenizer.max_length}, but {job.model.checkpoint} has positions for "
@@ -148,12 +151,12 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
         )
     if job.input.lang_column is None:
         _check_fixed_lang(job, tokenizer)
-    heads = _pin_heads(job, checkpoint, tell)
+    heads, folders = _find_heads(job, checkpoint, folder, tell)
     texts = [plan.schema.field(name) for name in job.input.text_columns]
     tasks: list[Task] = []
-    for spec, head in zip(job.tasks, heads, strict=True):
-        with named_as(head.url, local_checkpoint(head)):
-            tasks.append(make_task(spec, config, local_checkpoint(head), texts))
+    for spec, head, head_folder in zip(job.tasks, heads, folders, strict=True):
+        with named_as(head.url, head_folder):
+            tasks.append(make_task(spec, config, head_folder, texts))
     _check_room(job, config)
     fields = [field for task in tasks for field in task.fields]
     fingerprint = _fingerprint(job, checkpoint, heads, fields, tokenizer)
@@ -202,33 +205,43 @@ def _fingerprint(
     }
 
 
-def _pin_heads(job: Job, checkpoint: PinnedCheckpoint, tell: Callable[[str], None]) -> list[PinnedCheckpoint]:
-    """Pin the checkpoint with each task's head, each once.
+def _find_heads(
+    job: Job, checkpoint: PinnedCheckpoint, folder: Path, tell: Callable[[str], None]
+) -> tuple[list[PinnedCheckpoint], list[Path]]:
+    """Pin the checkpoint with each task's head, each once, and find its directory on this node.
+
+    Args:
+        job: which tasks there are.
+        checkpoint, folder: the trunk's, which holds the heads of tasks that name no other.
+        tell: as for `prepare`.
 
     Raises:
         FatalError: a head's directory holds a trunk that is not the job's: its labels would have no meaning.
     """
-    pinned = {job.model.checkpoint: checkpoint}
+    found = {job.model.checkpoint: (checkpoint, folder)}
     ours: str | None = None
     for task in job.tasks:
         url = task.head_url
-        if url is None or url in pinned:
+        if url is None or url in found:
             continue
         try:
-            pinned[url] = pin_checkpoint(url, tell)
+            pinned = pin_checkpoint(url, tell)
         except FatalError as error:
             raise FatalError(f"{task.kind}: head {error}") from None
-        with named_as(url, local_checkpoint(pinned[url])):
-            theirs = trunk_hash(local_checkpoint(pinned[url]))
+        head_folder = local_checkpoint(pinned)
+        found[url] = pinned, head_folder
+        with named_as(url, head_folder):
+            theirs = trunk_hash(head_folder)
         if theirs is None:
             continue
-        ours = ours or trunk_hash(local_checkpoint(checkpoint))
+        ours = ours or trunk_hash(folder)
         if theirs != ours:
             raise FatalError(
                 f"{url}: this head was trained over another trunk than {job.model.checkpoint}; set model.checkpoint to "
                 "the head's directory, or name a head of this checkpoint"
             )
-    return [pinned[task.head_url or job.model.checkpoint] for task in job.tasks]
+    of_tasks = [found[task.head_url or job.model.checkpoint] for task in job.tasks]
+    return [pinned for pinned, _ in of_tasks], [head_folder for _, head_folder in of_tasks]
 
 
 def _check_room(job: Job, config: XLMConfig) -> None:
@@ -257,13 +270,6 @@ def _check_fixed_lang(job: Job, tokenizer: XLMTokenizer) -> None:
         tokenizer.segmenters.prepare(lang)
 
 
-def _load_tokenizer(job: Job, checkpoint: PinnedCheckpoint) -> XLMTokenizer:
-    spec = job.tokenizer
-    return XLMTokenizer.from_pretrained(
-        local_checkpoint(checkpoint), zh=spec.zh, ja=spec.ja, kytea_model=spec.kytea_model, compat=spec.compat
-    )
-
-
 def _check_places(job: Job, plan: Plan, output: Location) -> None:
     """Refuse an output within the input: the next run would read this one's results."""
     inside = f"{output.url.rstrip('/')}/"
@@ -275,22 +281,3 @@ def _check_places(job: Job, plan: Plan, output: Location) -> None:
         raise FatalError(
             f"output.path {output.url}: lies within input.path, and would be read as input; set it elsewhere"
         )
-
-
-def _load_model(
-    job: Job,
-    checkpoint: PinnedCheckpoint,
-    heads: list[PinnedCheckpoint],
-    tasks: list[Task],
-    device: torch.device,
-    dtype: torch.dtype,
-    max_tokens: int,
-) -> tuple[Model, list[Task]]:
-    """Load trunk and heads in a model process."""
-    folder = local_checkpoint(checkpoint)
-    causal = {"causal": True, "masked": False, "checkpoint": None}[job.model.objective]
-    trunk = XLMModel.from_pretrained(folder, dtype=dtype, device=device, causal=causal)
-    model = Model(trunk, folder, max_tokens, job.batch.invariant)
-    for task, head in zip(tasks, heads, strict=True):
-        task.load(model, local_checkpoint(head))
-    return model, tasks

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pipelines.columns import Words
 
 
+_STAGE = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
+
+
 class Repeats(NamedTuple):
     """Which rows stand for which.
 
@@ -53,9 +56,6 @@ def find_repeats(rows: pa.RecordBatch, text_columns: list[str]) -> Repeats | Non
             distinct.append(i)
         source[i] = place
     return None if len(distinct) == len(rows) else Repeats(np.array(distinct), source)
-
-
-_STAGE = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
 
 
 def _hashable(texts: Sequence[str | Words | None]) -> list[object]:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from pipelines.columns import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, ragged
-from xlm_core.decoding import text_ids
+from xlm_core.decoding import central_tokens, earliest_tokens
+from xlm_core.packing import cumulate
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,9 +43,8 @@ class Sequences:
         """View the columns of tokenized rows; nothing is copied."""
         ids, _ = ragged(rows.column(INPUT_IDS))
         lengths, borders = ragged(rows.column(LENGTHS))
-        cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
         langs = np.repeat(rows.column(LANG).to_numpy(), np.diff(borders))
-        return cls(rows, ids, cu_seqlens, langs, borders)
+        return cls(rows, ids, cumulate(lengths), langs, borders)
 
     @property
     def lengths(self) -> NDArray[np.int32]:
@@ -67,14 +67,18 @@ class Sequences:
         return ragged(self.rows.column(OFFSETS))[0].reshape(-1, 2)
 
     @cached_property
-    def text_ids(self) -> NDArray[np.int8]:
-        """Which of its sequence's texts each token is of, [T]: 0, 1, or -1. Only where a task needs places."""
-        return text_ids(self.word_ids, self.cu_seqlens)
-
-    @cached_property
     def window_starts(self) -> NDArray[np.int32]:
         """Number of each sequence's first token of the row's last text in that whole text, [S]."""
         return ragged(self.rows.column(WINDOW_STARTS))[0]
+
+    def once(self, text: Literal["first", "last"], *, causal: bool = False) -> NDArray[np.int64]:
+        """Choose each token of a text once, where windows overlap that with more of the context that the model sees.
+
+        Returns:
+            [K], numbers of tokens [T] by row and place in the text; special tokens never.
+        """
+        choose = earliest_tokens if causal else central_tokens
+        return choose(self.word_ids, self.cu_seqlens, self.row_ids, self.window_starts, text)
 
     def mean_over_windows(self, values: NDArray[Any]) -> NDArray[Any]:
         """Average each row's sequences, each weighted by its tokens: [S, C] to [N, C].

@@ -10,8 +10,8 @@ import torch
 
 from pipelines.columns import decode_texts, whole
 from pipelines.errors import FatalError
-from pipelines.tasks.task import Task, check_width, list_column, list_of, load_head, required
-from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead, XLMTokenizer
+from pipelines.tasks.task import Task, check_width, list_of, load_head, required, span_column
+from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead
 from xlm_core.decoding import (
     beam_candidates,
     class_tokens,
@@ -67,7 +67,7 @@ class Answering(Task):
     def load(self, model: Model, head: Path) -> None:
         """See `Task`."""
         self.head = load_head(QuestionAnsweringHead if self.beam else QuestionAnsweringSimpleHead, head, model)
-        self.cls_token_id = XLMTokenizer.from_pretrained(model.checkpoint).cls_token_id
+        self.cls_token_id = model.tokenizer.cls_token_id
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
@@ -86,15 +86,8 @@ class _AnswerCollector:
         shard, rows = self.shard, self.shard.rows
         found = merge_answers(candidates, shard.row_ids, shard.offsets, self.task.spec.top_k)
         contexts = [whole(text or "") for text in decode_texts(rows.column(self.task.context_column))[0]]
-        places = zip(found.row.tolist(), found.start.tolist(), found.end.tolist(), strict=True)
-        parts = [
-            pa.array([contexts[row][start:end] for row, start, end in places], pa.string()),
-            pa.array(found.score.astype(np.float32), pa.float32()),
-            pa.array(found.start, pa.int32()),
-            pa.array(found.end, pa.int32()),
-        ]
-        items = pa.StructArray.from_arrays(parts, fields=list(_ANSWER))
-        answers = list_column(list_of(_ANSWER), np.searchsorted(found.row, np.arange(len(rows) + 1)), items)
+        score = found.score.astype(np.float32)
+        answers = span_column(list_of(_ANSWER), contexts, found.row, found.start, found.end, score=score)
         no_answer = no_answer_per_row(no_answer_S, shard.row_ids, len(rows))
         return [answers, pa.array(no_answer.astype(np.float32), pa.float32())]
 

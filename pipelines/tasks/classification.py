@@ -8,8 +8,19 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_column, list_of, load_head, required
+from pipelines.tasks.task import (
+    Task,
+    check_width,
+    label_metadata,
+    labels_of,
+    list_column,
+    list_of,
+    load_head,
+    required,
+    struct_column,
+)
 from xlm_core import SequenceClassificationHead
+from xlm_core.packing import cumulate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,9 +103,8 @@ class _ClassificationCollector:
 
     def columns(self) -> list[pa.Array]:
         scores_NC, spec = self.shard.mean_over_windows(self.scores_SC), self.task.spec
-        all_scores = _pack(scores_NC)
         if spec.problem == "regression":
-            return [all_scores]
+            return [_pack(scores_NC)]
         if spec.problem == "multi-label":
             order = np.argsort(-scores_NC, axis=1, kind="stable")
             chosen = np.take_along_axis(scores_NC, order, 1) >= spec.threshold
@@ -109,16 +119,13 @@ class _ClassificationCollector:
             if spec.top_k:
                 order = np.argsort(-scores_NC, axis=1, kind="stable")[:, : spec.top_k]
                 found.append(self._pairs(scores_NC, order, np.ones_like(order, np.bool_)))
-        return [*found, all_scores] if spec.scores else found
+        return [*found, _pack(scores_NC)] if spec.scores else found
 
     def _pairs(self, scores_NC: np.ndarray, order: np.ndarray, chosen: np.ndarray) -> pa.Array:
         """Give the chosen labels of each row with their scores; `order` and `chosen` are [N, k]."""
         labels = np.array(self.task.labels, object)[order[chosen]]
         scores = np.take_along_axis(scores_NC, order, 1)[chosen]
-        items = pa.StructArray.from_arrays(
-            [pa.array(labels, pa.string()), pa.array(scores, pa.float32())], fields=list(PAIR)
-        )
-        return list_column(list_of(PAIR), np.concatenate([[0], np.cumsum(chosen.sum(1))]), items)
+        return list_column(list_of(PAIR), cumulate(chosen.sum(1)), struct_column(PAIR, label=labels, score=scores))
 
 
 def _pack(scores_NC: np.ndarray) -> pa.Array:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from pipelines.errors import FatalError
-from pipelines.tasks.task import Task, check_width, list_column, list_of, required
-from xlm_core import LanguageModelHead, XLMTokenizer
-from xlm_core.decoding import central_tokens, earliest_tokens
+from pipelines.tasks.task import Task, check_width, list_column, list_of, required, struct_column
+from xlm_core import LanguageModelHead
 from xlm_core.generation import GenerationSettings, generate
 from xlm_core.packing import cumulate
 from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
@@ -29,7 +29,7 @@ _TOKEN = pa.struct([required("token", pa.string()), required("score", pa.float32
 
 
 class LanguageModelTask(Task):
-    """What these tasks have in common: the head, and the vocabulary that its results are worded in."""
+    """What these tasks have in common: the head, over the trunk's own vocabulary."""
 
     def __init__(self, spec: FillMask | LmScoring | TextGeneration, config: XLMConfig, head: XLMConfig):
         check_width(spec, head, config)
@@ -39,14 +39,14 @@ class LanguageModelTask(Task):
                 "head that was trained on this checkpoint"
             )
         self.columns, self.config = spec.columns, config
-        self._loaded: tuple[Model, LanguageModelHead, XLMTokenizer] | None = None
+        self._loaded: tuple[Model, LanguageModelHead] | None = None
 
     def load(self, model: Model, head: Path) -> None:
         """See `Task`."""
         loaded = LanguageModelHead.from_pretrained(head, dtype=model.trunk.embeddings.weight.dtype, device=model.device)
         if loaded.config.tie_word_embeddings and head == model.checkpoint:
             loaded.tie(model.trunk.embeddings)
-        self._loaded = model, loaded, XLMTokenizer.from_pretrained(model.checkpoint)
+        self._loaded = model, loaded
 
     @property
     def model(self) -> Model:
@@ -59,12 +59,6 @@ class LanguageModelTask(Task):
         """The loaded head."""
         assert self._loaded is not None
         return self._loaded[1]
-
-    @property
-    def tokenizer(self) -> XLMTokenizer:
-        """The checkpoint's, for the vocabulary alone."""
-        assert self._loaded is not None
-        return self._loaded[2]
 
 
 class MaskFilling(LanguageModelTask):
@@ -98,7 +92,8 @@ class MaskFilling(LanguageModelTask):
 class _MaskCollector:
     def __init__(self, task: MaskFilling, shard: Sequences):
         self.task, self.shard = task, shard
-        self.masks = np.flatnonzero(_once(shard, causal=False) & (shard.ids == task.tokenizer.mask_token_id))
+        is_mask = shard.ids == task.model.tokenizer.mask_token_id
+        self.masks = np.flatnonzero(is_mask & _text_tokens(shard, causal=False))
         self.number = np.full(len(shard.ids), -1)  # of each token among the masks
         self.number[self.masks] = np.arange(len(self.masks))
         self.ids = np.empty((len(self.masks), task.top_k), np.int64)
@@ -108,16 +103,15 @@ class _MaskCollector:
         number = self.number[step.tokens]
         here = np.flatnonzero(number >= 0)
         if len(here):
-            scores, ids = self.task.head.top_k(step.hidden_TD[here.tolist()], self.task.top_k)
+            places = torch.from_numpy(here).to(step.hidden_TD.device)
+            scores, ids = self.task.head.top_k(step.hidden_TD[places], self.task.top_k)
             self.ids[number[here]], self.scores[number[here]] = ids.cpu().numpy(), scores.float().cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
         size, k = self.ids.shape
-        words = self.task.tokenizer.convert_ids_to_tokens(self.ids.reshape(-1).tolist())
+        words = self.task.model.tokenizer.convert_ids_to_tokens(self.ids.reshape(-1).tolist())
         tokens = [word.removesuffix("</w>") for word in words]
-        items = pa.StructArray.from_arrays(
-            [pa.array(tokens, pa.string()), pa.array(self.scores.reshape(-1), pa.float32())], fields=list(_TOKEN)
-        )
+        items = struct_column(_TOKEN, token=tokens, score=self.scores.reshape(-1))
         per_mask = list_column(list_of(_TOKEN), np.arange(size + 1) * k, items)
         row_of_token = np.repeat(self.shard.row_ids, self.shard.lengths)
         borders = np.searchsorted(row_of_token[self.masks], np.arange(len(self.shard.rows) + 1))
@@ -152,7 +146,7 @@ class _ScoreCollector:
 
     def __init__(self, task: Scoring, shard: Sequences):
         self.task, self.shard = task, shard
-        self.scored = _once(shard, causal=task.config.causal)
+        self.scored = _text_tokens(shard, causal=task.config.causal)
         self.scores = np.full(len(shard.ids), np.nan, np.float32)
 
     def add(self, step: Pass) -> None:
@@ -169,7 +163,7 @@ class _ScoreCollector:
                 shard.cu_seqlens,
                 shard.langs,
                 self.scored,
-                task.tokenizer.mask_token_id,
+                task.model.tokenizer.mask_token_id,
                 task.model.max_tokens,
                 task.model.invariant,
             )
@@ -221,7 +215,7 @@ class _GenerationCollector:
         settings = GenerationSettings(
             max_new_tokens=spec.max_new_tokens,
             mask_token_id=task.config.mask_token_id,
-            eos_token_ids=(task.tokenizer.sep_token_id,),
+            eos_token_ids=(task.model.tokenizer.sep_token_id,),
             do_sample=spec.sample,
             temperature=spec.temperature,
             top_k=spec.top_k or 0,
@@ -233,16 +227,15 @@ class _GenerationCollector:
             model.trunk, task.head, shard.ids[kept], cumulate(prompts), shard.langs, settings, max_tokens=max_tokens
         )
         texts = [
-            task.tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)
+            task.model.tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)
             for start, end in zip(borders[:-1].tolist(), borders[1:].tolist(), strict=True)
         ]
         return [pa.array(texts, pa.string())]
 
 
-def _once(shard: Sequences, *, causal: bool) -> NDArray[np.bool_]:
-    """Choose each token of a row's texts once, where windows overlap: bool [T]; special tokens never."""
-    choose = earliest_tokens if causal else central_tokens
+def _text_tokens(shard: Sequences, *, causal: bool) -> NDArray[np.bool_]:
+    """Mark the tokens of both texts, each once where windows overlap: bool [T]."""
     chosen = np.zeros(len(shard.ids), np.bool_)
     for text in ("first", "last"):
-        chosen[choose(shard.word_ids, shard.cu_seqlens, shard.row_ids, shard.window_starts, text)] = True
+        chosen[shard.once(text, causal=causal)] = True
     return chosen

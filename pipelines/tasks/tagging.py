@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.columns import decode_texts, is_words, whole
-from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_column, list_of, load_head, required
+from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_of, load_head, required, span_column
 from xlm_core import TokenClassificationHead
-from xlm_core.decoding import aggregate, central_tokens, drop_blank, find_entities, join_pieces, scheme_of
+from xlm_core.decoding import aggregate, drop_blank, find_entities, join_pieces, scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +81,7 @@ class _TaggingCollector:
         task, shard = self.task, self.shard
         given = decode_texts(shard.rows.column(task.text_column))[0]
         texts = [whole(text or "") for text in given]
-        tokens = central_tokens(shard.word_ids, shard.cu_seqlens, shard.row_ids, shard.window_starts, "first")
+        tokens = shard.once("first")
         words = join_pieces(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
         if not task.given_words:
             words = drop_blank(words, texts)
@@ -96,17 +96,7 @@ class _TaggingCollector:
             found = find_entities(best, score, words.row, task.scheme)
             labels, score = np.array(task.scheme.types, object)[found.type], found.score
             row, start, end = row[found.first], start[found.first], end[found.last]
-        surfaces = [texts[r][a:b] for r, a, b in zip(row.tolist(), start.tolist(), end.tolist(), strict=True)]
-        kind = task.fields[0].type
-        parts = [
-            pa.array(labels, pa.string()),
-            pa.array(score, pa.float32()),
-            pa.array(start, pa.int32()),
-            pa.array(end, pa.int32()),
-            pa.array(surfaces, pa.string()),
-        ]
-        items = pa.StructArray.from_arrays(parts, fields=list(kind.value_type))
-        return [list_column(kind, np.searchsorted(row, np.arange(len(texts) + 1)), items)]
+        return [span_column(task.fields[0].type, texts, row, start, end, label=labels, score=score)]
 
 
 def _per_given_word(

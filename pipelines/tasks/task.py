@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
@@ -19,7 +20,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.errors import FatalError, ShardError
-from xlm_core import PackedBatch, plan_batches, take_ragged
+from xlm_core import PackedBatch, XLMTokenizer, plan_batches, take_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +74,11 @@ class Model:
     checkpoint: Path
     max_tokens: int
     invariant: bool
+
+    @cached_property
+    def tokenizer(self) -> XLMTokenizer:
+        """The checkpoint's, for its vocabulary: texts are tokenized elsewhere."""
+        return XLMTokenizer.from_pretrained(self.checkpoint)
 
     @property
     def device(self) -> torch.device:
@@ -188,6 +194,34 @@ def required(name: str, kind: pa.DataType, metadata: dict[str, str] | None = Non
 def list_of(kind: pa.DataType) -> pa.DataType:
     """Declare lists without nulls in them."""
     return pa.list_(required("item", kind))
+
+
+def struct_column(kind: pa.DataType, **parts: Any) -> pa.Array:
+    """Make structs of a type from the values of each of its parts, by name."""
+    return pa.StructArray.from_arrays([pa.array(parts[part.name], part.type) for part in kind], fields=list(kind))
+
+
+def span_column(
+    kind: pa.DataType,
+    texts: list[str],
+    rows: NDArray[np.int64],
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    **parts: Any,
+) -> pa.Array:
+    """Lay spans out as lists of structs, each with the characters it quotes.
+
+    Args:
+        kind: of the lists; its structs have text, start, end and what `parts` gives.
+        texts: N strings.
+        rows: the row of each span, never decreasing.
+        starts, ends: its characters, end exclusive.
+        parts: other values of the spans, by name.
+    """
+    places = zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
+    surfaces = [texts[row][start:end] for row, start, end in places]
+    items = struct_column(kind.value_type, text=surfaces, start=starts, end=ends, **parts)
+    return list_column(kind, np.searchsorted(rows, np.arange(len(texts) + 1)), items)
 
 
 def list_column(kind: pa.DataType, borders: NDArray[np.integer[Any]], items: pa.Array) -> pa.Array:
