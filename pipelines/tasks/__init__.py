@@ -22,7 +22,7 @@ from pipelines.tasks.classification import Classification
 from pipelines.tasks.embedding import Embedding
 from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
 from pipelines.tasks.tagging import Tagging
-from pipelines.tasks.task import Collector, Model, Pass, Task
+from pipelines.tasks.task import Model, Task
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import contents
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from xlm_core import XLMConfig
     from xlm_core.checkpoint_names import HeadKind
 
-__all__ = ["Collector", "Model", "Pass", "Task", "make_task"]
+__all__ = ["Model", "Task", "make_task"]
 
 
 def make_task(spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Field]) -> Task:
