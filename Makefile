@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test bench parity format lock clean
+.PHONY: demo test chaos bench parity format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -13,6 +13,9 @@ test: .venv/test
 	.venv/bin/basedpyright
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest
+
+chaos: .venv/test  ## kills and breaks everything that can be, and writes down what came of it
+	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
 
 bench: .venv/test  ## ratios to the reference, measured in one run
 	.venv/bin/python tests/bench/bench_tokenizer.py
@@ -41,4 +44,6 @@ clean:
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[kytea,fugashi,rjieba,test]'
+	# an Azure server on loopback, whose tests are passed over where there is no npm
+	command -v npm > /dev/null && npm install --silent --no-audit --no-fund --prefix .venv/azurite azurite@3 || true
 	touch $@

@@ -24,6 +24,6 @@ def checkpoint_folder(url: str, console: Console) -> Generator[Path]:
     if (directory := local_directory(url)) is not None:
         yield directory  # used where it lies, without hashing it
         return
-    folder = local_checkpoint(pin_checkpoint(url, lambda line: console.print(line, highlight=False, markup=False)))
+    folder = local_checkpoint(pin_checkpoint(url, tell=lambda line: console.print(line, highlight=False, markup=False)))
     with named_as(url, folder):
         yield folder

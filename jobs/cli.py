@@ -1,4 +1,4 @@
-"""The command line: `xlm run`, `plan`, `check`, `show`, `inspect`, `convert`, `schema`, `demo`."""
+"""The command line: `xlm COMMAND`. What each command does is in `jobs.commands`."""
 
 from __future__ import annotations
 
@@ -50,13 +50,32 @@ def _parser() -> argparse.ArgumentParser:
         about = "override a setting, as batch.max_tokens=8192"
         sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help=about)
 
-    takes_job(command("run", "Run a job, or go on with it where it stopped."))
+    run = command("run", "Run a job, or go on with it where it stopped.")
+    takes_job(run)
+    about = "compute shards again that have rejected rows, for these reasons (killed_worker)"
+    run.add_argument(
+        "--retry-rejected",
+        nargs="?",
+        type=_reasons,
+        const=["killed_worker"],
+        default=[],
+        metavar="REASONS",
+        help=about,
+    )
     takes_job(command("plan", "List the files and shards that a job would read.", limit=20, what="files to list"))
     check = command("check", "Check a job, its corpus and its checkpoint, and show the output's columns.")
     takes_job(check)
     check.add_argument("--resolved", action="store_true", help="also print the job with all defaults")
     show = command("show", "Show results in readable form.", limit=10, what="rows to show")
     show.add_argument("output", help="the job's output directory")
+    verify = command("verify", "Prove, without the model, that an output is whole, in order and as it was recorded.")
+    verify.add_argument("output", help="the job's output directory")
+    diff = command("diff", "Compare two outputs by id: drift of vectors, changed labels and answers, per language.")
+    diff.add_argument("first", help="an output directory")
+    diff.add_argument("second", help="another, of the same corpus")
+    gc = command("gc", "List and remove what no record of an output's ledger accounts for.")
+    gc.add_argument("output", help="the job's output directory")
+    gc.add_argument("--dry-run", action="store_true", help="list only")
     inspect = command("inspect", "Show what a checkpoint is: model, heads, languages, tokenizer, content hash.")
     inspect.add_argument("checkpoint", help="its directory or URL, or hf://org/name")
     convert = command("convert", "Write a checkpoint of any format as config.json, model.safetensors and tokenizer.")
@@ -73,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("folder", nargs="?", default="demo-out", help="where it goes (demo-out)")
     takes_overrides(demo)
     return parser
+
+
+def _reasons(text: str) -> list[str]:
+    return [reason.strip() for reason in text.split(",")]
 
 
 if __name__ == "__main__":

@@ -15,14 +15,17 @@ from rich.table import Table
 
 from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, reason
+from pipelines.storage import locate
+from pipelines.storage_errors import reason
+from pipelines.wording import one_line
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Collection
 
     from pipelines.job import Job
 
-COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED = 0, 1, 2, 3
+COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
 _RESUME = "what is done is kept, run the same command to go on"
 
@@ -53,20 +56,23 @@ def execute(args: argparse.Namespace) -> int:
 def _complain(*lines: str) -> None:
     console = Console(stderr=True, soft_wrap=True)
     for line in lines:
-        console.print(f"[red]xlm:[/] {escape(line)}", highlight=False)
+        console.print(f"[red]xlm:[/] {escape(one_line(line))}", highlight=False)
 
 
 def _run(args: argparse.Namespace, console: Console) -> int:
-    return _run_job(load_job(args.job, args.set), console)
+    return _run_job(load_job(args.job, args.set), console, args.retry_rejected)
 
 
-def _run_job(job: Job, console: Console) -> int:
+def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> int:
     from pipelines.flow import run
     from pipelines.report import summary_lines
 
-    report = run(job, console)
+    report = run(job, console, retry_rejected)
     for line in summary_lines(report):
         console.print(line, highlight=False, markup=False)
+    if report["status"] == "interrupted":
+        _complain(f"interrupted; {_RESUME}")
+        return INTERRUPTED
     return COMPLETE if report["status"] == "complete" else UNFINISHED
 
 
@@ -115,6 +121,26 @@ def _show(args: argparse.Namespace, console: Console) -> int:
     from jobs.show import show
 
     show(args.output, args.limit, console)
+    return COMPLETE
+
+
+def _verify(args: argparse.Namespace, console: Console) -> int:
+    from jobs.verify import verify_output
+
+    return COMPLETE if verify_output(args.output, console) else UNFINISHED
+
+
+def _diff(args: argparse.Namespace, console: Console) -> int:
+    from jobs.diff import diff_outputs
+
+    diff_outputs(args.first, args.second, console)
+    return COMPLETE
+
+
+def _gc(args: argparse.Namespace, console: Console) -> int:
+    from jobs.gc import collect
+
+    collect(args.output, console, dry_run=args.dry_run)
     return COMPLETE
 
 
@@ -171,6 +197,9 @@ _COMMANDS = {
     "plan": _plan,
     "check": _check,
     "show": _show,
+    "verify": _verify,
+    "diff": _diff,
+    "gc": _gc,
     "inspect": _inspect,
     "convert": _convert,
     "schema": _schema,

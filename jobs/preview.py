@@ -6,12 +6,13 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.columns import decode_text, is_text
+from pipelines.input_settings import FILE_COLUMNS
 from pipelines.output import Output
 from xlm_core.errors import FatalError
 
@@ -68,18 +69,30 @@ def gather(location: Location, limit: int) -> Preview:
         raise FatalError(f"{location.url}: no results yet, since no shard is done; run the job, or wait for its run")
     with _open(location / records[0]["part"]) as file:
         schema = file.schema_arrow
-    spec = job["spec"]["input"]
-    ids = ["file", "row"] if spec["id"] is None else [spec["id"]]
-    results = [name for name in schema.names if name not in ids and name not in spec["keep"]]
+    named = _passed_through(job["spec"], schema.names)
+    if named is None:
+        raise FatalError(f"{output.inner.url}/job.json: damaged; restore it to see the results")
+    ids, keep = named
+    results = [name for name in schema.names if name not in ids and name not in keep]
     return Preview(
         complete=output.is_complete,
         num_planned=output.num_planned() or len(records),
         records=records,
         schema=schema,
-        groups={"id": ids, "keep": spec["keep"], "results": results},
-        rows=_choose_rows(location, records, schema, spec["keep"], limit),
+        groups={"id": ids, "keep": keep, "results": results},
+        rows=_choose_rows(location, records, schema, keep, limit),
         examples=_examples(output, records),
     )
+
+
+def _passed_through(spec: Any, columns: list[str]) -> tuple[list[str], list[str]] | None:
+    """Find in a job's settings which columns of its parts are ids, and which are kept; None where they do not tell."""
+    match spec:
+        case {"input": {"id": str() | None as row_id, "keep": list() as keep}}:
+            ids = [*FILE_COLUMNS] if row_id is None else [row_id]
+            return (ids, cast("list[str]", keep)) if all(name in columns for name in (*ids, *keep)) else None
+        case _:
+            return None
 
 
 @contextmanager

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import pyarrow.fs as pafs
-
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, reason
+from pipelines.storage import locate
+from pipelines.storage_errors import judged, reason
 from xlm_core.checkpoint import needed_files
 from xlm_core.config import CONFIG_FILE
 from xlm_core.weights import weights_files
@@ -24,12 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from pipelines.storage import FileInfo, Location
+    from pipelines.storage_settings import StoreSpec
 
 _CHUNK_BYTES = 16 << 20  # a request each on an object store
-_DENIED = re.compile(
-    "ACCESS_DENIED|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|"  # AWS, by pyarrow
-    "Forbidden|Unauthorized|AuthenticationFailed|AuthorizationFailure"
-)
 _STAMPS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")  # fsspec's many
 _HUB_URL = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -60,14 +56,15 @@ class Source(Protocol):
         ...
 
 
-def open_source(url: str, revision: str | None = None) -> Source:
+def open_source(url: str, stores: Sequence[StoreSpec] = (), revision: str | None = None) -> Source:
     """Find what serves a URL, `hf://org/name[@revision]` or a directory of any store.
 
     Args:
         url: as people write it.
+        stores: options of stores.
         revision: that of an earlier call; without one, that which stands in the URL, or the newest, is meant.
     """
-    return Hub.at(url, revision) if url.startswith("hf://") else Store(locate(url))
+    return Hub.at(url, revision) if url.startswith("hf://") else Store(locate(url, stores))
 
 
 @dataclass(frozen=True)
@@ -97,15 +94,15 @@ class Store:
         for name in files:
             place = self.location / name
             with _reaching(place.url):
-                size = self.location.fs.get_file_info(place.path).size  # None also where there is no such file
+                size = place.file_info().size
             with (into / name).open("wb") as file:
                 for chunk in _chunks(place):
                     file.write(chunk)
-                if size is not None and file.tell() != size:
+                if file.tell() != size:
                     raise RetryableError(f"{place.url}: broke off, got {file.tell():,} of {size:,} bytes; run it again")
 
     def _list(self) -> dict[str, FileInfo]:
-        if (inner := self._fsspec()) is not None:
+        if (inner := self.location.fsspec) is not None:
             inner.invalidate_cache()  # or it shows what it saw before
         found = {file.name: file for file in self.location.list()}
         if not found:
@@ -118,14 +115,10 @@ class Store:
     def _stamp(self, file: FileInfo) -> str | None:
         if file.mtime_ns:
             return str(file.mtime_ns)
-        if (inner := self._fsspec()) is None:
+        if (inner := self.location.fsspec) is None:
             return None
         info = inner.info((self.location / file.name).path)
         return " ".join(f"{key}={info[key]}" for key in _STAMPS if info.get(key) is not None) or None
-
-    def _fsspec(self) -> Any:
-        handler = self.location.fs.handler if isinstance(self.location.fs, pafs.PyFileSystem) else None
-        return handler.fs if isinstance(handler, pafs.FSSpecHandler) else None
 
 
 @dataclass(frozen=True)
@@ -191,19 +184,13 @@ def _chunks(place: Location) -> Iterator[bytes]:
 
 @contextmanager
 def _reaching(url: str) -> Generator[None]:
-    """Sort what a store says by what to do next. Each store's client has errors of its own, of any class."""
+    """Sort what a store says by what to do next; a file that is not there is a person's to upload."""
     try:
         yield
-    except (FatalError, RetryableError):
-        raise
     except FileNotFoundError:
         raise FatalError(f"{url}: no such file; correct the checkpoint's address, or upload what is missing") from None
     except Exception as error:
-        if isinstance(error, PermissionError) or _DENIED.search(str(error)):
-            raise FatalError(
-                f"{url}: access is denied ({reason(error)}); check the environment's credentials"
-            ) from None
-        raise RetryableError(f"{url}: cannot be read now ({reason(error)}); run it again") from None
+        raise judged(url, error) from None
 
 
 @contextmanager

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from pipelines.checkpoint_sources import Source
+    from pipelines.storage_settings import StoreSpec
 
 _RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
 
@@ -45,12 +46,14 @@ class PinnedCheckpoint:
         content_hash: as `xlm_core.content_hash` gives it.
         files: names of what is fetched of it; none of a local directory.
         revision: the hub's commit, if it is of a hub.
+        stores: options of stores, as the job has them.
     """
 
     url: str
     content_hash: str
     files: tuple[str, ...] = ()
     revision: str | None = None
+    stores: tuple[StoreSpec, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -60,17 +63,18 @@ class PinnedCheckpoint:
 
 def local_directory(url: str) -> Path | None:
     """Give the directory of this machine's file system that a URL or path names; None where it lies elsewhere."""
-    if url.startswith("hf://"):  # of no store that `locate` knows
-        return None
-    location = locate(url)
-    return Path(location.path) if location.is_local else None
+    is_local = "://" not in url or url.startswith("file://")
+    return Path(locate(url).path) if is_local else None
 
 
-def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> PinnedCheckpoint:
+def pin_checkpoint(
+    url: str, stores: Sequence[StoreSpec] = (), tell: Callable[[str], None] = lambda _: None
+) -> PinnedCheckpoint:
     """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
 
     Args:
         url: a local directory, a directory in any store, or `hf://org/name[@revision]`.
+        stores: options of stores.
         tell: is told when something is fetched, which may take minutes.
 
     Raises:
@@ -79,7 +83,7 @@ def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> Pi
     """
     if (directory := local_directory(url)) is not None:
         return PinnedCheckpoint(str(directory), _hash_in_place(directory))
-    source = open_source(url)
+    source = open_source(url, stores)
     identity = source.identity()
     cache = _Cache.of_this_node()
     found = cache.fetched(url, identity)
@@ -94,7 +98,7 @@ def pin_checkpoint(url: str, tell: Callable[[str], None] = lambda _: None) -> Pi
                 cache.publish(incoming, found)
                 cache.remember(found, url, identity)
     files = tuple(sorted(path.name for path in cache.entry(found).iterdir()))
-    return PinnedCheckpoint(url, found, files, source.revision)
+    return PinnedCheckpoint(url, found, files, source.revision, tuple(stores))
 
 
 def local_checkpoint(pinned: PinnedCheckpoint) -> Path:
@@ -118,7 +122,7 @@ def local_checkpoint(pinned: PinnedCheckpoint) -> Path:
     if not entry.is_dir():
         with cache.downloading(pinned.url) as incoming:
             if not entry.is_dir():
-                source = open_source(pinned.url, pinned.revision)
+                source = open_source(pinned.url, pinned.stores, pinned.revision)
                 _check(pinned, _fetch(pinned.url, source, pinned.files, incoming))
                 cache.publish(incoming, pinned.content_hash)
     return entry

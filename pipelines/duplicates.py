@@ -11,11 +11,14 @@ from pandas.util import hash_array
 from pipelines.columns import ROW, decode_text
 from pipelines.filters import parse_filter
 from pipelines.read import by_row_group, read_row_group, shard_rows
+from pipelines.storage import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from pipelines.storage_settings import StoreSpec
 
 
 class Repeat(NamedTuple):
@@ -29,20 +32,25 @@ class Repeat(NamedTuple):
 
 
 def find_duplicates(
-    shards: pa.Table, id_column: str, filter_text: str | None, settled: Mapping[str, set[int]]
+    shards: pa.Table,
+    id_column: str,
+    filter_text: str | None,
+    settled: Mapping[str, set[int]],
+    stores: Sequence[StoreSpec] = (),
 ) -> list[Repeat]:
     """Find every row whose id stands in an earlier row that the job reads too.
 
     Holds 8 bytes a row: a first reading keeps hashes, and only where two are equal a second one compares the ids. A row
-    group that cannot be read is passed over; its shards fail when the job reads it.
+    group that is damaged is passed over; its shards fail when the job reads it.
 
     Args:
         shards: the plan; which of two rows is the earlier one follows from its order.
         id_column: its column of text or whole numbers; nulls, and text that is not UTF-8, repeat nothing.
         filter_text: the job's filter; rows that it leaves out count for nothing.
         settled: for a shard, the rows that were found to repeat an id before; they count for nothing either.
+        stores: options of the stores that the corpus lies in.
     """
-    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, settled)]
+    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, settled, stores)]
     if not hashes:
         return []
     every = np.sort(np.concatenate(hashes))
@@ -52,7 +60,7 @@ def find_duplicates(
     del every, hashes
     seen: dict[Any, tuple[str, int]] = {}
     repeats: list[Repeat] = []
-    for shard, ids, rows in _read_ids(shards, id_column, filter_text, settled):
+    for shard, ids, rows in _read_ids(shards, id_column, filter_text, settled, stores):
         for i in np.flatnonzero(np.isin(_hash(ids), suspects)):
             place = (shard["file"], int(rows[i]))
             first = seen.setdefault(ids[i], place)
@@ -62,13 +70,17 @@ def find_duplicates(
 
 
 def _read_ids(
-    shards: pa.Table, id_column: str, filter_text: str | None, settled: Mapping[str, set[int]]
+    shards: pa.Table,
+    id_column: str,
+    filter_text: str | None,
+    settled: Mapping[str, set[int]],
+    stores: Sequence[StoreSpec],
 ) -> Iterator[tuple[dict[str, Any], NDArray[Any], NDArray[np.int64]]]:
     """Give, for each shard, the ids that count, and their rows' numbers in the file."""
     columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
     for group in by_row_group(shards):
         try:
-            row_group = read_row_group(group[0]["file"], group[0]["row_group"], columns)
+            row_group = read_row_group(locate(group[0]["file"], stores), group[0]["row_group"], columns)
         except (OSError, pa.ArrowException):
             continue
         for shard in group:

@@ -6,34 +6,39 @@ spec ─ plan ─▶ read ─▶ tokenize ─▶ infer ─▶ write ─▶ ledge
 
 from __future__ import annotations
 
-import time
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
+import pyarrow as pa
 import ray.data
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
+from pipelines.commits import Commits
 from pipelines.compute import READ_CPUS, WRITE_CPUS, Pools, divide
 from pipelines.duplicates import find_duplicates
 from pipelines.errors import FatalError, RetryableError
 from pipelines.infer import Infer
 from pipelines.output import Output
+from pipelines.poison import KILLED, KILLED_DETAIL, find_killers, report_back
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Progress
 from pipelines.read import PlanSource
 from pipelines.report import build_report
 from pipelines.report_page import render_html
-from pipelines.resume import Standing, clean_up, compare
+from pipelines.resume import Standing, check_parts, clean_up, compare
 from pipelines.runtime import ray_session
-from pipelines.storage import reason
+from pipelines.shard import REPEATED
+from pipelines.stopping import Stop, graceful_stop
+from pipelines.storage_errors import reason
 from pipelines.tokenize import Tokenize
 from pipelines.watch import cluster_watch
+from pipelines.wording import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Collection, Generator
 
-    import pyarrow as pa
     from ray.data import Dataset
     from rich.console import Console
 
@@ -43,89 +48,185 @@ if TYPE_CHECKING:
 # bounded, and lasts hours where a shard is seconds of model time.
 WAVE_SHARDS = 4_000
 
-# Records wait for others, so that files of the ledger hold many; a crash costs the work of those waiting. They wait for
-# a two-hundredth of the run so far, within these bounds: a week then leaves ten thousand files.
-_COMMIT_EVERY_S = (2.0, 60.0)
-
 # Every stage takes one shard at a time, whole.
 _SHARDWISE: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
-_RESTARTS: dict[str, Any] = {"max_restarts": -1, "max_task_retries": 2}
+
+# Ray's own default is to try what kills its process for ever.
+_RETRIES = 2
+_RETRIED_TASK: dict[str, Any] = {"max_retries": _RETRIES}
+_RETRIED_ACTOR: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
+
+Settled = dict[str, dict[int, tuple[str, str]]]
+"""For a shard, the rows (by number in the file) that are rejected before they are looked at: reason and detail."""
 
 
-def run(job: Job, console: Console) -> dict[str, Any]:
+def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dict[str, Any]:
     """Run a job to its end, or go on with it where an earlier run stopped.
 
+    Args:
+        job: what to do.
+        console: is told how it goes.
+        retry_rejected: reasons of rejected rows whose shards are computed once more.
+
     Returns:
-        The report; its `status` is "complete" when rejected rows and failed shards are within the job's limits.
-        `_SUCCESS` is written when, besides, no shard failed: then every row of the corpus is in the output or rejected.
+        The report. Its `status` is "complete" when every row of the corpus was dealt with, and rejected rows and failed
+        shards are within the job's limits; "interrupted" when the run was stopped before. `_SUCCESS` is written when it
+        is complete and no shard failed: then every row of the corpus is in the output or rejected.
 
     Raises:
         FatalError: the job cannot work. What is committed by then stays.
-        RetryableError: Ray or its cluster failed; the same call goes on from there.
+        RetryableError: Ray, its cluster or a store failed; the same call goes on from there.
     """
-    prepared = prepare(job, lambda line: console.print(line, highlight=False, markup=False))
-    output = Output(prepared.output)
+    tell = partial(console.print, highlight=False, markup=False)
+    prepared = prepare(job, tell)
+    plan, output = prepared.plan, Output(prepared.output)
     output.check_fingerprint(prepared.fingerprint)  # before anything is written there, if only a lock
-    with output.lock():
+    if output.is_complete:
+        standing = compare(output, plan.shards, retry_rejected)
+        if not len(standing.todo) and not standing.surplus:
+            tell("nothing to do: every row of the corpus is in the output or rejected")
+            return _report(prepared, standing.done, {}, "complete", Progress(console, 0))
+    with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
-        standing = compare(output, prepared.plan.shards)
+        standing = compare(output, plan.shards, retry_rejected)
+        standing.check_removal(job.policy.max_removed, output.location.url)
         for note in standing.notes:
-            console.print(note, highlight=False, markup=False)
-        done, todo, failed = standing.done, standing.todo, dict[str, str]()
+            tell(note)
+        todo = standing.todo
         progress = Progress(console, sum(todo["num_rows"].to_pylist()))
-        if not len(todo) and not standing.surplus and output.is_complete:
-            console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
-            return _report(prepared, done, failed, progress)
-        duplicates = _check_ids(job, standing) if len(todo) else {}
+        commits = Commits(output, lock, job.policy, plan.shards, standing.done, progress)
+        settled = _settle_ids(job, standing) if len(todo) else {}
         clean_up(output, standing)
-        output.begin(prepared.description, prepared.plan.shards)
+        output.begin(prepared.description, plan.shards)
         if len(todo):
-            with ray_session(job.compute) as (cpus, gpus), cluster_watch(), progress.show():
+            with (
+                ray_session(job.compute) as (cpus, gpus),
+                cluster_watch(),
+                progress.show(),
+                graceful_stop(job.policy.stop_grace_s, tell) as stop,
+            ):
                 pools = divide(cpus, gpus, job.compute)
-                console.print(_begun(todo, len(done), pools), highlight=False)
-                for first in range(0, len(todo), WAVE_SHARDS):
-                    wave = todo.slice(first, WAVE_SHARDS)
-                    # closed, also on an error: Ray Data would go on, and complain once Ray is gone
-                    with closing(stream(build_dataset(prepared, pools, wave, duplicates))) as results:
-                        _commit(output, results, wave, done, failed, progress)
-        report = _report(prepared, done, failed, progress)
-        output.finish(report, render_html(report), success=report["status"] == "complete" and not failed)
+                tell(_begun(todo, len(commits.done), pools))
+                _Work(prepared, pools, commits, stop, tell, settled).do(todo)
+        status = commits.status
+        report = _report(prepared, commits.done, commits.failed, status, progress)
+        success = status == "complete" and not commits.failed
+        if success:
+            check_parts(output, commits.done)
+        lock.check()
+        output.finish(report, render_html(report), success=success)
         return report
 
 
-def build_dataset(prepared: Prepared, pools: Pools, shards: pa.Table, duplicates: dict[str, list[int]]) -> Dataset:
+class _Work:
+    """The shards of a run, computed on Ray until each is done or failed, or the run is to end."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        pools: Pools,
+        commits: Commits,
+        stop: Stop,
+        tell: Callable[[str], None],
+        settled: Settled,
+    ):
+        self._prepared, self._pools, self._commits, self._stop = prepared, pools, commits, stop
+        self._tell, self._settled = tell, settled
+
+    def do(self, todo: pa.Table) -> None:
+        """Compute shards, wave by wave; those that went with a process that died are searched for the rows to blame."""
+        for first in range(0, len(todo), WAVE_SHARDS):
+            lost = self._compute(todo.slice(first, WAVE_SHARDS))
+            if len(lost):
+                self._tell(f"{counted(len(lost), 'shard')} went with a process that died; trying each alone")
+                lost = self._compute(lost, alone=True)
+            if len(lost):
+                self._tell(
+                    f"{counted(len(lost), 'shard')} killed the process each time; searching for the rows that do"
+                )
+                for shard, rows in find_killers(lost, self._probe).items():
+                    self._settled.setdefault(shard, {}).update(dict.fromkeys(rows, (KILLED, KILLED_DETAIL)))
+                for shard in self._compute(lost, alone=True)["shard"].to_pylist():
+                    self._commits.fail(shard, "its process died each time that it was tried, and no row is to blame")
+            if self._stop.reason is not None:
+                return
+
+    def _compute(self, shards: pa.Table, *, alone: bool = False) -> pa.Table:
+        """Compute and commit shards; gives those that were lost with their process."""
+        returned: set[str] = set()
+        dataset = build_dataset(self._prepared, self._pools, shards, self._settled, alone=alone)
+        # closed, also on an error: Ray Data would go on, and complain once Ray is gone
+        with closing(stream(dataset)) as results:
+            try:
+                for result in results:
+                    returned.add(result["shard"])
+                    self._commits.take(result)
+                    if (limit := self._commits.exceeded) is not None:
+                        self._stop.request(limit)
+            finally:
+                self._commits.append()
+        return self._missing(shards, returned)
+
+    def _probe(self, pieces: pa.Table) -> set[str]:
+        dataset = build_dataset(self._prepared, self._pools, pieces, {}, alone=True, write=report_back)
+        with closing(stream(dataset)) as results:
+            returned = {result["shard"] for result in results}
+        return set(self._missing(pieces, returned)["shard"].to_pylist())
+
+    def _missing(self, shards: pa.Table, returned: set[str]) -> pa.Table:
+        stopped = self._stop.reason is not None  # then what did not return may never have been begun
+        return shards.filter(
+            pa.array([not stopped and s not in returned for s in shards["shard"].to_pylist()], pa.bool_())
+        )
+
+
+def build_dataset(
+    prepared: Prepared,
+    pools: Pools,
+    shards: pa.Table,
+    settled: Settled,
+    *,
+    alone: bool = False,
+    write: Callable[[pa.Table], pa.Table] | None = None,
+) -> Dataset:
     """String the stages together; each row of the dataset is the record of one shard, or its error.
 
     Args:
         prepared: the job, and what its stages need.
         pools: how wide each stage is.
         shards: the part of the plan to do.
-        duplicates: for a shard, the rows whose id an earlier row has.
+        settled: rows to reject before they are looked at.
+        alone: let no shard share a block or a process's queue with another, so that it dies of its own rows only.
+        write: what to do at the end in place of writing a part.
     """
-    source = PlanSource(prepared.reader(), shards)
-    repeats = {shard: duplicates[shard] for shard in shards["shard"].to_pylist() if shard in duplicates}
+    source = PlanSource(prepared.reader(), shards, alone=alone)
+    rows = {shard: settled[shard] for shard in shards["shard"].to_pylist() if shard in settled}
+    queue: dict[str, Any] = {"max_tasks_in_flight_per_actor": 1} if alone else {}
+    # with two calls at a time one's data move while the other's model runs; the model still runs one
+    model_queue = queue or {"max_concurrent_calls_per_actor": 2}
     return (
         # told the number of blocks it will get, Ray does not split those of a row group; small shards share one
-        ray.data.read_datasource(source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks)
+        ray.data.read_datasource(
+            source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks, ray_remote_args=_RETRIED_TASK
+        )
         .map_batches(
             Tokenize,
-            fn_constructor_args=(prepared.tokenize(repeats),),
-            compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers),
+            fn_constructor_args=(prepared.tokenize(rows),),
+            compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
             num_cpus=pools.tokenizer_cpus,
             **_SHARDWISE,
-            **_RESTARTS,
+            **_RETRIED_ACTOR,
         )
         .map_batches(
             Infer,
             fn_constructor_args=(prepared.infer(pools),),
-            # with two calls at a time one's data move while the other's model runs; the model still runs one
-            compute=ActorPoolStrategy(size=pools.models, max_concurrent_calls_per_actor=2),
+            compute=ActorPoolStrategy(size=pools.models, **model_queue),
             num_cpus=pools.model_cpus,
             num_gpus=pools.model_gpus or None,
             **_SHARDWISE,
-            **_RESTARTS,
+            **_RETRIED_ACTOR,
         )
-        .map_batches(prepared.writer(), num_cpus=WRITE_CPUS, **_SHARDWISE)
+        .map_batches(write or prepared.writer(), num_cpus=WRITE_CPUS, **_SHARDWISE, **_RETRIED_TASK)
     )
 
 
@@ -142,63 +243,12 @@ def stream(dataset: Dataset) -> Generator[dict[str, Any]]:
         raise RetryableError(f"Ray gave up ({type(error).__name__}: {reason(error)})") from None
 
 
-def _commit(
-    output: Output,
-    results: Iterator[dict[str, Any]],
-    wave: pa.Table,
-    done: dict[str, dict[str, Any]],
-    failed: dict[str, str],
-    progress: Progress,
-) -> None:
-    """Take results as they come; a shard is done once its record is in the ledger."""
-    rows = dict(zip(wave["shard"].to_pylist(), wave["num_rows"].to_pylist(), strict=True))
-    waiting: list[dict[str, Any]] = []
-
-    def append() -> None:
-        output.ledger.append(waiting)
-        done.update({record["shard"]: record for record in waiting})
-        waiting.clear()
-
-    appended = time.monotonic()
-    try:
-        for record in results:
-            error, fatal = record.pop("error"), record.pop("fatal")
-            if fatal:
-                raise FatalError(error)
-            if error is not None:
-                failed[record["shard"]] = error
-                progress.count_failed(rows[record["shard"]])
-                continue
-            _check_precision(record, done)
-            waiting.append(record)
-            progress.count(record)
-            least, most = _COMMIT_EVERY_S
-            if time.monotonic() - appended >= min(max(progress.elapsed_s / 200, least), most):
-                append()
-                appended = time.monotonic()
-    finally:
-        append()
-    for shard in rows.keys() - done.keys() - failed.keys():
-        failed[shard] = "its process died each time that it was tried"
-        progress.count_failed(rows[shard])
-
-
-def _check_precision(record: dict[str, Any], done: dict[str, dict[str, Any]]) -> None:
-    """Refuse to go on in another precision than the results have that are there, as on another kind of machine."""
-    before = next(iter(done.values()), record)["precision"]
-    if record["precision"] != before:
-        raise FatalError(
-            f"model.precision auto is {record['precision']} on this machine, but the output has results in {before}; "
-            "go on where the run began, or begin a new output"
-        )
-
-
-def _check_ids(job: Job, standing: Standing) -> dict[str, list[int]]:
-    """Find rows that repeat an id, as the job's policy has it: for each shard, those to reject."""
-    policy, rows = job.policy.duplicate_ids, dict[str, list[int]]()
+def _settle_ids(job: Job, standing: Standing) -> Settled:
+    """Find rows that repeat an id, as the job's policy has it."""
+    policy, settled = job.policy.duplicate_ids, dict[str, dict[int, tuple[str, str]]]()
     if job.input.id is None or policy == "ignore":
-        return rows
-    repeats = find_duplicates(standing.shards, job.input.id, job.input.filter, standing.repeats)
+        return settled
+    repeats = find_duplicates(standing.shards, job.input.id, job.input.filter, standing.repeats, job.storage)
     if repeats and policy == "error":
         shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in repeats[:3])
         raise FatalError(
@@ -206,24 +256,14 @@ def _check_ids(job: Job, standing: Standing) -> dict[str, list[int]]:
             "name a column of unique ids, or set policy.duplicate_ids to reject or ignore"
         )
     for repeat in repeats:
-        rows.setdefault(repeat.shard, []).append(repeat.row)
-    return rows
+        settled.setdefault(repeat.shard, {})[repeat.row] = (REPEATED, "an earlier row has this id")
+    return settled
 
 
 def _report(
-    prepared: Prepared, done: dict[str, dict[str, Any]], failed: dict[str, str], progress: Progress
+    prepared: Prepared, done: dict[str, Any], failed: dict[str, str], status: str, progress: Progress
 ) -> dict[str, Any]:
-    policy, records = prepared.job.policy, list(done.values())
-    rejected = sum(record["rows_rejected"] for record in records)
-    limit = policy.max_rejected
-    if isinstance(limit, float):
-        limit *= sum(record["rows_in"] for record in records)
-    status = "complete"
-    if len(failed) > policy.max_failed_shards:
-        status = "failed shards"
-    elif rejected > limit:
-        status = "too many rejected rows"
-    rows = prepared.plan.num_rows
+    records, rows = list(done.values()), prepared.plan.num_rows
     return build_report(
         prepared.description, rows, records, failed, progress.elapsed_s, status, run_tokens=progress.tokens
     )

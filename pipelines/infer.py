@@ -10,12 +10,19 @@ import torch
 
 from pipelines.repeats import find_repeats
 from pipelines.sequences import Sequences
-from pipelines.shard import Shard, run_stage
+from pipelines.stage import run_stage
+from pipelines.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipelines.shard import Shard
     from pipelines.tasks import Model, Task
+    from pipelines.time_limit import ShardLimit
+
+# What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by cuBLAS, which
+# takes memory that torch's CUDA allocator has left it.
+_OUT_OF_MEMORY = "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED"
 
 
 @dataclass(frozen=True)
@@ -30,6 +37,7 @@ class InferSettings:
         num_threads: of the CPU, where there is no GPU.
         text_columns: the input's columns of text.
         schema: of the rows handed on: input columns and results.
+        limit: on the time for a shard.
     """
 
     load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task]]]
@@ -39,6 +47,7 @@ class InferSettings:
     num_threads: int
     text_columns: list[str]
     schema: pa.Schema
+    limit: ShardLimit
 
 
 class Infer:
@@ -53,22 +62,31 @@ class Infer:
         """Run one shard, as Ray hands it over."""
         return run_stage("infer", table, self.step, self._settings.schema)
 
-    @torch.inference_mode()
     def step(self, shard: Shard) -> Shard:
         """Run all tasks over the rows of a shard, each distinct row once; results come in input order."""
         model, tasks = self._loaded = self._loaded or self._load()
+        with time_limit(self._settings.limit.seconds(len(shard.rows))):
+            return self._infer(shard, model, tasks)
+
+    @torch.inference_mode()
+    def _infer(self, shard: Shard, model: Model, tasks: list[Task]) -> Shard:
         rows, schema = shard.rows, self._settings.schema
-        results: dict[str, pa.Array] = {}
+        results: dict[str, pa.Array] = {field.name: pa.array([], field.type) for task in tasks for field in task.fields}
+        halvings = 0
         if len(rows):
             repeats = find_repeats(rows, self._settings.text_columns)
-            distinct = rows if repeats is None else rows.take(repeats.distinct)
-            for field, column in _run(model, tasks, Sequences.of(distinct)):
+            sequences = Sequences.of(rows if repeats is None else rows.take(repeats.distinct))
+            while (columns := _run(model, tasks, sequences)) is None:
+                model.shrink(sequences)
+                halvings += 1
+            for field, column in columns:
                 results[field.name] = column if repeats is None else column.take(repeats.source)
-        else:
-            results = {field.name: pa.array([], field.type) for task in tasks for field in task.fields}
-        columns = [results[name] if name in results else rows.column(name) for name in schema.names]
-        stats = shard.stats | {"precision": str(model.trunk.embeddings.weight.dtype).removeprefix("torch.")}
-        return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=schema), stats=stats)
+        arrays = [results[name] if name in results else rows.column(name) for name in schema.names]
+        stats = shard.stats | {
+            "precision": str(model.trunk.embeddings.weight.dtype).removeprefix("torch."),
+            "oom_halvings": halvings,
+        }
+        return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
     def _load(self) -> tuple[Model, list[Task]]:
         torch.set_num_threads(self._settings.num_threads)
@@ -79,16 +97,25 @@ class Infer:
         return self._settings.load(self._device, getattr(torch, name), max_tokens)
 
 
-def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]]:
-    """Take the shard's sequences through the trunk, and give the columns of all tasks."""
-    collectors = [task.collect(shard) for task in tasks]
-    readers = [collector for task, collector in zip(tasks, collectors, strict=True) if task.reads_pass]
-    if readers:
-        for step in model.passes(shard, all_layers=any(task.wants_layers for task in tasks)):
-            for collector in readers:
-                collector.add(step)
-    return [
-        pair
-        for task, collector in zip(tasks, collectors, strict=True)
-        for pair in zip(task.fields, collector.columns(), strict=True)
-    ]
+def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
+    """Take the shard's sequences through the trunk, and give the columns of all tasks; None if memory runs out.
+
+    The shard then runs again from its beginning, with new collectors: one that has taken a part of a pass has no way
+    back. Passes begin with the largest, so little is lost.
+    """
+    try:
+        collectors = [task.collect(shard) for task in tasks]
+        readers = [collector for task, collector in zip(tasks, collectors, strict=True) if task.reads_pass]
+        if readers:
+            for step in model.passes(shard, all_layers=any(task.wants_layers for task in tasks)):
+                for collector in readers:
+                    collector.add(step)
+        return [
+            pair
+            for task, collector in zip(tasks, collectors, strict=True)
+            for pair in zip(task.fields, collector.columns(), strict=True)
+        ]
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY):
+            return None  # not from here: the error's traceback still holds the tensors of the pass
+        raise

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
 from pipelines.filters import parse_filter
 from pipelines.settings import Problem, Settings, Text, one_of, problems
+from pipelines.storage_settings import Url
 from xlm_core.errors import FatalError
 
 RESERVED_PREFIX = "_xlm_"  # columns that stages add for each other; no input column that is read may begin so
@@ -57,7 +58,7 @@ class InputSpec(Settings):
     """The corpus, and which of its columns are what."""
 
     path: Annotated[
-        Annotated[Text, Tag("text")] | Annotated[list[Text], Field(min_length=1), Tag("list")],
+        Annotated[Url, Tag("text")] | Annotated[list[Url], Field(min_length=1), Tag("list")],
         one_of("a path or a list of paths", _text_or_list, text=True),
     ] = Field(description="Parquet file, directory or glob, or a list of them; local, or the URL of an object store.")
     id: Column | None = Field(

@@ -12,6 +12,7 @@ from pipelines.input_settings import FixedLang, InputSpec
 from pipelines.job_checks import contradictions
 from pipelines.job_settings import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
 from pipelines.settings import Problem, Settings, problems
+from pipelines.storage_settings import StoreSpec
 from pipelines.task_settings import (
     TASKS,
     FeatureExtraction,
@@ -61,6 +62,9 @@ class Job(Settings):
         description="At most 63 letters, digits, dots, dashes and underscores, a letter or digit first.",
     )
     input: InputSpec = Field(description="The corpus, and which of its columns are what.")
+    storage: tuple[StoreSpec, ...] = Field(
+        default=(), strict=False, description="Options of object stores, by URL; of several the longest address holds."
+    )
     model: ModelSpec = Field(description="The trunk that all tasks share.")
     tasks: list[Task] = Field(min_length=1, description="What to compute; one pass of the trunk serves all tasks.")
     tokenizer: TokenizerSpec = Field(default=TokenizerSpec(), description="How text becomes tokens.")
@@ -148,6 +152,8 @@ def settings_at(path: tuple[str | int, ...]) -> type[Settings] | None:
             return Job
         case ("input", "lang"):
             return FixedLang
+        case ("storage", int()):
+            return StoreSpec
         case ("tasks", int(), str(kind)):
             return TASKS.get(kind)
         case (str(section),):

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
 from pipelines.settings import AutoOrCount, Count, Settings, Text, one_of
+from pipelines.storage_settings import Url
 
 COUNTS = ["num_tokens", "num_truncated", "num_unknown"]  # columns of the output on request: int32, of each row
 
@@ -12,9 +13,7 @@ COUNTS = ["num_tokens", "num_truncated", "num_unknown"]  # columns of the output
 class ModelSpec(Settings):
     """The trunk that all tasks share."""
 
-    checkpoint: Text = Field(
-        description="Directory or URL of the checkpoint, such as hf://FacebookAI/xlm-mlm-100-1280."
-    )
+    checkpoint: Url = Field(description="Directory or URL of the checkpoint, such as hf://FacebookAI/xlm-mlm-100-1280.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="Arithmetic of the trunk; auto takes what suits the device."
     )
@@ -72,7 +71,7 @@ class BatchSpec(Settings):
 class OutputSpec(Settings):
     """The dataset that the job writes."""
 
-    path: Text = Field(description="Directory of the output, local or the URL of an object store.")
+    path: Url = Field(description="Directory of the output, local or the URL of an object store.")
     rows_per_shard: Count = Field(
         default=16_384,
         description="Most rows of a shard, which is a file of the output and the unit of work and commit.",
@@ -108,14 +107,30 @@ class PolicySpec(Settings):
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "number", "minimum": 0, "maximum": 1}]}),
     ] = Field(
         default=0.01,
-        description="Most rejected rows before the job counts as failed. A number with a point is a share of all rows, "
-        "one without is a count: 1.0 allows every row, 1 allows one row.",
+        description="Most rejected rows; a run that must exceed it ends early. A number with a point is a share of all "
+        "rows, one without is a count: 1.0 allows every row, 1 allows one row.",
     )
     max_failed_shards: int = Field(
         default=0,
         ge=0,
-        description="Most failed shards before the job counts as failed. With any, the output has no _SUCCESS, and the "
-        "next run tries them again.",
+        description="Most failed shards; a run that exceeds it ends early. With any, the output has no _SUCCESS, and "
+        "the next run tries them again.",
+    )
+    max_removed: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5,
+        description="Largest share of the output's parts that a run may remove because their files changed or went; "
+        "beyond it the run stops and asks, since an input that is not there looks the same.",
+    )
+    shard_timeout_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = Field(
+        default=3600.0,
+        description="Seconds that tokenizing a full shard may take, and running the model over it; a process that "
+        "takes longer is killed, and the shard tried again, three times in all. "
+        "Where a shard honestly takes long, raise it or lower output.rows_per_shard.",
+    )
+    stop_grace_s: Annotated[float, Field(ge=0)] = Field(
+        default=25.0,
+        description="Seconds that shards in flight have to finish when a run is interrupted or ends early; Kubernetes "
+        "kills after 30.",
     )
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.storage import parquet_bytes
@@ -21,6 +23,9 @@ _COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated"
 LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")  # the last three in tokens
 _LANG = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
 
+# The form of what `shard_id` gives. An id becomes the name of a file, so one of another form is none.
+SHARD_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,18}-[0-9]{1,18}")
+
 _READ_THREADS = 16  # a long run leaves thousands of small files, and reading one is mostly waiting
 
 RECORD = pa.schema(
@@ -29,6 +34,11 @@ RECORD = pa.schema(
         pa.field("part", pa.string()),
         pa.field("file", pa.string()),
         *(pa.field(name, pa.int64()) for name in _COUNTS),
+        pa.field("digest", pa.string()),  # SHA-256 of the part's bytes, in hex
+        pa.field(
+            "rejected_bytes", pa.int64()
+        ),  # of the file of rejected rows; null, as its digest, where there is none
+        pa.field("rejected_digest", pa.string()),
         pa.field("reasons", pa.map_(pa.string(), pa.int64())),  # rejected rows by reason
         pa.field("langs", pa.list_(_LANG)),  # of written rows, by language code as it stands in the data
         pa.field("ids_digest", pa.string()),
@@ -59,11 +69,16 @@ class Ledger:
         Raises:
             FatalError: a file of the ledger is damaged.
         """
-        records: dict[str, dict[str, Any]] = {}
+        return {record["shard"]: record for record in self.history()}
+
+    def history(self) -> list[dict[str, Any]]:
+        """Read all records that were ever appended and not replaced, the earliest first.
+
+        Raises:
+            FatalError: a file of the ledger is damaged.
+        """
         with ThreadPoolExecutor(_READ_THREADS) as pool:
-            for table in pool.map(_read, self._files()):
-                records |= {record["shard"]: record for record in table.to_pylist(maps_as_pydicts="strict")}
-        return records
+            return [record for records in pool.map(_read, self._files()) for record in records]
 
     def append(self, records: Sequence[dict[str, Any]]) -> None:
         """Commit shards whose parts are written; when this returns, they are done for good."""
@@ -85,10 +100,23 @@ class Ledger:
         return [self._folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
 
-def _read(location: Location) -> pa.Table:
+def _read(location: Location) -> list[dict[str, Any]]:
+    data = location.read_bytes()
     try:
-        return location.read_table().select(RECORD.names).cast(RECORD)
-    except (KeyError, ValueError, pa.ArrowException):
+        table = pq.read_table(pa.BufferReader(data)).select(RECORD.names).cast(RECORD)
+        records = table.to_pylist(maps_as_pydicts="strict")
+    except (KeyError, ValueError, OSError, pa.ArrowException):  # what Arrow says of bytes that are no Parquet
+        records = [{}]
+    if not all(_is_sound(record) for record in records):
         raise FatalError(
             f"{location.url}: a damaged file of the ledger; delete it, and the run computes its shards again"
-        ) from None
+        )
+    return records
+
+
+def _is_sound(record: dict[str, Any]) -> bool:
+    """Whether a record can be one that was appended; above all, whether what becomes a file's name is one."""
+    shard = record.get("shard")
+    if shard is None or not SHARD_ID.fullmatch(shard) or record["part"] != part_name(shard):
+        return False
+    return all(record[name] is not None and record[name] >= 0 for name in _COUNTS)

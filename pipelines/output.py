@@ -2,36 +2,28 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import re
-import secrets
-import socket
-import threading
-import time
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.ledger import Ledger
+from pipelines.ledger import SHARD_ID, Ledger
+from pipelines.output_lock import lock_folder, no_place
 from pipelines.shard import REPEATED
-from pipelines.storage import parquet_bytes, reason
+from pipelines.storage import parquet_bytes
+from pipelines.wording import clip
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
+    from pipelines.output_lock import Lock
     from pipelines.storage import Location
 
-# A lock on an object store is a file that its holder renews; one that was not renewed for this long is a dead one's.
-# Two that take it within the time it settles in see whose it is.
-_LOCK_EXPIRES_S, _LOCK_SETTLES_S = 120.0, 2.0
-
 # The names that `part_name` gives; another file of a similar name is none of ours.
-_PART = re.compile(r"part-[0-9a-f]{16}-\d+-\d+\.parquet")
+_PART = re.compile(rf"part-{SHARD_ID.pattern}\.parquet")
 
 
 class Output:
@@ -51,7 +43,7 @@ class Output:
         """
         try:
             saved = json.loads((self.inner / "job.json").read_bytes())
-            if isinstance(saved, dict) and {"spec", "fingerprint"} <= saved.keys():
+            if isinstance(saved, dict) and all(isinstance(saved.get(name), dict) for name in ("spec", "fingerprint")):
                 return saved
         except FileNotFoundError:
             strangers = [file.url for file in self.location.list() if not file.name.startswith(".")]
@@ -62,8 +54,8 @@ class Output:
                 ) from None
             return None
         except OSError as error:
-            raise self._unusable(error) from None
-        except ValueError:
+            raise no_place(self.location, error) from None
+        except (ValueError, RecursionError):  # the latter of brackets without end
             pass
         raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew")
 
@@ -89,18 +81,22 @@ class Output:
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first."""
+        return len(self.planned()) or None
+
+    def planned(self) -> list[str]:
+        """Read which shards the last run planned; none before the first."""
         try:
-            return len((self.inner / "plan.parquet").read_table(["shard"]))
-        except (FileNotFoundError, pa.ArrowException):
-            return None
+            return (self.inner / "plan.parquet").read_table(["shard"])["shard"].to_pylist()
+        except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # of other columns, of no UTF-8
+            return []
 
     def parts(self) -> dict[str, int]:
         """List the parts that are there, and their sizes in bytes."""
         return _parts(self.location)
 
-    def rejected_parts(self) -> set[str]:
-        """List the parts of which there are rejected rows."""
-        return set(_parts(self.rejected))
+    def rejected_parts(self) -> dict[str, int]:
+        """List the parts of which there are rejected rows, and the sizes of those rows' files in bytes."""
+        return _parts(self.rejected)
 
     def repeated_rows(self, name: str) -> set[int]:
         """Read which rows of a part's shard, by their number in the file, were rejected since they repeat an id."""
@@ -119,7 +115,8 @@ class Output:
     def remove_leftovers(self) -> None:
         """Remove temporary files of writers that were killed."""
         for folder in (self.location, self.inner, self.rejected, self.inner / "ledger"):
-            folder.delete_leftovers()
+            for file in folder.leftovers():
+                (folder / file.name).delete()
 
     @property
     def is_complete(self) -> bool:
@@ -133,77 +130,13 @@ class Output:
         if success:
             (self.location / "_SUCCESS").put(b"")
 
-    @contextmanager
-    def lock(self) -> Generator[None]:
+    def lock(self) -> AbstractContextManager[Lock]:
         """Be the only run on this output for the length of a `with` block.
-
-        On a local file system the lock is the kernel's and ends with its holder, however that dies. Elsewhere it is a
-        file that its holder renews.
 
         Raises:
             FatalError: another run is alive, or nothing can be written here.
         """
-        with self._local_lock() if self.location.is_local else self._renewed_lock():
-            yield
-
-    @contextmanager
-    def _local_lock(self) -> Generator[None]:
-        try:
-            path = Path((self.inner / "lock").path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+")
-        except (OSError, ValueError) as error:
-            raise self._unusable(error) from None
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise self._taken(file.read() or "another process") from None
-            file.truncate(0)
-            file.write(_me())
-            file.flush()
-            yield
-
-    @contextmanager
-    def _renewed_lock(self) -> Generator[None]:
-        location, token = self.inner / "lock.json", secrets.token_hex(8)
-
-        def holder() -> dict[str, Any]:
-            try:
-                held = json.loads(location.read_bytes())
-                return {"token": held["token"], "by": str(held["by"]), "renewed": float(held["renewed"])}
-            except (FileNotFoundError, ValueError, KeyError, TypeError):
-                return {"token": "", "by": "", "renewed": 0.0}
-
-        def renew() -> None:
-            self._put_json("lock.json", {"token": token, "by": _me(), "renewed": time.time()})
-
-        def keep_renewing() -> None:
-            while not ended.wait(_LOCK_EXPIRES_S / 4):
-                renew()
-
-        held = holder()
-        if time.time() - held["renewed"] < _LOCK_EXPIRES_S:
-            raise self._taken(held["by"])
-        renew()
-        time.sleep(_LOCK_SETTLES_S)  # of two that wrote at once, the later one's stands now
-        if (held := holder())["token"] != token:
-            raise self._taken(held["by"])
-        ended = threading.Event()
-        threading.Thread(target=keep_renewing, daemon=True).start()
-        try:
-            yield
-        finally:
-            ended.set()
-            if holder()["token"] == token:
-                location.delete()
-
-    def _unusable(self, error: Exception) -> FatalError:
-        return FatalError(f"{self.location.url}: no place for results ({reason(error)}); correct output.path")
-
-    def _taken(self, by: str) -> FatalError:
-        return FatalError(f"{self.location.url}: another run is writing here ({by.strip()}); wait for it, or stop it")
+        return lock_folder(self.inner)
 
     def _put_json(self, name: str, value: dict[str, Any]) -> None:
         (self.inner / name).put((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
@@ -213,14 +146,11 @@ def _parts(folder: Location) -> dict[str, int]:
     return {file.name: file.size for file in folder.list() if _PART.fullmatch(file.name)}
 
 
-def _me() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"
-
-
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     """Name the leaves in which two trees of settings differ."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
             yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
-        yield f"{path}: {json.dumps(old, ensure_ascii=False)} there, {json.dumps(new, ensure_ascii=False)} now"
+        there, now = (clip(json.dumps(value, ensure_ascii=False)) for value in (old, new))
+        yield f"{path}: {there} there, {now} now"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,13 +14,15 @@ import pyarrow.parquet as pq
 from pipelines.columns import is_text, is_words
 from pipelines.errors import FatalError
 from pipelines.filters import parse_filter
-from pipelines.storage import FileInfo, find_files, locate
-from pipelines.wording import nearest
+from pipelines.listing import find_files
+from pipelines.storage import FileInfo, Location, locate
+from pipelines.wording import nearest, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pipelines.job import InputSpec, Job
+    from pipelines.storage_settings import StoreSpec
 
 PLAN = pa.schema(
     [
@@ -62,14 +65,15 @@ def make_plan(job: Job) -> Plan:
     Raises:
         FatalError: a file is missing, unreadable or no Parquet, lacks a column, or has one of the wrong type; every
             such file is named, a line each.
+        RetryableError: a store does not answer.
     """
-    files = find_files(job.input.path)
+    files = find_files(job.input.path, job.storage)
     wanted = _columns(job.input)
     problems: list[str] = []
     shards: list[dict[str, object]] = []
     first: tuple[FileInfo, pa.Schema] | None = None
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        for file, footer in zip(files, pool.map(_read_footer, files), strict=True):
+        for file, footer in zip(files, pool.map(partial(_read_footer, stores=job.storage), files), strict=True):
             if isinstance(footer, str):
                 problems.append(footer)
                 continue
@@ -83,7 +87,7 @@ def make_plan(job: Job) -> Plan:
             shards += _cut(file, footer, job.output.rows_per_shard)
     if problems:
         more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise FatalError("\n".join(problems[:20]) + more)
+        raise FatalError("\n".join(map(one_line, problems[:20])) + more)  # a file's name may hold anything
     assert first is not None
     if not any(shard["num_rows"] for shard in shards):
         raise FatalError(f"{files[0].url}{' and others' if files[1:] else ''}: no rows; correct input.path")
@@ -107,15 +111,19 @@ def _columns(spec: InputSpec) -> list[str]:
     return [name for name in dict.fromkeys(names) if name is not None]
 
 
-def _read_footer(file: FileInfo) -> pq.FileMetaData | str:
-    location = locate(file.url)
+def _read_footer(file: FileInfo, stores: Sequence[StoreSpec]) -> pq.FileMetaData | str:
+    location = locate(file.url, stores)
     try:
-        with location.fs.open_input_file(location.path) as source:
-            if file.size < 12 or source.read_at(4, 0) != b"PAR1":
-                return f"{file.url}: not a Parquet file ({file.size} bytes); name the data files, such as DIR/*.parquet"
-            return pq.read_metadata(source)
+        return location.persistently(lambda: _footer(location, file.size))
     except (OSError, pa.ArrowException):
         return f"{file.url}: a damaged or cut-off Parquet file ({file.size} bytes, no readable footer); write it again"
+
+
+def _footer(location: Location, size: int) -> pq.FileMetaData | str:
+    with location.fs.open_input_file(location.path) as source:
+        if size < 12 or source.read_at(4, 0) != b"PAR1":
+            return f"{location.url}: not a Parquet file ({size} bytes); name the data files, such as DIR/*.parquet"
+        return pq.read_metadata(source)
 
 
 def _check_schema(

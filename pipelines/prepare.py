@@ -20,6 +20,7 @@ from pipelines.plan import make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate
 from pipelines.tasks import make_task
+from pipelines.time_limit import ShardLimit
 from pipelines.tokenize import TokenizeSettings
 from pipelines.write import Writer
 from xlm_core import check_checkpoint, trunk_hash
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from xlm_core import XLMConfig, XLMTokenizer
 
 # Raised when the same settings give other results than before: a resumed output may not mix the two.
-RESULT_FORMAT = 2
+RESULT_FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Prepared:
             "spec": self.job.model_dump(mode="json"),
             "fingerprint": self.fingerprint,
             "metadata": metadata,
+            "columns": {field.name: str(field.type) for field in self.output_schema},
         }
         if self.checkpoint.revision is not None:
             described["revision"] = self.checkpoint.revision
@@ -82,9 +84,14 @@ class Prepared:
 
     def reader(self) -> Reader:
         """Settings of the read stage."""
-        return Reader(self.read_schema, self.plan.schema.names, self.job.input.filter)
+        return Reader(self.read_schema, self.plan.schema.names, self.job.input.filter, self.job.storage)
 
-    def tokenize(self, duplicates: dict[str, list[int]]) -> TokenizeSettings:
+    @property
+    def limit(self) -> ShardLimit:
+        """How long a stage may work on a shard."""
+        return ShardLimit(self.job.policy.shard_timeout_s, self.job.output.rows_per_shard)
+
+    def tokenize(self, settled: dict[str, dict[int, tuple[str, str]]]) -> TokenizeSettings:
         """Settings of the tokenize stage."""
         job = self.job
         return TokenizeSettings(
@@ -94,7 +101,8 @@ class Prepared:
             policy=job.policy,
             mask_marker=next((task.mask for task in job.tasks if isinstance(task, FillMask)), None),
             has_choices=any(isinstance(task, MultipleChoice) for task in job.tasks),
-            duplicates=duplicates,
+            settled=settled,
+            limit=self.limit,
             schema=self.token_schema,
         )
 
@@ -108,6 +116,7 @@ class Prepared:
             on_gpu=pools.model_gpus > 0,
             num_threads=pools.model_threads,
             text_columns=job.input.text_columns,
+            limit=self.limit,
             schema=self.result_schema,
         )
 
@@ -126,14 +135,14 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
     Raises:
         FatalError: the job cannot work as it is; the message says what to correct.
     """
-    output = locate(job.output.path)
+    output = locate(job.output.path, job.storage)
     if output.url.startswith("memory://"):
         raise FatalError(
             f"output.path {output.url}: memory:// lives in one process, and workers are others; use another"
         )
     plan = make_plan(job)
     _check_places(job, plan, output)
-    checkpoint = pin_checkpoint(job.model.checkpoint, tell)
+    checkpoint = pin_checkpoint(job.model.checkpoint, job.storage, tell)
     folder = local_checkpoint(checkpoint)
     with named_as(job.model.checkpoint, folder):
         config = _with_objective(job, check_checkpoint(folder, "trunk"))
@@ -156,7 +165,7 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
     tasks: list[Task] = []
     for spec, head, head_folder in zip(job.tasks, heads, folders, strict=True):
         with named_as(head.url, head_folder):
-            tasks.append(make_task(spec, config, head_folder, texts))
+            tasks.append(make_task(spec, config, head_folder, texts, job.storage))
     _check_room(job, config)
     fields = [field for task in tasks for field in task.fields]
     fingerprint = _fingerprint(job, checkpoint, heads, fields, tokenizer)
@@ -225,7 +234,7 @@ def _find_heads(
         if url is None or url in found:
             continue
         try:
-            pinned = pin_checkpoint(url, tell)
+            pinned = pin_checkpoint(url, job.storage, tell)
         except FatalError as error:
             raise FatalError(f"{task.kind}: head {error}") from None
         head_folder = local_checkpoint(pinned)
@@ -274,7 +283,7 @@ def _check_places(job: Job, plan: Plan, output: Location) -> None:
     """Refuse an output within the input: the next run would read this one's results."""
     inside = f"{output.url.rstrip('/')}/"
     paths = [job.input.path] if isinstance(job.input.path, str) else job.input.path
-    folders = [f"{locate(path).url.rstrip('/')}/" for path in paths]
+    folders = [f"{locate(path, job.storage).url.rstrip('/')}/" for path in paths]
     if any(inside.startswith(folder) for folder in folders) or any(
         file.startswith(inside) for file in plan.shards["file"].unique().to_pylist()
     ):

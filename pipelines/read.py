@@ -13,13 +13,16 @@ from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
 from pipelines.columns import ROW
-from pipelines.errors import ShardError
+from pipelines.errors import RetryableError, ShardError
 from pipelines.filters import parse_filter
-from pipelines.shard import Shard
-from pipelines.storage import FileInfo, file_info, locate
+from pipelines.shard import STOPPED, Shard
+from pipelines.stopping import stop_requested
+from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from pipelines.storage_settings import StoreSpec
 
 
 @dataclass(frozen=True)
@@ -30,11 +33,13 @@ class Reader:
         schema: the rows as the shards hand them on: input columns, and the row's number in its file.
         columns: all columns to read, those of the filter included.
         filter: the job's filter expression.
+        stores: options of the stores that the corpus lies in.
     """
 
     schema: pa.Schema
     columns: list[str]
     filter: str | None
+    stores: tuple[StoreSpec, ...] = ()
 
     def read(self, shards: list[dict[str, Any]]) -> Iterator[Shard]:
         """Read one row group and cut it into the given shards of it, as rows of the plan.
@@ -59,23 +64,21 @@ class Reader:
                 yield Shard(shard["shard"], rows, stats=stats | {"rows_in": len(rows)})
 
     def _read_row_group(self, shard: dict[str, Any]) -> pa.Table:
+        location = locate(shard["file"], self.stores)
         planned = FileInfo(shard["file"], shard["size"], shard["mtime_ns"])
+        _check_unchanged(location, planned)
         try:
-            found = file_info(shard["file"])
-        except FileNotFoundError:
-            raise ShardError(f"{planned.url}: gone since the plan was made; run again to plan without it") from None
-        if found != planned:
-            raise ShardError(
-                f"{planned.url}: changed since the plan was made (size {planned.size} to {found.size}); run again to "
-                "plan with the new file"
-            )
-        try:
-            return read_row_group(planned.url, shard["row_group"], self.columns)
+            table = read_row_group(location, shard["row_group"], self.columns)
+        except RetryableError as error:
+            raise ShardError(f"{error}; run it again") from None
         except (OSError, pa.ArrowException) as error:
+            _check_unchanged(location, planned)
             raise ShardError(
                 f"{planned.url}: row group {shard['row_group']} cannot be read ({type(error).__name__}); the file is "
                 "damaged, write it again"
             ) from None
+        _check_unchanged(location, planned)  # else it could be rows of another file
+        return table
 
     def _cut(self, table: pa.Table, shard: dict[str, Any]) -> pa.RecordBatch:
         if len(table) < shard["first_row"] + shard["num_rows"]:
@@ -88,15 +91,33 @@ class Reader:
         return batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema)
 
 
-def read_row_group(url: str, number: int, columns: list[str]) -> pa.Table:
+def _check_unchanged(location: Location, planned: FileInfo) -> None:
+    try:
+        found = location.file_info()
+    except FileNotFoundError:
+        raise ShardError(f"{planned.url}: gone since the plan was made; run again to plan without it") from None
+    if found != planned:
+        raise ShardError(
+            f"{planned.url}: changed since the plan was made (size {planned.size} to {found.size}); run again to "
+            "plan with the new file"
+        )
+
+
+def read_row_group(location: Location, number: int, columns: list[str]) -> pa.Table:
     """Read some columns of one row group; string views are laid out as plain strings, since Arrow cannot filter them.
 
     Raises:
         OSError, pa.ArrowException: the file is gone or damaged.
+        FatalError, RetryableError: see `Location`.
     """
-    location = locate(url)
-    with location.fs.open_input_file(location.path) as source:
-        table = pq.ParquetFile(source, pre_buffer=True).read_row_group(number, columns=columns)
+
+    def read() -> pa.Table:
+        with location.fs.open_input_file(location.path) as source:
+            return pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True).read_row_group(
+                number, columns=columns
+            )
+
+    table = location.persistently(read)
     for i, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
             table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))
@@ -112,12 +133,12 @@ def shard_rows(row_group: pa.Table, shard: dict[str, Any], filter_text: str | No
 
 
 class PlanSource(Datasource):
-    """Ray Data's view of a part of the plan: one read task a row group."""
+    """Ray Data's view of a part of the plan: one read task a row group, or a shard if each is to be alone."""
 
-    def __init__(self, reader: Reader, shards: pa.Table):
+    def __init__(self, reader: Reader, shards: pa.Table, *, alone: bool = False):
         super().__init__()
         self._reader = reader
-        self._groups = list(by_row_group(shards))
+        self._groups = [[shard] for shard in shards.to_pylist()] if alone else list(by_row_group(shards))
 
     @property
     def num_tasks(self) -> int:
@@ -133,7 +154,7 @@ class PlanSource(Datasource):
         return None
 
     def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
-        """Give one task a row group, whatever parallelism Ray asks for: each is read once."""
+        """Give the tasks, whatever parallelism Ray asks for."""
         return [
             ReadTask(_ReadGroup(self._reader, group), BlockMetadata(len(group), None, None, None))
             for group in self._groups
@@ -146,6 +167,9 @@ class _ReadGroup:
     shards: list[dict[str, Any]]
 
     def __call__(self) -> Iterable[pa.Table]:
+        if stop_requested():
+            nothing = pa.RecordBatch.from_pylist([], self.reader.schema)
+            return (Shard(shard["shard"], nothing, error=STOPPED).to_table() for shard in self.shards)
         return (shard.to_table() for shard in self.reader.read(self.shards))
 
 

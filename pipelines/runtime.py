@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
+from ray._private import worker as ray_worker
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import reason
+from pipelines.storage_errors import reason
+from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -46,17 +48,22 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_task_oom_retries", "2")  # a task that takes all memory would be tried for ever
     for name in ("ray", "ray.data"):  # what they log as errors reaches us as exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    # a page for each process that dies, which goes to the terminal whatever log_to_driver says
+    ray_worker.print_to_stdstream = lambda *_, **__: None
     # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")  # pools larger than few shards fill
     ours, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     folder: str | None = None
     try:
         if ours and spec.address == "local":
             _remove_dead_folders()
             folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDERS)
-            _start(folder, spec.object_store_mb)
+            with cluster_watch():
+                _start(folder, spec.object_store_mb)
         elif ours:
             _join(spec.address)
         if threading.current_thread() is threading.main_thread():
@@ -94,7 +101,8 @@ def _start(folder: str, object_store_mb: int | None) -> None:
 
 def _join(address: str) -> None:
     try:
-        ray.init(address=address, configure_logging=False, log_to_driver=False)
+        with _stderr_unheard():
+            ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason(error)})") from None
 

@@ -6,7 +6,6 @@ For Ray Data a shard is one row of a table, so it is never split, merged or shuf
 from __future__ import annotations
 
 import json
-import time
 import traceback
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.errors import FatalError, ShardError
+from pipelines.errors import FatalError, RetryableError, ShardError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 REJECTED = pa.schema(
     [
@@ -30,6 +29,7 @@ REJECTED = pa.schema(
 
 
 REPEATED = "duplicate_id"  # the reason of a row whose id an earlier row has
+STOPPED = "stopped"  # the error of a shard that was not begun, because its run is to end early
 
 
 class Reject(NamedTuple):
@@ -106,34 +106,15 @@ class Shard:
 
     def failed(self, error: BaseException, schema: pa.Schema) -> Shard:
         """Give up on the shard; `schema` is that of the rows the stage would have handed on."""
-        empty = pa.RecordBatch.from_pylist([], schema)
-        return replace(self, rows=empty, error=describe(error), fatal=isinstance(error, FatalError))
+        return replace(self.emptied(schema), error=describe(error), fatal=isinstance(error, FatalError))
 
+    def stopped(self, schema: pa.Schema) -> Shard:
+        """Leave the shard to a later run; `schema` as in `failed`."""
+        return replace(self.emptied(schema), error=STOPPED)
 
-def run_stage(name: str, table: pa.Table, step: Callable[[Shard], Shard], schema: pa.Schema) -> pa.Table:
-    """Take a shard through one stage; an error becomes the shard's own, since one that is raised would end the run.
-
-    Args:
-        name: the stage, under which its seconds are kept.
-        table: the shard, as Ray hands it over.
-        step: what the stage does.
-        schema: of the rows it hands on, also when it fails.
-    """
-    shard = Shard.from_table(table)
-    if shard.error is not None:
-        return replace(shard, rows=pa.RecordBatch.from_pylist([], schema)).to_table()
-    began = time.perf_counter()
-    try:
-        result = step(shard)
-        if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):
-            raise ShardError(
-                f"{name}: {len(shard.rows)} rows went in, {len(result.rows)} came out and "
-                f"{len(result.rejected) - len(shard.rejected)} were rejected; this is a defect, please report it"
-            )
-    except Exception as error:
-        result = shard.failed(error, schema)
-    seconds = {f"{name}_s": round(time.perf_counter() - began, 6)}
-    return replace(result, stats=result.stats | seconds).to_table()
+    def emptied(self, schema: pa.Schema) -> Shard:
+        """Give the shard without its rows, of which there are none any more in the form that `schema` declares."""
+        return replace(self, rows=pa.RecordBatch.from_pylist([], schema))
 
 
 def describe(error: BaseException) -> str:
@@ -142,7 +123,7 @@ def describe(error: BaseException) -> str:
     Our own errors are written for people. Of others only the kind and the place are told: their messages may quote
     the data.
     """
-    if isinstance(error, (FatalError, ShardError)):
+    if isinstance(error, (FatalError, RetryableError, ShardError)):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""

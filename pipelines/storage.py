@@ -1,33 +1,38 @@
-"""Files wherever they lie: any `pyarrow.fs` or `fsspec` URL, listed, identified and written whole."""
+"""Files wherever they lie, at any `pyarrow.fs` or `fsspec` URL: read whole, written whole, listed, tried again."""
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import fsspec
-import fsspec.core
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
-from fsspec.utils import glob_translate
 
-from pipelines.errors import FatalError
+from pipelines.errors import FatalError, RetryableError
+from pipelines.storage_errors import persistently
+from pipelines.storage_settings import holds_secret, options_of, without_secret
+from pipelines.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-_MAGIC = re.compile(r"[*?\[]")
+    from pipelines.storage_settings import StoreSpec
+
+Value = TypeVar("Value")
+
+# Stores where a file appears whole, or not at all, when it was sent whole. On other file systems it is renamed.
+_OBJECT_STORES = (pafs.S3FileSystem, pafs.GcsFileSystem)
+_FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "hf"}
 
 
 class FileInfo(NamedTuple):
-    """One input file and what tells whether it is still the same."""
+    """One file and what tells whether it is still the same."""
 
     url: str
     size: int
@@ -41,19 +46,25 @@ class FileInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Location:
-    """A file or directory: its URL as people write it, and how to reach it."""
+    """A file or directory: its URL as people write it, and how to reach it.
+
+    What its methods raise, beside what they say: FatalError for what a person must correct (access, space), and
+    RetryableError for what may pass but did not within several tries. On this machine's own file system nothing is
+    tried again, and its other OSErrors come as they are.
+    """
 
     url: str
     path: str
     fs: pafs.FileSystem
+    stores: tuple[StoreSpec, ...] = ()
 
     def __truediv__(self, name: str) -> Location:
         """Give a file or directory below this one."""
-        return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs)
+        return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs, self.stores)
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        # file systems of fsspec hold connections: another process opens its own
-        return locate, (self.url,)
+    def __reduce__(self) -> tuple[object, tuple[str, tuple[StoreSpec, ...]]]:
+        # file systems hold connections: another process opens its own
+        return locate, (self.url, self.stores)
 
     @property
     def is_local(self) -> bool:
@@ -65,19 +76,55 @@ class Location:
         """The last part of its path."""
         return self.path.rstrip("/").rpartition("/")[2]
 
+    @property
+    def fsspec(self) -> Any:
+        """The file system of fsspec that serves it; None where pyarrow has its own."""
+        handler = self.fs.handler if isinstance(self.fs, pafs.PyFileSystem) else None
+        return handler.fs if isinstance(handler, pafs.FSSpecHandler) else None
+
+    def persistently(self, act: Callable[[], Value]) -> Value:
+        """Do something here, again after growing waits as long as its errors may pass."""
+        return persistently(self.url, act, is_local=self.is_local)
+
     def exists(self) -> bool:
         """Whether there is a file or a directory here."""
-        return self.fs.get_file_info(self.path).type != pafs.FileType.NotFound
+        return self._info().type != pafs.FileType.NotFound
 
     def is_file(self) -> bool:
         """Whether there is a file here."""
-        return self.fs.get_file_info(self.path).type == pafs.FileType.File
+        return self._info().type == pafs.FileType.File
+
+    def file_info(self) -> FileInfo:
+        """Look at the file now.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        info = self._info()
+        if info.type != pafs.FileType.File:
+            raise FileNotFoundError(self.url)
+        return FileInfo(self.url, info.size, info.mtime_ns or 0)
 
     def list(self, *, recursive: bool = False) -> list[FileInfo]:
-        """List the files below this directory, none if there is no directory; in the order of their names."""
-        selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
-        found = [info for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
-        return [_file_info(self, info) for info in sorted(found, key=lambda info: info.path)]
+        """List the files below this directory, none if there is no directory; in the order of their names.
+
+        A directory that is a link to one above it is passed over: its files are there already.
+        """
+        if self.is_local:
+            found = sorted(_walk(self.path, recursive=recursive))
+            infos = self.persistently(lambda: self.fs.get_file_info(found))
+        else:
+            selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
+            infos = sorted(self.persistently(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
+        return [self._below(info) for info in infos if info.type == pafs.FileType.File]
+
+    def open(self) -> pa.NativeFile:
+        """Open the file to read parts of it; reading is not tried again.
+
+        Raises:
+            FileNotFoundError: there is none.
+        """
+        return self.persistently(lambda: self.fs.open_input_file(self.path))
 
     def read_bytes(self) -> bytes:
         """Read the whole file.
@@ -85,8 +132,7 @@ class Location:
         Raises:
             FileNotFoundError: there is none.
         """
-        with self.fs.open_input_stream(self.path) as stream:
-            return stream.read()
+        return self.persistently(self._read)
 
     def read_table(self, columns: list[str] | None = None) -> pa.Table:
         """Read the whole Parquet file.
@@ -95,46 +141,90 @@ class Location:
             FileNotFoundError: there is none.
             pa.ArrowException: it is damaged.
         """
-        return pq.read_table(pa.BufferReader(self.read_bytes()), columns=columns)
+        data = self.read_bytes()
+        try:
+            return pq.read_table(pa.BufferReader(data), columns=columns)
+        except OSError as error:  # of bytes in memory: what Arrow takes for trouble with a disk is damage here
+            raise pa.ArrowInvalid(str(error)) from None
 
     def put(self, data: bytes | pa.Buffer) -> None:
         """Write a file whole: a reader sees the old file or the new one, never a part.
 
-        On a file system it is written under another name and renamed; elsewhere it is one request. A temporary name
+        An object store takes it in one request. Elsewhere it is written under another name and renamed; that name
         begins with a dot, so that every reader of datasets skips what a killed process leaves.
         """
         if self.is_local:
-            target = Path(self.path)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-            try:
-                with temporary.open("wb") as file:
-                    file.write(memoryview(data))
-                    file.flush()
-                    os.fsync(file.fileno())
-                temporary.replace(target)
-                _sync_directory(target.parent)
-            except BaseException:
-                with suppress(FileNotFoundError):
-                    temporary.unlink()
-                raise
+            self.persistently(lambda: _put_locally(Path(self.path), data))
             return
-        parent = self.path.rpartition("/")[0]
-        if parent and not isinstance(self.fs, pafs.S3FileSystem):
-            self.fs.create_dir(parent, recursive=True)
-        with self.fs.open_output_stream(self.path) as stream:
-            stream.write(data)
+        # in another thread: an exception that a signal raises in this one must not close, and so publish, a part of it
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(self.persistently, lambda: self._send(data)).result()
 
     def delete(self) -> None:
         """Remove the file; it is no error if there is none."""
         with suppress(FileNotFoundError):
-            self.fs.delete_file(self.path)
+            self.persistently(lambda: self.fs.delete_file(self.path))
 
-    def delete_leftovers(self) -> None:
-        """Remove temporary files that killed writers left in this directory."""
-        if self.is_local:
-            for path in Path(self.path).glob(".*.tmp"):
-                path.unlink(missing_ok=True)
+    def leftovers(self) -> list[FileInfo]:
+        """List temporary files that killed writers left in this directory."""
+        return [file for file in self.list() if file.name.startswith(".") and file.name.endswith(".tmp")]
+
+    def _read(self) -> bytes:
+        with self.fs.open_input_file(self.path) as source:
+            data = source.read()
+            if len(data) != source.size():  # a connection that breaks off can look like the file's end
+                raise RetryableError(f"{self.url}: broke off, got {len(data):,} of {source.size():,} bytes")
+        return data
+
+    def _send(self, data: bytes | pa.Buffer) -> None:
+        fs = self.fsspec
+        if isinstance(self.fs, _OBJECT_STORES):
+            stream = self.fs.open_output_stream(self.path)
+            stream.write(data)
+            stream.close()
+        elif fs is not None and not _FSSPEC_OBJECT_STORES.isdisjoint(_protocols(fs)):
+            fs.pipe_file(self.path, bytes(memoryview(data)))
+        else:
+            parent, _, name = self.path.rpartition("/")
+            temporary = f"{parent}/.{name}.{secrets.token_hex(4)}.tmp"
+            on_azure = isinstance(self.fs, pafs.AzureFileSystem)
+            if not on_azure:
+                self.fs.create_dir(parent, recursive=True)
+            with self.fs.open_output_stream(temporary) as stream:
+                stream.write(data)
+            if (
+                on_azure
+            ):  # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
+                self.fs.copy_file(temporary, self.path)
+                self.fs.delete_file(temporary)
+            else:
+                self.fs.move(temporary, self.path)
+
+    def _info(self) -> pafs.FileInfo:
+        return self.persistently(lambda: self.fs.get_file_info(self.path))
+
+    def _below(self, info: pafs.FileInfo) -> FileInfo:
+        inner = info.path[len(self.path.rstrip("/")) :].lstrip("/")
+        return FileInfo(f"{self.url.rstrip('/')}/{inner}", info.size, info.mtime_ns or 0)
+
+
+def locate(url: str, stores: Sequence[StoreSpec] = ()) -> Location:
+    """Find the file system of a URL or local path; nothing is read yet.
+
+    Args:
+        url: as people write it.
+        stores: options of stores, of which those for this URL are used.
+
+    Raises:
+        FatalError: nothing here serves such URLs, or the service cannot be reached, or the URL holds a secret.
+    """
+    if "://" in url and not url.startswith("file://"):
+        if holds_secret(url):
+            raise FatalError(f"{without_secret(url)}: holds a password or key; put it into the environment")
+        fs, within = open_store(url, options_of(url, stores))
+        return Location(url, within, fs, tuple(stores))
+    path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
+    return Location(path, path, pafs.LocalFileSystem())
 
 
 def parquet_bytes(table: pa.Table, **options: Any) -> pa.Buffer:
@@ -144,123 +234,33 @@ def parquet_bytes(table: pa.Table, **options: Any) -> pa.Buffer:
     return sink.getvalue()
 
 
-def locate(url: str) -> Location:
-    """Find the file system of a URL or local path; nothing is read yet.
-
-    Raises:
-        FatalError: nothing here serves such URLs, or the service cannot be reached.
-    """
-    if "://" in url and not url.startswith("file://"):
-        return _locate_remote(url)
-    path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
-    return Location(path, path, pafs.LocalFileSystem())
-
-
-@lru_cache(maxsize=64)
-def _locate_remote(url: str) -> Location:
-    scheme = url.partition("://")[0]
+def _walk(folder: str, *, recursive: bool, above: tuple[str, ...] = ()) -> Iterator[str]:
+    """Give the paths of what a directory holds that is none; nothing where there is no directory."""
     try:
-        if scheme == "s3":
-            return Location(url, *_s3(url))
-        if scheme in ("gs", "gcs", "abfs", "abfss", "hdfs"):
-            return Location(url, *reversed(pafs.FileSystem.from_uri(url)))
-        fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise FatalError(
-            f"{url}: nothing here reads {scheme}:// ({reason(error)}); install its fsspec package"
-        ) from None
-    except OSError as error:
-        raise FatalError(f"{url}: cannot be reached ({reason(error)}); check the address and the credentials") from None
-    return Location(url, path, pafs.PyFileSystem(pafs.FSSpecHandler(fs)))
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    above = (*above, os.path.realpath(folder))
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry.path
+        elif recursive and os.path.realpath(entry.path) not in above:
+            yield from _walk(entry.path, recursive=True, above=above)
 
 
-def _s3(url: str) -> tuple[str, pafs.FileSystem]:
-    """Region, endpoint and credentials are those of the environment, as for every AWS client."""
-    fs, path = pafs.FileSystem.from_uri(url)  # finds the bucket's region
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    patient = pafs.S3FileSystem(
-        region=fs.region,
-        endpoint_override=endpoint,
-        scheme=endpoint.partition("://")[0] if endpoint else None,
-        retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=10),  # the default 3 fail on three 503s in a row
-        allow_delayed_open=True,  # a part is one PUT, not the three requests of an upload in pieces
-    )
-    return path, patient
-
-
-def reason(error: Exception) -> str:
-    """Give what a storage error says, in one line; it names files and never their content."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def find_files(patterns: str | Sequence[str], setting: str = "input.path") -> list[FileInfo]:
-    """Find the Parquet files that a file, a directory, a glob, or a list of them names.
-
-    In a directory, and below it, every file counts except those with a name, or in a directory with a name, that
-    begins with `_` or `.`; `**` in a glob stands for any number of directories.
-
-    Args:
-        patterns: what to find.
-        setting: where a person wrote them, for errors.
-
-    Returns:
-        Each file once, ordered by URL.
-
-    Raises:
-        FatalError: a pattern names nothing.
-    """
-    found: dict[str, FileInfo] = {}
-    for pattern in [patterns] if isinstance(patterns, str) else patterns:
-        try:
-            files = _expand(pattern)
-        except (OSError, ValueError) as error:
-            raise FatalError(f"{pattern}: cannot be listed ({reason(error)}); correct {setting}") from None
-        if not files:
-            what = "no file matches" if _MAGIC.search(pattern) else "no such file or directory"
-            if locate(pattern).exists():
-                what = "the directory holds no data files"
-            raise FatalError(f"{pattern}: {what}; correct {setting}")
-        found |= {file.url: file for file in files}
-    return [found[url] for url in sorted(found)]
-
-
-def file_info(url: str) -> FileInfo:
-    """Look at one file now.
-
-    Raises:
-        FileNotFoundError: it is gone.
-    """
-    location = locate(url)
-    info = location.fs.get_file_info(location.path)
-    if info.type != pafs.FileType.File:
-        raise FileNotFoundError(url)
-    return FileInfo(url, info.size, info.mtime_ns or 0)
-
-
-def _expand(pattern: str) -> list[FileInfo]:
-    location = locate(pattern)
-    if location.is_file():
-        return [file_info(location.url)]
-    if not _MAGIC.search(pattern) or location.exists():  # a name may hold a glob's characters, also within a glob
-        return [file for file in location.list(recursive=True) if not _hidden(file.url, location.url)]
-    parts = pattern.split("/")
-    plain = 0
-    while not _MAGIC.search(parts[plain]) or locate("/".join(parts[: plain + 1])).exists():
-        plain += 1
-    folder = locate("/".join(parts[:plain]) + "/" if plain else ".")
-    matches = re.compile(glob_translate("/".join(parts[plain:]))).match
-    inner = len(folder.url.rstrip("/")) + 1
-    files = folder.list(recursive=True)
-    return [file for file in files if matches(file.url[inner:]) and not _hidden(file.url, folder.url)]
-
-
-def _hidden(url: str, below: str) -> bool:
-    return any(part.startswith(("_", ".")) for part in url[len(below) :].strip("/").split("/"))
-
-
-def _file_info(folder: Location, info: pafs.FileInfo) -> FileInfo:
-    inner = info.path[len(folder.path.rstrip("/")) :].lstrip("/")
-    return FileInfo(f"{folder.url.rstrip('/')}/{inner}", info.size, info.mtime_ns or 0)
+def _put_locally(target: Path, data: bytes | pa.Buffer) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(memoryview(data))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_directory(target.parent)
 
 
 def _sync_directory(path: Path) -> None:
@@ -269,3 +269,7 @@ def _sync_directory(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

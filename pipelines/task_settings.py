@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, Tag, model_validator
 
 from pipelines.settings import Count, Text, one_of
+from pipelines.storage_settings import Url
 from pipelines.task_spec import HeadSpec, TaskSpec
 
 # XLM's trunks have 6 to 24 layers; this only keeps a mistyped number from reaching the checkpoint's own check.
@@ -34,7 +35,7 @@ class FeatureExtraction(TaskSpec):
         default="float32",
         description="Type of the numbers written; some readers lack float16. binary packs the signs, eight to a byte.",
     )
-    calibration: Text | None = Field(
+    calibration: Url | None = Field(
         default=None,
         description="For int8: an output with float embeddings of a sample, whose range in each dimension is used.",
     )

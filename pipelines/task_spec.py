@@ -6,7 +6,8 @@ from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler,
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from pipelines.settings import Settings, Text
+from pipelines.settings import Settings
+from pipelines.storage_settings import Url
 
 
 class TaskSpec(Settings):
@@ -67,7 +68,7 @@ class TaskSpec(Settings):
 class HeadSpec(TaskSpec):
     """A task with a head, which may lie elsewhere than the trunk."""
 
-    head: Text | None = Field(
+    head: Url | None = Field(
         default=None, description="Directory or URL of the head; without it, the checkpoint's own."
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,9 @@ from pipelines.columns import (
     whole,
 )
 from pipelines.job_settings import COUNTS
-from pipelines.shard import REPEATED, Reject, Shard, run_stage
+from pipelines.shard import Reject
+from pipelines.stage import run_stage
+from pipelines.time_limit import time_limit
 from xlm_core.decoding import text_ids
 
 if TYPE_CHECKING:
@@ -32,8 +35,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job import InputSpec, PolicySpec, TokenizerSpec
+    from pipelines.shard import Shard
+    from pipelines.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer
 
+
+_CODE = re.compile(r"[\w-]{1,16}")  # of a language; what looks otherwise may be a text, which is not shown
 
 UNKNOWN_LANG = "und"  # what rows are counted under whose language the checkpoint lacks; ISO 639's undetermined
 
@@ -49,8 +56,10 @@ class TokenizeSettings:
         policy: what to do with rows of an unknown language.
         mask_marker: what stands for a mask in a text, if a task fills masks.
         has_choices: whether the texts of a row are a premise and choices.
-        duplicates: for a shard's id, the numbers (in the file) of its rows whose id an earlier row has.
+        settled: for a shard's id, rows that the driver has judged already, by their numbers in the file: reason and
+            detail of each.
         schema: of the rows handed on.
+        limit: on the time for a shard.
     """
 
     load: Callable[[], XLMTokenizer]
@@ -59,8 +68,9 @@ class TokenizeSettings:
     policy: PolicySpec
     mask_marker: str | None
     has_choices: bool
-    duplicates: dict[str, list[int]]
+    settled: dict[str, dict[int, tuple[str, str]]]
     schema: pa.Schema
+    limit: ShardLimit
 
 
 class Tokenize:
@@ -76,7 +86,11 @@ class Tokenize:
 
     def step(self, shard: Shard) -> Shard:
         """Tokenize the rows of a shard; the shard's stats tell what went in and what was cut off."""
-        self._tokenizer = tokenizer = self._tokenizer or self._settings.load()
+        self._tokenizer = self._tokenizer or self._settings.load()
+        with time_limit(self._settings.limit.seconds(len(shard.rows))):
+            return self._tokenize(self._settle(shard), self._tokenizer)
+
+    def _tokenize(self, shard: Shard, tokenizer: XLMTokenizer) -> Shard:
         rows = list(self._rows(shard, tokenizer))
         kept = [row for row in rows if row.problem is None]
         shard = shard.reject(
@@ -85,6 +99,16 @@ class Tokenize:
         )
         tokens = _Tokens.of(kept, self._encode(kept, tokenizer))
         return self._fit(self._with_tokens(shard, kept, tokens, tokenizer), kept, tokens)
+
+    def _settle(self, shard: Shard) -> Shard:
+        """Take out what the driver has judged, before anything else is done: such a row may have killed a process."""
+        settled = self._settings.settled.get(shard.id)
+        if not settled:
+            return shard
+        numbers: list[int] = shard.rows.column(ROW).to_pylist()
+        ids, _ = _ids(shard.rows, self._settings.input.id)
+        judged = [Reject(n, row_id, *settled[n]) for n, row_id in zip(numbers, ids, strict=True) if n in settled]
+        return shard.reject([number not in settled for number in numbers], judged)
 
     def _encode(self, kept: list[_Row], tokenizer: XLMTokenizer) -> Encoding:
         """Encode all texts of the rows; a row with choices has a sequence for each."""
@@ -111,7 +135,6 @@ class Tokenize:
             codes, bad_codes = [spec.lang.fixed] * len(rows), {}
         ids, bad_ids = _ids(rows, spec.id)
         numbers: list[int] = rows.column(ROW).to_pylist()
-        repeated = set(self._settings.duplicates.get(shard.id, ()))
         for i, code in enumerate(codes):
             lang = tokenizer.resolve_lang(code) if code is not None and i not in bad_codes else None
             problem: tuple[str, str] | None = None
@@ -119,12 +142,11 @@ class Tokenize:
                 problem = "invalid_utf8", f"column {spec.id}: byte {bad_ids[i]} of the id is not UTF-8"
             elif spec.id is not None and ids[i] is None:
                 problem = "null_id", f"column {spec.id} is null"
-            elif numbers[i] in repeated:
-                problem = REPEATED, "an earlier row has this id"
             elif code is None or i in bad_codes:
                 problem = "null_lang", f"column {spec.lang} is {'null' if code is None else 'not UTF-8'}"
             elif lang is None and self._settings.policy.unknown_lang == "reject":
-                problem = "unknown_lang", f"the checkpoint knows no language {code[:32]!r}"
+                shown = code if _CODE.fullmatch(code) else f"of {len(code):,} characters"
+                problem = "unknown_lang", f"the checkpoint knows no language {shown}"
             texts = [
                 (name, found[i], bad.get(i)) for name, (found, bad) in zip(spec.text_columns, columns, strict=True)
             ]
@@ -187,12 +209,9 @@ class Tokenize:
         return replace(shard, stats=shard.stats | stats).reject(keep, rejects)
 
     def _too_many(self, num_tokens: int) -> str:
-        limit = self._settings.tokenizer.max_length
-        if self._settings.tokenizer.on_overflow == "window":
-            return (
-                f"{num_tokens} tokens, of which the first text leaves windows no room; tokenizer.max_length is {limit}"
-            )
-        return f"{num_tokens} tokens; tokenizer.max_length is {limit}"
+        spec = self._settings.tokenizer
+        why = ", of which the first text leaves windows no room" if spec.on_overflow == "window" else ""
+        return f"{num_tokens} tokens{why}; tokenizer.max_length is {spec.max_length}"
 
 
 class _Row(NamedTuple):

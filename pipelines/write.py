@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.columns import ROW
-from pipelines.errors import ShardError
+from pipelines.errors import FatalError, ShardError
 from pipelines.ledger import LANG_COUNTS, RECORD, part_name
 from pipelines.output import Output
 from pipelines.shard import REJECTED, Shard, describe
@@ -48,7 +48,7 @@ class Writer:
                 record |= self.write(shard)
                 record["write_s"] = time.perf_counter() - began
             except Exception as error:
-                record["error"] = describe(error)
+                record |= {"error": describe(error), "fatal": isinstance(error, FatalError)}
         return pa.Table.from_pylist([record], RESULT)
 
     def write(self, shard: Shard) -> dict[str, Any]:
@@ -64,13 +64,16 @@ class Writer:
                 "this is a defect, please report it"
             )
         file, name = stats["file"], part_name(shard.id)
-        digest = digest_ids(rows, self.id_column)
+        ids_digest = digest_ids(rows.column(self.id_column or ROW))
         rejected_part = Output(self.output).rejected / name
+        rejected_bytes = rejected_digest = None
         if len(rejected):
-            rejected_part.put(_parquet(_with_file(rejected, file, _REJECTED_FILE)))
+            data = part_bytes(_with_file(rejected, file, REJECTED_FILE))
+            rejected_part.put(data)
+            rejected_bytes, rejected_digest = data.size, sha256(data)
         else:
             rejected_part.delete()  # of an earlier time, when the shard's rows were judged otherwise
-        data = _parquet(_with_file(rows, file, self.schema))
+        data = part_bytes(_with_file(rows, file, self.schema))
         (self.output / name).put(data)
         return {
             "part": name,
@@ -87,7 +90,10 @@ class Writer:
                 for lang, counts in stats.get("langs", {}).items()
             ],
             "bytes": data.size,
-            "ids_digest": digest,
+            "digest": sha256(data),
+            "rejected_bytes": rejected_bytes,
+            "rejected_digest": rejected_digest,
+            "ids_digest": ids_digest,
             "precision": stats["precision"],
             "read_s": stats["read_s"],
             "tokenize_s": stats["tokenize_s"],
@@ -96,20 +102,25 @@ class Writer:
 
 
 RESULT = pa.schema([*RECORD, pa.field("error", pa.string()), pa.field("fatal", pa.bool_())])
-_REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
+REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
 
 
-def digest_ids(rows: pa.RecordBatch, id_column: str | None) -> str:
+def sha256(data: bytes | pa.Buffer) -> str:
+    """Digest a file's bytes, in hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def id_keys(ids: pa.Array) -> list[bytes]:
+    """Give what identifies each row as bytes: text as it is stored, whatever its layout, and numbers as digits."""
+    if pa.types.is_dictionary(ids.type):
+        ids = ids.dictionary_decode()
+    values = (ids if pa.types.is_integer(ids.type) else ids.cast(pa.large_binary())).to_pylist()
+    return [value if isinstance(value, bytes) else str(value).encode() for value in values]
+
+
+def digest_ids(ids: pa.Array) -> str:
     """Digest what identifies the rows, in order: with their number, the ledger's proof of a part."""
-    column = rows.column(id_column or ROW)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    values = (column if pa.types.is_integer(column.type) else column.cast(pa.large_binary())).to_pylist()
-    digest = hashlib.sha256()
-    for value in values:
-        digest.update(value if isinstance(value, bytes) else str(value).encode())
-        digest.update(b"\0")
-    return digest.hexdigest()[:32]
+    return hashlib.sha256(b"".join(key + b"\0" for key in id_keys(ids))).hexdigest()[:32]
 
 
 def _with_file(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
@@ -120,9 +131,11 @@ def _with_file(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _parquet(table: pa.Table) -> pa.Buffer:
+def part_bytes(table: pa.Table) -> pa.Buffer:
+    """Write rows as a file of the output; each of its pages has a checksum. The same rows give the same bytes."""
     most = max((_count_numbers(column) for column in table.columns), default=0) // max(len(table), 1) + 1
-    return parquet_bytes(table, row_group_size=max(1, _MAX_NUMBERS_PER_ROW_GROUP // most), write_page_index=True)
+    rows = max(1, _MAX_NUMBERS_PER_ROW_GROUP // most)
+    return parquet_bytes(table, row_group_size=rows, write_page_index=True, write_page_checksum=True)
 
 
 def _count_numbers(column: pa.ChunkedArray) -> int:

@@ -10,6 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import TokenizerError
+from xlm_core.regular_files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +27,7 @@ def read_merges(path: Path) -> dict[tuple[str, ...], int]:
         stands twice the later rank holds.
     """
     try:
+        check_regular(path)
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise TokenizerError(f"{path}: no merge table here; the tokenizer needs merges.txt and vocab.json") from None

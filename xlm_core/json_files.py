@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from xlm_core.regular_files import check_regular
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -23,6 +25,7 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
         FatalError: as `error`; the file is not there, cannot be read, or is no JSON object.
     """
     try:
+        check_regular(path)
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if optional:
@@ -31,7 +34,8 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
     except OSError as reason:
         raise error(f"{path}: cannot be read: {reason.strerror}") from reason
     except (ValueError, RecursionError) as reason:  # bad JSON, bytes that are not UTF-8, endless numbers and nesting
-        raise error(f"{path}: not valid JSON: {reason}; fetch the checkpoint again") from None
+        what = str(reason).partition(";")[0]  # Python's own advice follows
+        raise error(f"{path}: not valid JSON: {what}; fetch the checkpoint again") from None
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
     return cast("dict[str, Any]", value)

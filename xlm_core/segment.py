@@ -129,7 +129,7 @@ class Segmenters:
 
         jieba.setLogLevel(logging.ERROR)
         jieba.initialize()
-        return jieba.lcut
+        return lambda text: [word for part in _bounded(text, _JIEBA_CHARS) for word in jieba.cut(part)]
 
     def _build_th(self) -> Callable[[str], list[str]]:
         from pythainlp.tokenize import word_tokenize
@@ -147,7 +147,7 @@ class Segmenters:
             tagger = fugashi.Tagger(  # pyright: ignore[reportAttributeAccessIssue]
                 f'-Owakati -d "{unidic_lite.DICDIR}"'
             )
-            return lambda text: [word.surface for part in _bounded(text) for word in tagger(part)]
+            return lambda text: [word.surface for part in _bounded(text, _MECAB_CHARS) for word in tagger(part)]
         if self.kytea_model is None:
             raise TokenizerError(
                 "Japanese text needs a KyTea model, and none is configured: set tokenizer.kytea_model to a model "
@@ -179,7 +179,10 @@ _BUILDERS = {"zh": Segmenters._build_zh, "th": Segmenters._build_th, "ja": Segme
 NEUTRAL = "und"  # ISO 639: undetermined
 
 _BROKEN_NUMBER = re.compile(r"\d[.,:]\d")
-_MECAB_CHARS = 20_000  # the least that was seen to kill it is ten times as long
+
+# Texts that a segmenter cannot take whole are parted, where a sentence or at least a word ends as far as there is one.
+_MECAB_CHARS = 20_000  # its costs add up to more than it counts, and the process dies; seen at ten times as many
+_JIEBA_CHARS = 10_000  # its time grows with the square of a run of one character: 67 s at twenty times as many
 
 
 class _Moses(MosesTokenizer):
@@ -217,14 +220,14 @@ def _unmark_dots(match: re.Match[str]) -> str:
     return "." * (len(mark.removesuffix("MULTI")) // len("DOT")) if mark.endswith("MULTI") else mark
 
 
-def _bounded(text: str) -> Iterator[str]:
-    """Part a text that MeCab cannot take whole: its costs add up to more than it counts, and the process dies."""
+def _bounded(text: str, max_chars: int) -> Iterator[str]:
+    """Part a text that is longer than a segmenter can take."""
     begin = 0
-    while len(text) - begin > _MECAB_CHARS:
-        window = text[begin : begin + _MECAB_CHARS]
+    while len(text) - begin > max_chars:
+        window = text[begin : begin + max_chars]
         cut = max(window.rfind("。"), window.rfind(" ")) + 1
-        yield window[: cut or _MECAB_CHARS]
-        begin += cut or _MECAB_CHARS
+        yield window[: cut or max_chars]
+        begin += cut or max_chars
     yield text[begin:]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlm_core.encoding import Encoding, SequenceBuilder, Tokens
-from xlm_core.errors import shown
+from xlm_core.errors import TokenizerError, shown
 from xlm_core.pieces import WordEncoder
 from xlm_core.segment import Compat, Segmenters
 from xlm_core.text_encoder import TextEncoder
@@ -73,15 +73,18 @@ class XLMTokenizer(CallableTokenizer):
             TokenizerError: a file is missing or is not what its name says.
         """
         files = read_tokenizer_files(Path(path))
-        tokenizer = cls(
-            files.vocab,
-            files.merges,
-            lang2id=files.lang2id,
-            lowercase=files.lowercase if lowercase is None else lowercase,
-            special_tokens=files.special_tokens,
-            additional_special_tokens=files.additional_special_tokens,
-            segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
-        )
+        try:
+            tokenizer = cls(
+                files.vocab,
+                files.merges,
+                lang2id=files.lang2id,
+                lowercase=files.lowercase if lowercase is None else lowercase,
+                special_tokens=files.special_tokens,
+                additional_special_tokens=files.additional_special_tokens,
+                segmenters=Segmenters(zh=zh, ja=ja, kytea_model=kytea_model, compat=compat),
+            )
+        except TokenizerError as error:
+            raise TokenizerError(f"{path}: {error}") from None
         tokenizer.model_max_length = files.model_max_length
         tokenizer.padding_side = files.padding_side
         tokenizer.clean_up_tokenization_spaces = files.clean_up_tokenization_spaces

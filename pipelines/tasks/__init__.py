@@ -27,18 +27,22 @@ from xlm_core import check_checkpoint
 from xlm_core.checkpoint import contents
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     import pyarrow as pa
 
     from pipelines.job import TaskSpec
+    from pipelines.storage_settings import StoreSpec
     from xlm_core import XLMConfig
     from xlm_core.checkpoint_names import HeadKind
 
 __all__ = ["Model", "Task", "make_task"]
 
 
-def make_task(spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Field]) -> Task:
+def make_task(
+    spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Field], stores: Sequence[StoreSpec] = ()
+) -> Task:
     """Make a task from its settings, and check that its head is there, by names and shapes alone.
 
     Args:
@@ -46,6 +50,7 @@ def make_task(spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Fiel
         config: the trunk's.
         head: directory with the task's head, which may be the checkpoint's.
         texts: the columns of text, as they are read.
+        stores: options of the stores that other outputs lie in.
 
     Raises:
         FatalError: the head is missing, does not fit the trunk, or is of a kind this task cannot use.
@@ -56,7 +61,7 @@ def make_task(spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Fiel
 
     match spec:
         case FeatureExtraction():
-            return Embedding(spec, config)
+            return Embedding(spec, config, stores)
         case TextClassification():
             return Classification(spec, config, checked("sequence-classification"))
         case TokenClassification():

@@ -16,12 +16,14 @@ from pipelines.tasks.task import Task, list_column, list_of, required
 from xlm_core import POOLINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
     from pipelines.job import FeatureExtraction
     from pipelines.sequences import Sequences
+    from pipelines.storage_settings import StoreSpec
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 
@@ -31,7 +33,7 @@ _NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(),
 class Embedding(Task):
     """See `FeatureExtraction`."""
 
-    def __init__(self, spec: FeatureExtraction, config: XLMConfig):
+    def __init__(self, spec: FeatureExtraction, config: XLMConfig, stores: Sequence[StoreSpec] = ()):
         self.spec, self.pool = spec, POOLINGS[spec.pooling]
         layers = [spec.layer] if isinstance(spec.layer, int) else spec.layer
         for layer in layers:
@@ -55,7 +57,7 @@ class Embedding(Task):
         }
         self.ranges: Ranges | None = None
         if spec.calibration is not None:
-            self.ranges = Ranges.read(spec.calibration, spec.columns[0], self.dim, self.about)
+            self.ranges = Ranges.read(spec.calibration, stores, spec.columns[0], self.dim, self.about)
 
     @property
     def fields(self) -> list[pa.Field]:

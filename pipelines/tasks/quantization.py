@@ -10,10 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.storage import find_files, locate
+from pipelines.listing import find_files
+from pipelines.storage import locate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
+    from pipelines.storage_settings import StoreSpec
 
 
 @dataclass(frozen=True)
@@ -24,11 +29,12 @@ class Ranges:
     high: NDArray[np.float32]
 
     @classmethod
-    def read(cls, url: str, column: str, dim: int, about: dict[str, str]) -> Ranges:
+    def read(cls, url: str, stores: Sequence[StoreSpec], column: str, dim: int, about: dict[str, str]) -> Ranges:
         """Find the ranges of an earlier run's float embeddings.
 
         Args:
             url: its output.
+            stores: options of the store it lies in.
             column: the column of vectors, or of lists of vectors.
             dim: D.
             about: what the column's metadata has to say of how the vectors were made.
@@ -37,9 +43,8 @@ class Ranges:
             FatalError: there are none, or they were made in another way.
         """
         low, high = np.full(dim, np.inf, np.float32), np.full(dim, -np.inf, np.float32)
-        for file in find_files(url, "calibration"):
-            location = locate(file.url)
-            with location.fs.open_input_file(location.path) as source:
+        for file in find_files(url, stores, "calibration"):
+            with locate(file.url, stores).open() as source:
                 parquet = pq.ParquetFile(source)
                 _check(file.url, parquet.schema_arrow, column, dim, about)
                 for batch in parquet.iter_batches(columns=[column], batch_size=8192):

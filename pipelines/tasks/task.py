@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from pipelines.columns import ROW
 from pipelines.errors import FatalError, ShardError
 from xlm_core import PackedBatch, XLMTokenizer, plan_batches, take_ragged
 
@@ -59,14 +60,14 @@ class Pass:
         return self.states[-1]
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Model:
     """A loaded trunk, and how it is to be run.
 
     Attributes:
         trunk: on its device, in its precision.
         checkpoint: the directory it was loaded from.
-        max_tokens: tokens of one forward pass.
+        max_tokens: tokens of one forward pass; asked anew for each shard, since `shrink` lowers it.
         invariant: run each sequence alone, so that its bytes are its own.
     """
 
@@ -107,6 +108,26 @@ class Model:
                 f"the model gives numbers that are not finite in {self.trunk.embeddings.weight.dtype}; set "
                 "model.precision to bfloat16 or float32, or look at the checkpoint"
             )
+
+    def shrink(self, shard: Sequences) -> None:
+        """Halve the token budget, for good, after the device ran out of memory over a shard.
+
+        What rows get does not depend on the budget. Where it makes no pass smaller, as with `invariant`, the shard has
+        another try: the memory may have been short for a moment, on a device that several processes share.
+
+        Raises:
+            ShardError: the budget is no more than the shard's longest sequence, which runs alone then.
+        """
+        longest = int(shard.lengths.argmax())
+        num_tokens, row = int(shard.lengths[longest]), shard.rows.column(ROW)[int(shard.row_ids[longest])]
+        if self.max_tokens <= num_tokens:
+            raise ShardError(
+                f"out of memory on {self.device}: the longest sequence, of row {row}, has {num_tokens} tokens, and ran "
+                f"alone (batch.max_tokens is {self.max_tokens} by now); lower tokenizer.max_length, or use a device "
+                "with more memory"
+            )
+        self.max_tokens //= 2
+        torch.cuda.empty_cache()  # a smaller pass wants blocks of other sizes; without a GPU there is nothing to do
 
     def batches(self, lengths: NDArray[np.integer[Any]]) -> list[NDArray[np.int64]]:
         """Plan which sequences share a pass."""

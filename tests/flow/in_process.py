@@ -1,17 +1,22 @@
 """The stages of a job one after the other in this process: the real ones, without Ray between them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from pipelines.compute import Pools
 from pipelines.duplicates import find_duplicates
+from pipelines.flow import Settled
 from pipelines.infer import Infer
 from pipelines.job import Job
 from pipelines.output import Output
 from pipelines.prepare import Prepared, prepare
 from pipelines.read import PlanSource
+from pipelines.shard import REPEATED
+from pipelines.stopping import Stop
 from pipelines.storage import Location, locate
 from pipelines.tokenize import Tokenize
 
@@ -21,26 +26,45 @@ POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_
 def run_stages(job: Job) -> list[dict[str, Any]]:
     """Run every shard of a job, and give what the write stage says of each."""
     prepared = prepare(job)
-    duplicates: dict[str, list[int]] = {}
+    settled: Settled = {}
     if job.policy.duplicate_ids == "reject" and job.input.id is not None:
-        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter, {}):
-            duplicates.setdefault(repeat.shard, []).append(repeat.row)
-    return list(stage_records(prepared, POOLS, prepared.plan.shards, duplicates))
+        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter, {}, job.storage):
+            settled.setdefault(repeat.shard, {})[repeat.row] = (REPEATED, "an earlier row has this id")
+    return list(stage_records(prepared, POOLS, prepared.plan.shards, settled))
 
 
 def stage_records(
-    prepared: Prepared, pools: Pools, shards: pa.Table, duplicates: dict[str, list[int]]
+    prepared: Prepared,
+    pools: Pools,
+    shards: pa.Table,
+    settled: Settled,
+    *,
+    alone: bool = False,
+    write: Callable[[pa.Table], pa.Table] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Run shards through the stages.
 
     As with Ray, the shards of a row group lie in one block, and a stage is handed a slice of it.
     """
-    tokenize, infer, write = Tokenize(prepared.tokenize(duplicates)), Infer(prepared.infer(pools)), prepared.writer()
-    for task in PlanSource(prepared.reader(), shards).get_read_tasks(1):
+    tokenize, infer = Tokenize(prepared.tokenize(settled)), Infer(prepared.infer(pools))
+    for task in PlanSource(prepared.reader(), shards, alone=alone).get_read_tasks(1):
         block = pa.concat_tables(task())
-        for stage in (tokenize, infer, write):
+        for stage in (tokenize, infer, write or prepared.writer()):
             block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()
         yield from block.to_pylist(maps_as_pydicts="strict")
+
+
+def without_ray(patch: pytest.MonkeyPatch) -> None:
+    """Let `flow.run` take its shards through the stages in this process, each with its record at once.
+
+    For what happens around them.
+    """
+    patch.setattr("pipelines.flow.ray_session", lambda _: nullcontext((2.0, 0.0)))
+    patch.setattr("pipelines.flow.cluster_watch", nullcontext)
+    patch.setattr("pipelines.flow.graceful_stop", lambda *_: nullcontext(Stop()))
+    patch.setattr("pipelines.flow.build_dataset", stage_records)
+    patch.setattr("pipelines.flow.stream", lambda records: records)
+    patch.setattr("pipelines.commits._COMMIT_EVERY_S", (0.0, 0.0))
 
 
 def read_output(path: str) -> pa.Table:

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 
 import pyarrow as pa
@@ -28,7 +27,7 @@ from pipelines.plan import make_plan
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from pipelines.watch import _child_processes
-from tests.flow.in_process import POOLS, read_rejected, run_stages, stage_records
+from tests.flow.in_process import POOLS, read_rejected, run_stages, without_ray
 
 
 def quiet() -> Console:
@@ -60,6 +59,12 @@ def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: N
     report = run(load_job(demo / "job.yaml", settings), quiet())
     assert report["status"] == "complete"
     return out
+
+
+@pytest.fixture
+def in_process(monkeypatch):
+    """Runs whose stages are in this process: for what happens around them."""
+    without_ray(monkeypatch)
 
 
 def test_a_job_from_end_to_end(undisturbed, demo, make_job):
@@ -130,10 +135,14 @@ def test_a_checkpoint_with_other_weights_is_another_job(undisturbed, make_job, d
         run(make_job(output__path=str(undisturbed), model__checkpoint=str(tmp_path / "checkpoint")), quiet())
 
 
-def test_a_second_run_while_one_is_alive_is_refused(undisturbed, make_job):
-    with Output(locate(str(undisturbed))).lock(), pytest.raises(FatalError, match="another run is writing here"):
-        run(make_job(output__path=str(undisturbed)), quiet())
-    run(make_job(output__path=str(undisturbed)), quiet())  # and the lock is gone with its holder
+def test_a_second_run_while_one_is_alive_is_refused(undisturbed, make_job, tmp_path, in_process):
+    out = tmp_path / "copy"
+    shutil.copytree(undisturbed, out)
+    (out / "_SUCCESS").unlink()
+    with Output(locate(str(out))).lock(), pytest.raises(FatalError, match="another run is writing here"):
+        run(make_job(output__path=str(out)), quiet())
+    run(make_job(output__path=str(out)), quiet())  # and the lock is gone with its holder
+    assert (out / "_SUCCESS").exists()
 
 
 def test_files_that_were_added_changed_and_removed(undisturbed, make_job, demo, tmp_path, cluster):
@@ -158,8 +167,12 @@ def test_files_that_were_added_changed_and_removed(undisturbed, make_job, demo, 
 
     (corpus / "part-2.parquet").unlink()
     pq.write_table(pq.read_table(corpus / "part-1.parquet").slice(0, 100), corpus / "part-1.parquet")
+    before = states(out)
+    with pytest.raises(FatalError, match=r"6 of 7 parts would be removed.*; if they did, set policy.max_removed"):
+        run(job, quiet())  # an input that is not there, say not mounted, looks the same
+    assert states(out) == before
     console = quiet()
-    run(job, console)
+    run(make_job(input__path=str(corpus), tasks=["feature-extraction"], policy={"max_removed": 1.0}), console)
     assert "removing 6 parts of files that changed or went" in said(console)
     expected = ds.dataset(corpus).to_table(filter=ds.field("year") >= 2020)
     bad = {row["id"] for row in read_rejected(str(out))}
@@ -177,15 +190,6 @@ def test_a_part_that_is_gone_is_computed_again(undisturbed, make_job, tmp_path, 
     run(make_job(output__path=str(out)), console)
     assert "1 recorded parts are gone" in said(console)
     assert contents(out) == before
-
-
-@pytest.fixture
-def in_process(monkeypatch):
-    """Runs whose stages are in this process: for what happens around them."""
-    monkeypatch.setattr("pipelines.flow.ray_session", lambda _: nullcontext((2.0, 0.0)))
-    monkeypatch.setattr("pipelines.flow.cluster_watch", nullcontext)
-    monkeypatch.setattr("pipelines.flow.build_dataset", lambda *arguments: arguments)
-    monkeypatch.setattr("pipelines.flow.stream", lambda arguments: stage_records(*arguments))
 
 
 def test_ids_that_repeat_as_files_come_and_go(make_job, tmp_path, in_process):
@@ -273,21 +277,6 @@ def test_heads_that_change_places_are_another_job(make_job, demo, tmp_path, in_p
     run(make_job(tasks=tasks[0]), quiet())
     with pytest.raises(FatalError, match="holds results of another job"):
         run(make_job(tasks=tasks[1]), quiet())
-
-
-def test_a_lock_on_an_object_store(tmp_path):
-    """A file that its holder renews; a dead holder's expires, and nobody removes another's."""
-    location = locate(f"local://{tmp_path}/out")
-    assert not location.is_local
-    with Output(location).lock():
-        with pytest.raises(FatalError, match="another run is writing here"), Output(location).lock():
-            pass
-        held = json.loads((tmp_path / "out" / "_xlm" / "lock.json").read_text())
-    assert not (tmp_path / "out" / "_xlm" / "lock.json").exists()
-    for content in (json.dumps(held | {"renewed": 0}), "[]", "not json"):
-        (tmp_path / "out" / "_xlm" / "lock.json").write_text(content)
-        with Output(location).lock():
-            pass
 
 
 def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, tmp_path, cluster):

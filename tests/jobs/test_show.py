@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs.show import show
 from pipelines import job
 from pipelines.columns import ROW
+from pipelines.ledger import part_name
 from pipelines.output import Output
 from pipelines.plan import PLAN
 from pipelines.shard import REJECTED, Shard
@@ -99,11 +100,16 @@ class Results:
         told = {"file": file, "langs": langs, "rows_truncated": truncated, "precision": "float32"}
         gone = pa.RecordBatch.from_pylist([{"detail": "", **r} for r in rejected], REJECTED)
         writer = Writer(output=self.output.location, schema=self.schema, id_column="doc_id")
+        shard = shard_of(shard)
         record = writer.write(Shard(shard, batch, gone, counts | seconds | told))
         self.output.ledger.append([record | {"shard": shard, "write_s": 0.1}])
 
     def show(self, limit=10, **console):
         return shown(self.url, limit, **console)
+
+
+def shard_of(letter):
+    return f"{ord(letter):016x}-00000-000000000"
 
 
 def shown(url, limit=10, **console):
@@ -320,7 +326,7 @@ def test_data_cannot_command_the_terminal(tmp_path):
 def test_nulls_bad_bytes_and_empty_results_are_shown(tmp_path):
     made = Results(tmp_path / "out")
     made.add("a", [row(0, "de", title=None, words=[], ner_entities=[])])
-    part = made.output.location / "part-a.parquet"
+    part = made.output.location / part_name(shard_of("a"))
     table = pq.read_table(part.path)
     bad = pa.array([b"caf\xe9"]).view(pa.string())
     pq.write_table(table.set_column(1, table.schema.field("lang"), bad), part.path)
@@ -338,7 +344,7 @@ def test_kept_columns_of_any_type_are_shown(tmp_path):
     schema = [SCHEMA.field("doc_id"), *(pa.field(name, column.type) for name, (column, _) in kept.items())]
     made = Results(tmp_path / "out", keep=list(kept), schema=schema)
     made.add("a", [{ROW: 0, "doc_id": "x", "lang": "de"}])
-    part = made.output.location / "part-a.parquet"
+    part = made.output.location / part_name(shard_of("a"))
     pq.write_table(pa.table([["x"], *(column for column, _ in kept.values())], schema=made.schema), part.path)
     lines = [" ".join(line.split()) for line in made.show().splitlines()]
     assert {f"{name} {shown}" for name, (_, shown) in kept.items()} <= set(lines)
@@ -365,8 +371,8 @@ def test_what_cannot_be_shown_is_one_line(tmp_path):
     gone, damaged = Results(tmp_path / "gone"), Results(tmp_path / "damaged")
     for made in (gone, damaged):
         made.add("a", [row(0, "de")])
-    (gone.output.location / "part-a.parquet").delete()
-    (damaged.output.location / "part-a.parquet").put(b"PAR1 no")
+    (gone.output.location / part_name(shard_of("a"))).delete()
+    (damaged.output.location / part_name(shard_of("a"))).put(b"PAR1 no")
     for name, reason in {
         "nowhere": "no such directory",
         "file": "no results of a job",

@@ -246,7 +246,7 @@ def test_a_mistake_in_the_file_gets_one_line(problems, old, new, expected):
     [
         ("tokenizer: {max_lenght: 7}", "tokenizer.max_lenght is not a setting; did you mean max_length?"),
         ("max_length: 7", "max_length is not a setting; did you mean tokenizer.max_length?"),
-        ("zzz: 7", "zzz is not a setting; a job has name, input, model, tasks, tokenizer, batch, output, policy, compute"),
+        ("zzz: 7", "zzz is not a setting; a job has name, input, storage, model, tasks, tokenizer, batch, output, policy, compute"),
         ("tokenizer: {max_length: 2}", "tokenizer.max_length: got 2, expected at least 3"),
         ('tokenizer: {max_length: "512"}', 'tokenizer.max_length: got "512", expected a whole number without quotes'),
         ("tokenizer: {max_length: 5.5}", "tokenizer.max_length: got 5.5, expected a whole number"),

@@ -11,6 +11,7 @@ import torch
 from xlm_core.checkpoint_names import canonical, is_trunk_tensor
 from xlm_core.config import CONFIG_FILE, XLMConfig
 from xlm_core.errors import CheckpointError
+from xlm_core.regular_files import check_regular
 from xlm_core.weights import open_weights, weights_files, weights_path
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def content_hash(path: str | Path) -> str:
     digest = hashlib.sha256()
     for file in (directory / name for name in needed_files([file.name for file in directory.iterdir()])):
         try:
+            check_regular(file)
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as stream:
                 while chunk := stream.read(_CHUNK_BYTES):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import CheckpointError
+from xlm_core.regular_files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,9 +34,10 @@ def check_start(path: Path) -> None:
     """Refuse what can be told from a file's first bytes to hold no weights of any format.
 
     Raises:
-        CheckpointError: a directory, an unreadable or empty file, or the pointer that Git LFS leaves in its place.
+        CheckpointError: a directory, a FIFO, an unreadable or empty file, or the pointer that Git LFS leaves instead.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             start = file.read(len(_LFS_START))
     except OSError as error:

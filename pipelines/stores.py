@@ -1,0 +1,150 @@
+"""Which file system serves a URL, and with which options. Credentials are the environment's."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import fsspec
+import fsspec.core
+import pyarrow.fs as pafs
+
+from pipelines.errors import FatalError
+from pipelines.storage_errors import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pipelines.storage_settings import StoreSpec
+
+# Of one round; `persistently` makes several, and its waits are longer.
+_S3_ATTEMPTS = 5
+_CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S = 10.0, 60.0
+_GCS_RETRIES_FOR = timedelta(minutes=3)
+
+_environment_lock = threading.Lock()
+
+
+@lru_cache(maxsize=64)
+def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+    """Find the file system of a URL, and the path within it; of most stores nothing is asked yet.
+
+    Raises:
+        FatalError: nothing here serves such URLs, or not with such options, or the service cannot be reached.
+    """
+    scheme = url.partition("://")[0]
+    try:
+        if scheme in ("s3", "s3a"):
+            return _s3(url, options)
+        if scheme in ("gs", "gcs"):
+            _refuse(url, options, "region", "profile")
+            return _gcs(url, options)
+        if scheme in ("abfs", "abfss", "az"):
+            _refuse(url, options, "region", "profile", "anonymous")
+            return _azure(url, options)
+        _refuse(url, options, "endpoint", "region", "profile", "anonymous")
+        if scheme in ("hdfs", "viewfs"):
+            return pafs.FileSystem.from_uri(url)
+        fs, path = fsspec.core.url_to_fs(url)
+        return pafs.PyFileSystem(pafs.FSSpecHandler(fs)), path
+    except (ImportError, ValueError) as error:
+        raise FatalError(
+            f"{url}: nothing here reads {scheme}:// ({reason(error)}); install its fsspec package"
+        ) from None
+    except OSError as error:
+        raise FatalError(f"{url}: cannot be reached ({reason(error)}); check the address and the credentials") from None
+
+
+def _s3(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+    path = url.partition("://")[2]
+    profile = options.profile if options else None
+    endpoint = (
+        (options and options.endpoint) or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    )
+    region = options and options.region
+    if region is None and endpoint is None:
+        region = pafs.resolve_s3_region(path.partition("/")[0])
+    with _environment(AWS_PROFILE=profile):  # the client takes its credentials when it is made, and renews them itself
+        fs = pafs.S3FileSystem(
+            region=region,
+            anonymous=bool(options and options.anonymous),
+            endpoint_override=endpoint,
+            scheme=urlsplit(endpoint).scheme if endpoint else None,
+            retry_strategy=pafs.AwsStandardS3RetryStrategy(max_attempts=_S3_ATTEMPTS),
+            connect_timeout=_CONNECT_TIMEOUT_S,
+            request_timeout=_REQUEST_TIMEOUT_S,
+            allow_delayed_open=True,  # a part is one PUT, not the three requests of an upload in pieces
+        )
+    return fs, path
+
+
+def _gcs(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+    endpoint = urlsplit(options.endpoint) if options and options.endpoint else None
+    fs = pafs.GcsFileSystem(
+        anonymous=bool(options and options.anonymous),
+        endpoint_override=endpoint.netloc if endpoint else None,
+        scheme=endpoint.scheme if endpoint else None,
+        retry_time_limit=_GCS_RETRIES_FOR,
+    )
+    return fs, url.partition("://")[2]
+
+
+def _azure(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+    """Open `abfss://container@account.dfs.core.windows.net/path`, or `az://container/path` of the usual account.
+
+    The environment's variables are those of Azure's own command line.
+    """
+    netloc, _, path = url.partition("://")[2].partition("/")
+    container, _, host = netloc.partition("@")
+    connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
+    told = {name: value for name, _, value in (part.partition("=") for part in connection.split(";"))}
+    account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT") or told.get("AccountName")
+    if not account:
+        raise FatalError(
+            f"{url}: names no account; write abfss://container@account.dfs.core.windows.net/path, or set "
+            "AZURE_STORAGE_ACCOUNT"
+        )
+    endpoint = urlsplit((options and options.endpoint) or told.get("BlobEndpoint", ""))
+    authority, scheme = (endpoint.netloc, endpoint.scheme) if endpoint.netloc else (None, None)
+    key = os.environ.get("AZURE_STORAGE_KEY") or told.get("AccountKey")
+    sas = os.environ.get("AZURE_STORAGE_SAS_TOKEN") or told.get("SharedAccessSignature")
+    fs = pafs.AzureFileSystem(
+        account_name=account,
+        account_key=None if sas else key,
+        sas_token=sas,
+        blob_storage_authority=authority,
+        blob_storage_scheme=scheme,
+        dfs_storage_authority=authority,
+        dfs_storage_scheme=scheme,
+    )
+    return fs, f"{container}/{path}".rstrip("/")
+
+
+def _refuse(url: str, options: StoreSpec | None, *names: str) -> None:
+    given = [name for name in names if options and getattr(options, name)]
+    if options and given:
+        raise FatalError(
+            f"storage {options.url}: {', '.join(given)} is no option for {url.partition('://')[0]}://; remove it, and "
+            "use the store's own configuration or environment"
+        )
+
+
+@contextmanager
+def _environment(**variables: str | None) -> Generator[None]:
+    """Set environment variables for the length of a `with` block; those that are None stay as they are."""
+    with _environment_lock:
+        before = {name: os.environ.get(name) for name, value in variables.items() if value is not None}
+        os.environ.update({name: value for name, value in variables.items() if value is not None})
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value

@@ -1,0 +1,127 @@
+"""Outputs at which no results may be written, or of which the records of earlier runs are damaged."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.job import Job
+from pipelines.ledger import RECORD
+from pipelines.output import Output
+from pipelines.prepare import prepare
+from pipelines.storage import locate
+from tests.chaos.bad_input import GOOD, Bench, Refused, Spoil
+from tests.flow.in_process import run_stages
+
+
+def begun(change: Callable[[Bench], Any]) -> Spoil:
+    """Have an earlier run of the job in the output, killed before its end, and spoil what it left."""
+
+    def spoil(bench: Bench) -> None:
+        job = Job.model_validate(bench.settings)
+        records = [{name: record[name] for name in RECORD.names} for record in run_stages(job)]
+        prepared = prepare(job)
+        output = Output(locate(str(bench.out)))
+        output.begin(prepared.description, prepared.plan.shards)
+        output.ledger.append(records)
+        change(bench)
+
+    return spoil
+
+
+def inner(bench: Bench, name: str, data: str | bytes) -> None:
+    """Put a file below `_xlm`."""
+    path = bench.out / "_xlm" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+
+
+def ledger(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Spoil:
+    """Change every record of an earlier run."""
+
+    def rewrite(bench: Bench) -> None:
+        for path in (bench.out / "_xlm" / "ledger").iterdir():
+            rows = [change(row) for row in pq.read_table(path).to_pylist(maps_as_pydicts="strict")]
+            pq.write_table(pa.Table.from_pylist(rows, RECORD), path)
+
+    return begun(rewrite)
+
+
+def _strangers(bench: Bench) -> None:
+    bench.out.mkdir()
+    (bench.out / "thesis.docx").write_text("years of work", encoding="utf-8")
+
+
+def _another_job(bench: Bench) -> None:
+    bench.set("tokenizer.max_length", 64)
+
+
+def _a_file(bench: Bench) -> None:
+    bench.out.write_text("no directory", encoding="utf-8")
+
+
+def _below_a_file(bench: Bench) -> None:
+    (bench.folder / "file").write_text("no directory", encoding="utf-8")
+    bench.set("output.path", f"{bench.folder}/file/out")
+
+
+def _loop(bench: Bench) -> None:
+    bench.out.symlink_to(bench.out.name)
+
+
+def _damaged_plan(bench: Bench) -> None:
+    inner(bench, "plan.parquet", b"PAR1 no more")
+    bench.set("tokenizer.max_length", 64)
+
+
+OUTPUTS = [
+    Refused("an output that holds a stranger's files", _strangers, "holds files that no job here wrote"),
+    Refused("an output that holds another job's results", begun(_another_job), "holds results of another job"),
+    Refused("a file for an output", _a_file, "no place for results"),
+    Refused("an output below a file", _below_a_file, "no place for results"),
+    Refused("an output that is a link to itself", _loop, "no place for results"),
+    Refused("an output within the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "lies within input.path"),
+    Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "lies within input.path"),
+    Refused(
+        "an output in the memory of a process",
+        lambda b: b.set("output.path", "memory://out"),
+        "memory:// lives in one process",
+    ),
+    Refused("an output of no known kind", lambda b: b.set("output.path", "nope://out"), "nothing here reads nope://"),
+    *(
+        Refused(f"a job.json that {name}", lambda b, text=text: inner(b, "job.json", text), "job.json: damaged")
+        for name, text in {
+            "is cut off": "{",
+            "is empty": "",
+            "is null": "null",
+            "is a list": "[]",
+            "says nothing": "{}",
+            "is no UTF-8": b"\xff\xfe",
+            "nests without end": "[" * 100_000,
+            "has text for a fingerprint": '{"spec": {}, "fingerprint": "x"}',
+            "has a list for a spec": '{"spec": [], "fingerprint": {}}',
+        }.items()
+    ),
+    Refused(
+        "a ledger that is no Parquet",
+        begun(lambda b: inner(b, "ledger/0.parquet", b"PAR1 no more")),
+        "a damaged file of the ledger; delete it",
+    ),
+    Refused(
+        "a ledger of other columns",
+        begun(lambda b: pq.write_table(GOOD, b.out / "_xlm" / "ledger" / "0.parquet")),
+        "a damaged file of the ledger; delete it",
+    ),
+    Refused(
+        "a ledger that names a path out of the output",
+        ledger(lambda row: row | {"shard": "../../escaped"}),
+        "a damaged file of the ledger; delete it",
+    ),
+    Refused(
+        "a ledger that names a part that is no part",
+        ledger(lambda row: row | {"part": "../../escaped.parquet"}),
+        "a damaged file of the ledger; delete it",
+    ),
+    Refused("a plan that is damaged, of another job", begun(_damaged_plan), "holds results of another job"),
+]

@@ -1,0 +1,94 @@
+"""Runs on object stores in processes of their own, which can be suspended and killed between requests."""
+
+import io
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from pipelines.errors import FatalError, RetryableError
+from pipelines.flow import run
+from pipelines.job import Job
+from tests.flow.in_process import without_ray
+
+_ENDS_WITHIN_S = 120.0
+
+# Forks of a process that has imported everything and has no threads, nor a connection to a store.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["tests.chaos.drivers"])
+
+
+@dataclass(frozen=True)
+class Driver:
+    """A run that goes on by itself."""
+
+    process: BaseProcess
+    receiving: Any
+
+    def kill(self) -> None:
+        """End it by SIGKILL; once this returns, it does nothing any more."""
+        os.kill(self._pid, signal.SIGKILL)
+        wait([self.process.sentinel])
+
+    def suspend(self) -> None:
+        """Let it do nothing until `resume`, as on a machine that is suspended."""
+        os.kill(self._pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        os.kill(self._pid, signal.SIGCONT)
+
+    def ending(self) -> str | None:
+        """Wait for its end: the report's status, or the error's name and text; None if it was killed."""
+        try:
+            if not self.receiving.poll(_ENDS_WITHIN_S):
+                self.kill()
+                raise AssertionError(f"the run did not end within {_ENDS_WITHIN_S:g} s")
+            return self.receiving.recv()
+        except EOFError:
+            return None
+        finally:
+            self.process.join()
+
+    @property
+    def _pid(self) -> int:
+        assert self.process.pid is not None
+        return self.process.pid
+
+
+def start_driver(job: Job, environment: Mapping[str, str], **settings: float) -> Driver:
+    """Begin a run, its stages one after the other in one process in place of Ray.
+
+    Args:
+        job: what to run.
+        environment: variables that it has besides.
+        settings: of `pipelines.output_lock`, in place of its own.
+    """
+    receiving, sending = _FORKS.Pipe(duplex=False)
+    process = _FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), settings)))
+    process.start()
+    sending.close()
+    return Driver(process, receiving)
+
+
+def _answer(sending: Any, work: Callable[[], str]) -> None:
+    sending.send(work())
+
+
+def _drive(job: Job, environment: dict[str, str], settings: dict[str, float]) -> str:
+    os.environ.update(environment)
+    with pytest.MonkeyPatch.context() as patch:
+        without_ray(patch)
+        for name, value in settings.items():
+            patch.setattr(f"pipelines.output_lock.{name}", value)
+        try:
+            return run(job, Console(file=io.StringIO()))["status"]
+        except (FatalError, RetryableError) as error:
+            return f"{type(error).__name__}: {error}"

@@ -1,0 +1,255 @@
+"""A check of the tests themselves: each safeguard of the product is taken out, and at least one test must fail.
+
+A safeguard goes by a replacement of its text in a copy of the tree. The text must stand there exactly once, so that a
+change of the product cannot leave a removal without effect.
+"""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+TREE = Path(__file__).parents[2]
+PACKAGES = ("xlm_core", "pipelines", "jobs", "tests")
+END_WITHIN_S = 600.0
+
+PROTOCOL = "tests/chaos/test_protocol.py::test_"
+KILLS = f"{PROTOCOL}killed_at_each_moment_by_name"
+RUN = "tests/flow/test_run.py::test_"
+
+# What a run would believe that took each part for done, with a record or without.
+_EVERY_PART_IS_DONE = """
+    for shard in planned["shard"].to_pylist():
+        if (size := sizes.get(part_name(shard))) is not None:
+            none = dict.fromkeys(("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens"), 0)
+            none |= dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
+            none |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "file": "", "reasons": []}
+            records.setdefault(shard, {"shard": shard, "langs": [], "precision": "float32", **none})
+"""
+
+
+class Safeguard(NamedTuple):
+    """A safeguard, and how it is taken out.
+
+    Attributes:
+        name: what the product does without it.
+        file: where its text stands.
+        text: what is replaced; stands there once.
+        instead: what stands there without it.
+        test: fails then.
+    """
+
+    name: str
+    file: str
+    text: str
+    instead: str
+    test: str
+
+
+SAFEGUARDS = [
+    Safeguard(
+        "ledger: a part without a record counts as done",
+        "pipelines/resume.py",
+        "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n",
+        "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n"
+        + _EVERY_PART_IS_DONE,
+        KILLS,
+    ),
+    Safeguard(
+        "ledger: a record counts without its part",
+        "pipelines/resume.py",
+        'if sizes.get(name) != record["bytes"] or rejected.get(name) != record["rejected_bytes"]:\n',
+        "if False:\n",
+        f"{RUN}parts_that_are_cut_short_or_lack_their_rejected_rows_are_computed_again",
+    ),
+    Safeguard(
+        "ledger: what files that went have settled is kept",
+        "pipelines/resume.py",
+        "and _repeats(record):\n",
+        "and False:\n",
+        f"{PROTOCOL}what_the_protocols_come_to",
+    ),
+    Safeguard(
+        "atomic write: a file is written where it is read",
+        "pipelines/storage.py",
+        'temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")',
+        "temporary = target",
+        KILLS,
+    ),
+    Safeguard(
+        "atomic write: an error in the middle of a write leaves its file",
+        "pipelines/storage.py",
+        "    except BaseException:\n        temporary.unlink(missing_ok=True)\n        raise\n",
+        "    except OSError:\n        temporary.replace(target)\n        raise\n",
+        f"{PROTOCOL}an_error_in_the_middle_of_a_write",
+    ),
+    Safeguard(
+        "leftovers of killed writers are not removed",
+        "pipelines/resume.py",
+        "    output.remove_leftovers()\n",
+        "",
+        KILLS,
+    ),
+    Safeguard(
+        "lock: always granted",
+        "pipelines/output_lock.py",
+        "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
+        "pass",
+        f"{PROTOCOL}two_drivers",
+    ),
+    Safeguard(
+        "row count: not checked by the writer",
+        "pipelines/write.py",
+        'if stats["rows_in"] != len(rows) + len(rejected):',
+        "if False:",
+        f"{PROTOCOL}rows_that_a_stage_loses",
+    ),
+    Safeguard(
+        "row count: not checked after a stage",
+        "pipelines/stage.py",
+        "if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):",
+        "if False:",
+        f"{PROTOCOL}rows_that_a_stage_loses",
+    ),
+    Safeguard(
+        "_SUCCESS: written before the report",
+        "pipelines/output.py",
+        '        self._put_json("report.json", report)\n',
+        '        (self.location / "_SUCCESS").put(b"")\n        self._put_json("report.json", report)\n',
+        KILLS,
+    ),
+    Safeguard(
+        "_SUCCESS: stays while the output changes",
+        "pipelines/output.py",
+        '        (self.location / "_SUCCESS").delete()\n',
+        "        pass\n",
+        KILLS,
+    ),
+    Safeguard(
+        "_SUCCESS: although shards failed",
+        "pipelines/flow.py",
+        'success = status == "complete" and not commits.failed',
+        'success = status == "complete"',
+        f"{PROTOCOL}what_the_protocols_come_to",
+    ),
+    Safeguard(
+        "_SUCCESS: without a last look at the parts",
+        "pipelines/flow.py",
+        "            check_parts(output, commits.done)\n",
+        "            pass\n",
+        f"{PROTOCOL}a_late_writer_of_a_file_that_went",
+    ),
+    Safeguard(
+        "input: a file that changed after the plan is read",
+        "pipelines/read.py",
+        "    if found != planned:\n",
+        "    if False:\n",
+        f"{PROTOCOL}an_input_file_that_is_rewritten",
+    ),
+    Safeguard(
+        "input: a file that changes while it is read is believed",
+        "pipelines/read.py",
+        "        _check_unchanged(location, planned)  # else it could be rows of another file\n",
+        "",
+        f"{PROTOCOL}an_input_file_that_is_rewritten",
+    ),
+    Safeguard(
+        "shard ids: without the time of the file",
+        "pipelines/plan.py",
+        r"{file.url}\0{file.size}\0{file.mtime_ns}",
+        r"{file.url}\0{file.size}",
+        f"{PROTOCOL}a_file_of_the_same_size_is_another",
+    ),
+    Safeguard(
+        "output: of another job is gone on with",
+        "pipelines/output.py",
+        "        if differences:\n",
+        "        if False:\n",
+        f"{RUN}heads_that_change_places_are_another_job",
+    ),
+]
+
+
+def fails_without(safeguard: Safeguard, tree: Path) -> str | None:
+    """Take a safeguard out of a copy of the tree, and give the test that fails; None if none does.
+
+    Raises:
+        AssertionError: its text does not stand there once, or the tests could not run.
+    """
+    path = tree / safeguard.file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(removed(safeguard, whole), encoding="utf-8")
+    try:
+        return first_failure([safeguard.test], tree)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
+def removed(safeguard: Safeguard, whole: str) -> str:
+    """Give the text of its file without a safeguard."""
+    found = whole.count(safeguard.text)
+    assert found == 1, f"{safeguard.name}: its text stands {found} times in {safeguard.file}; correct it here"
+    return whole.replace(safeguard.text, safeguard.instead)
+
+
+def first_failure(tests: list[str], tree: Path) -> str | None:
+    """Run tests in a copy of the tree, and give the first that fails.
+
+    Raises:
+        AssertionError: they could not run; that says nothing of what they check.
+    """
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
+    environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        command,
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=END_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        return f"{tests[0]} (without end)"
+    finally:
+        with suppress(ProcessLookupError):  # whatever a test has left
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
+    assert process.returncode == 0 or failed, f"the tests could not run:\n{output[-3000:]}"
+    return failed[1] if failed else None
+
+
+def copy_tree(folder: Path) -> Path:
+    """Copy what the tests need."""
+    for package in PACKAGES:
+        shutil.copytree(TREE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(TREE / "pyproject.toml", folder)
+    return folder
+
+
+def main() -> int:
+    """Print a table of the safeguards and the tests that fail without them; gives how many none fails without."""
+    missed = 0
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy_tree(Path(folder))
+        whole = first_failure(sorted({safeguard.test for safeguard in SAFEGUARDS}), tree)
+        assert whole is None, f"{whole} fails with every safeguard in place"
+        width = max(len(safeguard.name) for safeguard in SAFEGUARDS)
+        for safeguard in SAFEGUARDS:
+            failed = fails_without(safeguard, tree)
+            missed += failed is None
+            print(f"{safeguard.name:{width}} | {failed or 'no test fails'}", flush=True)
+    return missed
+
+
+if __name__ == "__main__":
+    sys.exit(min(main(), 1))

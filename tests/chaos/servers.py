@@ -1,0 +1,179 @@
+"""Object stores on loopback, each a process of its own: moto's S3, Microsoft's Azurite, an emulator of Google's."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+import pyarrow.fs as pafs
+import pytest
+
+_STARTS_WITHIN_S = 30.0
+_ROOT = Path(__file__).parents[2]
+
+# Azurite knows this account and key, which its documentation publishes.
+_ACCOUNT = "devstoreaccount1"
+_ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+@dataclass(frozen=True)
+class Server:
+    """A store that runs.
+
+    Attributes:
+        endpoint: its http:// address.
+        scheme: what its URLs begin with, such as `s3://`.
+        environment: what a job needs besides the endpoint: dummy credentials, and nothing of the person's own.
+        fs: how a test looks into it; not by the way of the job.
+        expired: status and code with which such a store refuses a credential that has expired.
+        anonymous: whether a job reaches it without a credential.
+    """
+
+    endpoint: str
+    scheme: str
+    environment: dict[str, str]
+    fs: pafs.FileSystem
+    expired: tuple[int, str]
+    anonymous: bool = False
+
+    def url(self, bucket: str, path: str) -> str:
+        return f"{self.scheme}{bucket}/{path}"
+
+    def options(self, endpoint: str | None = None, **options: Any) -> list[dict[str, Any]]:
+        """Give a job's `storage:`, for this server or a proxy before it."""
+        options = {"anonymous": self.anonymous} | options
+        return [{"url": self.scheme, "endpoint": endpoint or self.endpoint, **options}]
+
+    def make_bucket(self, name: str) -> None:
+        self.fs.create_dir(name)
+
+    def copy_in(self, folder: Path, path: str) -> None:
+        """Put the files of a local directory, and below it, under `bucket/path`."""
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                self.write(f"{path}/{file.relative_to(folder)}", file.read_bytes())
+
+    def write(self, path: str, data: bytes) -> None:
+        with self.fs.open_output_stream(path) as stream:
+            stream.write(data)
+
+    def read(self, path: str) -> bytes:
+        with self.fs.open_input_file(path) as source:
+            return source.read()
+
+    def objects(self, path: str) -> dict[str, bytes]:
+        """Read every object below `bucket/path`, by its name there; the empty ones that mark a directory are none."""
+        selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
+        found = [info.path for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
+        return {name.removeprefix(f"{path}/"): self.read(name) for name in sorted(found)}
+
+
+@contextmanager
+def s3_server() -> Iterator[Server]:
+    """Run moto's S3; any credentials open it."""
+    if find_spec("moto") is None or find_spec("flask") is None:
+        pytest.skip("S3 on loopback needs the package moto[server], one of the test extra")
+    port = _free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    endpoint = f"http://127.0.0.1:{port}"
+    with _running(command, f"{endpoint}/moto-api/"):
+        fs = pafs.S3FileSystem(
+            access_key="test",
+            secret_key="test",
+            region="us-east-1",
+            endpoint_override=endpoint,
+            allow_bucket_creation=True,
+        )
+        environment = {
+            "AWS_ACCESS_KEY_ID": "AKIATESTOFXLM",
+            "AWS_SECRET_ACCESS_KEY": "secret-of-the-environment",
+            "AWS_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",  # else a client without credentials asks the network for them
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+        yield Server(endpoint, "s3://", environment, fs, (400, "ExpiredToken"))
+
+
+@contextmanager
+def azure_server() -> Iterator[Server]:
+    """Run Azurite's blob service, all in memory."""
+    program = _azurite()
+    port = _free_port()
+    options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
+    address = f"127.0.0.1:{port}"
+    with _running([program, "--blobHost", "127.0.0.1", "--blobPort", str(port), *options], f"http://{address}/"):
+        fs = pafs.AzureFileSystem(
+            account_name=_ACCOUNT,
+            account_key=_ACCOUNT_KEY,
+            blob_storage_authority=address,
+            blob_storage_scheme="http",
+            dfs_storage_authority=address,
+            dfs_storage_scheme="http",
+        )
+        environment = {"AZURE_STORAGE_ACCOUNT": _ACCOUNT, "AZURE_STORAGE_KEY": _ACCOUNT_KEY}
+        yield Server(f"http://{address}", "az://", environment, fs, (401, "ExpiredToken"))
+
+
+@contextmanager
+def gcs_server() -> Iterator[Server]:
+    """Run an emulator of Google's store, all in memory; it asks for no credentials."""
+    if find_spec("gcp_storage_emulator") is None:
+        pytest.skip("Google's store on loopback needs the package gcp-storage-emulator, one of the test extra")
+    port = _free_port()
+    address = f"127.0.0.1:{port}"
+    command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with _running([*command, "--in-memory"], f"http://{address}/"):
+        fs = pafs.GcsFileSystem(anonymous=True, endpoint_override=address, scheme="http", project_id="test")
+        yield Server(f"http://{address}", "gs://", {}, fs, (401, "UNAUTHENTICATED"), anonymous=True)
+
+
+def _azurite() -> str:
+    bundled = _ROOT / ".venv" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
+    program = os.environ.get("XLM_AZURITE", str(bundled))
+    if shutil.which(program) is None:
+        pytest.skip(f"Azure on loopback needs azurite, which `make test` installs where npm is (looked for {program})")
+    return program
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return found.getsockname()[1]
+
+
+@contextmanager
+def _running(command: list[str], answers: str) -> Iterator[None]:
+    """Run a server until the end of the `with` block, which begins once it answers."""
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        try:
+            deadline = time.monotonic() + _STARTS_WITHIN_S
+            while not _is_up(answers):
+                if server.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"{' '.join(command)}: does not answer (status {server.poll()})")
+                time.sleep(0.05)
+            yield
+        finally:
+            server.kill()
+
+
+def _is_up(url: str) -> bool:
+    try:
+        with urlopen(url, timeout=5):
+            return True
+    except HTTPError:
+        return True
+    except (URLError, ConnectionError, TimeoutError):
+        return False

@@ -1,0 +1,245 @@
+"""A device that runs out of memory costs time, not rows: passes get smaller, and results stay what they are."""
+
+import math
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from pipelines.infer import Infer
+from pipelines.job import Job
+from pipelines.prepare import prepare
+from pipelines.read import PlanSource
+from pipelines.shard import Shard
+from pipelines.tokenize import Tokenize
+from tests.flow.heads import write_checkpoints
+from tests.flow.in_process import POOLS
+from xlm_core import LanguageModelHead, XLMModel
+
+Row = dict[str, Any]
+MAX_LENGTH = 30
+
+
+@pytest.fixture(scope="module")
+def parts(demo, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("heads")
+    write_checkpoints(demo, folder)
+    return folder
+
+
+@pytest.fixture
+def job_over(make_job, parts, tmp_path):
+    """Make a job over rows, with the checkpoint that has every head."""
+
+    def make(rows: list[Row], tasks: list[Any], text: Any = "text", **changes: Any) -> Job:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
+        spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": text, "lang": "lang"}
+        settings = {"model": {"checkpoint": str(parts / "lm")}, "batch__max_tokens": 800, "output__rows_per_shard": 20}
+        settings |= {"tokenizer__max_length": MAX_LENGTH} | changes
+        return make_job(input=spec, tasks=tasks, **settings)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def rows(corpus) -> list[Row]:
+    picked = [row for row in corpus if row["lang"] != "ja"][::9][:40]
+    return [row | {"other": picked[i - 1]["text"], "marked": f"{row['text'][:50]} *"} for i, row in enumerate(picked)]
+
+
+def results(job: Job) -> list[Shard]:
+    """Take a job's shards through the stages as far as the model; one model process has them all."""
+    prepared = prepare(job)
+    tokenize, infer = Tokenize(prepared.tokenize({})), Infer(prepared.infer(POOLS))
+    blocks = (
+        pa.concat_tables(task()) for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
+    )
+    return [Shard.from_table(infer(tokenize(block.slice(i, 1)))) for block in blocks for i in range(len(block))]
+
+
+def assert_close(found: Any, expected: Any) -> None:
+    """Compare values of any depth, floats within what another order of sums makes of them."""
+    if isinstance(expected, float):
+        assert math.isclose(found, expected, rel_tol=1e-5, abs_tol=2e-5)
+    elif isinstance(expected, dict):
+        assert found.keys() == expected.keys()
+        for key, value in expected.items():
+            assert_close(found[key], value)
+    elif isinstance(expected, list):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_close(one, other)
+    else:
+        assert found == expected
+
+
+def of_cpu() -> None:
+    torch.empty(2**52)  # torch's own error: no machine has it
+
+
+def of_gpu() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
+def of_cublas() -> None:
+    raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+
+
+class Device:
+    """Lets the trunk's passes fail: those of more tokens than `room`, or those whose number is in `bad`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.room, self.bad, self.fail = 10**9, set[int](), of_cpu
+        self.sizes = list[int]()  # tokens of each pass so far
+        run = XLMModel.run_plan
+
+        def run_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
+            self.sizes.append(batch.num_tokens)
+            if batch.num_tokens > self.room or len(self.sizes) in self.bad:
+                self.fail()
+            return run(trunk, batch, *args, **options)
+
+        monkeypatch.setattr(XLMModel, "run_plan", run_plan)
+
+
+@pytest.fixture
+def device(monkeypatch) -> Device:
+    return Device(monkeypatch)
+
+
+def heads(parts: Path, task: str, *names: str) -> list[Any]:
+    return [{task: {"head": str(parts / "heads" / name), "name": name}} for name in names]
+
+
+KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
+    "of one pass": lambda parts: {
+        "tasks": [
+            {"feature-extraction": {"layer": [0, -1]}},
+            *heads(parts, "text-classification", "topic"),
+            *heads(parts, "token-classification", "tags"),
+        ]
+    },
+    "fill-mask": lambda _: {"tasks": [{"fill-mask": {"mask": "*"}}], "text": "marked"},
+    "question-answering": lambda parts: {
+        "tasks": heads(parts, "question-answering", "spans", "beams"),
+        "text": ["marked", "other"],
+        "tokenizer__max_length": 60,
+    },
+    "multiple-choice": lambda parts: {
+        "tasks": heads(parts, "multiple-choice", "choice"),
+        "text": ["text", "other", "marked"],
+    },
+    "lm-scoring, masked": lambda _: {"tasks": ["lm-scoring"]},
+    "lm-scoring, causal": lambda parts: {"tasks": ["lm-scoring"], "model": causal(parts)},
+    "text-generation": lambda parts: {
+        "tasks": [{"text-generation": {"max_new_tokens": 8}}, "feature-extraction"],
+        "model": causal(parts),
+    },
+}
+
+
+def causal(parts: Path) -> Row:
+    return {"checkpoint": str(parts / "lm"), "objective": "causal"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_task_goes_on_with_smaller_passes(job_over, rows, parts, device, kind):
+    """800 tokens are too many, and so are 400 and 200; the second shard begins where the first has come to."""
+    job = job_over(rows, **KINDS[kind](parts))
+    undisturbed = results(job)
+    assert max(device.sizes) > 200
+    assert [shard.stats["oom_halvings"] for shard in undisturbed] == [0, 0]
+    device.room, device.sizes[:] = 100, ()
+    found = results(job)
+    assert [(shard.error, shard.stats["oom_halvings"]) for shard in found] == [(None, 3), (None, 0)]
+    assert [size for size in device.sizes if size > 100] == device.sizes[:3]
+    for shard, other in zip(found, undisturbed, strict=True):
+        assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
+
+
+@pytest.mark.parametrize("fail", [of_cpu, of_gpu, of_cublas])
+@pytest.mark.parametrize("invariant", [False, True])
+def test_a_pass_that_fails_in_the_middle_is_neither_lost_nor_taken_twice(
+    job_over, rows, parts, device, invariant, fail
+):
+    """Collectors that took some of the shard's passes begin anew; sequences that run alone keep their very bytes."""
+    job = job_over(rows, **KINDS["of one pass"](parts), batch={"max_tokens": 100, "invariant": invariant})
+    undisturbed = results(job)
+    device.fail, device.bad, device.sizes[:] = fail, {3}, ()
+    found = results(job)
+    assert [(shard.error, shard.stats["oom_halvings"]) for shard in found] == [(None, 1), (None, 0)]
+    for shard, other in zip(found, undisturbed, strict=True):
+        assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
+        assert not invariant or shard.rows.equals(other.rows)
+
+
+def test_a_head_may_run_out_as_well(job_over, rows, device, monkeypatch):
+    """The scores over a vocabulary are the largest of all tensors."""
+    job = job_over(rows, **KINDS["fill-mask"](Path()))
+    undisturbed = results(job)
+    top_k, sizes = LanguageModelHead.top_k, list[int]()
+
+    def limited(self: LanguageModelHead, hidden_TD: torch.Tensor, k: int) -> Any:
+        sizes.append(len(hidden_TD))
+        if len(hidden_TD) > 6:
+            of_cpu()
+        return top_k(self, hidden_TD, k)
+
+    monkeypatch.setattr(LanguageModelHead, "top_k", limited)
+    found = results(job)
+    assert max(sizes) > 6
+    assert found[0].stats["oom_halvings"] > 0
+    for shard, other in zip(found, undisturbed, strict=True):
+        assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
+
+
+def test_nothing_of_the_failed_try_takes_memory_from_the_next(job_over, rows, monkeypatch):
+    run, kept, tries = XLMModel.run_plan, list[Any](), [0]
+
+    def run_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
+        if len(kept) == 3 and tries[0] == 0:
+            tries[0] = 1
+            of_cpu()
+        if tries[0] == 1:
+            assert [reference() for reference in kept] == [None] * 3
+            tries[0] = 2
+        states = run(trunk, batch, *args, **options)
+        kept.append(weakref.ref(states[-1]))
+        return states
+
+    monkeypatch.setattr(XLMModel, "run_plan", run_plan)
+    found = results(job_over(rows, [{"feature-extraction": {"layer": [1, 2]}}], batch__max_tokens=100))
+    assert tries == [2]
+    assert [shard.error for shard in found] == [None, None]
+
+
+def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, device):
+    """And says which, how long it is, and what to do; shards of shorter rows go on."""
+    short = [row | {"text": f"No. {i}"} for i, row in enumerate(rows)]
+    short[5] = rows[5] | {"text": rows[5]["text"] * 3}
+    device.room = MAX_LENGTH - 1
+    first, second = results(job_over(short, ["feature-extraction"]))
+    assert first.error == (
+        "out of memory on cpu: the longest sequence, of row 5, has 30 tokens, and ran alone (batch.max_tokens is 25 by "
+        "now); lower tokenizer.max_length, or use a device with more memory"
+    )
+    assert not first.fatal
+    assert len(first.rows) == 0
+    assert (second.error, len(second.rows), second.stats["oom_halvings"]) == (None, len(rows) - 20, 0)
+    assert device.sizes[-1] <= 25
+
+
+def test_other_errors_are_not_taken_for_it(job_over, rows, device):
+    def fail() -> None:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)")
+
+    device.bad, device.fail = {1}, fail
+    first, second = results(job_over(rows, ["feature-extraction"]))
+    assert first.error is not None
+    assert first.error.startswith("RuntimeError at test_memory.py:")
+    assert (second.error, second.stats["oom_halvings"]) == (None, 0)

@@ -1,0 +1,74 @@
+"""A stage's turn with a shard: what is not begun at all, and rows that are judged before anybody looks at them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import stage, tokenize
+from pipelines.prepare import prepare
+from pipelines.read import PlanSource
+from pipelines.shard import STOPPED, Shard
+from pipelines.tokenize import Tokenize
+from xlm_core import XLMTokenizer
+
+ROWS = pa.table(
+    {
+        "id": ["a", "b", None, "d", "e"],
+        "text": ["the first", "a poisoned row", "another poison", None, "the last"],
+        "lang": ["en"] * 5,
+    }
+)
+
+
+@pytest.fixture
+def prepared(make_job, tmp_path):
+    pq.write_table(ROWS, tmp_path / "in.parquet")
+    spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
+    return prepare(make_job(input=spec, tasks=["feature-extraction"]))
+
+
+@pytest.fixture
+def read(prepared) -> pa.Table:
+    (task,) = PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
+    return pa.concat_tables(task())
+
+
+def test_settled_rows_go_before_their_text_is_looked_at(prepared, read, monkeypatch):
+    """Their text reaches neither the decoder nor the tokenizer; the other rows are judged as ever."""
+    seen: list[str | None] = []
+    decode, encode = tokenize.decode_texts, XLMTokenizer.encode_batch
+
+    def watched_decode(column: pa.Array) -> Any:
+        seen.extend(column.to_pylist())
+        return decode(column)
+
+    def watched_encode(self: XLMTokenizer, texts: Sequence[str], *args: Any, **options: Any) -> Any:
+        seen.extend(texts)
+        return encode(self, texts, *args, **options)
+
+    monkeypatch.setattr(tokenize, "decode_texts", watched_decode)
+    monkeypatch.setattr(XLMTokenizer, "encode_batch", watched_encode)
+    (name,) = prepared.plan.shards["shard"].to_pylist()
+    killed = "killed_worker", "its process died"
+    settled = {name: {1: killed, 2: killed, 0: ("duplicate_id", "an earlier row has this id")}, "other": {4: killed}}
+    found = Shard.from_table(Tokenize(prepared.tokenize(settled))(read))
+    assert found.error is None
+    assert found.rows.column("id").to_pylist() == ["e"]
+    assert found.rejected.to_pylist() == [
+        {"row": 0, "id": "a", "reason": "duplicate_id", "detail": "an earlier row has this id"},
+        {"row": 1, "id": "b", "reason": "killed_worker", "detail": "its process died"},
+        {"row": 2, "id": None, "reason": "killed_worker", "detail": "its process died"},
+        {"row": 3, "id": "d", "reason": "null_text", "detail": "column text is null"},
+    ]
+    assert seen == [None, "the last", "the last"]
+
+
+def test_a_shard_whose_run_is_to_end_is_not_begun(prepared, read, monkeypatch):
+    monkeypatch.setattr(stage, "stop_requested", lambda: True)
+    found = Shard.from_table(Tokenize(prepared.tokenize({}))(read))
+    assert (found.error, found.fatal, len(found.rows)) == (STOPPED, False, 0)
+    assert found.rows.schema.equals(prepared.token_schema)
+    assert "tokenize_s" not in found.stats

@@ -1,0 +1,179 @@
+"""`xlm gc`: what killed runs left goes, what a record accounts for and what is not ours stays."""
+
+import io
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from rich.console import Console
+
+from jobs.gc import collect
+from pipelines.errors import FatalError
+from pipelines.job import Job
+from pipelines.ledger import part_name
+from pipelines.leftovers import find_leftovers
+from pipelines.output import Output
+from pipelines.prepare import prepare
+from pipelines.storage import locate
+from tests.flow.in_process import run_stages
+
+
+@pytest.fixture(scope="module")
+def made(demo, corpus, tmp_path_factory):
+    """An output of the real stages: five shards, one row rejected in the first."""
+    folder = tmp_path_factory.mktemp("gc")
+    rows = [{"id": "empty", "lang": "de", "text": " "}, *corpus[:19]]
+    pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
+    spec = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8")) | {"tasks": ["feature-extraction"]}
+    spec["input"] = {"path": str(folder / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
+    spec["output"] = {"path": str(folder / "out"), "rows_per_shard": 4}
+    job = Job.model_validate(spec)
+    records = run_stages(job)
+    assert [record.pop("error") for record in records] == [None] * 5
+    prepared = prepare(job)
+    output = Output(prepared.output)
+    with output.lock():
+        output.begin(prepared.description, prepared.plan.shards)
+        output.ledger.append(records)
+        output.finish({}, "", success=True)
+    return folder / "out"
+
+
+@pytest.fixture
+def out(made, tmp_path):
+    shutil.copytree(made, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def gc(path, *, dry_run=False):
+    buffer = io.StringIO()
+    collect(str(path), Console(file=buffer, soft_wrap=True), dry_run=dry_run)
+    return buffer.getvalue()
+
+
+def files(out):
+    return {str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def uncommit(out, *, number=1):
+    """Take the records of the last shards away, as if the run had been killed before it could append them."""
+    output = Output(locate(str(out)))
+    records = sorted(output.ledger.load().values(), key=lambda record: record["shard"])
+    output.ledger.replace(records[:-number])
+    output.mark_incomplete()
+    return [part_name(record["shard"]) for record in records[-number:]]
+
+
+def test_an_output_that_is_whole_has_no_leftovers(out):
+    before = files(out)
+    assert gc(out) == "nothing to remove: the ledger accounts for all that is there\n"
+    assert gc(out, dry_run=True) == gc(out)
+    assert {name: data for name, data in files(out).items() if name != "_xlm/lock"} == {
+        name: data for name, data in before.items() if name != "_xlm/lock"
+    }
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_else(out):
+    lost = uncommit(out, number=2)
+    kept = files(out).keys() - set(lost)
+    first = part_name(min(Output(locate(str(out))).ledger.load()))
+    second = part_name(sorted(Output(locate(str(out))).ledger.load())[1])
+    other = "part-0123456789abcdef-00000-000000000.parquet"
+    left = {
+        *lost,
+        other,
+        f"_xlm/rejected/{other}",
+        f"_xlm/rejected/{second}",  # its record has no rejected rows
+        f".{first}.0a1b2c3d.tmp",
+        "_xlm/.job.json.0a1b2c3d.tmp",
+        "_xlm/.report.html.0a1b2c3d.tmp",
+        f"_xlm/rejected/.{first}.0a1b2c3d.tmp",
+        "_xlm/ledger/.00000000000000000001-0a1b2c3d.parquet.0a1b2c3d.tmp",
+    }
+    strangers = {
+        "thesis.docx",
+        "part-1.parquet",
+        f"old/{other}",
+        f"_xlm/{other}",
+        f"_xlm/rejected/deep/{other}",
+        f"{other}.bak",
+        ".thesis.docx.0a1b2c3d.tmp",
+        f".{first}.tmp",
+        "_xlm/notes.txt",
+        "_xlm/ledger/copy.txt",
+        ".hidden",
+    }
+    for name in (left | strangers) - set(lost):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"12345")
+    before = files(out)
+    listed = gc(out, dry_run=True)
+    assert files(out) == before
+    assert {line.split("  ")[-1] for line in listed.splitlines() if line.startswith(" ")} == left | strangers
+    size = sum(len(before[name]) for name in left)
+    assert f"would remove {len(left)} files, {size / 1000:.1f} kB" in listed
+    text = gc(out)
+    assert f"removed {len(left)} files, {size / 1000:.1f} kB" in text
+    assert "the output is incomplete, and a run that goes on would replace such results anyway" in text
+    after = files(out)
+    assert after.keys() == kept | strangers
+    assert all(after[name] == before[name] for name in after if name != "_xlm/lock")
+    assert "nothing to remove" in gc(out)
+
+
+def test_each_file_is_told_with_its_size_and_what_it_is(out):
+    (lost,) = uncommit(out)
+    (out / "thesis.docx").write_bytes(b"x" * 1500)
+    (out / "_xlm/rejected" / lost).write_bytes(b"")
+    assert gc(out, dry_run=True).splitlines() == [
+        "rejected rows of shards that were never committed:",
+        f"     0 bytes  _xlm/rejected/{lost}",
+        "results of shards that were never committed:",
+        f"{(out / lost).stat().st_size / 1000:9.1f} kB  {lost}",
+        "files that no run writes; left alone:",
+        "      1.5 kB  thesis.docx",
+        f"would remove 2 files, {(out / lost).stat().st_size / 1000:.1f} kB",
+        "the output is incomplete, and a run that goes on would replace such results anyway; of a run that is on its "
+        "way, what it has not committed yet is listed too",
+    ]
+    found = find_leftovers(Output(locate(str(out))))
+    assert [leftover.name for leftover in found if leftover.is_ours] == [f"_xlm/rejected/{lost}", lost]
+
+
+def test_a_run_that_is_alive_is_not_disturbed(out):
+    (lost,) = uncommit(out)
+    with Output(locate(str(out))).lock():
+        with pytest.raises(FatalError, match="another run is writing here"):
+            gc(out)
+        assert (out / lost).exists()
+        assert "of a run that is on its way, what it has not committed yet is listed too" in gc(out, dry_run=True)
+
+
+def test_without_its_ledger_a_complete_output_is_left_alone(out):
+    shutil.rmtree(out / "_xlm" / "ledger")
+    before = files(out)
+    for dry_run in (True, False):
+        with pytest.raises(FatalError, match=r"complete, but without a ledger, .* restore _xlm/ledger"):
+            gc(out, dry_run=dry_run)
+    assert files(out).keys() == before.keys()
+
+
+def test_a_damaged_ledger_accounts_for_nothing_and_removes_nothing(out):
+    uncommit(out)
+    (entry,) = (out / "_xlm" / "ledger").glob("*.parquet")
+    entry.write_bytes(b"PAR1 no")
+    before = files(out)
+    with pytest.raises(FatalError, match="damaged"):
+        gc(out)
+    assert files(out).keys() == before.keys()
+
+
+def test_what_is_no_output_is_refused_and_stays_as_it_is(tmp_path):
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "part-0123456789abcdef-00000-000000000.parquet").write_bytes(b"")
+    for name in ("docs", "nowhere"):
+        with pytest.raises(FatalError, match=r"no results of a job \(it has no _xlm/job.json\)"):
+            gc(tmp_path / name)
+    assert [path.name for path in tmp_path.rglob("*")] == ["docs", "part-0123456789abcdef-00000-000000000.parquet"]
