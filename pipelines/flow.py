@@ -160,9 +160,12 @@ class _Work:
             try:
                 for result in results:
                     returned.add(result["shard"])
+                    self._stop.count_out(result["shard"])
                     self._commits.take(result)
                     if (limit := self._commits.exceeded) is not None:
                         self._stop.request(limit)
+                    if self._stop.is_done(returned):
+                        break
             finally:
                 self._commits.append()
         return self._missing(shards, returned)

@@ -11,6 +11,7 @@ import torch
 from pipelines.repeats import find_repeats
 from pipelines.sequences import Sequences
 from pipelines.stage import run_stage
+from pipelines.stopping import begin
 from pipelines.time_limit import time_limit
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Infer:
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Run one shard, as Ray hands it over."""
-        return run_stage("infer", table, self.step, self._settings.schema)
+        return run_stage("infer", table, self.step, self._settings.schema, begin)
 
     def step(self, shard: Shard) -> Shard:
         """Run all tasks over the rows of a shard, each distinct row once; results come in input order."""

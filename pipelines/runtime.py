@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 # which says whose it is.
 _FOLDERS, _PREFIX = Path("/tmp"), "xlm-ray-"
 
-_RAY_DATA_THREADS, _LAST_CALLS_S = ("StreamingExecutor-", "ray-data-metadata"), 30.0
+_RAY_DATA_THREADS, _LAST_CALLS_S = ("StreamingExecutor-", "ray-data-metadata"), 15.0
 
 
 @contextmanager

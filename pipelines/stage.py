@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def run_stage(name: str, table: pa.Table, step: Callable[[Shard], Shard], schema: pa.Schema) -> pa.Table:
+def run_stage(
+    name: str,
+    table: pa.Table,
+    step: Callable[[Shard], Shard],
+    schema: pa.Schema,
+    may_begin: Callable[[str], bool] = lambda _: not stop_requested(),
+) -> pa.Table:
     """Take a shard through one stage; an error becomes the shard's own, since one that is raised would end the run.
 
     A shard that has an error already is passed on, and one whose run is to end is not begun.
@@ -26,13 +32,14 @@ def run_stage(name: str, table: pa.Table, step: Callable[[Shard], Shard], schema
         table: the shard, as Ray hands it over.
         step: what the stage does.
         schema: of the rows it hands on, also when it fails.
+        may_begin: tells, of a shard's id, whether the run still wants it.
     """
     shard = Shard.from_table(table)
     if shard.error is not None:
         return shard.emptied(schema).to_table()
     began = time.perf_counter()
     try:
-        if stop_requested():
+        if not may_begin(shard.id):
             return shard.stopped(schema).to_table()
         result = step(shard)
         if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):

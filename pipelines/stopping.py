@@ -1,5 +1,8 @@
 """Ending a run before its end: shards that were begun are finished, within a grace time, and no other is begun."""
 
+# Ray's key-value store is what every process of a cluster reaches at once; its functions have no other names.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -9,7 +12,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import ray
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_exists, _internal_kv_put  # pyright: ignore
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_exists,
+    _internal_kv_list,
+    _internal_kv_put,
+)
 
 from pipelines.watch import all_draining
 
@@ -25,14 +33,25 @@ class Stop:
 
     Attributes:
         reason: in words for a person; None while the run shall go on.
+        in_flight: once workers know of it, the shards that they have begun and may not have told the end of.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.in_flight: set[str] | None = None
 
     def request(self, reason: str) -> None:
         """Begin no further shard; the first reason stands."""
         self.reason = self.reason or reason
+
+    def count_out(self, shard: str) -> None:
+        """Take a shard, that has returned, out of those in flight."""
+        if ray.is_initialized():
+            _internal_kv_del(_key("begun", shard))
+
+    def is_done(self, returned: set[str]) -> bool:
+        """Whether the run is to end, and all shards in flight are among those that have returned."""
+        return self.in_flight is not None and self.in_flight <= returned
 
 
 class _NoGraceLeft(BaseException):
@@ -41,7 +60,15 @@ class _NoGraceLeft(BaseException):
 
 def stop_requested() -> bool:
     """Tell a worker whether the run that it works for shall begin no further shard."""
-    return ray.is_initialized() and bool(_internal_kv_exists(_flag()))
+    return ray.is_initialized() and bool(_internal_kv_exists(_key("stop")))
+
+
+def begin(shard: str) -> bool:
+    """Put a worker's shard among those in flight, unless the run shall begin no further one."""
+    if not ray.is_initialized():
+        return True
+    _internal_kv_put(_key("begun", shard), b"")  # first, so that a shard that is begun after the question is not missed
+    return not stop_requested()
 
 
 @contextmanager
@@ -71,7 +98,8 @@ def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop
             looks += 1
             if looks % round(_DRAIN_LOOKS_EVERY_S / _LOOK_EVERY_S) == 0 and all_draining():
                 stop.request("the cluster's nodes are being taken away")
-        _internal_kv_put(_flag(), b"1")
+        _internal_kv_put(_key("stop"), b"")
+        stop.in_flight = {key.decode().rpartition("/")[2] for key in _internal_kv_list(_key("begun", ""))}
         tell(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -91,10 +119,9 @@ def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop
         watcher.join(_DRAIN_LOOKS_EVERY_S)  # a call to Ray while it shuts down can end the process
         for number, handler in before.items():
             signal.signal(number, handler)
-        if stop.reason is not None:
-            _internal_kv_del(_flag())  # the next run of this process begins anew
+        _internal_kv_del(_key(""), del_by_prefix=True)  # the next run of this process begins anew
 
 
-def _flag() -> bytes:
+def _key(*names: str) -> bytes:
     job: Any = ray.get_runtime_context().get_job_id()
-    return f"xlm-stop-{job}".encode()
+    return "/".join(("xlm", job, *names)).encode()

@@ -63,16 +63,16 @@ class Driver:
         return self.process.pid
 
 
-def start_driver(job: Job, environment: Mapping[str, str], **settings: float) -> Driver:
+def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str, Any]) -> Driver:
     """Begin a run, its stages one after the other in one process in place of Ray.
 
     Args:
         job: what to run.
         environment: variables that it has besides.
-        settings: of `pipelines.output_lock`, in place of its own.
+        settings: values in place of the product's own, by their full names.
     """
     receiving, sending = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), settings)))
+    process = _FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), dict(settings))))
     process.start()
     sending.close()
     return Driver(process, receiving)
@@ -82,12 +82,12 @@ def _answer(sending: Any, work: Callable[[], str]) -> None:
     sending.send(work())
 
 
-def _drive(job: Job, environment: dict[str, str], settings: dict[str, float]) -> str:
+def _drive(job: Job, environment: dict[str, str], settings: dict[str, Any]) -> str:
     os.environ.update(environment)
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
         for name, value in settings.items():
-            patch.setattr(f"pipelines.output_lock.{name}", value)
+            patch.setattr(name, value)
         try:
             return run(job, Console(file=io.StringIO()))["status"]
         except (FatalError, RetryableError) as error:

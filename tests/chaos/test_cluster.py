@@ -1,6 +1,7 @@
 """Machines come and go under a run that has joined a cluster: nothing is lost, and nothing is done twice."""
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -15,8 +16,9 @@ from tests.chaos.processes import end_run, processes, recorded, results, start_r
 
 pytestmark = pytest.mark.slow
 
-# Many shards, so that there is a midst of the run in which to lose a node.
-SETTINGS = ("output.rows_per_shard=1", "compute.tokenizers=2")
+# Every row is there three times, a shard each: half a minute of work, so that there is a midst to lose a node in.
+COPIES = 3
+SETTINGS = ("output.rows_per_shard=1", "compute.tokenizers=2", "policy.duplicate_ids=ignore")
 
 
 class Machines:
@@ -78,13 +80,21 @@ def job(demo: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(job, tmp_path_factory.mktemp("undisturbed") / "out", *SETTINGS)
+def settings(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    corpus = tmp_path_factory.mktemp("corpus")
+    for copy in range(COPIES):
+        shutil.copytree(demo / "corpus", corpus / str(copy))
+    return [f"input.path={corpus}", *SETTINGS]
+
+
+@pytest.fixture(scope="module")
+def whole(job: Path, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return undisturbed(job, tmp_path_factory.mktemp("undisturbed") / "out", *settings)
 
 
 @pytest.fixture
-def start(machines: Machines, job: Path, tmp_path: Path):
-    return lambda: start_run(job, tmp_path / "out", *SETTINGS, f"compute.address={machines.address}")
+def start(machines: Machines, job: Path, settings: list[str], tmp_path: Path):
+    return lambda: start_run(job, tmp_path / "out", *settings, f"compute.address={machines.address}")
 
 
 def test_nodes_are_removed_and_added(machines, start, whole, tmp_path):

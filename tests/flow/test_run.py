@@ -295,6 +295,10 @@ def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, t
     assert not list(out.glob(".*"))
 
 
+def ledger_of(out: Path) -> list[dict[str, object]]:
+    return list(Output(locate(str(out))).ledger.load().values())
+
+
 def wait_for(found: Callable[[], object]) -> None:
     deadline = time.monotonic() + 120
     while not found():
@@ -319,10 +323,13 @@ def test_killed_at_a_random_moment_and_run_again(undisturbed, demo, tmp_path):
 
 
 def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
-    """A scheduler's SIGTERM ends a run with status 130; the loss of Ray's own process, with 1; neither with a hang."""
-    out = tmp_path / "out"
+    """Ctrl-C and SIGTERM end a run in order, the loss of a process of Ray with a line; none with a hang."""
+    corpus, out = tmp_path / "corpus", tmp_path / "out"
+    corpus.mkdir()
+    rows = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
+    pq.write_table(rows, corpus / "many-row-groups.parquet", row_group_size=4)
     command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
-    for setting in (f"output.path={out}", "output.rows_per_shard=1", "batch.invariant=true"):
+    for setting in (f"input.path={corpus}", f"output.path={out}", "output.rows_per_shard=4", "batch.invariant=true"):
         command += ["--set", setting]
 
     def recorded() -> int:
@@ -330,16 +337,23 @@ def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
 
     def start() -> subprocess.Popen[str]:
         before = recorded()
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        process = subprocess.Popen(command, **pipes, start_new_session=True)
         wait_for(lambda: recorded() > before)
         return process
 
-    process = start()
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors == "xlm: interrupted; what is done is kept, run the same command to go on\n"
-    assert not (out / "_SUCCESS").exists()
+    for number, told in ((signal.SIGTERM, "told to stop"), (signal.SIGINT, "interrupted")):
+        process = start()
+        before = recorded()
+        # a terminal's Ctrl-C reaches Ray's processes as well; they must go on to finish what they are at
+        os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
+        lines, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert f"{told}; finishing the shards in flight, for at most 25 s" in lines
+        assert errors == "xlm: interrupted; what is done is kept, run the same command to go on\n"
+        assert not (out / "_SUCCESS").exists()
+        assert recorded() >= before
+        assert Output(locate(str(out))).parts().keys() == {record["part"] for record in ledger_of(out)}
 
     process = start()
     os.kill(_child_processes("raylet", of=process.pid)[0], signal.SIGKILL)

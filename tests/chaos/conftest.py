@@ -1,0 +1,46 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.servers import azure_server, gcs_server, s3_server
+from tests.chaos.store_jobs import Store, running_store
+
+
+@pytest.fixture(scope="session")
+def s3_store(demo: Path) -> Iterator[Store]:
+    with running_store(s3_server, demo) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def azure_store(demo: Path) -> Iterator[Store]:
+    with running_store(azure_server, demo) as store:
+        yield store
+
+
+@pytest.fixture(scope="session")
+def gcs_store(demo: Path) -> Iterator[Store]:
+    with running_store(gcs_server, demo) as store:
+        yield store
+
+
+@pytest.fixture(params=["s3", "azure", "gcs"])
+def any_store(request: pytest.FixtureRequest) -> Store:
+    store = request.getfixturevalue(f"{request.param}_store")
+    store.proxy.forget()
+    return store
+
+
+@pytest.fixture(params=["s3", "azure"])
+def store(request: pytest.FixtureRequest) -> Store:
+    """Google's client is not put to such tests: it answers each fault with a wait of seconds or minutes of its own."""
+    store = request.getfixturevalue(f"{request.param}_store")
+    store.proxy.forget()
+    return store
+
+
+@pytest.fixture
+def s3(s3_store: Store) -> Store:
+    s3_store.proxy.forget()
+    return s3_store

@@ -1,0 +1,73 @@
+"""Faults of stores, and of runs on them, each followed by a run that has to complete what the fault left."""
+
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from jobs.demo.build import write_demo
+from tests.chaos.fault_points import Counts
+from tests.chaos.servers import azure_server, s3_server
+from tests.chaos.store_jobs import IMPATIENT, Store, data, ids, is_complete, running_store, trouble
+
+# Runs among faults that are drawn, on each store.
+TROUBLED_RUNS = 4
+
+
+def kill_and_complete(store: Store, number: int, when: str) -> Counts:
+    """Kill a run before or after its n-th request that changes the store, and let another complete it.
+
+    What the killed one leaves is sound: its parts are those of an undisturbed run, and it is complete if it says so.
+    """
+    out = f"killed-{when}-{number}"
+    store.proxy.forget()
+    store.proxy.at(number, when, lambda: driver.kill())
+    driver = store.start(out)
+    assert driver.ending() is None, f"{when} request {number} of {len(store.steps)}: the run ended before"
+    left = store.output(out)
+    assert data(left).items() <= data(store.undisturbed).items()
+    assert "_SUCCESS" not in left or data(left) == data(store.undisturbed)
+    store.expire_locks(out)
+    ending = store.run(out, {})
+    return _judge(store, out, ending, faults=1)
+
+
+def run_in_trouble(store: Store, scale: float, seed: int = 7) -> Counts:
+    """Run a job on a store that misbehaves in every way."""
+    out = f"trouble-{scale}-{seed}"
+    store.proxy.forget()
+    store.proxy.faults = faults = trouble(scale, seed)
+    ending = store.run(out, IMPATIENT)
+    store.proxy.forget()
+    assert faults.counts.keys() == {rule.fault for rule in faults.rules}
+    return _judge(store, out, ending, faults=faults.counts.total())
+
+
+def full(rng: random.Random) -> Counts:
+    """Kill runs at every request, on each store, and let each misbehave; what is wrong is said on stderr."""
+    counts = Counts()
+    with tempfile.TemporaryDirectory() as folder:
+        demo = write_demo(Path(folder) / "demo").parent
+        for serve in (s3_server, azure_server):
+            with running_store(serve, demo) as store:
+                counts = counts.plus(Counts(points=2 * len(store.steps)))
+                for number in range(1, len(store.steps) + 1):
+                    for when in ("before", "after"):
+                        counts = counts.plus(kill_and_complete(store, number, when))
+                for _ in range(TROUBLED_RUNS):
+                    counts = counts.plus(run_in_trouble(store, rng.uniform(0.3, 1.0), rng.randrange(1 << 30)))
+    return counts
+
+
+def _judge(store: Store, out: str, ending: str | None, *, faults: int) -> Counts:
+    output = store.output(out)
+    expected, found = ids(store.undisturbed), ids(output)
+    is_right = ending == "complete" and is_complete(output) and data(output) == data(store.undisturbed)
+    if not is_right:
+        print(f"{store.server.url('', out)}: {ending}, complete: {is_complete(output)}", file=sys.stderr)
+    lost, doubled = (expected - found).total(), (found - expected).total()
+    return Counts(faults=faults, runs=1, completed=int(is_right), rows_lost=lost, rows_doubled=doubled)
+
+
+if __name__ == "__main__":
+    print(full(random.Random(0)))
