@@ -13,6 +13,7 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.last_word import last_word
 from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate
@@ -67,7 +68,8 @@ def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -
     from pipelines.flow import run
     from pipelines.report import summary_lines
 
-    report = run(job, console, retry_rejected)
+    with last_word(f"xlm: the run's process ended without a word; {_RESUME}"):
+        report = run(job, console, retry_rejected)
     for line in summary_lines(report):
         console.print(line, highlight=False, markup=False)
     if report["status"] == "interrupted":

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -243,18 +244,23 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def main() -> int:
-    """Print a table of the safeguards and the tests that fail without them; gives how many none fails without."""
-    missed = 0
+def first_failures() -> Iterator[tuple[str, str | None]]:
+    """Give, for each safeguard, its name and the test that fails without it; None where none does."""
     with tempfile.TemporaryDirectory() as folder:
         tree = copy_tree(Path(folder))
         whole = first_failure(sorted({safeguard.test for safeguard in SAFEGUARDS}), tree, 10 * END_WITHIN_S)
         assert whole is None, f"{whole} fails with every safeguard in place"
-        width = max(len(safeguard.name) for safeguard in SAFEGUARDS)
         for safeguard in SAFEGUARDS:
-            failed = fails_without(safeguard, tree)
-            missed += failed is None
-            print(f"{safeguard.name:{width}} | {failed or 'no test fails'}", flush=True)
+            yield safeguard.name, fails_without(safeguard, tree)
+
+
+def main() -> int:
+    """Print a table of the safeguards and the tests that fail without them; gives how many none fails without."""
+    missed = 0
+    width = max(len(safeguard.name) for safeguard in SAFEGUARDS)
+    for name, failed in first_failures():
+        missed += failed is None
+        print(f"{name:{width}} | {failed or 'no test fails'}", flush=True)
     return missed
 
 

@@ -19,8 +19,8 @@ from tests.chaos.servers import Server
 
 BUCKET = "corpus"
 
-# Waits of seconds between a run's own tries become tenths.
-IMPATIENT = {"pipelines.storage_errors._RETRY_AFTER_S": (0.1, 0.4, 1.6)}
+# Waits of seconds between a run's own tries become a twentieth.
+IMPATIENT = {"pipelines.storage_errors._RETRY_AFTER_S": (0.05, 0.2, 0.8)}
 
 Objects = dict[str, bytes]
 

@@ -50,7 +50,11 @@ def test_a_job_on_a_store_in_great_trouble_gives_the_same_bytes(store):
 def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(store):
     """S3's client gives bytes of nowhere in place of those that did not come; Parquet's checksums tell."""
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))
-    store.run("cut", policy={"max_rejected": 0.05, "max_failed_shards": 100})
+    store.run(
+        "cut",
+        {"pipelines.storage_errors._RETRY_AFTER_S": (0.0, 0.0, 0.0)},
+        policy={"max_rejected": 0.05, "max_failed_shards": 100},
+    )
     assert faults.counts[Fault.CUT_UNSEEN] > 0
     assert data(store.output("cut")).items() <= data(store.undisturbed).items()
     store.proxy.forget()

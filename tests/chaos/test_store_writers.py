@@ -13,7 +13,7 @@ from tests.chaos.request_faults import Fault, Faults, Rule
 from tests.chaos.store_faults import kill_and_complete
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
 
-EXPIRES_S = 2.0  # S3 tells times in seconds
+EXPIRES_S = 4.0  # a run on a busy machine may take a second or two to renew its lock
 SHORT = IMPATIENT | {"pipelines.output_lock._EXPIRES_S": EXPIRES_S}
 
 
@@ -24,6 +24,7 @@ def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
     open_store.cache_clear()
     folder = locate(store.server.url(BUCKET, "wanted/_xlm"), store.job("any").storage)
     holders: list[str] = []
+    refusals: list[str] = []
     most = wins = 0
 
     def want(name: str) -> None:
@@ -35,7 +36,7 @@ def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
                 time.sleep(0.2)
                 holders.remove(name)
         except FatalError as error:
-            assert "another run is writing here (process" in str(error)  # noqa: PT017
+            refusals.append(str(error))
 
     for _ in range(4):
         threads = [threading.Thread(target=want, args=(name,)) for name in "abc"]
@@ -45,6 +46,8 @@ def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
             thread.join()
     assert most == 1
     assert wins >= 2
+    assert wins + len(refusals) == 12
+    assert all("another run is writing here (" in refusal for refusal in refusals)
 
 
 def test_two_runs_that_begin_at_once_do_not_both_work(s3):

@@ -1,0 +1,91 @@
+"""The full run of faults: `python -m tests.chaos.run FILE` injects them all, and writes down what came of it.
+
+A series kills or breaks something again and again, lets a run complete what is left, and counts rows against those of
+an undisturbed run. What takes minutes in the tests runs here as well, and so does the check that they would notice if
+a safeguard were gone.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tests.chaos import catalogue, driver_faults, processes, store_faults
+from tests.chaos.fault_points import Counts
+from tests.chaos.safeguards import first_failures
+
+SERIES: dict[str, Callable[[random.Random], Counts]] = {
+    "the driver is killed at every step of the protocol, or a write fails": driver_faults.full,
+    "readers, tokenizers, models and writers are killed": processes.full,
+    "requests to an object store fail, or the driver is killed at one": store_faults.full,
+}
+_SLOW_TESTS = ["tests/flow", "tests/chaos"]
+
+
+def main() -> int:
+    """Run everything; gives 0 if no row was lost or doubled, every run completed, and every check passed."""
+    target, seed = Path(sys.argv[1]), random.randrange(2**32)
+    began = time.monotonic()
+    lines, passed = [], True
+    for line, is_good in _report(random.Random(seed)):
+        print(line, flush=True)
+        lines.append(line)
+        passed = passed and is_good
+    minutes = (time.monotonic() - began) / 60
+    head = ["# Faults", "", f"Written by `make chaos` in {minutes:.0f} minutes on {os.cpu_count()} cores.", ""]
+    target.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    print(f"{target}, seed {seed}: {'all is well' if passed else 'SOMETHING IS WRONG'}")
+    return 0 if passed else 1
+
+
+def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
+    """Give the lines of the report, each with whether what it tells is as it must be."""
+    yield "| faults | injected | different | runs completed | rows lost | rows doubled |", True
+    yield "|---|---|---|---|---|---|", True
+    total = Counts()
+    for name, series in SERIES.items():
+        counts = series(rng)
+        yield _row(name, counts), _is_good(counts)
+        total = total.plus(counts)
+    yield _row("**all**", total), _is_good(total) and total.faults >= 300
+    yield from (("", True), ("## What is slow to try", True), ("", True))
+    yield from _slow_tests()
+    yield from (("", True), ("## Without a safeguard", True), ("", True))
+    yield "| what the product then does | the test that fails |", True
+    yield "|---|---|", True
+    for name, test in first_failures():
+        yield f"| {name} | {f'`{test}`' if test else 'NONE'} |", test is not None
+    kinds = len(list(catalogue.names()))
+    yield from (("", True), (f"What {kinds} kinds of bad input get: [BAD_INPUT.md](BAD_INPUT.md).", kinds >= 60))
+
+
+def _slow_tests() -> Iterator[tuple[str, bool]]:
+    command = [sys.executable, "-m", "pytest", "-m", "slow", "-q", "-rA", *_SLOW_TESTS]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"XLM_CHAOS": "1"}, check=False)
+    yield "| test | |", True
+    yield "|---|---|", True
+    for outcome, test in re.findall(r"^(PASSED|FAILED|ERROR|SKIPPED) (tests/\S+.*?)(?: - .*)?$", done.stdout, re.M):
+        name = test.rpartition("::")[2].removeprefix("test_").replace("_", " ")
+        yield f"| {name} | {outcome.lower()} |", outcome in ("PASSED", "SKIPPED")
+    if done.returncode:
+        print(done.stdout[-5000:], file=sys.stderr)
+    yield "", done.returncode == 0
+
+
+def _row(name: str, counts: Counts) -> str:
+    completed = f"{counts.completed:,} of {counts.runs:,}"
+    return (
+        f"| {name} | {counts.faults:,} | {counts.points:,} | {completed} | {counts.rows_lost} | {counts.rows_doubled} |"
+    )
+
+
+def _is_good(counts: Counts) -> bool:
+    return counts.completed == counts.runs and not counts.rows_lost and not counts.rows_doubled
+
+
+if __name__ == "__main__":
+    sys.exit(main())
