@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.storage_settings import StoreSpec
+    from pipelines.storage.settings import StoreSpec
 
 
 class Repeat(NamedTuple):

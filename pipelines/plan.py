@@ -14,15 +14,15 @@ import pyarrow.parquet as pq
 from pipelines.columns import is_text, is_words
 from pipelines.errors import FatalError
 from pipelines.filters import parse_filter
-from pipelines.listing import find_files
 from pipelines.storage import FileInfo, Location, locate
+from pipelines.storage.listing import find_files
 from pipelines.wording import nearest, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipelines.job import InputSpec, Job
-    from pipelines.storage_settings import StoreSpec
+    from pipelines.storage.settings import StoreSpec
 
 PLAN = pa.schema(
     [

@@ -21,7 +21,7 @@ from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage_errors import reason
+from pipelines.storage.errors import reason
 from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:

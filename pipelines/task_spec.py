@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from pipelines.settings import Settings
-from pipelines.storage_settings import Url
+from pipelines.storage.settings import Url
 
 
 class TaskSpec(Settings):

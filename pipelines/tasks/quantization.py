@@ -10,15 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.listing import find_files
 from pipelines.storage import locate
+from pipelines.storage.listing import find_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pipelines.storage_settings import StoreSpec
+    from pipelines.storage.settings import StoreSpec
 
 
 @dataclass(frozen=True)

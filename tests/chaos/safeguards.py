@@ -78,14 +78,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "atomic write: a file is written where it is read",
-        "pipelines/storage.py",
+        "pipelines/storage/location.py",
         'temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")',
         "temporary = target",
         KILLS,
     ),
     Safeguard(
         "atomic write: an error in the middle of a write leaves its file",
-        "pipelines/storage.py",
+        "pipelines/storage/location.py",
         "    except BaseException:\n        temporary.unlink(missing_ok=True)\n        raise\n",
         "    except OSError:\n        temporary.replace(target)\n        raise\n",
         f"{PROTOCOL}an_error_in_the_middle_of_a_write",

@@ -20,7 +20,7 @@ from tests.chaos.servers import Server
 BUCKET = "corpus"
 
 # Waits of seconds between a run's own tries become a twentieth.
-IMPATIENT = {"pipelines.storage_errors._RETRY_AFTER_S": (0.05, 0.2, 0.8)}
+IMPATIENT = {"pipelines.storage.errors._RETRY_AFTER_S": (0.05, 0.2, 0.8)}
 
 Objects = dict[str, bytes]
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from pipelines.flow import run
 from pipelines.job import Job
 from pipelines.storage import locate
-from pipelines.stores import open_store
+from pipelines.storage.stores import open_store
 from tests.chaos.request_faults import Fault, Faults, Rule
 from tests.chaos.store_faults import run_in_trouble
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, Store, data, is_complete, results, small_job, trouble
@@ -52,7 +52,7 @@ def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(st
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))
     store.run(
         "cut",
-        {"pipelines.storage_errors._RETRY_AFTER_S": (0.0, 0.0, 0.0)},
+        {"pipelines.storage.errors._RETRY_AFTER_S": (0.0, 0.0, 0.0)},
         policy={"max_rejected": 0.05, "max_failed_shards": 100},
     )
     assert faults.counts[Fault.CUT_UNSEEN] > 0
@@ -98,7 +98,7 @@ def test_a_credential_that_expires_in_mid_run_loses_nothing(store):
 @pytest.mark.parametrize("fault", [Fault.BUSY, pytest.param(Fault.RESET, marks=pytest.mark.slow)])
 def test_a_store_that_is_down_is_tried_after_growing_waits_and_not_for_ever(s3, fault):
     s3.proxy.faults = Faults(Rule(fault))
-    ending = s3.run("down", IMPATIENT | {"pipelines.stores._S3_ATTEMPTS": 1})  # else the client hides waits of its own
+    ending = s3.run("down", IMPATIENT | {"pipelines.storage.stores._S3_ATTEMPTS": 1})  # else its own waits hide ours
     assert ending is not None
     assert ending.startswith("RetryableError: ")
     times = [request.at for request in s3.proxy.requests]

@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import FatalError
 from pipelines.output_lock import lock_folder
 from pipelines.storage import locate
-from pipelines.stores import open_store
+from pipelines.storage.stores import open_store
 from tests.chaos.request_faults import Fault, Faults, Rule
 from tests.chaos.store_faults import kill_and_complete
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete

@@ -18,8 +18,7 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 
 from jobs.diff import diff_outputs
-from pipelines import row_index
-from pipelines.diff import compare_outputs
+from pipelines.diff import compare_outputs, row_index
 from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.output import Output

@@ -15,14 +15,14 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage_errors import persistently
-from pipelines.storage_settings import holds_secret, options_of, without_secret
-from pipelines.stores import open_store
+from pipelines.storage.errors import persistently
+from pipelines.storage.settings import holds_secret, options_of, without_secret
+from pipelines.storage.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.storage_settings import StoreSpec
+    from pipelines.storage.settings import StoreSpec
 
 Value = TypeVar("Value")
 

@@ -20,8 +20,8 @@ from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.ledger import part_name
 from pipelines.read import by_row_group, shard_rows
-from pipelines.verify_plan import check_plan, check_sources, read_plan, read_source
-from pipelines.verify_shard import Checked, Problem, Promise, check_shard
+from pipelines.verify.plan import check_plan, check_sources, read_plan, read_source
+from pipelines.verify.shard import Checked, Problem, Promise, check_shard
 from pipelines.wording import counted
 from pipelines.write import id_keys
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pipelines.output import Output
     from pipelines.storage import Location
-    from pipelines.verify_plan import Sources
+    from pipelines.verify.plan import Sources
 
 # Each holds a part, and of a row group what tells its rows; more would only wait for the same processors.
 _THREADS = 4

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
+from pipelines.diff.row_index import NumberedRows, RowIndex, whole
 from pipelines.errors import FatalError
 from pipelines.output import Output
-from pipelines.row_index import NumberedRows, RowIndex, whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

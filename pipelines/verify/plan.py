@@ -15,8 +15,8 @@ from pipelines.filters import parse_filter
 from pipelines.plan import PLAN, shard_id
 from pipelines.read import read_row_group
 from pipelines.storage import FileInfo, locate
-from pipelines.verify_results import quoted_columns
-from pipelines.verify_shard import Problem
+from pipelines.verify.results import quoted_columns
+from pipelines.verify.shard import Problem
 from pipelines.wording import counted
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from pipelines.diff_columns import comparison
-from pipelines.diff_side import Side
-from pipelines.diff_tally import RowCounts, Tally, by_group
+from pipelines.diff.columns import comparison
+from pipelines.diff.row_index import whole
+from pipelines.diff.side import Side
+from pipelines.diff.tally import RowCounts, Tally, by_group
 from pipelines.errors import FatalError
-from pipelines.row_index import whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from pipelines.diff_columns import Comparison
+    from pipelines.diff.columns import Comparison
     from pipelines.storage import Location
 
 pc: Any = pyarrow.compute  # its functions are made when it loads, and no checker knows them

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.diff_columns import Measured
+    from pipelines.diff.columns import Measured
 
 
 @dataclass

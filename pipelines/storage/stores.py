@@ -15,12 +15,12 @@ import fsspec.core
 import pyarrow.fs as pafs
 
 from pipelines.errors import FatalError
-from pipelines.storage_errors import reason
+from pipelines.storage.errors import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pipelines.storage_settings import StoreSpec
+    from pipelines.storage.settings import StoreSpec
 
 # Of one round; `persistently` makes several, and its waits are longer.
 _S3_ATTEMPTS = 5

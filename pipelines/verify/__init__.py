@@ -1,0 +1,5 @@
+"""Proof, without the model, that an output is what its job promised."""
+
+from pipelines.verify.output import Verdict, verify
+
+__all__ = ["Verdict", "verify"]
