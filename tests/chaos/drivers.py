@@ -4,6 +4,7 @@ import io
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ _ENDS_WITHIN_S = 120.0
 # Forks of a process that has imported everything and has no threads, nor a connection to a store.
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["tests.chaos.drivers"])
+_LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,9 @@ class Driver:
         except EOFError:
             return None
         finally:
-            self.process.join()
+            wait([self.process.sentinel])
+            with _LOCK:
+                self.process.join()
 
     @property
     def _pid(self) -> int:
@@ -73,7 +77,8 @@ def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str
     """
     receiving, sending = _FORKS.Pipe(duplex=False)
     process = _FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), dict(settings))))
-    process.start()
+    with _LOCK:
+        process.start()
     sending.close()
     return Driver(process, receiving)
 

@@ -58,6 +58,14 @@ class Store:
         self.undisturbed = self.output("undisturbed")
         self.steps = [f"{request.method} {_subject(request.path)}" for request in self.proxy.mutations]
 
+    @contextmanager
+    def beside(self) -> Iterator["Store"]:
+        """Give the same store behind a proxy of its own, so that several runs do not meet each other's faults."""
+        with proxy(self.server.endpoint) as own:
+            other = Store(self.server, own)
+            other.undisturbed, other.steps = self.undisturbed, self.steps
+            yield other
+
     def output(self, out: str) -> Objects:
         return self.server.objects(f"{BUCKET}/{out}")
 
