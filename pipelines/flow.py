@@ -148,7 +148,7 @@ class _Work:
                     self._settled.setdefault(shard, {}).update(dict.fromkeys(rows, (KILLED, KILLED_DETAIL)))
                 for shard in self._compute(lost, alone=True)["shard"].to_pylist():
                     self._commits.fail(shard, "its process died each time that it was tried, and no row is to blame")
-            if self._stop.reason is not None:
+            if self._stop.reason is not None or self._commits.exceeded is not None:
                 return
 
     def _compute(self, shards: pa.Table, *, alone: bool = False) -> pa.Table:

@@ -1,7 +1,6 @@
 """Runs on object stores in processes of their own, which can be suspended and killed between requests."""
 
 import io
-import multiprocessing
 import os
 import signal
 import threading
@@ -19,12 +18,10 @@ from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
 from pipelines.job import Job
 from tests.flow.in_process import without_ray
+from tests.forks import FORKS
 
 _ENDS_WITHIN_S = 120.0
 
-# Forks of a process that has imported everything and has no threads, nor a connection to a store.
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.chaos.drivers"])
 _LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
@@ -75,8 +72,8 @@ def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str
         environment: variables that it has besides.
         settings: values in place of the product's own, by their full names.
     """
-    receiving, sending = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), dict(settings))))
+    receiving, sending = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), dict(settings))))
     with _LOCK:
         process.start()
     sending.close()

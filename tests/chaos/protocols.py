@@ -7,7 +7,6 @@ come from a fork server that has imported everything, so that one costs a fracti
 import hashlib
 import io
 import json
-import multiprocessing
 import pkgutil
 import resource
 import shutil
@@ -35,9 +34,8 @@ from pipelines.output import Output
 from pipelines.storage import Location, locate
 from tests.chaos.fault_points import Visit, kill_at_nth, record_points, watched
 from tests.flow.in_process import without_ray
+from tests.forks import FORKS
 
-_FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.chaos.protocols"])
 _LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
@@ -76,8 +74,8 @@ class Protocol(NamedTuple):
 
 def in_fork(work: Callable[..., Any], *args: Any) -> Any:
     """Call a function in a process of its own, and give its result; None if SIGKILL ended it."""
-    receiving, sending = _FORKS.Pipe(duplex=False)
-    process = _FORKS.Process(target=_answer, args=(sending, work, *args))
+    receiving, sending = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_answer, args=(sending, work, *args))
     with _LOCK:
         process.start()
     sending.close()

@@ -170,8 +170,9 @@ def trouble(scale: float, seed: int = 7) -> Faults:
 
 
 def _subject(path: str) -> str:
-    """Name the object that a request is about, one shard's like another's."""
-    name = PurePosixPath(path.partition("?")[0])
-    if name.parent.name in ("ledger", "rejected"):
-        return name.parent.name
-    return re.sub(r"^(part|lock)-.*", r"\1", name.name)
+    """Name the object that a request is about, one shard's like another's; and what of it, as Azure has it."""
+    path, _, query = path.partition("?")
+    *_, folder, name = path.split("/")
+    name = re.sub(r"^\.(.+)\.[0-9a-f]+\.tmp$", r"temporary \1", name) or "folder"
+    name = folder if folder in ("ledger", "rejected") else re.sub(r"\b(part|lock)-.*", r"\1", name)
+    return f"{name} {query.rpartition('comp=')[2]}".strip()

