@@ -36,6 +36,7 @@ class Commits:
         self.done, self.failed = done, dict[str, str]()
         self._output, self._lock, self._policy, self._progress = output, lock, policy, progress
         self._rows: dict[str, int] = dict(zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True))
+        self._num_rows = sum(self._rows.values())  # once: it is asked for with each shard that comes in
         self._rejected = sum(record["rows_rejected"] for record in done.values())
         self._precision: str | None = next((record["precision"] for record in done.values()), None)
         self._waiting: list[dict[str, Any]] = []
@@ -84,7 +85,7 @@ class Commits:
         if len(self.failed) > self._policy.max_failed_shards:
             limit = self._policy.max_failed_shards
             return f"{counted(len(self.failed), 'shard')} failed, and policy.max_failed_shards is {limit}"
-        if self._rejected > self._allowed(sum(self._rows.values())):
+        if self._rejected > self._allowed(self._num_rows):
             limit = self._policy.max_rejected
             return f"{counted(self._rejected, 'row')} rejected, and policy.max_rejected is {limit}"
         return None

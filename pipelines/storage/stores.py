@@ -30,23 +30,24 @@ _GCS_RETRIES_FOR = timedelta(minutes=3)
 _environment_lock = threading.Lock()
 
 
-@lru_cache(maxsize=64)
 def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
     """Find the file system of a URL, and the path within it; of most stores nothing is asked yet.
 
     Raises:
         FatalError: nothing here serves such URLs, or not with such options, or the service cannot be reached.
     """
-    scheme = url.partition("://")[0]
+    scheme, _, rest = url.partition("://")
+    place, _, path = rest.partition("/")
     try:
         if scheme in ("s3", "s3a"):
-            return _s3(url, options)
+            return client("s3", place, options), rest
         if scheme in ("gs", "gcs"):
             _refuse(url, options, "region", "profile")
-            return _gcs(url, options)
+            return client("gs", "", options), rest
         if scheme in ("abfs", "abfss", "az"):
             _refuse(url, options, "region", "profile", "anonymous")
-            return _azure(url, options)
+            container, _, host = place.partition("@")
+            return client("az", _azure_account(url, host), options), f"{container}/{path}".rstrip("/")
         _refuse(url, options, "endpoint", "region", "profile", "anonymous")
         if scheme in ("hdfs", "viewfs"):
             return pafs.FileSystem.from_uri(url)
@@ -60,17 +61,28 @@ def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, st
         raise FatalError(f"{url}: cannot be reached ({reason(error)}); check the address and the credentials") from None
 
 
-def _s3(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
-    path = url.partition("://")[2]
+@lru_cache(maxsize=64)
+def client(kind: str, place: str, options: StoreSpec | None) -> pafs.FileSystem:
+    """Make the client of a bucket or account: once, since it looks regions up and holds connections for all its files.
+
+    Args:
+        kind: "s3", "gs" or "az".
+        place: of S3 the bucket, of Azure the account; GCS has one for all.
+        options: as in `open_store`.
+    """
+    return {"s3": _s3, "gs": _gcs, "az": _azure}[kind](place, options)
+
+
+def _s3(bucket: str, options: StoreSpec | None) -> pafs.FileSystem:
     profile = options.profile if options else None
     endpoint = (
         (options and options.endpoint) or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     )
     region = options and options.region
     if region is None and endpoint is None:
-        region = pafs.resolve_s3_region(path.partition("/")[0])
+        region = pafs.resolve_s3_region(bucket)
     with _environment(AWS_PROFILE=profile):  # the client takes its credentials when it is made, and renews them itself
-        fs = pafs.S3FileSystem(
+        return pafs.S3FileSystem(
             region=region,
             anonymous=bool(options and options.anonymous),
             endpoint_override=endpoint,
@@ -80,40 +92,43 @@ def _s3(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
             request_timeout=_REQUEST_TIMEOUT_S,
             allow_delayed_open=True,  # a part is one PUT, not the three requests of an upload in pieces
         )
-    return fs, path
 
 
-def _gcs(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+def _gcs(_: str, options: StoreSpec | None) -> pafs.FileSystem:
     endpoint = urlsplit(options.endpoint) if options and options.endpoint else None
-    fs = pafs.GcsFileSystem(
+    return pafs.GcsFileSystem(
         anonymous=bool(options and options.anonymous),
         endpoint_override=endpoint.netloc if endpoint else None,
         scheme=endpoint.scheme if endpoint else None,
         retry_time_limit=_GCS_RETRIES_FOR,
     )
-    return fs, url.partition("://")[2]
 
 
-def _azure(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
-    """Open `abfss://container@account.dfs.core.windows.net/path`, or `az://container/path` of the usual account.
-
-    The environment's variables are those of Azure's own command line.
-    """
-    netloc, _, path = url.partition("://")[2].partition("/")
-    container, _, host = netloc.partition("@")
-    connection = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "")
-    told = {name: value for name, _, value in (part.partition("=") for part in connection.split(";"))}
+def _azure_account(url: str, host: str) -> str:
+    """Find the account that a URL names before `.dfs.core.windows.net`; `az://container/path` means the usual one."""
+    told = _azure_connection()
     account = host.partition(".")[0] or os.environ.get("AZURE_STORAGE_ACCOUNT") or told.get("AccountName")
     if not account:
         raise FatalError(
             f"{url}: names no account; write abfss://container@account.dfs.core.windows.net/path, or set "
             "AZURE_STORAGE_ACCOUNT"
         )
+    return account
+
+
+def _azure_connection() -> dict[str, str]:
+    """Read the connection string; it and the other variables are those of Azure's own command line."""
+    parts = os.environ.get("AZURE_STORAGE_CONNECTION_STRING", "").split(";")
+    return {name: value for name, _, value in (part.partition("=") for part in parts)}
+
+
+def _azure(account: str, options: StoreSpec | None) -> pafs.FileSystem:
+    told = _azure_connection()
     endpoint = urlsplit((options and options.endpoint) or told.get("BlobEndpoint", ""))
     authority, scheme = (endpoint.netloc, endpoint.scheme) if endpoint.netloc else (None, None)
     key = os.environ.get("AZURE_STORAGE_KEY") or told.get("AccountKey")
     sas = os.environ.get("AZURE_STORAGE_SAS_TOKEN") or told.get("SharedAccessSignature")
-    fs = pafs.AzureFileSystem(
+    return pafs.AzureFileSystem(
         account_name=account,
         account_key=None if sas else key,
         sas_token=sas,
@@ -122,7 +137,6 @@ def _azure(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
         dfs_storage_authority=authority,
         dfs_storage_scheme=scheme,
     )
-    return fs, f"{container}/{path}".rstrip("/")
 
 
 def _refuse(url: str, options: StoreSpec | None, *names: str) -> None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from pipelines.flow import run
 from pipelines.job import Job
 from pipelines.storage import locate
-from pipelines.storage.stores import open_store
+from pipelines.storage.stores import client
 from tests.chaos.request_faults import Fault, Faults, Rule
 from tests.chaos.store_faults import run_in_trouble
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, Store, data, is_complete, results, small_job, trouble
@@ -113,7 +113,7 @@ def test_a_store_that_is_down_is_tried_after_growing_waits_and_not_for_ever(s3, 
 
 def authorization(s3: Store, **options: object) -> str | None:
     """Look at the corpus with a job's options, anew; gives what came with the request."""
-    open_store.cache_clear()
+    client.cache_clear()
     job = s3.job("any", storage=s3.server.options(s3.proxy.url, **options))
     assert locate(s3.server.url(BUCKET, "corpus"), job.storage).list()
     return s3.proxy.requests[-1].headers.get("authorization")

@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import FatalError
 from pipelines.output_lock import lock_folder
 from pipelines.storage import locate
-from pipelines.storage.stores import open_store
+from pipelines.storage.stores import client
 from tests.chaos.request_faults import Fault, Faults, Rule
 from tests.chaos.store_faults import kill_and_complete, kill_at_requests
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
@@ -21,7 +21,7 @@ def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
     for name, value in store.server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipelines.output_lock._STEP_BACK_S", 0.3)
-    open_store.cache_clear()
+    client.cache_clear()
     folder = locate(store.server.url(BUCKET, "wanted/_xlm"), store.job("any").storage)
     holders: list[str] = []
     refusals: list[str] = []
