@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pipelines.errors import FatalError
 from pipelines.leftovers import find_leftovers
 from pipelines.output import Output
 from pipelines.storage import locate
@@ -30,8 +29,7 @@ def collect(url: str, console: Console, *, dry_run: bool) -> None:
         FatalError: it is no output, its ledger is damaged or gone, or a run is writing to it.
     """
     output = Output(locate(url))
-    if not (output.inner / "job.json").is_file() or output.saved_job() is None:
-        raise FatalError(f"{url}: no results of a job (it has no _xlm/job.json); name the output.path of a job")
+    output.known_job()
     if dry_run:
         leftovers = _list(output, console)
     else:

@@ -59,11 +59,7 @@ def gather(location: Location, limit: int) -> Preview:
     output = Output(location)
     if not location.exists():
         raise FatalError(f"{location.url}: no such directory; name the output.path of a job")
-    job = output.saved_job() if (output.inner / "job.json").is_file() else None
-    if job is None:
-        raise FatalError(
-            f"{location.url}: no results of a job (it has no _xlm/job.json); name the output.path of a job"
-        )
+    job = output.known_job()
     records = [record for _, record in sorted(output.ledger.load().items())]
     if not records:
         raise FatalError(f"{location.url}: no results yet, since no shard is done; run the job, or wait for its run")

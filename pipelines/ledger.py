@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.storage import parquet_bytes
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 _COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
 LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")  # the last three in tokens
+UNKNOWN_LANG = "und"  # what rows are counted under whose language the checkpoint lacks; ISO 639's undetermined
 _LANG = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
 
 # The form of what `shard_id` gives. An id becomes the name of a file, so one of another form is none.
@@ -35,9 +35,8 @@ RECORD = pa.schema(
         pa.field("file", pa.string()),
         *(pa.field(name, pa.int64()) for name in _COUNTS),
         pa.field("digest", pa.string()),  # SHA-256 of the part's bytes, in hex
-        pa.field(
-            "rejected_bytes", pa.int64()
-        ),  # of the file of rejected rows; null, as its digest, where there is none
+        # of the file of rejected rows; null where there is none
+        pa.field("rejected_bytes", pa.int64()),
         pa.field("rejected_digest", pa.string()),
         pa.field("reasons", pa.map_(pa.string(), pa.int64())),  # rejected rows by reason
         pa.field("langs", pa.list_(_LANG)),  # of written rows, by language code as it stands in the data
@@ -101,11 +100,10 @@ class Ledger:
 
 
 def _read(location: Location) -> list[dict[str, Any]]:
-    data = location.read_bytes()
     try:
-        table = pq.read_table(pa.BufferReader(data)).select(RECORD.names).cast(RECORD)
+        table = location.read_table().select(RECORD.names).cast(RECORD)
         records = table.to_pylist(maps_as_pydicts="strict")
-    except (KeyError, ValueError, OSError, pa.ArrowException):  # what Arrow says of bytes that are no Parquet
+    except (KeyError, ValueError, pa.ArrowException):  # of other columns, of no UTF-8, of no Parquet
         records = [{}]
     if not all(_is_sound(record) for record in records):
         raise FatalError(

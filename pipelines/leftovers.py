@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import FatalError
 from pipelines.ledger import SHARD_ID
+from pipelines.storage import final_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ _ABOUT = re.compile(
     r"_SUCCESS|_xlm/(?:job\.json|plan\.parquet|report\.(?:json|html)|lock|lock-[0-9a-f]{16}\.json)"
     r"|_xlm/ledger/[0-9]{20}-[0-9a-f]{8}\.parquet"
 )
-_TEMPORARY = re.compile(r"((?:.*/)?)\.(.+)\.[0-9a-f]{8}\.tmp")  # what `Location.put` renames once it is whole
 
 
 class Leftover(NamedTuple):
@@ -76,8 +76,9 @@ def _judge(name: str, records: Mapping[str, dict[str, Any]]) -> tuple[str, bool]
         if is_rejected and not record["rows_rejected"]:
             return "rejected rows of shards of which no row is rejected by now", True
         return None
-    if temporary := _TEMPORARY.fullmatch(name):
-        target = temporary[1] + temporary[2]
+    folder, slash, last = name.rpartition("/")
+    if final := final_name(last):
+        target = folder + slash + final
         if _PART.fullmatch(target) or _ABOUT.fullmatch(target):
             return "unfinished files of processes that were killed", True
     return "files that no run writes", False

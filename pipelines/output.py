@@ -59,6 +59,19 @@ class Output:
             pass
         raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew")
 
+    def known_job(self) -> dict[str, Any]:
+        """Read `job.json` where there must be one.
+
+        Raises:
+            FatalError: there is none, or it is damaged.
+        """
+        job = self.saved_job() if (self.inner / "job.json").is_file() else None
+        if job is None:
+            raise FatalError(
+                f"{self.location.url}: no results of a job (it has no _xlm/job.json); name the output.path of a job"
+            )
+        return job
+
     def check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         """Refuse to go on where results would differ from those already there.
 
@@ -66,10 +79,13 @@ class Output:
             FatalError: names every setting that differs.
         """
         saved = self.saved_job()
-        differences = list(_differences(saved["fingerprint"], fingerprint)) if saved else []
-        if differences:
+        unlike = [
+            f"{path}: {_shown(there)} there, {_shown(now)} now"
+            for path, there, now in (differences(saved["fingerprint"], fingerprint) if saved else ())
+        ]
+        if unlike:
             raise FatalError(
-                f"{self.location.url}: holds results of another job ({'; '.join(differences)}); "
+                f"{self.location.url}: holds results of another job ({'; '.join(unlike)}); "
                 "set output.path anew, or restore the settings"
             )
 
@@ -146,11 +162,14 @@ def _parts(folder: Location) -> dict[str, int]:
     return {file.name: file.size for file in folder.list() if _PART.fullmatch(file.name)}
 
 
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Name the leaves in which two trees of settings differ."""
+def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Give the leaves in which two trees of settings differ: where they are, and both values."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
-            yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
-        there, now = (clip(json.dumps(value, ensure_ascii=False)) for value in (old, new))
-        yield f"{path}: {there} there, {now} now"
+        yield path, old, new
+
+
+def _shown(value: Any) -> str:
+    return clip(json.dumps(value, ensure_ascii=False))

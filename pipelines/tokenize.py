@@ -24,6 +24,7 @@ from pipelines.columns import (
     whole,
 )
 from pipelines.job_settings import COUNTS
+from pipelines.ledger import UNKNOWN_LANG
 from pipelines.shard import Reject
 from pipelines.stage import run_stage
 from pipelines.time_limit import time_limit
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 
 _CODE = re.compile(r"[\w-]{1,16}")  # of a language; what looks otherwise may be a text, which is not shown
-
-UNKNOWN_LANG = "und"  # what rows are counted under whose language the checkpoint lacks; ISO 639's undetermined
 
 
 @dataclass(frozen=True)
@@ -245,13 +244,9 @@ class _Tokens:
     def of(cls, rows: list[_Row], encoding: Encoding) -> _Tokens:
         row_of_text = np.repeat(np.arange(len(rows)), [len(row.texts) for row in rows])
         borders = np.searchsorted(row_of_text[encoding.row_ids], np.arange(len(rows) + 1))
-
-        def summed(counts: NDArray[np.int32]) -> NDArray[np.int64]:
-            return np.bincount(row_of_text, counts, minlength=len(rows)).astype(np.int64)
-
-        return cls(
-            encoding, borders, summed(encoding.num_tokens), summed(encoding.num_truncated), summed(encoding.num_unknown)
-        )
+        counts = (encoding.num_tokens, encoding.num_truncated, encoding.num_unknown)
+        sums = (np.bincount(row_of_text, count, minlength=len(rows)).astype(np.int64) for count in counts)
+        return cls(encoding, borders, *sums)
 
     def bare_rows(self, num_texts: int) -> NDArray[np.bool_]:
         """Find rows with a sequence of which one of the texts, `num_texts` in each, has no token; bool [N]."""

@@ -20,6 +20,8 @@ from pipelines.diff.row_index import whole
 from pipelines.diff.side import Side
 from pipelines.diff.tally import RowCounts, Tally, by_group
 from pipelines.errors import FatalError
+from pipelines.ledger import UNKNOWN_LANG
+from pipelines.output import differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 pc: Any = pyarrow.compute  # its functions are made when it loads, and no checker knows them
-
-_UNKNOWN_LANG = "und"  # as the ledger counts rows of languages that the checkpoint lacks
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class _Walk:
     def __init__(self, a: Side, b: Side):
         self.a, self.b = a, b
         self.no_langs = a.no_langs or b.no_langs
-        known = sorted((a.known_langs | b.known_langs) - {_UNKNOWN_LANG})
-        self.langs = ["all"] if self.no_langs else [*known, _UNKNOWN_LANG]
+        known = sorted((a.known_langs | b.known_langs) - {UNKNOWN_LANG})
+        self.langs = ["all"] if self.no_langs else [*known, UNKNOWN_LANG]
         self.rows = [RowCounts() for _ in self.langs]
         common = [name for name in a.results if name in b.results]
         self.comparisons = {name: comparison(a.schema.field(name), b.schema.field(name)) for name in common}
@@ -129,7 +129,7 @@ class _Walk:
         return OutputDiff(
             a=self.a,
             b=self.b,
-            settings=list(_differences(self.a.fingerprint, self.b.fingerprint)),
+            settings=[path for path, _, _ in differences(self.a.fingerprint, self.b.fingerprint)],
             no_langs=self.no_langs,
             langs={self.langs[i]: self.rows[i] for i in order},
             columns=[
@@ -203,12 +203,3 @@ class _Walk:
 
 def _size(counts: RowCounts) -> int:
     return counts.both + counts.only_a + counts.only_b
-
-
-def _differences(a: Any, b: Any, path: str = "") -> Iterator[str]:
-    """Name the leaves in which two trees of settings differ."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        for key in dict.fromkeys([*a, *b]):
-            yield from _differences(a.get(key), b.get(key), f"{path}.{key}" if path else str(key))
-    elif a != b:
-        yield path

@@ -33,11 +33,7 @@ class Side:
 
     def __init__(self, location: Location):
         output = Output(location)
-        job = output.saved_job() if (output.inner / "job.json").is_file() else None
-        if job is None:
-            raise FatalError(
-                f"{location.url}: no results of a job (it has no _xlm/job.json); name the output.path of a job"
-            )
+        job = output.known_job()
         records = sorted(output.ledger.load().values(), key=lambda record: (record["file"], record["part"]))
         if not records:
             raise FatalError(f"{location.url}: no results yet, since no shard is done; run the job first")

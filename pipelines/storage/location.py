@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.errors import persistently
-from pipelines.storage.settings import holds_secret, options_of, without_secret
+from pipelines.storage.settings import holds_secret, options_of, refusal
 from pipelines.storage.stores import open_store
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ Value = TypeVar("Value")
 # Stores where a file appears whole, or not at all, when it was sent whole. On other file systems it is renamed.
 _OBJECT_STORES = (pafs.S3FileSystem, pafs.GcsFileSystem)
 _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "hf"}
+
+_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # the names that `temporary_name` gives
 
 
 class FileInfo(NamedTuple):
@@ -150,8 +153,7 @@ class Location:
     def put(self, data: bytes | pa.Buffer) -> None:
         """Write a file whole: a reader sees the old file or the new one, never a part.
 
-        An object store takes it in one request. Elsewhere it is written under another name and renamed; that name
-        begins with a dot, so that every reader of datasets skips what a killed process leaves.
+        An object store takes it in one request. Elsewhere it is written under a temporary name and renamed.
         """
         if self.is_local:
             self.persistently(lambda: _put_locally(Path(self.path), data))
@@ -167,7 +169,7 @@ class Location:
 
     def leftovers(self) -> list[FileInfo]:
         """List temporary files that killed writers left in this directory."""
-        return [file for file in self.list() if file.name.startswith(".") and file.name.endswith(".tmp")]
+        return [file for file in self.list() if final_name(file.name)]
 
     def _read(self) -> bytes:
         with self.fs.open_input_file(self.path) as source:
@@ -186,15 +188,14 @@ class Location:
             fs.pipe_file(self.path, bytes(memoryview(data)))
         else:
             parent, _, name = self.path.rpartition("/")
-            temporary = f"{parent}/.{name}.{secrets.token_hex(4)}.tmp"
+            temporary = f"{parent}/{temporary_name(name)}"
             on_azure = isinstance(self.fs, pafs.AzureFileSystem)
             if not on_azure:
                 self.fs.create_dir(parent, recursive=True)
             with self.fs.open_output_stream(temporary) as stream:
                 stream.write(data)
-            if (
-                on_azure
-            ):  # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
+            # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
+            if on_azure:
                 self.fs.copy_file(temporary, self.path)
                 self.fs.delete_file(temporary)
             else:
@@ -220,11 +221,22 @@ def locate(url: str, stores: Sequence[StoreSpec] = ()) -> Location:
     """
     if "://" in url and not url.startswith("file://"):
         if holds_secret(url):
-            raise FatalError(f"{without_secret(url)}: holds a password or key; put it into the environment")
+            raise FatalError(refusal(url))
         fs, within = open_store(url, options_of(url, stores))
         return Location(url, within, fs, tuple(stores))
     path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
     return Location(path, path, pafs.LocalFileSystem())
+
+
+def temporary_name(name: str) -> str:
+    """Name a file until it is whole; the dot makes every reader of datasets skip what a killed process leaves."""
+    return f".{name}.{secrets.token_hex(4)}.tmp"
+
+
+def final_name(name: str) -> str | None:
+    """Give what a temporary file would have been renamed to; None for any other file."""
+    found = _TEMPORARY.fullmatch(name)
+    return found and found[1]
 
 
 def parquet_bytes(table: pa.Table, **options: Any) -> pa.Buffer:
@@ -250,7 +262,7 @@ def _walk(folder: str, *, recursive: bool, above: tuple[str, ...] = ()) -> Itera
 
 def _put_locally(target: Path, data: bytes | pa.Buffer) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = target.with_name(temporary_name(target.name))
     try:
         with temporary.open("wb") as file:
             file.write(memoryview(data))
@@ -260,10 +272,11 @@ def _put_locally(target: Path, data: bytes | pa.Buffer) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_directory(target.parent)
+    sync(target.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file's bytes, or the names in a directory, would outlast a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -21,9 +21,8 @@ def holds_secret(url: str) -> bool:
     except ValueError:
         return "@" in url
     user, at, _ = parts.netloc.rpartition("@")
-    secret_user = bool(at) and (
-        ":" in user or parts.scheme in ("s3", "gs", "gcs")
-    )  # a container stands there elsewhere
+    # elsewhere a container's name may stand there
+    secret_user = bool(at) and (":" in user or parts.scheme in ("s3", "gs", "gcs"))
     return secret_user or any(_SECRET_NAMES.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
 
 
@@ -35,12 +34,17 @@ def without_secret(url: str) -> str:
     return f"{scheme}://…@{rest.rpartition('@')[2].partition('?')[0]}" if "@" in rest else url.partition("?")[0] + "?…"
 
 
+def refusal(url: str) -> str:
+    """Tell what to do about a URL that holds a secret."""
+    return (
+        f"{without_secret(url)}: holds a password or key; take it out, and put it into the environment or the store's "
+        "own configuration"
+    )
+
+
 def _check_url(url: str) -> str:
     if holds_secret(url):
-        raise ValueError(
-            f"{without_secret(url)}: holds a password or key; take it out, and put it into the environment or the "
-            "store's own configuration"
-        )
+        raise ValueError(refusal(url))
     return url
 
 

@@ -55,7 +55,7 @@ def read_plan(output: Output) -> pa.Table:
             return plan
     except FileNotFoundError:
         raise FatalError(f"{place.url}: gone; {_ANEW}") from None
-    except (OSError, ValueError, pa.ArrowException):  # what Arrow says of bytes that are no Parquet
+    except (ValueError, pa.ArrowException):  # of no UTF-8, of no Parquet
         pass
     raise FatalError(f"{place.url}: damaged; {_ANEW}")
 

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,8 @@ import yaml
 
 from jobs.cli import main
 from pipelines.job import Job
+from tests.chaos.in_time import in_time
 from tests.flow.in_process import read_output, read_rejected, run_stages
-
-MAX_SECONDS = 120  # a FIFO, or a link to itself, must not hang; a busy machine may take its time
 
 GOOD = pa.table({"id": ["a", "b"], "text": ["Good morning.", "Guten Morgen."], "lang": ["en", "de"]})
 
@@ -87,7 +86,7 @@ class Bench:
         no_ray = mock.patch("ray.init", side_effect=AssertionError("Ray was started"))
         handler = signal.getsignal(signal.SIGTERM)
         try:
-            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), no_ray, _in_time():
+            with contextlib.redirect_stderr(said), contextlib.redirect_stdout(said), no_ray, in_time():
                 status = main(["run", str(self.job_file)])
         finally:
             signal.signal(signal.SIGTERM, handler)
@@ -95,7 +94,7 @@ class Bench:
 
     def results(self) -> pa.Table:
         """Run the job's stages in this process, and give what they wrote, in the order of the ids."""
-        with _in_time():
+        with in_time():
             records = run_stages(Job.model_validate(self.settings))
         assert [record["error"] for record in records] == [None] * len(records)
         table = read_output(str(self.out)).sort_by("id")
@@ -177,7 +176,7 @@ class Fails:
         """Run the job over a good file and a bad one, and give the error of the shard."""
         bench = Bench(folder, demo)
         self.spoil(bench)
-        with _in_time():
+        with in_time():
             records = run_stages(Job.model_validate(bench.settings))
         (error,) = (record["error"] for record in records if record["error"] is not None)
         assert self.says in error, f"{self.name}: expected {self.says!r} in {error!r}"
@@ -248,7 +247,7 @@ class Rows:
         return self._run(self.bench(folder, demo, heads, rows), rows)
 
     def _run(self, bench: Bench, rows: Sequence[Row]) -> Outcome:
-        with _in_time():
+        with in_time():
             records = run_stages(Job.model_validate(bench.settings))
         assert [record["error"] for record in records] == [None] * len(records), records
         rejected = {row["row"]: (row["reason"], row["detail"]) for row in read_rejected(str(bench.out))}
@@ -279,26 +278,6 @@ def _filled(value: Any, heads: Path) -> Any:
     if isinstance(value, list):
         return [_filled(item, heads) for item in value]
     return {name: _filled(item, heads) for name, item in value.items()} if isinstance(value, dict) else value
-
-
-class Hangs(BaseException):
-    """Input that nothing comes of; stages turn an Exception into an error of the shard."""
-
-
-@contextlib.contextmanager
-def _in_time() -> Generator[None]:
-    """End what hangs, also where it waits for the kernel."""
-
-    def give_up(*_: object) -> None:
-        raise Hangs(f"it was not over after {MAX_SECONDS} seconds")
-
-    before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(MAX_SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def _without_places(line: str, folder: Path, demo: Path) -> str:

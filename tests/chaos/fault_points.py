@@ -9,7 +9,6 @@ import builtins
 import errno
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -20,12 +19,11 @@ from typing import IO, Any, NamedTuple
 
 import pytest
 
-from pipelines.storage import Location
+from pipelines.storage import Location, final_name
 
 # A moment is before a step, after it, or, of a write, when half of its bytes are in the file.
 Visit = Callable[[str, Path], None]
 
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]+\.tmp")
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -47,8 +45,7 @@ class Counts(NamedTuple):
 def subject(path: Path, out: Path) -> str:
     """Name what a file or directory of the output is; a temporary file is named as what it is to become."""
     inner = path.relative_to(out)
-    temporary = _TEMPORARY.fullmatch(path.name)
-    name = temporary[1] if temporary else path.name
+    name = final_name(path.name) or path.name
     if inner.parts[:2] == ("_xlm", "ledger"):
         return "ledger" if len(inner.parts) > 2 else "ledger folder"
     if inner.parts[:2] == ("_xlm", "rejected"):

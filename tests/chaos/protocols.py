@@ -208,7 +208,7 @@ def _parts_gone(job: Job) -> None:
     first.unlink()
     pq.write_table(pq.read_table(second).slice(1), second)
     next((out / "_xlm" / "rejected").iterdir()).unlink()
-    (out / ".part-x.parquet.abcd.tmp").write_bytes(b"left by a killed writer")
+    (out / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
 
 
 def _half_done(job: Job) -> None:

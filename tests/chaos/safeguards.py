@@ -79,7 +79,7 @@ SAFEGUARDS = [
     Safeguard(
         "atomic write: a file is written where it is read",
         "pipelines/storage/location.py",
-        'temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")',
+        "temporary = target.with_name(temporary_name(target.name))",
         "temporary = target",
         KILLS,
     ),
@@ -177,7 +177,7 @@ SAFEGUARDS = [
     Safeguard(
         "output: of another job is gone on with",
         "pipelines/output.py",
-        "        if differences:\n",
+        "        if unlike:\n",
         "        if False:\n",
         f"{RUN}heads_that_change_places_are_another_job",
     ),

@@ -289,7 +289,7 @@ def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, t
     damaged = next(out.glob("part-*"))
     damaged.write_bytes(b"half a pa")
     shutil.copy(next(out.glob("part-*1-*")), out / "part-0000000000000000-00000-000000000.parquet")
-    (out / ".part-x.parquet.abcd.tmp").write_bytes(b"left by a killed writer")
+    (out / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
     run(make_job(output__path=str(out)), quiet())
     assert contents(out) == before
     assert not list(out.glob(".*"))
