@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +49,12 @@ def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
     yield "|---|---|---|---|---|---|", True
     total = Counts()
     for name, series in SERIES.items():
-        counts = series(rng)
+        try:
+            counts = series(rng)
+        except Exception as error:
+            traceback.print_exc()
+            yield f"| {name} | ended by {type(error).__name__} | | | | |", False
+            continue
         yield _row(name, counts), _is_good(counts)
         total = total.plus(counts)
     yield _row("**all**", total), _is_good(total) and total.faults >= 300

@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -12,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.job import Job
+from pipelines.storage.errors import persistently
 from tests.chaos.drivers import Driver, start_driver
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.request_faults import Fault, Faults, Rule
@@ -70,10 +73,22 @@ class Store:
         return self.server.objects(f"{BUCKET}/{out}")
 
     def expire_locks(self, out: str) -> None:
-        """Remove the locks of dead runs, as if the time had passed in which they count."""
+        """Remove the locks of dead runs, as if the time had passed in which they count.
+
+        What an Azure client was killed at removing is leased to it for 15 s.
+        """
         for name in self.output(out):
             if name.startswith("_xlm/lock"):
-                self.server.fs.delete_file(f"{BUCKET}/{out}/{name}")
+                path = f"{BUCKET}/{out}/{name}"
+                persistently(path, lambda path=path: self.server.fs.delete_file(path))
+
+    def collect(self, out: str) -> None:
+        """Let `xlm gc` remove what killed runs left."""
+        url = self.server.url(BUCKET, out)
+        command = [sys.executable, "-m", "jobs.cli", "gc", url]
+        subprocess.run(
+            command, env=os.environ | self.server.environment | self.server.addressing, capture_output=True, check=True
+        )
 
 
 @contextmanager

@@ -30,12 +30,14 @@ from pipelines.plan import PLAN, make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate
 from tests.chaos.bad_input import Bench
-from tests.chaos.mutations import VALUES, examples, mutated, mutated_json
+from tests.chaos.mutations import THOROUGH, VALUES, examples, mutated, mutated_json
 from tests.flow.in_process import run_stages
 from tests.jobs.job_files import FULL, JOBS
 from tests.pipelines.test_filters import TABLE
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint
 from xlm_core.errors import CheckpointError, TokenizerError
+
+pytestmark = [pytest.mark.slow] if THOROUGH else []
 
 
 @pytest.fixture(scope="module")

@@ -42,11 +42,6 @@ def test_a_job_on_a_store_in_trouble_gives_the_same_bytes(s3):
     assert run_in_trouble(s3, 0.1).completed
 
 
-@pytest.mark.slow
-def test_a_job_on_a_store_in_great_trouble_gives_the_same_bytes(store):
-    assert run_in_trouble(store, 1.0).completed
-
-
 def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(store):
     """S3's client gives bytes of nowhere in place of those that did not come; Parquet's checksums tell."""
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))

@@ -10,7 +10,7 @@ from pipelines.output_lock import lock_folder
 from pipelines.storage import locate
 from pipelines.storage.stores import client
 from tests.chaos.request_faults import Fault, Faults, Rule
-from tests.chaos.store_faults import kill_and_complete, kill_at_requests
+from tests.chaos.store_faults import kill_and_complete
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
 
 EXPIRES_S = 4.0  # a run on a busy machine may take a second or two to renew its lock
@@ -110,10 +110,3 @@ def test_a_run_that_was_suspended_and_lost_its_lock_stops(s3, number, request_pa
 def test_killed_at_a_request(s3, request_of, when):
     counts = kill_and_complete(s3, s3.steps.index(request_of) + 1, when)
     assert counts.completed == 1
-
-
-@pytest.mark.slow
-def test_killed_at_every_request(store):
-    counts = list(kill_at_requests(store))
-    assert len(counts) > 20
-    assert all(count.completed == 1 for count in counts)
