@@ -49,6 +49,9 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_task_oom_retries", "2")  # a task that takes all memory would be tried for ever
+    # a machine that is cut off is given up after 2 minutes, not 7; servers refuse who asks more often than each minute
+    os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "75000")
+    os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "30000")
     for name in ("ray", "ray.data"):  # what they log as errors reaches us as exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
     # a page for each process that dies, which goes to the terminal whatever log_to_driver says

@@ -197,7 +197,8 @@ class Location:
             # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
             if on_azure:
                 self.fs.copy_file(temporary, self.path)
-                self.fs.delete_file(temporary)
+                with suppress(FileNotFoundError):  # it tries again where the answer to a removal got lost
+                    self.fs.delete_file(temporary)
             else:
                 self.fs.move(temporary, self.path)
 

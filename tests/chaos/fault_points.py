@@ -37,8 +37,9 @@ class Counts(NamedTuple):
     rows_lost: int = 0
     rows_doubled: int = 0
 
-    def plus(self, other: "Counts") -> "Counts":
-        """Add up two series."""
+    def __add__(self, other: object) -> "Counts":
+        """Add up what two faults, or two series, came to."""
+        assert isinstance(other, Counts)
         return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 

@@ -105,16 +105,16 @@ def hunt(run: subprocess.Popen[str], quarry: Mapping[str, int], gap_s: Callable[
     return killed
 
 
-def full(rng: random.Random) -> Counts:
+def full(rng: random.Random) -> Iterator[Counts]:
     """Kill workers of every stage, again and again, through several runs.
 
     What is wrong is said on stderr.
     """
     with tempfile.TemporaryDirectory() as folder:
         job = write_demo(Path(folder) / "demo")
-        whole, counts = undisturbed(job, Path(folder) / "undisturbed"), Counts(points=len(STAGES))
-        while counts.faults < _KILLS:
-            out = Path(folder) / f"out-{counts.runs}"
+        whole, out, kills = undisturbed(job, Path(folder) / "undisturbed"), Path(folder) / "out", 0
+        yield Counts(points=len(STAGES))
+        while kills < _KILLS:
             run = start_run(job, out)
             quarry = Counter(rng.choices(list(STAGES), k=_KILLS_A_RUN))
             killed = hunt(run, quarry, lambda: rng.expovariate(1.0))
@@ -124,9 +124,9 @@ def full(rng: random.Random) -> Counts:
                 print(f"killed {dict(killed)}: status {status}, {errors}", file=sys.stderr)
             wanted, found = rows(whole), rows(out)
             lost, doubled = (wanted - found).total(), (found - wanted).total()
-            counts = counts.plus(Counts(killed.total(), 0, 1, same, lost, doubled))
+            kills += killed.total()
+            yield Counts(killed.total(), 0, 1, same, lost, doubled)
             shutil.rmtree(out)
-        return counts
 
 
 def _kill(pid: int) -> None:

@@ -19,17 +19,21 @@ from tests.chaos import catalogue, driver_faults, processes, store_faults
 from tests.chaos.fault_points import Counts
 from tests.chaos.safeguards import first_failures
 
-SERIES: dict[str, Callable[[random.Random], Counts]] = {
+SERIES: dict[str, Callable[[random.Random], Iterator[Counts]]] = {
     "the driver is killed at every step of the protocol, or a write fails": driver_faults.full,
     "readers, tokenizers, models and writers are killed": processes.full,
     "requests to an object store fail, or the driver is killed at one": store_faults.full,
 }
 _SLOW_TESTS = ["tests/flow", "tests/chaos"]
+_OUTCOME = re.compile(r"tests/\S+?::test_(.*) (PASSED|FAILED|ERROR|SKIPPED)\b")
+
+_TELL_EVERY_S = 30.0
 
 
 def main() -> int:
     """Run everything; gives 0 if no row was lost or doubled, every run completed, and every check passed."""
     target, seed = Path(sys.argv[1]), random.randrange(2**32)
+    print(f"seed {seed}", file=sys.stderr)
     began = time.monotonic()
     lines, passed = [], True
     for line, is_good in _report(random.Random(seed)):
@@ -39,7 +43,7 @@ def main() -> int:
     minutes = (time.monotonic() - began) / 60
     head = ["# Faults", "", f"Written by `make chaos` in {minutes:.0f} minutes on {os.cpu_count()} cores.", ""]
     target.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
-    print(f"{target}, seed {seed}: {'all is well' if passed else 'SOMETHING IS WRONG'}")
+    print(f"{target}: {'all is well' if passed else 'SOMETHING IS WRONG'}")
     return 0 if passed else 1
 
 
@@ -50,13 +54,13 @@ def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
     total = Counts()
     for name, series in SERIES.items():
         try:
-            counts = series(rng)
+            counts = _summed(name, series(rng))
         except Exception as error:
             traceback.print_exc()
             yield f"| {name} | ended by {type(error).__name__} | | | | |", False
             continue
         yield _row(name, counts), _is_good(counts)
-        total = total.plus(counts)
+        total += counts
     yield _row("**all**", total), _is_good(total) and total.faults >= 300
     yield from (("", True), ("## What is slow to try", True), ("", True))
     yield from _slow_tests()
@@ -69,17 +73,30 @@ def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
     yield from (("", True), (f"What {kinds} kinds of bad input get: [BAD_INPUT.md](BAD_INPUT.md).", kinds >= 60))
 
 
+def _summed(name: str, series: Iterator[Counts]) -> Counts:
+    """Add up a series, and tell on stderr how far it is."""
+    total, told = Counts(), time.monotonic()
+    for counts in series:
+        total += counts
+        if time.monotonic() - told > _TELL_EVERY_S:
+            told = time.monotonic()
+            print(f"{name}: {total.faults:,} so far", file=sys.stderr, flush=True)
+    return total
+
+
 def _slow_tests() -> Iterator[tuple[str, bool]]:
-    command = [sys.executable, "-m", "pytest", "-m", "slow", "-q", "-rA", *_SLOW_TESTS]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"XLM_CHAOS": "1"}, check=False)
-    yield "| test | |", True
-    yield "|---|---|", True
-    for outcome, test in re.findall(r"^(PASSED|FAILED|ERROR|SKIPPED) (tests/\S+.*?)(?: - .*)?$", done.stdout, re.M):
-        name = test.rpartition("::")[2].removeprefix("test_").replace("_", " ")
-        yield f"| {name} | {outcome.lower()} |", outcome in ("PASSED", "SKIPPED")
-    if done.returncode:
-        print(done.stdout[-5000:], file=sys.stderr)
-    yield "", done.returncode == 0
+    command = [sys.executable, "-m", "pytest", "-m", "slow", "-vv", "--tb=short", *_SLOW_TESTS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"XLM_CHAOS": "1"}) as run:
+        assert run.stdout is not None
+        yield "| test | |", True
+        yield "|---|---|", True
+        for line in run.stdout:
+            if found := _OUTCOME.match(line):
+                name, outcome = found[1].replace("_", " "), found[2].lower()
+                yield f"| {name} | {outcome} |", outcome in ("passed", "skipped")
+            else:
+                print(line, end="", file=sys.stderr)
+    yield "", run.returncode == 0
 
 
 def _row(name: str, counts: Counts) -> str:

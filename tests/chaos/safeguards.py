@@ -12,8 +12,10 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 from typing import NamedTuple
 
 TREE = Path(__file__).parents[2]
@@ -237,7 +239,8 @@ def first_failure(tests: list[str], tree: Path, within_s: float = END_WITHIN_S) 
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy what the tests need."""
+    """Copy what the tests need to a new directory."""
+    folder.mkdir()
     for package in PACKAGES:
         shutil.copytree(TREE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(TREE / "pyproject.toml", folder)
@@ -246,12 +249,23 @@ def copy_tree(folder: Path) -> Path:
 
 def first_failures() -> Iterator[tuple[str, str | None]]:
     """Give, for each safeguard, its name and the test that fails without it; None where none does."""
-    with tempfile.TemporaryDirectory() as folder:
-        tree = copy_tree(Path(folder))
-        whole = first_failure(sorted({safeguard.test for safeguard in SAFEGUARDS}), tree, 10 * END_WITHIN_S)
+    num_trees = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(num_trees) as pool:
+        trees: SimpleQueue[Path] = SimpleQueue()
+        for number in range(num_trees):
+            trees.put(copy_tree(Path(folder) / str(number)))
+
+        def take_out(safeguard: Safeguard) -> str | None:
+            tree = trees.get()
+            try:
+                return fails_without(safeguard, tree)
+            finally:
+                trees.put(tree)
+
+        every_test = sorted({safeguard.test for safeguard in SAFEGUARDS})
+        whole = first_failure(every_test, Path(folder) / "0", 10 * END_WITHIN_S)
         assert whole is None, f"{whole} fails with every safeguard in place"
-        for safeguard in SAFEGUARDS:
-            yield safeguard.name, fails_without(safeguard, tree)
+        yield from zip((safeguard.name for safeguard in SAFEGUARDS), pool.map(take_out, SAFEGUARDS), strict=True)
 
 
 def main() -> int:

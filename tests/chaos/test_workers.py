@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import time
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -73,8 +75,13 @@ def test_the_local_ray_loses_a_process_as_it_starts(job, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("after_s", [0.0, 0.5, 1.0, 2.0, 5.0])
-@pytest.mark.parametrize("process", ["raylet", "gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent"])
+@pytest.mark.parametrize(
+    ("process", "after_s"),
+    [
+        *(("raylet", after_s) for after_s in (0.0, 0.5, 1.0, 2.0, 5.0)),
+        *product(("gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent"), (0.5, 5.0)),
+    ],
+)
 def test_the_local_ray_loses_a_process_at_any_moment(job, whole, tmp_path, process, after_s):
     """The run ends within a minute, and says how to go on; or it goes on, where Ray does without that process."""
     out = tmp_path / "out"
@@ -84,7 +91,7 @@ def test_the_local_ray_loses_a_process_at_any_moment(job, whole, tmp_path, proce
     os.kill(processes(process, run.pid)[0], signal.SIGKILL)
     try:
         status, errors = end_run(run, within_s=60)
-    except TimeoutError:
+    except subprocess.TimeoutExpired:
         pytest.fail("the run hangs")
     if status == 1:
         assert errors.endswith(RESUME)
