@@ -13,6 +13,8 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 from tests.chaos import catalogue, driver_faults, processes, store_faults
@@ -30,25 +32,34 @@ _OUTCOME = re.compile(r"tests/\S+?::test_(.*) (PASSED|FAILED|ERROR|SKIPPED)\b")
 _TELL_EVERY_S = 30.0
 
 
+Line = tuple[str, bool]  # of the report, and whether what it tells is as it must be
+
+
 def main() -> int:
     """Run everything; gives 0 if no row was lost or doubled, every run completed, and every check passed."""
     target, seed = Path(sys.argv[1]), random.randrange(2**32)
     print(f"seed {seed}", file=sys.stderr)
     began = time.monotonic()
-    lines, passed = [], True
-    for line, is_good in _report(random.Random(seed)):
-        print(line, flush=True)
-        lines.append(line)
-        passed = passed and is_good
+    with ThreadPoolExecutor() as lanes:  # the tests mostly wait, so they run beside the series
+        lines = [*chain(*lanes.map(_told, (_series(random.Random(seed)), _tests())))]
     minutes = (time.monotonic() - began) / 60
     head = ["# Faults", "", f"Written by `make chaos` in {minutes:.0f} minutes on {os.cpu_count()} cores.", ""]
-    target.write_text("\n".join([*head, *lines]) + "\n", encoding="utf-8")
+    target.write_text("\n".join([*head, *(line for line, _ in lines)]) + "\n", encoding="utf-8")
+    passed = all(is_good for _, is_good in lines)
     print(f"{target}: {'all is well' if passed else 'SOMETHING IS WRONG'}")
     return 0 if passed else 1
 
 
-def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
-    """Give the lines of the report, each with whether what it tells is as it must be."""
+def _told(lines: Iterator[Line]) -> list[Line]:
+    """Print lines as they come."""
+    told: list[Line] = []
+    for line in lines:
+        print(line[0], flush=True)
+        told.append(line)
+    return told
+
+
+def _series(rng: random.Random) -> Iterator[Line]:
     yield "| faults | injected | different | runs completed | rows lost | rows doubled |", True
     yield "|---|---|---|---|---|---|", True
     total = Counts()
@@ -62,15 +73,21 @@ def _report(rng: random.Random) -> Iterator[tuple[str, bool]]:
         yield _row(name, counts), _is_good(counts)
         total += counts
     yield _row("**all**", total), _is_good(total) and total.faults >= 300
-    yield from (("", True), ("## What is slow to try", True), ("", True))
+
+
+def _tests() -> Iterator[Line]:
+    yield from _titled("What is slow to try", "| test | |")
     yield from _slow_tests()
-    yield from (("", True), ("## Without a safeguard", True), ("", True))
-    yield "| what the product then does | the test that fails |", True
-    yield "|---|---|", True
+    yield from _titled("Without a safeguard", "| what the product then does | the test that fails |")
     for name, test in first_failures():
         yield f"| {name} | {f'`{test}`' if test else 'NONE'} |", test is not None
     kinds = len(list(catalogue.names()))
-    yield from (("", True), (f"What {kinds} kinds of bad input get: [BAD_INPUT.md](BAD_INPUT.md).", kinds >= 60))
+    yield "", True
+    yield f"What {kinds} kinds of bad input get: [BAD_INPUT.md](BAD_INPUT.md).", kinds >= 60
+
+
+def _titled(title: str, columns: str) -> Iterator[Line]:
+    yield from ((line, True) for line in ("", f"## {title}", "", columns, "|---|---|"))
 
 
 def _summed(name: str, series: Iterator[Counts]) -> Counts:
@@ -84,19 +101,18 @@ def _summed(name: str, series: Iterator[Counts]) -> Counts:
     return total
 
 
-def _slow_tests() -> Iterator[tuple[str, bool]]:
+def _slow_tests() -> Iterator[Line]:
     command = [sys.executable, "-m", "pytest", "-m", "slow", "-vv", "--tb=short", *_SLOW_TESTS]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | {"XLM_CHAOS": "1"}) as run:
         assert run.stdout is not None
-        yield "| test | |", True
-        yield "|---|---|", True
         for line in run.stdout:
             if found := _OUTCOME.match(line):
                 name, outcome = found[1].replace("_", " "), found[2].lower()
                 yield f"| {name} | {outcome} |", outcome in ("passed", "skipped")
             else:
                 print(line, end="", file=sys.stderr)
-    yield "", run.returncode == 0
+    if run.returncode:
+        yield f"| pytest ended with status {run.returncode} | |", False
 
 
 def _row(name: str, counts: Counts) -> str:

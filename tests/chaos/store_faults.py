@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -53,33 +54,35 @@ def run_in_trouble(store: Store, scale: float, seed: int = 7) -> Counts:
     return counts
 
 
-def kill_at_requests(store: Store) -> Iterator[Counts]:
-    """Kill runs before and after requests that change the store: all of them, of Azure's the first of each kind.
+def full(rng: random.Random) -> Iterator[Counts]:
+    """Kill runs at requests, on each store, and let each misbehave; what is wrong is said on stderr.
 
-    Azure's client takes eight to write an object. The runs mostly wait, so several go on at once.
+    The runs mostly wait, so several go on at once.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        demo = write_demo(Path(folder) / "demo").parent
+        for serve in (s3_server, azure_server):
+            try:
+                with running_store(serve, demo) as store, ThreadPoolExecutor(_AT_ONCE) as pool:
+                    scales = [(round(rng.uniform(0.2, 0.6), 2), rng.randrange(1 << 30)) for _ in range(TROUBLED_RUNS)]
+                    rounds = [partial(run_in_trouble, store, *scale) for scale in scales]
+                    rounds += [partial(kill_and_complete, store, *point) for point in _points(store)]
+                    yield from pool.map(lambda play: play(), rounds)
+            except pytest.skip.Exception as skipped:
+                print(skipped, file=sys.stderr)
+
+
+def _points(store: Store) -> Iterator[tuple[int, str]]:
+    """Give the moments before and after requests that change the store: all of them, of Azure's the first of each kind.
+
+    Azure's client takes eight to write an object.
     """
     numbers = range(1, len(store.steps) + 1)
     if store.server.scheme == "az://":
         numbers = sorted(
             {step: number for number, step in zip(reversed(numbers), reversed(store.steps), strict=True)}.values()
         )
-    points = list(product(numbers, ("before", "after")))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        yield from pool.map(lambda point: kill_and_complete(store, *point), points)
-
-
-def full(rng: random.Random) -> Iterator[Counts]:
-    """Kill runs at every request, on each store, and let each misbehave; what is wrong is said on stderr."""
-    with tempfile.TemporaryDirectory() as folder:
-        demo = write_demo(Path(folder) / "demo").parent
-        for serve in (s3_server, azure_server):
-            try:
-                with running_store(serve, demo) as store:
-                    yield from kill_at_requests(store)
-                    for _ in range(TROUBLED_RUNS):
-                        yield run_in_trouble(store, round(rng.uniform(0.3, 1.0), 2), rng.randrange(1 << 30))
-            except pytest.skip.Exception as skipped:
-                print(skipped, file=sys.stderr)
+    return product(numbers, ("before", "after"))
 
 
 def _judge(store: Store, out: str, ending: str | None, *, faults: int, points: int) -> Counts:
