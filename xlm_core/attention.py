@@ -12,7 +12,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from xlm_core.packing import PackedBatch, cumulate, take_ragged
 from xlm_core.padding import PaddedLayout
@@ -67,6 +66,8 @@ class VarlenPlan:
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
         """See `AttentionPlan`."""
+        from torch.nn.attention.varlen import varlen_attn  # loads torch's compiler, a second that only GPUs owe
+
         q_TNH, k_TNH, v_TNH = qkv_T3NH.unbind(1)
         context_TNH = varlen_attn(
             q_TNH,
