@@ -30,7 +30,7 @@ from tests.chaos.protocols import (
     undisturbed,
 )
 
-DOUBLE_KILLS = 200  # in a full series; all pairs of moments would be some 200,000
+DOUBLE_KILLS = 100  # in a full series; all pairs of moments would be some 200,000
 
 
 # Takes a job, with reasons to retry, through a run that a fault ends; gives how, or nothing if it was killed.

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import time
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -78,8 +77,8 @@ def test_the_local_ray_loses_a_process_as_it_starts(job, tmp_path):
 @pytest.mark.parametrize(
     ("process", "after_s"),
     [
-        *(("raylet", after_s) for after_s in (0.0, 0.5, 1.0, 2.0, 5.0)),
-        *product(("gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent"), (0.5, 5.0)),
+        *(("raylet", after_s) for after_s in (0.0, 1.0, 5.0)),
+        *((process, 2.0) for process in ("gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent")),
     ],
 )
 def test_the_local_ray_loses_a_process_at_any_moment(job, whole, tmp_path, process, after_s):
