@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from jobs.yaml_reading import Document, Key, described, dotted, quoted
 from pipelines.job import SECTIONS, TASKS, settings_at
-from pipelines.wording import nearest
+from pipelines.wording import clip, nearest
 
 
 def explain(errors: list[ErrorDetails], document: Document) -> None:
@@ -117,11 +117,11 @@ def _wrong(error: ErrorDetails, key: Key, text: str | None) -> str:
 def _wrong_task(value: Any, got: str, expected: str) -> str:
     names = [str(name) for name in cast("dict[Any, Any]", value)] if isinstance(value, dict) else [value]
     if len(names) > 1 and names[0] in TASKS:
-        return f"{', '.join(names[1:])} stands beside {names[0]}; indent a task's settings below its name"
+        return f"{clip(', '.join(names[1:]))} stands beside {names[0]}; indent a task's settings below its name"
     if len(names) != 1 or not isinstance(names[0], str):
         return f"{got}, expected {expected}"
     meant = nearest(names[0], TASKS)
-    return f"{names[0]} is not a task; " + (f"did you mean {meant}?" if meant else f"expected {expected}")
+    return f"{clip(names[0])} is not a task; " + (f"did you mean {meant}?" if meant else f"expected {expected}")
 
 
 def _or(choices: list[str]) -> str:

@@ -33,7 +33,7 @@ SETTINGS = ("output.rows_per_shard=4", "compute.tokenizers=1", "compute.models=1
 
 ENDS_WITHIN_S = 300.0
 
-_KILLS, _KILLS_A_RUN = 40, 10
+_KILLS, _KILLS_A_RUN = 30, 10
 
 
 def start_run(job: Path, out: Path, *settings: str, **environment: str) -> subprocess.Popen[str]:

@@ -172,7 +172,7 @@ def trouble(scale: float, seed: int = 7) -> Faults:
         Rule(Fault.BROKEN, 0.05),
         Rule(Fault.THROTTLED, 0.03),
         Rule(Fault.RESET, 0.08),
-        Rule(Fault.RESET_IN_REQUEST, 0.05, method="PUT", path=r"\.parquet$"),
+        Rule(Fault.RESET_IN_REQUEST, 0.05, method="PUT", path=r"\.parquet$|comp=block\b"),
         Rule(Fault.RESET_IN_RESPONSE, 0.05, method="GET", path=content),
         Rule(Fault.CUT, 0.05, method="GET", path=content),
         Rule(Fault.LOST_ACK, 0.15, method="PUT|DELETE"),

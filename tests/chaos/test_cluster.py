@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from ray._raylet import GcsClient
@@ -64,7 +65,8 @@ class Machines:
         os.kill(self._cluster.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
 
     def shutdown(self) -> None:
-        self._cluster.shutdown()
+        with mock.patch("ray.experimental.internal_kv._internal_kv_reset"):  # it may be that of another cluster
+            self._cluster.shutdown()
 
 
 @pytest.fixture

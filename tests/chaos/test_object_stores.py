@@ -42,6 +42,16 @@ def test_a_job_on_a_store_in_trouble_gives_the_same_bytes(s3):
     assert run_in_trouble(s3, 0.1).completed
 
 
+def test_a_removal_whose_answer_gets_lost_is_done(store):
+    """Azure's client tries it again, and finds nothing."""
+    store.proxy.faults = faults = Faults(Rule(Fault.LOST_ACK, method="DELETE", times=1))
+    assert store.run("removal") == "complete"
+    assert faults.counts[Fault.LOST_ACK] == 1
+    output = store.output("removal")
+    assert data(output) == data(store.undisturbed)
+    assert is_complete(output)
+
+
 def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(store):
     """S3's client gives bytes of nowhere in place of those that did not come; Parquet's checksums tell."""
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))
