@@ -40,11 +40,11 @@ _RAY_DATA_THREADS, _LAST_CALLS_S = ("StreamingExecutor-", "ray-data-metadata"), 
 def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     """Have Ray for the length of a `with` block, and give the cluster's CPUs and GPUs.
 
-    A Ray that this process is connected to already is used, and left running.
+    A Ray that this process is connected to already is used, and left running. Must be entered in the main thread.
 
     Raises:
         FatalError: no cluster answers at `compute.address`.
-        RetryableError: Ray did not start on this machine.
+        RetryableError: Ray did not start on this machine, or it or its cluster was lost.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -62,23 +62,24 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     ours, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
     folder: str | None = None
     try:
-        if ours and spec.address == "local":
-            _remove_dead_folders()
-            folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDERS)
-            with cluster_watch():
-                _start(folder, spec.object_store_mb)
-        elif ours:
-            _join(spec.address)
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which exits at once
         context = DataContext.get_current()
         context.enable_progress_bars = False
         context.print_on_execution_start = False
         context.execution_no_progress_timeout_s = -1  # waiting hours for a GPU is no failure
         context.max_errored_blocks = -1  # a dead process costs its shards, which the next run does; not the run
         context.max_consecutive_actor_init_deaths = 3
-        resources = ray.cluster_resources()
-        yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        with cluster_watch():
+            if ours and spec.address == "local":
+                _remove_dead_folders()
+                # a head that is lost does not come back, and leaving Ray would wait a minute for it
+                os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
+                folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDERS)
+                _start(folder, spec.object_store_mb)
+            elif ours:
+                _join(spec.address)
+            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which exits at once
+            resources = ray.cluster_resources()
+            yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     finally:
         if ours:
             _await_ray_data()
