@@ -33,6 +33,7 @@ from pipelines.shard import REPEATED
 from pipelines.stopping import Stop, graceful_stop
 from pipelines.storage.errors import reason
 from pipelines.tokenize import Tokenize
+from pipelines.watch import cluster_watch
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         if len(todo):
             with (
                 ray_session(job.compute) as (cpus, gpus),
+                cluster_watch(),
                 progress.show(),
                 graceful_stop(job.policy.stop_grace_s, tell) as stop,
             ):

@@ -20,6 +20,7 @@ from ray._private import worker as ray_worker
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
+from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.errors import reason
 from pipelines.watch import cluster_watch
@@ -44,7 +45,7 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
 
     Raises:
         FatalError: no cluster answers at `compute.address`.
-        RetryableError: Ray did not start on this machine, or it or its cluster was lost.
+        RetryableError: Ray did not start on this machine, or was lost before it could tell its size.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -71,15 +72,13 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
         with cluster_watch():
             if ours and spec.address == "local":
                 _remove_dead_folders()
-                # a head that is lost does not come back, and leaving Ray would wait a minute for it
-                os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "10")
                 folder = tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_FOLDERS)
                 _start(folder, spec.object_store_mb)
             elif ours:
                 _join(spec.address)
             signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own there, which exits at once
             resources = ray.cluster_resources()
-            yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+        yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     finally:
         if ours:
             _await_ray_data()
@@ -89,8 +88,10 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
 
 
 def _start(folder: str, object_store_mb: int | None) -> None:
+    # leaving a Ray whose head is lost waits so long for it; on a cluster it may come back
+    head_returns_within = environment(RAY_gcs_rpc_server_reconnect_timeout_s="10")
     try:
-        with _stderr_unheard():
+        with _stderr_unheard(), head_returns_within:
             ray.init(
                 address="local",  # a plain init would join a stranger's cluster on the same machine
                 include_dashboard=False,

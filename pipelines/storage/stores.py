@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
-from contextlib import contextmanager
 from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -14,20 +12,17 @@ import fsspec
 import fsspec.core
 import pyarrow.fs as pafs
 
+from pipelines.environment import environment
 from pipelines.errors import FatalError
 from pipelines.storage.errors import reason
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
-
     from pipelines.storage.settings import StoreSpec
 
 # Of one round; `persistently` makes several, and its waits are longer.
 _S3_ATTEMPTS = 5
 _CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S = 10.0, 60.0
 _GCS_RETRIES_FOR = timedelta(minutes=3)
-
-_environment_lock = threading.Lock()
 
 
 def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
@@ -81,7 +76,7 @@ def _s3(bucket: str, options: StoreSpec | None) -> pafs.FileSystem:
     region = options and options.region
     if region is None and endpoint is None:
         region = pafs.resolve_s3_region(bucket)
-    with _environment(AWS_PROFILE=profile):  # the client takes its credentials when it is made, and renews them itself
+    with environment(AWS_PROFILE=profile):  # the client takes its credentials when it is made, and renews them itself
         return pafs.S3FileSystem(
             region=region,
             anonymous=bool(options and options.anonymous),
@@ -146,19 +141,3 @@ def _refuse(url: str, options: StoreSpec | None, *names: str) -> None:
             f"storage {options.url}: {', '.join(given)} is no option for {url.partition('://')[0]}://; remove it, and "
             "use the store's own configuration or environment"
         )
-
-
-@contextmanager
-def _environment(**variables: str | None) -> Generator[None]:
-    """Set environment variables for the length of a `with` block; those that are None stay as they are."""
-    with _environment_lock:
-        before = {name: os.environ.get(name) for name, value in variables.items() if value is not None}
-        os.environ.update({name: value for name, value in variables.items() if value is not None})
-        try:
-            yield
-        finally:
-            for name, value in before.items():
-                if value is None:
-                    del os.environ[name]
-                else:
-                    os.environ[name] = value

@@ -20,7 +20,7 @@ from pipelines.job import Job
 from tests.flow.in_process import without_ray
 from tests.forks import FORKS
 
-_ENDS_WITHIN_S = 300.0
+ENDS_WITHIN_S = 120.0
 
 _LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
@@ -44,12 +44,12 @@ class Driver:
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
 
-    def ending(self) -> str | None:
+    def ending(self, within_s: float = ENDS_WITHIN_S) -> str | None:
         """Wait for its end: the report's status, or the error's name and text; None if it was killed."""
         try:
-            if not self.receiving.poll(_ENDS_WITHIN_S):
+            if not self.receiving.poll(within_s):
                 self.kill()
-                raise AssertionError(f"the run did not end within {_ENDS_WITHIN_S:g} s")
+                raise AssertionError(f"the run did not end within {within_s:g} s")
             return self.receiving.recv()
         except EOFError:
             return None

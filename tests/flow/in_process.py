@@ -60,6 +60,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     For what happens around them.
     """
     patch.setattr("pipelines.flow.ray_session", lambda _: nullcontext((2.0, 0.0)))
+    patch.setattr("pipelines.flow.cluster_watch", nullcontext)
     patch.setattr("pipelines.flow.graceful_stop", lambda *_: nullcontext(Stop()))
     patch.setattr("pipelines.flow.build_dataset", stage_records)
     patch.setattr("pipelines.flow.stream", lambda records: records)
