@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from xlm_core.config import XLMConfig
 from xlm_core.errors import FatalError, shown
 from xlm_core.positions import sinusoidal_positions
+from xlm_core.shapes_only import shapes_only
 
 Shape = tuple[int, ...]
 Part = Literal["trunk", "head"]
@@ -142,7 +143,7 @@ def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
 def _words(config: XLMConfig) -> dict[str, Shape]:
     if not config.asm:
         return _linear("pred_layer.proj", config.vocab_size, config.emb_dim)
-    with torch.device("meta"):
+    with shapes_only():
         softmax = adaptive_softmax(config)
     return {f"pred_layer.proj.{name}": tuple(tensor.shape) for name, tensor in softmax.state_dict().items()}
 

@@ -23,6 +23,7 @@ from xlm_core.checkpoint_names import (
 from xlm_core.config import XLMConfig
 from xlm_core.errors import CheckpointError
 from xlm_core.precision import model_dtype
+from xlm_core.shapes_only import shapes_only
 from xlm_core.weights import open_weights
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class PretrainedModule(nn.Module):
             config = config.with_objective("causal" if causal else "masked")
         weights = open_weights(directory)
         tensors = cls._read(weights, config, precision, device or "cpu")
-        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+        with shapes_only():
             module = cls(config)
         try:
             module.load_state_dict(to_module(tensors, *module.prefixes()), strict=True, assign=True)
