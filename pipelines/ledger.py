@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Location
 
-_COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
+SHARD_COUNTS = (
+    "rows_read",
+    "rows_in",
+    "rows_out",
+    "rows_rejected",
+    "rows_truncated",
+    "tokens",
+    "bytes",
+    "oom_halvings",
+)
 LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")  # the last three in tokens
 UNKNOWN_LANG = "und"  # what rows are counted under whose language the checkpoint lacks; ISO 639's undetermined
 _LANG = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
@@ -33,7 +42,7 @@ RECORD = pa.schema(
         pa.field("shard", pa.string(), nullable=False),
         pa.field("part", pa.string()),
         pa.field("file", pa.string()),
-        *(pa.field(name, pa.int64()) for name in _COUNTS),
+        *(pa.field(name, pa.int64()) for name in SHARD_COUNTS),
         pa.field("digest", pa.string()),  # SHA-256 of the part's bytes, in hex
         # of the file of rejected rows; null where there is none
         pa.field("rejected_bytes", pa.int64()),
@@ -117,4 +126,4 @@ def _is_sound(record: dict[str, Any]) -> bool:
     shard = record.get("shard")
     if shard is None or not SHARD_ID.fullmatch(shard) or record["part"] != part_name(shard):
         return False
-    return all(record[name] is not None and record[name] >= 0 for name in _COUNTS)
+    return all(record[name] is not None and record[name] >= 0 for name in SHARD_COUNTS)

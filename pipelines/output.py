@@ -129,7 +129,7 @@ class Output:
         (self.location / "_SUCCESS").delete()
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files of writers that were killed."""
+        """Remove temporary files of writers that were killed, or that a store left no way to."""
         for folder in (self.location, self.inner, self.rejected, self.inner / "ledger"):
             for file in folder.leftovers():
                 (folder / file.name).delete()
@@ -144,6 +144,7 @@ class Output:
         self._put_json("report.json", report)
         (self.inner / "report.html").put(page.encode())
         if success:
+            self.remove_leftovers()
             (self.location / "_SUCCESS").put(b"")
 
     def lock(self) -> AbstractContextManager[Lock]:

@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from pipelines.tasks import Task
     from xlm_core import XLMConfig, XLMTokenizer
 
-# Raised when the same settings give other results than before: a resumed output may not mix the two.
-RESULT_FORMAT = 3
+# Raised when the same settings give other results or records than before: a resumed output may not mix the two.
+RESULT_FORMAT = 4
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipelines.ledger import LANG_COUNTS
+from pipelines.ledger import LANG_COUNTS, SHARD_COUNTS
 from pipelines.wording import counted, duration, shorten, size
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ def build_report(
     Returns:
         JSON values; `summary_lines` and `report_page.render_html` take them.
     """
-    summed = ("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens", "bytes")
-    totals = {name: sum(record[name] for record in records) for name in summed}
+    totals = {name: sum(record[name] for record in records) for name in SHARD_COUNTS}
     reasons: Counter[str] = Counter()
     by_lang: dict[str, Counter[str]] = {name: Counter() for name in LANG_COUNTS}
     for record in records:
@@ -98,7 +97,7 @@ def build_report(
 
 
 def summary_lines(report: dict[str, Any]) -> list[str]:
-    """Say in four to eight lines how a run ended: plain text, for a console."""
+    """Say in a few lines how a run ended: plain text, for a console."""
     totals, run, langs = report["totals"], report["run"], report["langs"]
     out: str = report["settings"]["output"]["path"].rstrip("/")
     left = f"; {counted(totals['rows_left'], 'row')} of the corpus still to do" if totals["rows_left"] else ""
@@ -114,6 +113,8 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         limit = report["settings"]["tokenizer"]["max_length"]
         cut = counted(totals["rows_truncated"], "row")
         lines.append(f"{cut} truncated to {limit:,} tokens: what follows in them was not seen")
+    if totals["oom_halvings"]:
+        lines.append(out_of_memory(totals["oom_halvings"]))
     if langs:
         more = f" and {len(langs) - 5:,} more" if len(langs) > 5 else ""
         names = ", ".join(f"{shorten(lang['lang'], MAX_LANG_CHARS)} {lang['rows']:,}" for lang in langs[:5])
@@ -125,6 +126,14 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
     lines.append(speed if run["tokens"] else f"{counted(totals['tokens'], 'token')}; this run had none to add")
     lines.append(f"{out} ({size(totals['bytes'])}); report in {out}/_xlm/report.html")
     return lines
+
+
+def out_of_memory(halvings: int) -> str:
+    """Say that devices ran out of memory, and what it cost."""
+    return (
+        f"memory ran out {counted(halvings, 'time')}: the tokens of a pass were halved, and the shard was run again; "
+        "a lower batch.max_tokens saves that"
+    )
 
 
 def _seconds(record: dict[str, Any]) -> float:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines.report import MAX_LANG_CHARS
+from pipelines.report import MAX_LANG_CHARS, out_of_memory
 from pipelines.wording import counted, duration, percent, shorten, size
 
 if TYPE_CHECKING:
@@ -93,6 +93,8 @@ def _balance(report: dict[str, Any]) -> str:
     if cut:
         part = f"{counted(cut, 'row')} ({percent(cut, totals['rows_out'])} of those written)"
         note = f"<p>{part} had more than {limit:,} tokens and were truncated: what follows was not seen.</p>"
+    if totals["oom_halvings"]:
+        note += f"<p>{out_of_memory(totals['oom_halvings']).capitalize()}.</p>"
     bar = _stacked([(name, n, f"{n:,}", kind) for name, n, kind in parts if n])
     return f"<section><h2>{totals['rows_corpus']:,} rows in the corpus</h2>{bar}{note}</section>"
 

@@ -127,7 +127,8 @@ def describe(error: BaseException) -> str:
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    cause = f" ({error.strerror})" if isinstance(error, OSError) and error.strerror else ""
+    told = error.strerror if isinstance(error, OSError) else error.name if isinstance(error, ImportError) else None
+    cause = f" ({told})" if told else ""
     return f"{type(error).__name__}{cause}{place}"
 
 

@@ -85,6 +85,7 @@ class Writer:
             "reasons": list(Counter(rejected.column("reason").to_pylist()).items()),
             "rows_truncated": stats.get("rows_truncated", 0),
             "tokens": stats.get("tokens", 0),
+            "oom_halvings": stats.get("oom_halvings", 0),
             "langs": [
                 {"lang": lang, **dict(zip(LANG_COUNTS, counts, strict=True))}
                 for lang, counts in stats.get("langs", {}).items()

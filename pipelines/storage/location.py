@@ -168,7 +168,7 @@ class Location:
             self.persistently(lambda: self.fs.delete_file(self.path))
 
     def leftovers(self) -> list[FileInfo]:
-        """List temporary files that killed writers left in this directory."""
+        """List temporary files that killed or failed writers left in this directory."""
         return [file for file in self.list() if final_name(file.name)]
 
     def _read(self) -> bytes:
@@ -192,15 +192,15 @@ class Location:
             on_azure = isinstance(self.fs, pafs.AzureFileSystem)
             if not on_azure:
                 self.fs.create_dir(parent, recursive=True)
-            with self.fs.open_output_stream(temporary) as stream:
-                stream.write(data)
             # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
-            if on_azure:
-                self.fs.copy_file(temporary, self.path)
-                with suppress(FileNotFoundError):  # it tries again where the answer to a removal got lost
+            publish = self.fs.copy_file if on_azure else self.fs.move
+            try:
+                with self.fs.open_output_stream(temporary) as stream:
+                    stream.write(data)
+                publish(temporary, self.path)
+            finally:
+                with suppress(Exception):  # it was moved; or what cannot be removed now is found by `leftovers`
                     self.fs.delete_file(temporary)
-            else:
-                self.fs.move(temporary, self.path)
 
     def _info(self) -> pafs.FileInfo:
         return self.persistently(lambda: self.fs.get_file_info(self.path))

@@ -132,10 +132,12 @@ class _Handler(BaseHTTPRequestHandler):
             faults.count(fault)
             self._read_body()
             return self._reset()
+        elif fault is Fault.RESET_IN_REQUEST and not self._has_body:
+            faults.put_off(fault)
         elif fault in faults.replies:
             faults.count(fault)
             return self._refuse(*faults.replies[fault])
-        with self._forward(cut=fault is Fault.RESET_IN_REQUEST) as response:
+        with self._forward(cut=fault is Fault.RESET_IN_REQUEST and self._has_body) as response:
             if response is None:
                 faults.count(Fault.RESET_IN_REQUEST)
                 return self._reset()
@@ -161,7 +163,6 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)
             connection.endheaders()
-            cut = cut and self._has_body
             for piece in self._half_body() if cut else self._body():
                 connection.send(piece)
             yield None if cut else connection.getresponse()
@@ -214,6 +215,8 @@ class _Handler(BaseHTTPRequestHandler):
         cut = len(body) // 2 if fault in OF_RESPONSE and len(body) > 1 and response.status < 400 else None
         if cut is not None:
             self.proxy.faults.count(fault)
+        elif fault in OF_RESPONSE:
+            self.proxy.faults.put_off(fault)
         if not bodiless:
             length = str(cut if fault is Fault.CUT_UNSEEN and cut is not None else len(body))
         self.send_response_only(response.status, response.reason)

@@ -76,7 +76,7 @@ class Rule:
 class Faults:
     """The plan of a proxy: rules in their order, the first that applies counts; draws are seeded.
 
-    `counts` says how often each fault did happen: a body that is not there cannot be cut.
+    `counts` says how often each fault did happen.
     """
 
     def __init__(
@@ -101,6 +101,14 @@ class Faults:
                     rule.times -= 1
                 return rule.fault
         return None
+
+    def put_off(self, fault: Fault) -> None:
+        """Let a fault that this request cannot have come to a later one: a body that is not there cannot be cut."""
+        with self._mutex:
+            for rule in self.rules:
+                if rule.fault is fault and rule.times is not None:
+                    rule.times += 1
+                    return
 
     def count(self, fault: Fault) -> None:
         with self._mutex:

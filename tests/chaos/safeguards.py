@@ -28,9 +28,10 @@ RUN = "tests/flow/test_run.py::test_"
 
 # What a run would believe that took each part for done, with a record or without.
 _EVERY_PART_IS_DONE = """
+    from pipelines.ledger import SHARD_COUNTS
     for shard in planned["shard"].to_pylist():
         if (size := sizes.get(part_name(shard))) is not None:
-            none = dict.fromkeys(("rows_read", "rows_in", "rows_out", "rows_rejected", "rows_truncated", "tokens"), 0)
+            none = dict.fromkeys(SHARD_COUNTS, 0)
             none |= dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
             none |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "file": "", "reasons": []}
             records.setdefault(shard, {"shard": shard, "langs": [], "precision": "float32", **none})

@@ -90,7 +90,8 @@ def _judge(store: Store, out: str, ending: str | None, *, faults: int, points: i
     expected, found = ids(store.undisturbed), ids(output)
     is_right = ending == "complete" and is_complete(output) and data(output) == data(store.undisturbed)
     if not is_right:
-        print(f"{store.server.url('', out)}: {ending}, complete: {is_complete(output)}", file=sys.stderr)
+        other = sorted(set(output.items()) ^ set(store.undisturbed.items()))
+        print(f"{store.server.url('', out)}: {ending}, with {[name for name, _ in other]}", file=sys.stderr)
     lost, doubled = (expected - found).total(), (found - expected).total()
     return Counts(faults, points, 1, int(is_right), lost, doubled)
 

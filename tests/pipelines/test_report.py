@@ -27,7 +27,7 @@ def job(**spec):
     }
 
 
-def record(shard, langs, reasons=None, *, filtered=0, truncated=0, infer_s=4.0):
+def record(shard, langs, reasons=None, *, filtered=0, truncated=0, halvings=0, infer_s=4.0):
     """Make a shard's record; `langs` has rows, tokens, and on need tokens cut off and unknown ones."""
     langs = [{"lang": lang, **dict(zip(LANG_COUNTS, (*counts, 0, 0), strict=False))} for lang, counts in langs.items()]
     rows_out, rejected = sum(lang["rows"] for lang in langs), sum((reasons or {}).values())
@@ -42,6 +42,7 @@ def record(shard, langs, reasons=None, *, filtered=0, truncated=0, infer_s=4.0):
         "rows_truncated": truncated,
         "tokens": sum(lang["tokens"] for lang in langs),
         "bytes": 1_500_000,
+        "oom_halvings": halvings,
         "reasons": reasons or {},
         "langs": langs,
         "ids_digest": "0",
@@ -101,6 +102,17 @@ def test_the_numbers_are_sums_over_shards_and_add_up():
     assert report["stage_seconds"] == {"read": 1.0, "tokenize": 3.0, "infer": 13.0, "write": 0.5}
     assert [shard["shard"] for shard in report["slowest"]] == ["b", "a"]
     assert report["run"] == {"elapsed_s": 10.0, "tokens": 200_000, "tokens_per_s": 20_000.0}
+
+
+def test_memory_that_ran_out_is_told_with_what_spares_it():
+    records = [*RECORDS, record("c", {"de": (1, 9)}, halvings=2)]
+    report = build_report(job(), 3001, records, {}, 10.0, "complete")
+    assert report["totals"]["oom_halvings"] == 2
+    assert [line for line in summary_lines(report) if line.startswith("memory ran out 2 times")]
+    assert "Memory ran out 2 times" in text(render_html(report))
+    assert not [
+        line for line in summary_lines(build_report(job(), 3000, RECORDS, {}, 1.0, "complete")) if "memory" in line
+    ]
 
 
 def test_languages_stand_as_in_the_data_sorted_by_rows():
