@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import torch
 
+from pipelines.errors import ShardError
 from pipelines.repeats import find_repeats
 from pipelines.sequences import Sequences
 from pipelines.stage import run_stage
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
     from pipelines.tasks import Model, Task
     from pipelines.time_limit import ShardLimit
 
-# What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by cuBLAS, which
-# takes memory that torch's CUDA allocator has left it.
-_OUT_OF_MEMORY = "can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED"
+# What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by CUDA and cuBLAS,
+# which take memory that torch's CUDA allocator has left them.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,15 @@ class Infer:
         name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
         # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
         max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
-        return self._settings.load(self._device, getattr(torch, name), max_tokens)
+        try:
+            return self._settings.load(self._device, getattr(torch, name), max_tokens)
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise ShardError(
+                f"out of memory on {self._device}: the model does not fit there in {name}; use a device with more "
+                "memory, or one that nothing else uses (compute.gpus_per_model: 1), or a smaller model.precision"
+            ) from None
 
 
 def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
@@ -117,6 +131,10 @@ def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Fie
             for pair in zip(task.fields, collector.columns(), strict=True)
         ]
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY):
-            return None  # not from here: the error's traceback still holds the tensors of the pass
-        raise
+        if not _is_out_of_memory(error):
+            raise
+        return None  # not from here: the error's traceback still holds the tensors of the pass
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY)

@@ -86,6 +86,10 @@ def of_gpu() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
+def of_cuda() -> None:
+    raise torch.AcceleratorError("CUDA error: out of memory")
+
+
 def of_cublas() -> None:
     raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
@@ -162,7 +166,7 @@ def test_every_kind_of_task_goes_on_with_smaller_passes(job_over, rows, parts, d
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
 
 
-@pytest.mark.parametrize("fail", [of_cpu, of_gpu, of_cublas])
+@pytest.mark.parametrize("fail", [of_cpu, of_gpu, of_cuda, of_cublas])
 @pytest.mark.parametrize("invariant", [False, True])
 def test_a_pass_that_fails_in_the_middle_is_neither_lost_nor_taken_twice(
     job_over, rows, parts, device, invariant, fail
@@ -232,6 +236,14 @@ def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, devi
     assert len(first.rows) == 0
     assert (second.error, len(second.rows), second.stats["oom_halvings"]) == (None, len(rows) - 20, 0)
     assert device.sizes[-1] <= 25
+
+
+def test_a_model_that_does_not_fit_is_told(job_over, rows, monkeypatch):
+    monkeypatch.setattr(XLMModel, "from_pretrained", lambda *_, **__: of_cpu())
+    for shard in results(job_over(rows, ["feature-extraction"])):
+        assert shard.error is not None
+        assert shard.error.startswith("out of memory on cpu: the model does not fit there in float32; use a device")
+        assert not shard.fatal
 
 
 def test_other_errors_are_not_taken_for_it(job_over, rows, device):
