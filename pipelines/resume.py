@@ -126,7 +126,6 @@ def check_parts(output: Output, done: dict[str, dict[str, Any]]) -> None:
     Raises:
         RetryableError: a part is gone, or is not as it was written.
     """
-    output.remove_leftovers()
     sizes, rejected = output.parts(), output.rejected_parts()
     records = {part_name(shard): record for shard, record in done.items()}
     for name in (sizes.keys() | rejected.keys()) - records.keys():

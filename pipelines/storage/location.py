@@ -180,7 +180,7 @@ class Location:
 
     def _send(self, data: bytes | pa.Buffer) -> None:
         fs = self.fsspec
-        if isinstance(self.fs, _OBJECT_STORES):
+        if isinstance(self.fs, _OBJECT_STORES) or not len(memoryview(data)):  # an empty file has no parts
             stream = self.fs.open_output_stream(self.path)
             stream.write(data)
             stream.close()

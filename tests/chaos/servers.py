@@ -35,7 +35,6 @@ class Server:
         scheme: what its URLs begin with, such as `s3://`.
         environment: what a job needs besides the endpoint: dummy credentials, and nothing of the person's own.
         fs: how a test looks into it; not by the way of the job.
-        addressing: what a command needs besides those, that has no job to tell it the endpoint.
         expired: status and code with which such a store refuses a credential that has expired.
         anonymous: whether a job reaches it without a credential.
     """
@@ -43,7 +42,6 @@ class Server:
     endpoint: str
     scheme: str
     environment: dict[str, str]
-    addressing: dict[str, str]
     fs: pafs.FileSystem
     expired: tuple[int, str]
     anonymous: bool = False
@@ -104,7 +102,7 @@ def s3_server() -> Iterator[Server]:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
-        yield Server(endpoint, "s3://", environment, {"AWS_ENDPOINT_URL": endpoint}, fs, (400, "ExpiredToken"))
+        yield Server(endpoint, "s3://", environment, fs, (400, "ExpiredToken"))
 
 
 @contextmanager
@@ -124,8 +122,7 @@ def azure_server() -> Iterator[Server]:
             dfs_storage_scheme="http",
         )
         environment = {"AZURE_STORAGE_ACCOUNT": _ACCOUNT, "AZURE_STORAGE_KEY": _ACCOUNT_KEY}
-        addressing = {"AZURE_STORAGE_CONNECTION_STRING": f"BlobEndpoint=http://{address}"}
-        yield Server(f"http://{address}", "az://", environment, addressing, fs, (401, "ExpiredToken"))
+        yield Server(f"http://{address}", "az://", environment, fs, (401, "ExpiredToken"))
 
 
 @contextmanager
@@ -138,7 +135,7 @@ def gcs_server() -> Iterator[Server]:
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
     with _running([*command, "--in-memory"], f"http://{address}/"):
         fs = pafs.GcsFileSystem(anonymous=True, endpoint_override=address, scheme="http", project_id="test")
-        yield Server(f"http://{address}", "gs://", {}, {}, fs, (401, "UNAUTHENTICATED"), anonymous=True)
+        yield Server(f"http://{address}", "gs://", {}, fs, (401, "UNAUTHENTICATED"), anonymous=True)
 
 
 def _azurite() -> str:

@@ -2,8 +2,6 @@
 
 import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -81,14 +79,6 @@ class Store:
             if name.startswith("_xlm/lock"):
                 path = f"{BUCKET}/{out}/{name}"
                 persistently(path, lambda path=path: self.server.fs.delete_file(path))
-
-    def collect(self, out: str) -> None:
-        """Let `xlm gc` remove what killed runs left."""
-        url = self.server.url(BUCKET, out)
-        command = [sys.executable, "-m", "jobs.cli", "gc", url]
-        subprocess.run(
-            command, env=os.environ | self.server.environment | self.server.addressing, capture_output=True, check=True
-        )
 
 
 @contextmanager

@@ -52,6 +52,19 @@ def test_a_removal_whose_answer_gets_lost_is_done(store):
     assert is_complete(output)
 
 
+def test_what_a_store_did_not_remove_is_not_left_behind(azure_store):
+    """Only Azure's objects are written under another name first."""
+    azure_store.proxy.forget()
+    expired = azure_store.server.expired  # an answer after which its client does not try again
+    refusal = Rule(Fault.EXPIRED, method="DELETE", path=r"/\.part-[^/]*\.tmp", times=1)
+    azure_store.proxy.faults = faults = Faults(refusal, expired=expired)
+    assert azure_store.run("unremoved") == "complete"
+    assert faults.counts[Fault.EXPIRED] == 1
+    output = azure_store.output("unremoved")
+    assert data(output) == data(azure_store.undisturbed)
+    assert is_complete(output)
+
+
 def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(store):
     """S3's client gives bytes of nowhere in place of those that did not come; Parquet's checksums tell."""
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))
