@@ -1,8 +1,30 @@
 """Processes that start in no time: forks of one that has imported everything, and has no threads nor connections."""
 
 import multiprocessing
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 
 # there is one server for all, and the last list that it is given holds
 FORKS.set_forkserver_preload(["tests.chaos.drivers", "tests.chaos.protocols", "pipelines.checkpoints"])
+
+_LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
+
+
+def start(target: Callable[..., None], *args: Any) -> BaseProcess:
+    """Call a function in a fork; threads may do so at the same time."""
+    process = FORKS.Process(target=target, args=args)
+    with _LOCK:
+        process.start()
+    return process
+
+
+def join(process: BaseProcess) -> None:
+    """Wait for a fork's end."""
+    wait([process.sentinel])
+    with _LOCK:
+        process.join()

@@ -3,7 +3,6 @@
 import io
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,12 +16,10 @@ from rich.console import Console
 from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
 from pipelines.job import Job
+from tests import forks
 from tests.flow.in_process import without_ray
-from tests.forks import FORKS
 
 ENDS_WITHIN_S = 120.0
-
-_LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,7 @@ class Driver:
         except EOFError:
             return None
         finally:
-            wait([self.process.sentinel])
-            with _LOCK:
-                self.process.join()
+            forks.join(self.process)
 
     @property
     def _pid(self) -> int:
@@ -72,10 +67,8 @@ def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str
         environment: variables that it has besides.
         settings: values in place of the product's own, by their full names.
     """
-    receiving, sending = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_answer, args=(sending, partial(_drive, job, dict(environment), dict(settings))))
-    with _LOCK:
-        process.start()
+    receiving, sending = forks.FORKS.Pipe(duplex=False)
+    process = forks.start(_answer, sending, partial(_drive, job, dict(environment), dict(settings)))
     sending.close()
     return Driver(process, receiving)
 

@@ -11,7 +11,6 @@ import pkgutil
 import resource
 import shutil
 import signal
-import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -32,11 +31,9 @@ from pipelines.flow import run
 from pipelines.job import Job
 from pipelines.output import Output
 from pipelines.storage import Location, locate
+from tests import forks
 from tests.chaos.fault_points import Visit, kill_at_nth, record_points, watched
 from tests.flow.in_process import without_ray
-from tests.forks import FORKS
-
-_LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
 class Ending(NamedTuple):
@@ -74,17 +71,14 @@ class Protocol(NamedTuple):
 
 def in_fork(work: Callable[..., Any], *args: Any) -> Any:
     """Call a function in a process of its own, and give its result; None if SIGKILL ended it."""
-    receiving, sending = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_answer, args=(sending, work, *args))
-    with _LOCK:
-        process.start()
+    receiving, sending = forks.FORKS.Pipe(duplex=False)
+    process = forks.start(_answer, sending, work, *args)
     sending.close()
     try:
         result = receiving.recv()
     except EOFError:
         result = None
-    with _LOCK:
-        process.join()
+    forks.join(process)
     assert process.exitcode in (0, -signal.SIGKILL), f"{work.__name__}: exit status {process.exitcode}"
     return result
 
