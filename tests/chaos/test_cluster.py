@@ -6,12 +6,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from unittest import mock
 
 import pytest
 from ray._raylet import GcsClient
 from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
+from ray.experimental import internal_kv
 
 from tests.chaos.processes import end_run, processes, recorded, results, start_run, undisturbed, wait_for
 
@@ -65,12 +65,14 @@ class Machines:
         os.kill(self._cluster.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
 
     def shutdown(self) -> None:
-        with mock.patch("ray.experimental.internal_kv._internal_kv_reset"):  # it may be that of another cluster
-            self._cluster.shutdown()
+        self._cluster.shutdown()
 
 
 @pytest.fixture
-def machines() -> Iterator[Machines]:
+def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
+    # a cluster takes the place of the session's; left there without its head, it would end this process after a minute
+    monkeypatch.setattr(internal_kv, "global_gcs_client", internal_kv.global_gcs_client)
+    monkeypatch.setattr(internal_kv, "_initialized", internal_kv._initialized)
     machines = Machines()
     yield machines
     machines.shutdown()
