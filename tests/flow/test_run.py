@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -322,6 +322,15 @@ def test_killed_at_a_random_moment_and_run_again(undisturbed, demo, tmp_path):
     assert (out / "_SUCCESS").exists()
 
 
+@pytest.fixture
+def _hears_ctrl_c() -> Iterator[None]:
+    """What is started from here has SIGINT's default, though tests in a shell's background were told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_hears_ctrl_c")
 def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
     """Ctrl-C and SIGTERM end a run in order, the loss of a process of Ray with a line; none with a hang."""
     corpus, out = tmp_path / "corpus", tmp_path / "out"
