@@ -129,7 +129,7 @@ class Output:
         (self.location / "_SUCCESS").delete()
 
     def remove_leftovers(self) -> None:
-        """Remove temporary files of writers that were killed, or that a store left no way to."""
+        """Remove temporary files of writers that were killed, or that could not remove them."""
         for folder in (self.location, self.inner, self.rejected, self.inner / "ledger"):
             for file in folder.leftovers():
                 (folder / file.name).delete()

@@ -15,12 +15,18 @@ FORKS.set_forkserver_preload(["tests.chaos.drivers", "tests.chaos.protocols", "p
 _LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 
 
-def start(target: Callable[..., None], *args: Any) -> BaseProcess:
-    """Call a function in a fork; threads may do so at the same time."""
-    process = FORKS.Process(target=target, args=args)
+def start(work: Callable[..., Any], *args: Any) -> tuple[BaseProcess, Any]:
+    """Call a function in a fork; threads may do so at the same time.
+
+    Returns:
+        The process, and the end of a pipe on which its result comes, or EOF if it was killed.
+    """
+    receiving, sending = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=_answer, args=(sending, work, *args))
     with _LOCK:
         process.start()
-    return process
+    sending.close()
+    return process, receiving
 
 
 def join(process: BaseProcess) -> None:
@@ -28,3 +34,7 @@ def join(process: BaseProcess) -> None:
     wait([process.sentinel])
     with _LOCK:
         process.join()
+
+
+def _answer(sending: Any, work: Callable[..., Any], *args: Any) -> None:
+    sending.send(work(*args))

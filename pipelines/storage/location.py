@@ -180,12 +180,12 @@ class Location:
 
     def _send(self, data: bytes | pa.Buffer) -> None:
         fs = self.fsspec
-        if isinstance(self.fs, _OBJECT_STORES) or not len(memoryview(data)):  # an empty file has no parts
+        if fs is not None and not _FSSPEC_OBJECT_STORES.isdisjoint(_protocols(fs)):
+            fs.pipe_file(self.path, bytes(memoryview(data)))
+        elif isinstance(self.fs, _OBJECT_STORES) or not len(memoryview(data)):  # an empty file has no parts
             stream = self.fs.open_output_stream(self.path)
             stream.write(data)
             stream.close()
-        elif fs is not None and not _FSSPEC_OBJECT_STORES.isdisjoint(_protocols(fs)):
-            fs.pipe_file(self.path, bytes(memoryview(data)))
         else:
             parent, _, name = self.path.rpartition("/")
             temporary = f"{parent}/{temporary_name(name)}"

@@ -3,9 +3,8 @@
 import io
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -67,14 +66,7 @@ def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str
         environment: variables that it has besides.
         settings: values in place of the product's own, by their full names.
     """
-    receiving, sending = forks.FORKS.Pipe(duplex=False)
-    process = forks.start(_answer, sending, partial(_drive, job, dict(environment), dict(settings)))
-    sending.close()
-    return Driver(process, receiving)
-
-
-def _answer(sending: Any, work: Callable[[], str]) -> None:
-    sending.send(work())
+    return Driver(*forks.start(_drive, job, dict(environment), dict(settings)))
 
 
 def _drive(job: Job, environment: dict[str, str], settings: dict[str, Any]) -> str:

@@ -71,9 +71,7 @@ class Protocol(NamedTuple):
 
 def in_fork(work: Callable[..., Any], *args: Any) -> Any:
     """Call a function in a process of its own, and give its result; None if SIGKILL ended it."""
-    receiving, sending = forks.FORKS.Pipe(duplex=False)
-    process = forks.start(_answer, sending, work, *args)
-    sending.close()
+    process, receiving = forks.start(work, *args)
     try:
         result = receiving.recv()
     except EOFError:
@@ -81,10 +79,6 @@ def in_fork(work: Callable[..., Any], *args: Any) -> Any:
     forks.join(process)
     assert process.exitcode in (0, -signal.SIGKILL), f"{work.__name__}: exit status {process.exitcode}"
     return result
-
-
-def _answer(sending: Any, work: Callable[..., Any], *args: Any) -> None:
-    sending.send(work(*args))
 
 
 def drive(job: Job, make_visit: Callable[[], Visit], retried: Sequence[str] = ()) -> Ending:
