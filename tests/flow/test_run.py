@@ -395,14 +395,18 @@ def test_too_many_rejected_rows(make_job, demo, cluster):
 def test_a_file_that_changed_after_the_plan_fails_its_shards_alone(make_job, demo, tmp_path, cluster, monkeypatch):
     corpus = tmp_path / "corpus"
     shutil.copytree(demo / "corpus", corpus)
-    job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy={"duplicate_ids": "ignore"})
+    policy = {"duplicate_ids": "ignore", "max_failed_shards": 3}  # with fewer, the run might end before the third fails
+    job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy=policy)
     plan = make_plan(job)
     shutil.copy(corpus / "part-2.parquet", corpus / "part-1.parquet")  # between plan and read
     monkeypatch.setattr("pipelines.prepare.make_plan", lambda _: plan)
     report = run(job, quiet())
-    assert report["status"] == "failed shards"
-    assert report["totals"]["failed_shards"] == 3
+    changed = {row["shard"] for row in plan.shards.to_pylist() if row["file"].endswith("part-1.parquet")}
+    assert len(changed) == report["totals"]["failed_shards"] == 3
+    assert {failure["shard"] for failure in report["failed"]} == changed
     assert all("changed since the plan was made" in failure["error"] for failure in report["failed"])
+    assert {record["shard"] for record in ledger_of(Path(job.output.path))}.isdisjoint(changed)
+    assert report["totals"]["shards"] == len(plan.shards) - 3
     assert not Path(job.output.path, "_SUCCESS").exists()
 
 
