@@ -1,13 +1,14 @@
 """What tests share: the demo's corpus and checkpoint, the real corpora where they are, one Ray for the session."""
 
 import json
+import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
+from tests.kytea_model import write_kytea_model
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,8 +40,14 @@ def checkpoint(demo: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """Real corpora that are not part of the project."""
-    if not SHARED_DATA.is_dir():
-        pytest.skip(f"needs the real corpora, which are not part of the project (looked in {SHARED_DATA})")
-    return SHARED_DATA
+def kytea_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small KyTea model that the real KyTea reads."""
+    return write_kytea_model(tmp_path_factory.mktemp("kytea") / "model.txt")
+
+
+@pytest.fixture(scope="session")
+def real_corpora() -> Path:
+    """Real corpora, which are not part of the project: of each file the columns `lang` and `text` are read."""
+    if not (folder := os.environ.get("XLM_TEST_CORPORA")):
+        pytest.skip("needs real corpora: set XLM_TEST_CORPORA to a folder with ud_pos.parquet and tatoeba.parquet")
+    return Path(folder)

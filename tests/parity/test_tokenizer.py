@@ -10,6 +10,8 @@ import pytest
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from Mykytea import Mykytea
+from pyarrow import parquet
 
 from xlm_core import Segmenters, XLMTokenizer
 from xlm_core.bpe import encode_word, read_merges
@@ -124,11 +126,9 @@ def load_cached(checkpoint: Path, lowercase: bool) -> tuple[XLMTokenizer, Any]:
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_japanese_by_kytea(checkpoint, corpus, shared_data, lowercase):
-    kytea = pytest.importorskip("Mykytea", reason="needs the kytea extra")
-    model = shared_data / "kytea" / "model.bin"
-    ours, reference = load(checkpoint, lowercase, kytea_model=model), load_reference(checkpoint, lowercase)
-    reference.ja_word_tokenizer = kytea.Mykytea(f"-model {model}")
+def test_japanese_by_kytea(checkpoint, corpus, kytea_model, lowercase):
+    ours, reference = load(checkpoint, lowercase, kytea_model=kytea_model), load_reference(checkpoint, lowercase)
+    reference.ja_word_tokenizer = Mykytea(f"-model {kytea_model}")
     texts = [row["text"] for row in corpus if row["lang"] == "ja"] + ["全角　空白 と ｶﾅ。", "パ—マ", "𠮷野家🍜"]
     assert [ids(ours, t, "ja") for t in texts] == [reference_ids(reference, t, "ja") for t in texts]
 
@@ -143,14 +143,11 @@ def test_japanese_path_around_its_segmenter(checkpoint, corpus):
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_real_corpora(checkpoint, shared_data, lowercase):
-    parquet = pytest.importorskip("pyarrow.parquet")
-    kytea = pytest.importorskip("Mykytea", reason="needs the kytea extra")
-    model = shared_data / "kytea" / "model.bin"
-    ours, reference = load(checkpoint, lowercase, kytea_model=model), load_reference(checkpoint, lowercase)
-    reference.ja_word_tokenizer = kytea.Mykytea(f"-model {model}")
-    rows = parquet.read_table(shared_data / "ud_pos.parquet", columns=["lang", "text"]).to_pylist()[::9]
-    rows += parquet.read_table(shared_data / "tatoeba.parquet", columns=["lang", "text"]).to_pylist()[::9]
+def test_real_corpora(checkpoint, real_corpora, kytea_model, lowercase):
+    ours, reference = load(checkpoint, lowercase, kytea_model=kytea_model), load_reference(checkpoint, lowercase)
+    reference.ja_word_tokenizer = Mykytea(f"-model {kytea_model}")
+    rows = parquet.read_table(real_corpora / "ud_pos.parquet", columns=["lang", "text"]).to_pylist()[::9]
+    rows += parquet.read_table(real_corpora / "tatoeba.parquet", columns=["lang", "text"]).to_pylist()[::9]
     different = [
         row for row in rows if ids(ours, row["text"], row["lang"]) != reference_ids(reference, row["text"], row["lang"])
     ]

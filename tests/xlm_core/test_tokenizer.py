@@ -192,9 +192,8 @@ def test_japanese_without_a_model_says_what_to_do(checkpoint, tmp_path):
     assert len(tokenizer.encode_batch(["Other languages work."], ["en"]).input_ids) > 2
 
 
-def test_kytea_tokenizers_can_be_pickled(checkpoint, shared_data):
-    pytest.importorskip("Mykytea", reason="needs the kytea extra")
-    tokenizer = XLMTokenizer.from_pretrained(checkpoint, kytea_model=shared_data / "kytea" / "model.bin")
+def test_kytea_tokenizers_can_be_pickled(checkpoint, kytea_model):
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint, kytea_model=kytea_model)
     before = tokenizer.encode_batch(["東京へ行く。"], ["ja"]).input_ids.tolist()
     again = pickle.loads(pickle.dumps(tokenizer))
     assert again.encode_batch(["東京へ行く。"], ["ja"]).input_ids.tolist() == before
