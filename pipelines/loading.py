@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint
-from pipelines.tasks import Model, Task
-from xlm_core import XLMModel, XLMTokenizer
+from xlm_core import XLMTokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipelines.job import Job
+    from pipelines.tasks import Model, Task
 
 
 def read_tokenizer(job: Job, folder: Path) -> XLMTokenizer:
@@ -39,6 +39,9 @@ def load_model(
     max_tokens: int,
 ) -> tuple[Model, list[Task]]:
     """Load trunk and heads in a model process."""
+    from pipelines.tasks import Model  # here, since tokenizer processes do without torch
+    from xlm_core import XLMModel
+
     folder = local_checkpoint(checkpoint)
     causal = {"causal": True, "masked": False, "checkpoint": None}[job.model.objective]
     trunk = XLMModel.from_pretrained(folder, dtype=dtype, device=device, causal=causal)

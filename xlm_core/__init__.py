@@ -1,32 +1,37 @@
 """XLM (Lample and Conneau 2019) as a library: tokenizer, packed model, heads, checkpoints. It knows no cluster."""
 
-from xlm_core.batch_encoding import BatchEncoding
-from xlm_core.checkpoint import check_checkpoint, content_hash, trunk_hash
-from xlm_core.config import XLMConfig
-from xlm_core.encoding import Encoding
-from xlm_core.errors import CheckpointError, FatalError, TokenizerError
-from xlm_core.generation import GenerationSettings, generate
-from xlm_core.heads import (
-    POOLINGS,
-    BeamAnswers,
-    LanguageModelHead,
-    MultipleChoiceHead,
-    QuestionAnsweringHead,
-    QuestionAnsweringSimpleHead,
-    SequenceClassificationHead,
-    TokenClassificationHead,
-    XLMForMultipleChoice,
-    XLMForQuestionAnswering,
-    XLMForQuestionAnsweringSimple,
-    XLMForSequenceClassification,
-    XLMForTokenClassification,
-    XLMWithLMHeadModel,
-)
-from xlm_core.model import XLMModel
-from xlm_core.packing import PackedBatch, plan_batches, take_ragged
-from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
-from xlm_core.segment import Segmenters
-from xlm_core.tokenizer import XLMTokenizer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from xlm_core.batch_encoding import BatchEncoding
+    from xlm_core.checkpoint import check_checkpoint, trunk_hash
+    from xlm_core.checkpoint_files import content_hash
+    from xlm_core.config import XLMConfig
+    from xlm_core.encoding import Encoding
+    from xlm_core.errors import CheckpointError, FatalError, TokenizerError
+    from xlm_core.generation import GenerationSettings, generate
+    from xlm_core.heads import (
+        POOLINGS,
+        BeamAnswers,
+        LanguageModelHead,
+        MultipleChoiceHead,
+        QuestionAnsweringHead,
+        QuestionAnsweringSimpleHead,
+        SequenceClassificationHead,
+        TokenClassificationHead,
+        XLMForMultipleChoice,
+        XLMForQuestionAnswering,
+        XLMForQuestionAnsweringSimple,
+        XLMForSequenceClassification,
+        XLMForTokenClassification,
+        XLMWithLMHeadModel,
+    )
+    from xlm_core.model import XLMModel
+    from xlm_core.packing import PackedBatch, plan_batches, take_ragged
+    from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
+    from xlm_core.segment import Segmenters
+    from xlm_core.tokenizer import XLMTokenizer
 
 __all__ = [
     "POOLINGS",
@@ -65,3 +70,33 @@ __all__ = [
     "take_ragged",
     "trunk_hash",
 ]
+
+# Where the names come from, those without torch first. Each is loaded when it is first asked for: a cluster has many
+# processes that only tokenize, and torch is 2 s and 150 MB in each.
+_MODULES = (
+    "errors",
+    "config",
+    "checkpoint_files",
+    "encoding",
+    "segment",
+    "batch_encoding",
+    "tokenizer",
+    "packing",
+    "checkpoint",
+    "model",
+    "heads",
+    "generation",
+    "scoring",
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in map(import_module, (f"{__name__}.{module}" for module in _MODULES)):
+            if hasattr(module, name):
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
+    from numpy.typing import NDArray
 
 Side = Literal["right", "left"]
 ArrayKind = Literal["pt", "np"]
@@ -35,7 +37,7 @@ class BatchEncoding(dict[str, Any]):
     def to(self, device: str | torch.device) -> BatchEncoding:
         """Move every tensor to a device, and give this object."""
         for key, value in self.items():
-            if isinstance(value, torch.Tensor):
+            if hasattr(value, "to"):
                 self[key] = value.to(device)
         return self
 
@@ -85,5 +87,11 @@ def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
             ) from None
         if not array.size:  # of which numpy makes float64, in too few dimensions
             array = np.zeros((len(values), 0, 2) if key == "offset_mapping" else (len(values), 0), np.int64)
-        found[key] = torch.from_numpy(array) if kind == "pt" else array
+        found[key] = _tensor(array) if kind == "pt" else array
     return found
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    import torch  # here, since a tokenizer by itself does without
+
+    return torch.from_numpy(array)

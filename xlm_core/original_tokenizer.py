@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xlm_core.errors import TokenizerError
-from xlm_core.weights import codes_files, find_original, read_original
+from xlm_core.weights_files import codes_files, find_original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +42,8 @@ def read_original_tokenizer(path: Path, lowercase: object) -> OriginalTokenizer 
             f"{path}: expected one codes file, the merges that were released with {file.name};"
             f" got {', '.join(codes) or 'none'}"
         )
+    from xlm_core.weights import read_original  # loads torch
+
     original = read_original(file)
     if lowercase is None:
         num_capitals = sum(token != token.lower() for token in original.vocab)

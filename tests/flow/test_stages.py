@@ -3,6 +3,8 @@
 import datetime
 import decimal
 import random
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray import cloudpickle
 
+from pipelines.infer import Infer
 from pipelines.job import Job
+from pipelines.prepare import prepare
+from pipelines.read import PlanSource
 from pipelines.storage import locate
-from tests.flow.in_process import read_output, read_rejected, run_stages
+from pipelines.tokenize import Tokenize
+from tests.flow.in_process import POOLS, read_output, read_rejected, run_stages
 
 EMBED = ["feature-extraction"]
 
@@ -269,3 +276,24 @@ def test_neutral_languages(make_job, tmp_path, checkpoint):
     assert neutral != english
     job = make_job(input=spec, tasks=EMBED, output__path=str(tmp_path / "out2"))
     assert run_stages(job)[0]["reasons"] == {"unknown_lang": 1}
+
+
+def test_only_model_processes_load_torch(make_job):
+    """A node has many tokenizer processes, and torch is half of the time and of the memory that each begins with."""
+    prepared = prepare(make_job())
+    source, tokenize = PlanSource(prepared.reader(), prepared.plan.shards), Tokenize(prepared.tokenize({}))
+    tokens = tokenize(next(iter(source.get_read_tasks(1)[0]())))
+    results = Infer(prepared.infer(POOLS))(tokens)
+    program = """
+import pickle, sys
+source, settings, write, tokens, results = pickle.load(sys.stdin.buffer)
+from pipelines.tokenize import Tokenize
+assert Tokenize(settings)(next(iter(source.get_read_tasks(1)[0]())))["rows"].equals(tokens["rows"])
+assert write(results)["error"].to_pylist() == [None]
+print("torch" in sys.modules)
+"""
+    given = cloudpickle.dumps((source, prepared.tokenize({}), prepared.writer(), tokens, results))
+    assert (
+        subprocess.run([sys.executable, "-c", program], input=given, stdout=subprocess.PIPE, check=True).stdout
+        == b"False\n"
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from safetensors.torch import save_file
 
 from xlm_core.config import CONFIG_FILE, XLMConfig
-from xlm_core.weights import SAFETENSORS_FILE
+from xlm_core.weights_files import SAFETENSORS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any, cast
 
 from xlm_core.errors import CheckpointError, shown, some
 from xlm_core.json_files import read_json_object
 from xlm_core.weights.tensors import Weights, check_start
+from xlm_core.weights_files import INDEX_SUFFIX, is_shard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-INDEX_SUFFIX = ".index.json"
 _MAX_LISTED = 3
-
-
-def is_shard(name: str, index: str) -> bool:
-    """Tell whether a file name is one of an index's shards: `model-00001-of-00003.safetensors`."""
-    stem, _, suffix = index.removesuffix(INDEX_SUFFIX).partition(".")
-    return re.fullmatch(rf"{re.escape(stem)}-[0-9]{{1,9}}-of-[0-9]{{1,9}}\.{re.escape(suffix)}", name) is not None
 
 
 def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:

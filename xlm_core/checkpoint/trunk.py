@@ -1,0 +1,32 @@
+"""The hash that tells whether two checkpoints have the same trunk."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from xlm_core.checkpoint_names import canonical, is_trunk_tensor
+from xlm_core.config import XLMConfig
+from xlm_core.weights import open_weights
+
+
+def trunk_hash(path: str | Path) -> str | None:
+    """Hash the trunk's tensors alone, to tell whether a head was trained on the trunk it is to be run over.
+
+    Returns:
+        The hex SHA-256 over names, dtypes, shapes and values, whatever the file format; None for a directory that
+        holds no trunk. The same numbers in another precision hash differently.
+    """
+    directory = Path(path)
+    config = XLMConfig.from_pretrained(directory)
+    weights = open_weights(directory)
+    by_name = {canonical(name): name for name in weights.shapes}
+    digest = hashlib.sha256()
+    names = sorted(name for name in by_name if is_trunk_tensor(name, config))
+    for name in names:
+        tensor = weights.read(by_name[name]).contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest() if names else None

@@ -1,0 +1,75 @@
+"""Which files of a checkpoint directory hold its weights."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from xlm_core.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+SAFETENSORS_FILE = "model.safetensors"
+BIN_FILE = "pytorch_model.bin"
+H5_FILE = "tf_model.h5"
+INDEX_SUFFIX = ".index.json"
+_ORIGINAL_SUFFIX = ".pth"
+
+# The first that a directory holds is its weights; where there is none, the one .pth of the original release.
+_WEIGHTS_FILES = (SAFETENSORS_FILE, SAFETENSORS_FILE + INDEX_SUFFIX, BIN_FILE, BIN_FILE + INDEX_SUFFIX, H5_FILE)
+
+
+def weights_path(directory: Path) -> Path:
+    """Give the file that `open_weights` opens.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    name = _choose([file.name for file in directory.iterdir()])
+    if name is None:
+        raise CheckpointError(
+            f"{directory}: has no weights; expected one of {', '.join(_WEIGHTS_FILES)}, or the one .pth of the "
+            "original release"
+        )
+    return directory / name
+
+
+def find_original(directory: Path) -> Path | None:
+    """Give the `.pth` of the original release, if that is what `open_weights` would open."""
+    name = _choose([file.name for file in directory.iterdir()])
+    return None if name is None or name in _WEIGHTS_FILES else directory / name
+
+
+def weights_files(names: Collection[str]) -> list[str]:
+    """Choose, of a directory's file names, those that `open_weights` reads: of several formats, one.
+
+    Returns:
+        The weights first; an index with all its shards, a `.pth` with its `codes`. Nothing where there are no weights.
+    """
+    name = _choose(names)
+    if name is None:
+        return []
+    if name.endswith(INDEX_SUFFIX):
+        return [name, *sorted(other for other in names if is_shard(other, name))]
+    return [name] if name in _WEIGHTS_FILES else [name, *codes_files(names)]
+
+
+def is_shard(name: str, index: str) -> bool:
+    """Tell whether a file name is one of an index's shards: `model-00001-of-00003.safetensors`."""
+    stem, _, suffix = index.removesuffix(INDEX_SUFFIX).partition(".")
+    return re.fullmatch(rf"{re.escape(stem)}-[0-9]{{1,9}}-of-[0-9]{{1,9}}\.{re.escape(suffix)}", name) is not None
+
+
+def codes_files(names: Collection[str]) -> list[str]:
+    """Give those of a directory's file names that hold the merges of an original release."""
+    return sorted(name for name in names if name.startswith("codes"))
+
+
+def _choose(names: Collection[str]) -> str | None:
+    for name in _WEIGHTS_FILES:
+        if name in names:
+            return name
+    originals = [name for name in names if name.endswith(_ORIGINAL_SUFFIX)]
+    return originals[0] if len(originals) == 1 else None
