@@ -18,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit status: 0 complete; 1 unexpected, or Ray or the storage failed; 2 a bad call, job, corpus or
-        checkpoint; 3 finished with failed shards or too many rejected rows; 130 interrupted.
+        checkpoint; 3 ended with more failed shards or rejected rows than policy allows; 130 interrupted.
     """
     args = _parser().parse_args(arguments)
     # a scheduler stops jobs with SIGTERM; to us it is Ctrl-C

@@ -95,9 +95,12 @@ class Commits:
         """Say how the run ended: complete, interrupted, or beyond a limit of the policy."""
         if len(self.failed) > self._policy.max_failed_shards:
             return "failed shards"
-        if self._rejected > self._allowed(sum(record["rows_in"] for record in self.done.values())):
+        finished = self._rows.keys() <= self.done.keys() | self.failed.keys()
+        # of a run that goes on later, the rows to come count as well: they may all be good
+        rows = sum(record["rows_in"] for record in self.done.values()) if finished else self._num_rows
+        if self._rejected > self._allowed(rows):
             return "too many rejected rows"
-        return "complete" if self._rows.keys() <= self.done.keys() | self.failed.keys() else "interrupted"
+        return "complete" if finished else "interrupted"
 
     def _allowed(self, rows: int) -> float:
         limit = self._policy.max_rejected

@@ -37,11 +37,11 @@ def find_duplicates(
     filter_text: str | None,
     settled: Mapping[str, set[int]],
     stores: Sequence[StoreSpec] = (),
-) -> list[Repeat]:
+) -> Iterator[Repeat]:
     """Find every row whose id stands in an earlier row that the job reads too.
 
-    Holds 8 bytes a row: a first reading keeps hashes, and only where two are equal a second one compares the ids. A row
-    group that is damaged is passed over; its shards fail when the job reads it.
+    Holds 24 bytes a row at most: a first reading keeps hashes, and only where two are equal a second one compares the
+    ids. A row group that is damaged is passed over; its shards fail when the job reads it.
 
     Args:
         shards: the plan; which of two rows is the earlier one follows from its order.
@@ -52,21 +52,19 @@ def find_duplicates(
     """
     hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, settled, stores)]
     if not hashes:
-        return []
+        return
     every = np.sort(np.concatenate(hashes))
     suspects = np.unique(every[1:][every[1:] == every[:-1]])
     if not len(suspects):
-        return []
+        return
     del every, hashes
     seen: dict[Any, tuple[str, int]] = {}
-    repeats: list[Repeat] = []
     for shard, ids, rows in _read_ids(shards, id_column, filter_text, settled, stores):
         for i in np.flatnonzero(np.isin(_hash(ids), suspects)):
             place = (shard["file"], int(rows[i]))
             first = seen.setdefault(ids[i], place)
             if first != place:
-                repeats.append(Repeat(shard["shard"], *place, *first))
-    return repeats
+                yield Repeat(shard["shard"], *place, *first)
 
 
 def _read_ids(

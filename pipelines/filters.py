@@ -1,4 +1,4 @@
-"""The job's row filter: a small expression language, turned into an Arrow expression that Parquet can push down.
+"""The job's row filter: a small expression language, turned into an Arrow expression.
 
     year >= 2024 and lang in ["de", "fr"] and not (title is None or is_draft)
     date >= date("2024-01-01") and 0 <= col("word count") < 10_000

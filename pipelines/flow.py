@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -81,14 +82,13 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     prepared = prepare(job, tell)
     plan, output = prepared.plan, Output(prepared.output)
     output.check_fingerprint(prepared.fingerprint)  # before anything is written there, if only a lock
-    if output.is_complete:
-        standing = compare(output, plan.shards, retry_rejected)
-        if not len(standing.todo) and not standing.surplus:
-            tell("nothing to do: every row of the corpus is in the output or rejected")
-            return _report(prepared, standing.done, {}, "complete", Progress(console, 0))
+    if output.is_complete and (standing := compare(output, plan.shards, retry_rejected)).is_whole:
+        return _nothing_to_do(prepared, standing, console)
     with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
         standing = compare(output, plan.shards, retry_rejected)
+        if output.is_complete and standing.is_whole:  # the run that held the lock before this one did it all
+            return _nothing_to_do(prepared, standing, console)
         standing.check_removal(job.policy.max_removed, output.location.url)
         for note in standing.notes:
             tell(note)
@@ -172,15 +172,21 @@ class _Work:
 
     def _probe(self, pieces: pa.Table) -> set[str]:
         dataset = build_dataset(self._prepared, self._pools, pieces, {}, alone=True, write=report_back)
+        returned: set[str] = set()
         with closing(stream(dataset)) as results:
-            returned = {result["shard"] for result in results}
+            for result in results:
+                returned.add(result["shard"])
+                self._stop.count_out(result["shard"])
         return set(self._missing(pieces, returned)["shard"].to_pylist())
 
     def _missing(self, shards: pa.Table, returned: set[str]) -> pa.Table:
         stopped = self._stop.reason is not None  # then what did not return may never have been begun
-        return shards.filter(
+        missing = shards.filter(
             pa.array([not stopped and s not in returned for s in shards["shard"].to_pylist()], pa.bool_())
         )
+        for shard in missing["shard"].to_pylist():  # gone with its process, and in flight no more
+            self._stop.count_out(shard)
+        return missing
 
 
 def build_dataset(
@@ -252,15 +258,21 @@ def _settle_ids(job: Job, standing: Standing) -> Settled:
     if job.input.id is None or policy == "ignore":
         return settled
     repeats = find_duplicates(standing.shards, job.input.id, job.input.filter, standing.repeats, job.storage)
-    if repeats and policy == "error":
-        shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in repeats[:3])
+    if policy == "error" and (first := list(islice(repeats, 3))):
+        shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in first)
+        more = sum(1 for _ in repeats)  # counted, not kept: a wrong column may repeat in every row
         raise FatalError(
-            f"input.id {job.input.id}: {len(repeats)} rows repeat an id ({shown}{' …' if len(repeats) > 3 else ''}); "
+            f"input.id {job.input.id}: {len(first) + more} rows repeat an id ({shown}{' …' if more else ''}); "
             "name a column of unique ids, or set policy.duplicate_ids to reject or ignore"
         )
     for repeat in repeats:
         settled.setdefault(repeat.shard, {})[repeat.row] = (REPEATED, "an earlier row has this id")
     return settled
+
+
+def _nothing_to_do(prepared: Prepared, standing: Standing, console: Console) -> dict[str, Any]:
+    console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
+    return _report(prepared, standing.done, {}, "complete", Progress(console, 0))
 
 
 def _report(

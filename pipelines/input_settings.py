@@ -76,7 +76,7 @@ class InputSpec(Settings):
         one_of("a column or {fixed: CODE}", _column_or_fixed, text=True),
     ] = Field(description="Column with each row's language code, or {fixed: CODE} for one language throughout.")
     filter: Annotated[Text, AfterValidator(_check_filter)] | None = Field(
-        default=None, description='Rows to read, such as year >= 2024 and lang in ["de", "fr"]; pushed into Parquet.'
+        default=None, description='Rows to compute, such as year >= 2024 and lang in ["de", "fr"]; others are left out.'
     )
     keep: list[Column] = Field(
         default=[],

@@ -61,7 +61,8 @@ class BatchSpec(Settings):
 
     max_tokens: AutoOrCount = Field(
         default="auto",
-        description="Most tokens of a forward pass; auto finds what fits the device. No result depends on it.",
+        description="Most tokens of a forward pass; auto is what most devices have room for. Halved where memory runs "
+        "out. No result depends on it.",
     )
     invariant: bool = Field(
         default=False, description="Make every row's bytes independent of its neighbours, at some cost in speed."

@@ -51,6 +51,11 @@ class Standing(NamedTuple):
             )
 
     @property
+    def is_whole(self) -> bool:
+        """Whether every shard of the plan is done, and nothing else is there."""
+        return not len(self.todo) and not self.surplus
+
+    @property
     def todo(self) -> pa.Table:
         """The part of the plan that is not done."""
         return self.shards.slice(len(self.done))
@@ -95,6 +100,13 @@ def compare(output: Output, planned: pa.Table, retry_rejected: Collection[str] =
             num_unsettled += 1
         else:
             done[shard] = record
+    repeats: dict[str, set[int]] = {}
+    for shard in [shard for shard, record in done.items() if _repeats(record)]:
+        try:
+            repeats[shard] = output.repeated_rows(part_name(shard))
+        except pa.ArrowException:  # damaged, though of the right size
+            del done[shard]
+            num_lost += 1
     if num_lost:
         notes.append(f"{num_lost} recorded parts are gone, or not as they were written; computing them again")
     if num_unsettled:
@@ -102,7 +114,6 @@ def compare(output: Output, planned: pa.Table, retry_rejected: Collection[str] =
     if num_retried:
         notes.append(f"computing {counted(num_retried, 'part')} again, for their rejected rows")
     surplus = sorted((sizes.keys() | rejected.keys() | set(map(part_name, records))) - set(map(part_name, done)))
-    repeats = {shard: output.repeated_rows(part_name(shard)) for shard, record in done.items() if _repeats(record)}
     is_done = np.array([shard in done for shard in planned["shard"].to_pylist()], bool)
     shards = pa.concat_tables([planned.filter(pa.array(is_done)), planned.filter(pa.array(~is_done))])
     return Standing(shards, done, repeats, surplus, notes, len(stale), len(records))

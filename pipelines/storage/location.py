@@ -117,6 +117,7 @@ class Location:
             found = sorted(_walk(self.path, recursive=recursive))
             infos = self.persistently(lambda: self.fs.get_file_info(found))
         else:
+            self._forget_listings()
             selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
             infos = sorted(self.persistently(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
         return [self._below(info) for info in infos if info.type == pafs.FileType.File]
@@ -171,6 +172,11 @@ class Location:
         """List temporary files that killed or failed writers left in this directory."""
         return [file for file in self.list() if final_name(file.name)]
 
+    def _forget_listings(self) -> None:
+        """Have the store asked: many clients of fsspec answer from what they saw before others wrote there."""
+        if self.fsspec is not None:
+            self.fsspec.invalidate_cache()
+
     def _read(self) -> bytes:
         with self.fs.open_input_file(self.path) as source:
             data = source.read()
@@ -203,6 +209,7 @@ class Location:
                     self.fs.delete_file(temporary)
 
     def _info(self) -> pafs.FileInfo:
+        self._forget_listings()
         return self.persistently(lambda: self.fs.get_file_info(self.path))
 
     def _below(self, info: pafs.FileInfo) -> FileInfo:

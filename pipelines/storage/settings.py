@@ -13,7 +13,9 @@ _SECRET_NAMES = re.compile(r"(?i)key|secret|token|sig|pass|credential")
 
 
 def holds_secret(url: str) -> bool:
-    """Whether a URL names a password or key: `s3://KEY:SECRET@bucket`, `?sas_token=…`."""
+    """Whether a URL, or a link of a chain, names a password or key: `s3://KEY:SECRET@bucket`, `?sas_token=…`."""
+    if "::" in url:
+        return any(map(holds_secret, url.split("::")))
     if "://" not in url:
         return False
     try:

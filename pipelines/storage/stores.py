@@ -14,7 +14,7 @@ import pyarrow.fs as pafs
 
 from pipelines.environment import environment
 from pipelines.errors import FatalError
-from pipelines.storage.errors import reason
+from pipelines.storage.errors import persistently, reason
 
 if TYPE_CHECKING:
     from pipelines.storage.settings import StoreSpec
@@ -75,7 +75,7 @@ def _s3(bucket: str, options: StoreSpec | None) -> pafs.FileSystem:
     )
     region = options and options.region
     if region is None and endpoint is None:
-        region = pafs.resolve_s3_region(bucket)
+        region = persistently(f"s3://{bucket}", lambda: pafs.resolve_s3_region(bucket))
     with environment(AWS_PROFILE=profile):  # the client takes its credentials when it is made, and renews them itself
         return pafs.S3FileSystem(
             region=region,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.storage import locate
+from pipelines.storage.errors import reason
 from pipelines.storage.listing import find_files
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pipelines.storage import Location
     from pipelines.storage.settings import StoreSpec
 
 
@@ -44,16 +47,14 @@ class Ranges:
         """
         low, high = np.full(dim, np.inf, np.float32), np.full(dim, -np.inf, np.float32)
         for file in find_files(url, stores, "calibration"):
-            with locate(file.url, stores).open() as source:
-                parquet = pq.ParquetFile(source)
-                _check(file.url, parquet.schema_arrow, column, dim, about)
-                for batch in parquet.iter_batches(columns=[column], batch_size=8192):
-                    vectors = batch.column(0)
-                    if pa.types.is_list(vectors.type):
-                        vectors = vectors.flatten()
-                    values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
-                    if len(values):
-                        low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+            location = locate(file.url, stores)
+            try:
+                least, most = location.persistently(partial(_range_of, location, column, dim, about))
+            except pa.ArrowException as error:
+                raise FatalError(
+                    f"{file.url}: calibration cannot read this file ({reason(error)}); name the output of a run, whole"
+                ) from None
+            low, high = np.minimum(low, least), np.maximum(high, most)
         if not np.isfinite(low).all() or not np.isfinite(high).all():
             raise FatalError(f"{url}: calibration found no finite embeddings; run a sample of the corpus first")
         return cls(low.astype(np.float32), high.astype(np.float32))
@@ -62,6 +63,23 @@ class Ranges:
         """Round to the nearest of the 256 steps; what lies outside the ranges gets the nearest end."""
         span = np.where(self.high > self.low, self.high - self.low, 1.0)
         return np.clip(np.rint((vectors - self.low) / span * 255 - 128), -128, 127).astype(np.int8)
+
+
+def _range_of(
+    location: Location, column: str, dim: int, about: dict[str, str]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    low, high = np.full(dim, np.inf, np.float32), np.full(dim, -np.inf, np.float32)
+    with location.open() as source:
+        parquet = pq.ParquetFile(source)
+        _check(location.url, parquet.schema_arrow, column, dim, about)
+        for batch in parquet.iter_batches(columns=[column], batch_size=8192):
+            vectors = batch.column(0)
+            if pa.types.is_list(vectors.type):
+                vectors = vectors.flatten()
+            values = vectors.flatten().to_numpy(zero_copy_only=False).reshape(-1, dim)
+            if len(values):
+                low, high = np.minimum(low, values.min(0)), np.maximum(high, values.max(0))
+    return low, high
 
 
 def _check(file: str, schema: pa.Schema, column: str, dim: int, about: dict[str, str]) -> None:

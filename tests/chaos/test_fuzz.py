@@ -34,6 +34,7 @@ from tests.chaos.mutations import THOROUGH, VALUES, examples, mutated, mutated_j
 from tests.flow.in_process import run_stages
 from tests.jobs.job_files import FULL, JOBS
 from tests.pipelines.test_filters import TABLE
+from tests.pipelines.test_ledger import record
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint
 from xlm_core.errors import CheckpointError, TokenizerError
 
@@ -152,8 +153,19 @@ def _filled(schema: pa.Schema) -> pa.Table:
 PARQUET_MARKS = (b"PAR1", b"PARE", b"\x15", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00" * 8)
 
 
+def _ledger_file() -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        Ledger(locate(folder)).append([record(1), record(2)])
+        (file,) = Path(folder).glob("*.parquet")
+        assert len(Ledger(locate(folder)).load()) == 2
+        return file.read_bytes()
+
+
+A_LEDGER = _ledger_file()
+
+
 @examples(150, 2_000)
-@given(data=st.one_of(st.binary(max_size=64), mutated(parquet(_filled(RECORD)), tokens=PARQUET_MARKS)))
+@given(data=st.one_of(st.binary(max_size=64), mutated(A_LEDGER, tokens=PARQUET_MARKS)))
 def test_a_ledger_of_any_bytes(folder, data):
     (folder / "ledger").mkdir(exist_ok=True)
     (folder / "ledger" / "0.parquet").write_bytes(data)
