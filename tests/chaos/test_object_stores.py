@@ -127,6 +127,24 @@ def test_a_store_that_is_down_is_tried_after_growing_waits_and_not_for_ever(s3, 
     assert waits[-1] > 4 * waits[0]
 
 
+def test_a_lookup_of_a_buckets_region_is_tried_again(monkeypatch):
+    """A stand-in answers, since only AWS itself has regions to tell."""
+    answers = iter([OSError("When resolving region for bucket 'b': Timeout was reached"), "eu-west-1"])
+
+    def region(_):
+        if isinstance(answer := next(answers), OSError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr("pyarrow.fs.resolve_s3_region", region)
+    monkeypatch.setattr("pipelines.storage.errors._RETRY_AFTER_S", (0.0,))
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    client.cache_clear()
+    assert client("s3", "b", None).region == "eu-west-1"
+    client.cache_clear()
+
+
 # what a job says of a store
 
 

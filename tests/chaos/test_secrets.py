@@ -20,6 +20,7 @@ import yaml
 
 from jobs.cli import main
 from pipelines.plan import PLAN
+from pipelines.storage.settings import holds_secret, refusal
 from tests.chaos.bad_input import Bench, column_of
 from tests.flow.in_process import read_output, read_rejected, run_stages
 from xlm_core import SequenceClassificationHead, XLMConfig, XLMTokenizer
@@ -255,3 +256,18 @@ def job_of(bench: Bench):
     from pipelines.job import Job
 
     return Job.model_validate(bench.settings)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "filecache::https://somebody:canarysecret@host/a.parquet",
+        "simplecache::s3://KEY:canarysecret@bucket/c/",
+        "zip://a.parquet::https://host/c.zip?sig=canarysecret",
+        "zip://a.parquet?token=canarysecret::s3://bucket/c.zip",
+    ],
+)
+def test_a_secret_in_any_link_of_a_chained_url_is_refused_and_not_shown(url):
+    assert holds_secret(url)
+    assert "canarysecret" not in refusal(url)
+    assert not holds_secret("filecache::zip://a.parquet::https://host/c.zip")

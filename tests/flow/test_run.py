@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -250,6 +251,40 @@ def test_a_run_that_is_refused_leaves_the_output_as_it_was(make_job, tmp_path, i
     assert states(Path(job.output.path)) == before
     # its advice works: `reject` may go on where `error` stopped
     assert run(job.model_copy(update={"policy": PolicySpec(duplicate_ids="reject", max_rejected=1)}), quiet())
+
+
+def test_a_run_that_waited_for_one_that_did_it_all_leaves_the_output_alone(make_job, in_process, monkeypatch):
+    job = make_job(tasks=["feature-extraction"])
+    out, lock, done = Path(job.output.path), Output.lock, dict[str, Any]()
+
+    def lock_after_another(output):
+        monkeypatch.setattr(Output, "lock", lock)
+        run(job, quiet())
+        done.update(states(out))
+        return lock(output)
+
+    monkeypatch.setattr(Output, "lock", lock_after_another)
+    assert run(job, quiet())["status"] == "complete"
+    assert done
+    assert states(out) == done
+
+
+def test_damaged_rejected_rows_are_computed_again(make_job, tmp_path, in_process):
+    """Whatever their size: which rows repeated an id stands nowhere else."""
+    table = pa.table({"id": ["1", "1"], "text": ["some text", "another"], "lang": ["en", "en"]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    job = make_job(
+        input={"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"},
+        tasks=["feature-extraction"],
+        policy={"duplicate_ids": "reject", "max_rejected": 1.0},
+    )
+    run(job, quiet())
+    before = contents(Path(job.output.path))
+    (rejected,) = Path(job.output.path, "_xlm", "rejected").iterdir()
+    rejected.write_bytes(bytes(rejected.stat().st_size))
+    assert run(job, quiet())["status"] == "complete"
+    assert contents(Path(job.output.path)) == before
+    assert [row["reason"] for row in read_rejected(job.output.path)] == ["duplicate_id"]
 
 
 def test_parts_that_are_cut_short_or_lack_their_rejected_rows_are_computed_again(make_job, in_process):

@@ -430,6 +430,9 @@ def test_int8_wants_a_sample_that_was_made_alike(run_rows, rows):
         run_rows(rows, [{"feature-extraction": each | {"pooling": "max"}}], **windows)
     with pytest.raises(FatalError, match=r"nowhere: no such file or directory; correct calibration"):
         run_rows(rows, [{"feature-extraction": {"dtype": "int8", "calibration": "nowhere"}}])
+    Path(each["calibration"], "part-cut.parquet").write_bytes(b"PAR1, and no more of it")
+    with pytest.raises(FatalError, match=r"part-cut\.parquet: calibration cannot read this file .* name the output"):
+        run_rows(rows, [{"feature-extraction": each}], **windows)
 
 
 def test_jobs_that_would_mean_nothing_are_refused(run_rows, rows, parts):
