@@ -182,6 +182,8 @@ def truncated_sizes(sizes: Sequence[int], surplus: int, truncation: str = "longe
         ValueError: there is no such text, or too little in it.
     """
     if truncation == "longest_first" and len(sizes) == 2:
+        if surplus > sum(sizes):
+            raise ValueError(f"truncation {truncation!r} has to take {surplus} tokens, but the texts have {sum(sizes)}")
         return _longest_first(sizes[0], sizes[1], surplus)
     text = 1 if truncation == "only_second" else 0
     if text >= len(sizes) or sizes[text] < surplus:

@@ -263,6 +263,8 @@ def _rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, l
     columns: list[Any] = [text] if text_pair is None else [text, text_pair]
     if single:
         columns = [[column] for column in columns]
+    elif isinstance(text_pair, str):  # whose letters would pass for texts
+        raise ValueError(f"text_pair: got one string, expected a list of one for each of {len(text)} rows")
     for column in columns:
         strange = [f"row {i} is a {type(value).__name__}" for i, value in enumerate(column) if not is_text(value)]
         if strange:
