@@ -17,7 +17,7 @@ from jobs.last_word import last_word
 from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate
-from pipelines.storage.errors import reason
+from pipelines.storage.retries import reason
 from pipelines.wording import one_line
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate
-from pipelines.storage.errors import judged, reason
+from pipelines.storage.retries import judged, reason
 from xlm_core.checkpoint_files import needed_files
 from xlm_core.config import CONFIG_FILE
 from xlm_core.weights_files import weights_files
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from pipelines.storage import FileInfo, Location
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 _CHUNK_BYTES = 16 << 20  # a request each on an object store
 _STAMPS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")  # fsspec's many

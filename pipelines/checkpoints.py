@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from pipelines.checkpoint_sources import Source
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 _RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
 

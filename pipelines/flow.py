@@ -32,7 +32,7 @@ from pipelines.resume import Standing, check_parts, clean_up, compare
 from pipelines.runtime import ray_session
 from pipelines.shard import REPEATED
 from pipelines.stopping import Stop, graceful_stop
-from pipelines.storage.errors import reason
+from pipelines.storage.retries import reason
 from pipelines.tokenize import Tokenize
 from pipelines.watch import cluster_watch
 from pipelines.wording import counted

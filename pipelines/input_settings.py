@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
 from pipelines.filters import parse_filter
 from pipelines.settings import Problem, Settings, Text, one_of, problems
-from pipelines.storage.settings import Url
+from pipelines.storage.options import Url
 from xlm_core.errors import FatalError
 
 RESERVED_PREFIX = "_xlm_"  # columns that stages add for each other; no input column that is read may begin so

@@ -12,7 +12,7 @@ from pipelines.input_settings import FixedLang, InputSpec
 from pipelines.job_checks import contradictions
 from pipelines.job_settings import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
 from pipelines.settings import Problem, Settings, problems
-from pipelines.storage.settings import StoreSpec
+from pipelines.storage.options import StoreSpec
 from pipelines.task_settings import (
     TASKS,
     FeatureExtraction,

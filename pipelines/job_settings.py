@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
 from pipelines.settings import AutoOrCount, Count, Settings, Text, one_of
-from pipelines.storage.settings import Url
+from pipelines.storage.options import Url
 
 COUNTS = ["num_tokens", "num_truncated", "num_unknown"]  # columns of the output on request: int32, of each row
 

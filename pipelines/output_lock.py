@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage.errors import reason
+from pipelines.storage.retries import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator

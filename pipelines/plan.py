@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pipelines.job import InputSpec, Job
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 PLAN = pa.schema(
     [

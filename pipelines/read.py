@@ -22,7 +22,7 @@ from pipelines.storage import FileInfo, Location, locate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 
 @dataclass(frozen=True)

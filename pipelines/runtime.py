@@ -22,7 +22,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage.errors import reason
+from pipelines.storage.retries import reason
 from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 from pydantic import Field, Tag, model_validator
 
 from pipelines.settings import Count, Text, one_of
-from pipelines.storage.settings import Url
+from pipelines.storage.options import Url
 from pipelines.task_spec import HeadSpec, TaskSpec
 
 # XLM's trunks have 6 to 24 layers; this only keeps a mistyped number from reaching the checkpoint's own check.

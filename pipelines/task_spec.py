@@ -7,7 +7,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from pipelines.settings import Settings
-from pipelines.storage.settings import Url
+from pipelines.storage.options import Url
 
 
 class TaskSpec(Settings):

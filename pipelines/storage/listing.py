@@ -9,13 +9,13 @@ from fsspec.utils import glob_translate
 
 from pipelines.errors import FatalError
 from pipelines.storage import FileInfo, locate
-from pipelines.storage.errors import reason
+from pipelines.storage.retries import reason
 from pipelines.wording import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 _MAGIC = re.compile(r"[*?\[]")
 

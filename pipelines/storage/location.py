@@ -16,14 +16,14 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage.errors import persistently
-from pipelines.storage.settings import holds_secret, options_of, refusal
+from pipelines.storage.options import holds_secret, options_of, refusal
+from pipelines.storage.retries import persistently
 from pipelines.storage.stores import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 Value = TypeVar("Value")
 

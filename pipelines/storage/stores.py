@@ -14,10 +14,10 @@ import pyarrow.fs as pafs
 
 from pipelines.environment import environment
 from pipelines.errors import FatalError
-from pipelines.storage.errors import persistently, reason
+from pipelines.storage.retries import persistently, reason
 
 if TYPE_CHECKING:
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 # Of one round; `persistently` makes several, and its waits are longer.
 _S3_ATTEMPTS = 5

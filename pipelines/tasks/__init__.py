@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.job import TaskSpec
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
     from xlm_core import XLMConfig
     from xlm_core.checkpoint_names import HeadKind
 

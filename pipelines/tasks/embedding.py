@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from pipelines.job import FeatureExtraction
     from pipelines.sequences import Sequences
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

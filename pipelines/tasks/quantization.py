@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.storage import locate
-from pipelines.storage.errors import reason
 from pipelines.storage.listing import find_files
+from pipelines.storage.retries import reason
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.storage import Location
-    from pipelines.storage.settings import StoreSpec
+    from pipelines.storage.options import StoreSpec
 
 
 @dataclass(frozen=True)

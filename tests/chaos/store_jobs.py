@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.job import Job
-from pipelines.storage.errors import persistently
+from pipelines.storage.retries import persistently
 from tests.chaos.drivers import Driver, start_driver
 from tests.chaos.proxy import Proxy, proxy
 from tests.chaos.request_faults import Fault, Faults, Rule
@@ -21,7 +21,7 @@ from tests.chaos.servers import Server
 BUCKET = "corpus"
 
 # Waits of seconds between a run's own tries become a twentieth.
-IMPATIENT = {"pipelines.storage.errors._RETRY_AFTER_S": (0.05, 0.2, 0.8)}
+IMPATIENT = {"pipelines.storage.retries._RETRY_AFTER_S": (0.05, 0.2, 0.8)}
 
 Objects = dict[str, bytes]
 

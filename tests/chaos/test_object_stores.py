@@ -70,7 +70,7 @@ def test_a_body_that_is_cut_where_the_client_cannot_tell_is_told_by_checksums(st
     store.proxy.faults = faults = Faults(Rule(Fault.CUT_UNSEEN, 0.5, method="GET", path=r"corpus/corpus/part-.*$"))
     store.run(
         "cut",
-        {"pipelines.storage.errors._RETRY_AFTER_S": (0.0, 0.0, 0.0)},
+        {"pipelines.storage.retries._RETRY_AFTER_S": (0.0, 0.0, 0.0)},
         policy={"max_rejected": 0.05, "max_failed_shards": 100},
     )
     assert faults.counts[Fault.CUT_UNSEEN] > 0
@@ -116,7 +116,7 @@ def test_a_credential_that_expires_in_mid_run_loses_nothing(store):
 @pytest.mark.parametrize("fault", [Fault.BUSY, pytest.param(Fault.RESET, marks=pytest.mark.slow)])
 def test_a_store_that_is_down_is_tried_after_growing_waits_and_not_for_ever(s3, fault):
     s3.proxy.faults = Faults(Rule(fault))
-    growing = {"pipelines.storage.errors._RETRY_AFTER_S": (0.1, 0.4, 3.2)}  # more than what a busy machine adds
+    growing = {"pipelines.storage.retries._RETRY_AFTER_S": (0.1, 0.4, 3.2)}  # more than what a busy machine adds
     ending = s3.run("down", growing | {"pipelines.storage.stores._S3_ATTEMPTS": 1})  # else its own waits hide ours
     assert ending is not None
     assert ending.startswith("RetryableError: ")
@@ -137,7 +137,7 @@ def test_a_lookup_of_a_buckets_region_is_tried_again(monkeypatch):
         return answer
 
     monkeypatch.setattr("pyarrow.fs.resolve_s3_region", region)
-    monkeypatch.setattr("pipelines.storage.errors._RETRY_AFTER_S", (0.0,))
+    monkeypatch.setattr("pipelines.storage.retries._RETRY_AFTER_S", (0.0,))
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
     client.cache_clear()
