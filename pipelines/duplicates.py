@@ -9,7 +9,7 @@ import pyarrow as pa
 from pandas.util import hash_array
 
 from pipelines.columns import ROW, decode_text
-from pipelines.filters import parse_filter
+from pipelines.filter.parse import parse_filter
 from pipelines.read import by_row_group, read_row_group, shard_rows
 from pipelines.storage import locate
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
-from pipelines.filters import parse_filter
+from pipelines.filter.parse import parse_filter
 from pipelines.settings import Problem, Settings, Text, one_of, problems
 from pipelines.storage.options import Url
 from xlm_core.errors import FatalError

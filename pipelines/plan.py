@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.columns import is_text, is_words
 from pipelines.errors import FatalError
-from pipelines.filters import parse_filter
+from pipelines.filter.parse import parse_filter
 from pipelines.storage import FileInfo, Location, locate
 from pipelines.storage.listing import find_files
 from pipelines.wording import nearest, one_line

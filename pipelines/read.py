@@ -14,7 +14,7 @@ from ray.data.block import BlockMetadata
 
 from pipelines.columns import ROW
 from pipelines.errors import RetryableError, ShardError
-from pipelines.filters import parse_filter
+from pipelines.filter.parse import parse_filter
 from pipelines.shard import STOPPED, Shard
 from pipelines.stopping import stop_requested
 from pipelines.storage import FileInfo, Location, locate

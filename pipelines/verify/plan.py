@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.filters import parse_filter
+from pipelines.filter.parse import parse_filter
 from pipelines.plan import PLAN, shard_id
 from pipelines.read import read_row_group
 from pipelines.storage import FileInfo, locate

@@ -22,7 +22,7 @@ from jobs.preview import gather
 from jobs.spec import dump_job, load_job
 from jobs.yaml_reading import SpecError
 from pipelines.errors import FatalError, ShardError
-from pipelines.filters import FilterError, parse_filter
+from pipelines.filter.parse import FilterError, parse_filter
 from pipelines.job import Job
 from pipelines.ledger import RECORD, Ledger
 from pipelines.output import Output

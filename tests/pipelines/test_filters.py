@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.filters import FilterError, parse_filter
+from pipelines.filter.parse import FilterError, parse_filter
 from xlm_core.errors import FatalError
 
 TABLE = pa.table(

@@ -22,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.filter_literals import Column, FilterError, Literal, Piece, kind_of, to_array, to_scalar
+from pipelines.filter.literals import Column, FilterError, Literal, Piece, kind_of, to_array, to_scalar
 from pipelines.wording import clip, nearest
 
 MAX_CHARS = 100_000
