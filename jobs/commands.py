@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection
 
-    from pipelines.job import Job
+    from pipelines.job.job import Job
 
 COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from jobs.yaml_reading import Document, Key, described, dotted, quoted
-from pipelines.job import SECTIONS, TASKS, settings_at
+from pipelines.job.job import SECTIONS, TASKS, settings_at
 from pipelines.wording import clip, nearest
 
 

@@ -4,7 +4,7 @@ import re
 from typing import Any, cast
 
 from jobs.yaml_reading import Document, Key, Place, SpecError, described, dotted, read_yaml
-from pipelines.job import TASKS
+from pipelines.job.job import TASKS
 
 
 def override(document: Document, setting: str, order: int) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.columns import decode_text, is_text
-from pipelines.input_settings import FILE_COLUMNS
+from pipelines.job.input import FILE_COLUMNS
 from pipelines.output import Output
 from xlm_core.errors import FatalError
 

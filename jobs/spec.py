@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from jobs.explanations import explain
 from jobs.overrides import override
 from jobs.yaml_reading import Place, SpecError, described, read_yaml
-from pipelines.job import Job
+from pipelines.job.job import Job
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:

@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pipelines.job import Job
+    from pipelines.job.job import Job
 
 ROW = "_xlm_row"  # int64: the row's number in its input file, from 0
 LANG = "_xlm_lang"  # int32: the model's language id; -1 where it is fed none

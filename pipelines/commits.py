@@ -12,7 +12,7 @@ from pipelines.wording import counted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.job import PolicySpec
+    from pipelines.job.job import PolicySpec
     from pipelines.output import Output
     from pipelines.output_lock import Lock
     from pipelines.progress import Progress

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import FatalError
 
 if TYPE_CHECKING:
-    from pipelines.job import ComputeSpec
+    from pipelines.job.job import ComputeSpec
 
 # Reading and writing wait for storage more than they compute. Each stage asks for another share of a CPU, since Ray
 # Data fuses neighbours that ask for the same, and then reading and tokenizing would land in the model's process.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ray.data import Dataset
     from rich.console import Console
 
-    from pipelines.job import Job
+    from pipelines.job.job import Job
 
 # A wave is one execution of Ray Data. Its plan sits in the driver, and the pools start anew for each, so it is
 # bounded, and lasts hours where a shard is seconds of model time.

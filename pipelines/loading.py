@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pipelines.job import Job
+    from pipelines.job.job import Job
     from pipelines.tasks import Model, Task
 
 

@@ -21,7 +21,7 @@ from pipelines.wording import nearest, one_line
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipelines.job import InputSpec, Job
+    from pipelines.job.job import InputSpec, Job
     from pipelines.storage.options import StoreSpec
 
 PLAN = pa.schema(

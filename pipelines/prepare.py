@@ -14,7 +14,7 @@ from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, 
 from pipelines.columns import output_schema, read_schema, result_schema, token_schema
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
-from pipelines.job import FillMask, MultipleChoice, TextGeneration
+from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
 from pipelines.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.plan import make_plan
 from pipelines.read import Reader
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.compute import Pools
-    from pipelines.job import Job
+    from pipelines.job.job import Job
     from pipelines.plan import Plan
     from pipelines.storage import Location
     from pipelines.tasks import Task

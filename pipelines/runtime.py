@@ -28,7 +28,7 @@ from pipelines.watch import cluster_watch
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pipelines.job import ComputeSpec
+    from pipelines.job.job import ComputeSpec
 
 # Ray keeps Unix sockets below its directory, and their paths may have 107 bytes: near the root, with a short name,
 # which says whose it is.

@@ -23,7 +23,7 @@ from pipelines.columns import (
     lists,
     whole,
 )
-from pipelines.job_settings import COUNTS
+from pipelines.job.sections import COUNTS
 from pipelines.ledger import UNKNOWN_LANG
 from pipelines.shard import Reject
 from pipelines.stage import run_stage
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import InputSpec, PolicySpec, TokenizerSpec
+    from pipelines.job.job import InputSpec, PolicySpec, TokenizerSpec
     from pipelines.shard import Shard
     from pipelines.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer

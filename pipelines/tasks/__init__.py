@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.columns import is_words
 from pipelines.errors import FatalError
-from pipelines.job import (
+from pipelines.job.job import (
     FeatureExtraction,
     FillMask,
     LmScoring,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.job import TaskSpec
+    from pipelines.job.job import TaskSpec
     from pipelines.storage.options import StoreSpec
     from xlm_core import XLMConfig
     from xlm_core.checkpoint_names import HeadKind

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import QuestionAnswering
+    from pipelines.job.job import QuestionAnswering
     from pipelines.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig

@@ -13,7 +13,7 @@ from xlm_core import MultipleChoiceHead
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.job import MultipleChoice
+    from pipelines.job.job import MultipleChoice
     from pipelines.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig

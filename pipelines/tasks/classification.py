@@ -25,7 +25,7 @@ from xlm_core.packing import cumulate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.job import TextClassification
+    from pipelines.job.job import TextClassification
     from pipelines.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import FeatureExtraction
+    from pipelines.job.job import FeatureExtraction
     from pipelines.sequences import Sequences
     from pipelines.storage.options import StoreSpec
     from pipelines.tasks.task import Collector, Model, Pass

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import TokenClassification
+    from pipelines.job.job import TokenClassification
     from pipelines.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig

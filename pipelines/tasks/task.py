@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pipelines.job import TaskSpec
+    from pipelines.job.job import TaskSpec
     from pipelines.sequences import Sequences
     from xlm_core import XLMConfig, XLMModel
     from xlm_core.checkpoint import PretrainedModule

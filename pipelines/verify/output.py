@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.ledger import part_name
 from pipelines.read import by_row_group, shard_rows
 from pipelines.verify.plan import check_plan, check_sources, read_plan, read_source

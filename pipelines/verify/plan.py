@@ -20,7 +20,7 @@ from pipelines.verify.shard import Problem
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
-    from pipelines.job import Job
+    from pipelines.job.job import Job
     from pipelines.output import Output
 
 _THREADS = 16  # a footer is a small read, mostly waiting

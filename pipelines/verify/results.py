@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.columns import decode_text
-from pipelines.job import FeatureExtraction, LmScoring, QuestionAnswering, TokenClassification
+from pipelines.job.job import FeatureExtraction, LmScoring, QuestionAnswering, TokenClassification
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import Job, TaskSpec
+    from pipelines.job.job import Job, TaskSpec
 
 # How far from 1 rounding can leave a vector's norm: half a step of each number, and for float32 the division before it.
 _NORM_WITHIN = {"float32": 1e-5, "float16": 1e-3}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job import Job
+    from pipelines.job.job import Job
     from pipelines.output import Output
     from pipelines.storage import Location
 

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from jobs.cli import main
-from pipelines.job import Job
+from pipelines.job.job import Job
 from tests.chaos.in_time import in_time
 from tests.flow.in_process import read_output, read_rejected, run_stages
 

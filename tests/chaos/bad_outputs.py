@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.ledger import RECORD
 from pipelines.output import Output
 from pipelines.prepare import prepare

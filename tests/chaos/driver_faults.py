@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jobs.demo.build import write_demo
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.ledger import part_name
 from tests.chaos.fault_points import Counts, fail_at, kill_at
 from tests.chaos.protocols import (

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
-from pipelines.job import Job
+from pipelines.job.job import Job
 from tests import forks
 from tests.flow.in_process import without_ray
 

@@ -28,7 +28,7 @@ from rich.console import Console
 from pipelines import read as reader
 from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.storage import Location, locate
 from tests import forks

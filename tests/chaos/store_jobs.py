@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.storage.retries import persistently
 from tests.chaos.drivers import Driver, start_driver
 from tests.chaos.proxy import Proxy, proxy

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from pipelines.job import Job
+from pipelines.job.job import Job
 from tests.chaos import catalogue
 from tests.chaos.bad_checkpoints import TRAP
 from tests.chaos.bad_input import Bench, Harmless, Refused, column_of

@@ -23,7 +23,7 @@ from jobs.spec import dump_job, load_job
 from jobs.yaml_reading import SpecError
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter.parse import FilterError, parse_filter
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.ledger import RECORD, Ledger
 from pipelines.output import Output
 from pipelines.plan import PLAN, make_plan

@@ -13,7 +13,7 @@ import yaml
 from rich.console import Console
 
 from pipelines.flow import run
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.storage import locate
 from pipelines.storage.stores import client
 from tests.chaos.request_faults import Fault, Faults, Rule

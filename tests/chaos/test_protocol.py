@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.storage import locate
 from tests.chaos.driver_faults import Fault, go, killed_at, write_fails

@@ -253,7 +253,7 @@ def test_a_url_with_credentials_on_the_command_line_is_not_repeated(demo, tmp_pa
 
 def job_of(bench: Bench):
     """Give the bench's job."""
-    from pipelines.job import Job
+    from pipelines.job.job import Job
 
     return Job.model_validate(bench.settings)
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipelines.job import Job
+from pipelines.job.job import Job
 
 Settings = dict[str, Any]
 
@@ -16,7 +16,7 @@ def cluster() -> Iterator[None]:
     """One Ray for all tests: 4 CPUs and 2 GPUs by name, so that the stages stand as they do on a real cluster."""
     import ray
 
-    from pipelines.job import ComputeSpec
+    from pipelines.job.job import ComputeSpec
     from pipelines.runtime import ray_session
 
     with pytest.MonkeyPatch.context() as patch:

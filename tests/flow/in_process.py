@@ -11,7 +11,7 @@ from pipelines.compute import Pools
 from pipelines.duplicates import find_duplicates
 from pipelines.flow import Settled
 from pipelines.infer import Infer
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.prepare import Prepared, prepare
 from pipelines.read import PlanSource

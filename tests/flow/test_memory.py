@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from pipelines.infer import Infer
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.prepare import prepare
 from pipelines.read import PlanSource
 from pipelines.shard import Shard

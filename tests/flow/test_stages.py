@@ -15,7 +15,7 @@ import pytest
 from ray import cloudpickle
 
 from pipelines.infer import Infer
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.prepare import prepare
 from pipelines.read import PlanSource
 from pipelines.storage import locate

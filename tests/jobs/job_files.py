@@ -2,7 +2,7 @@
 """Jobs as YAML, the names of all settings, and what loading a file comes to."""
 
 from jobs.spec import SpecError, load_job
-from pipelines.job import TASKS, Job
+from pipelines.job.job import TASKS, Job
 
 MINIMAL = """\
 input:

@@ -4,7 +4,7 @@ import json
 import pytest
 import yaml
 
-from pipelines.job import (
+from pipelines.job.job import (
     TASKS,
     FeatureExtraction,
     FillMask,

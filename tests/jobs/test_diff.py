@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from jobs.diff import diff_outputs
 from pipelines.diff import compare_outputs, row_index
 from pipelines.errors import FatalError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.prepare import prepare
 from pipelines.storage import locate

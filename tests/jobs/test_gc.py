@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jobs.gc import collect
 from pipelines.errors import FatalError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.ledger import part_name
 from pipelines.leftovers import find_leftovers
 from pipelines.output import Output

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import dump_job, json_schema
-from pipelines.job import Job
+from pipelines.job.job import Job
 from tests.jobs.job_files import JOBS, MINIMAL, SETTINGS, TASK_SETTINGS, attempt
 
 PLAIN = st.recursive(

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - a message stands on one line here, as its reader gets it
 import pytest
 
-from pipelines.job import FeatureExtraction, FixedLang, TextClassification, TokenClassification
+from pipelines.job.job import FeatureExtraction, FixedLang, TextClassification, TokenClassification
 from tests.jobs.job_files import FULL, MINIMAL
 
 

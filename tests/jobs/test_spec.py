@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.spec import SpecError, dump_job, load_job
-from pipelines.job import (
+from pipelines.job.job import (
     BatchSpec,
     ComputeSpec,
     FeatureExtraction,

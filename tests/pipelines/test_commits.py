@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.commits import Commits
-from pipelines.job import PolicySpec
+from pipelines.job.job import PolicySpec
 from pipelines.output import Output
 from pipelines.plan import PLAN
 from pipelines.progress import Progress

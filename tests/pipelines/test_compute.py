@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from pipelines.compute import READ_CPUS, WRITE_CPUS, divide
 from pipelines.errors import FatalError
-from pipelines.job import ComputeSpec
+from pipelines.job.job import ComputeSpec
 
 
 @given(

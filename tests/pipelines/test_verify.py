@@ -21,7 +21,7 @@ from rich.console import Console
 
 from jobs.verify import verify_output
 from pipelines.errors import FatalError
-from pipelines.job import Job
+from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.prepare import prepare
 from pipelines.storage import locate

@@ -9,8 +9,8 @@ from pipelines.task_settings import FillMask, MultipleChoice, QuestionAnswering,
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.input_settings import InputSpec
-    from pipelines.job_settings import OutputSpec, TokenizerSpec
+    from pipelines.job.input import InputSpec
+    from pipelines.job.sections import OutputSpec, TokenizerSpec
     from pipelines.settings import Problem
     from pipelines.task_spec import TaskSpec
 

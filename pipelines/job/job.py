@@ -8,9 +8,9 @@ from typing import Any, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from pipelines.input_settings import FixedLang, InputSpec
-from pipelines.job_checks import contradictions
-from pipelines.job_settings import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
+from pipelines.job.checks import contradictions
+from pipelines.job.input import FixedLang, InputSpec
+from pipelines.job.sections import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
 from pipelines.settings import Problem, Settings, problems
 from pipelines.storage.options import StoreSpec
 from pipelines.task_settings import (
