@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.columns import decode_text, is_text
 from pipelines.job.input import FILE_COLUMNS
 from pipelines.output import Output
+from pipelines.rows.schemas import decode_text, is_text
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:

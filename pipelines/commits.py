@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FatalError
-from pipelines.shard import STOPPED
+from pipelines.rows.shard import STOPPED
 from pipelines.wording import counted
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 from pandas.util import hash_array
 
-from pipelines.columns import ROW, decode_text
 from pipelines.filter.parse import parse_filter
 from pipelines.read import by_row_group, read_row_group, shard_rows
+from pipelines.rows.schemas import ROW, decode_text
 from pipelines.storage import locate
 
 if TYPE_CHECKING:

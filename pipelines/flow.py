@@ -29,8 +29,8 @@ from pipelines.read import PlanSource
 from pipelines.report import build_report
 from pipelines.report_page import render_html
 from pipelines.resume import Standing, check_parts, clean_up, compare
+from pipelines.rows.shard import REPEATED
 from pipelines.runtime import ray_session
-from pipelines.shard import REPEATED
 from pipelines.stopping import Stop, graceful_stop
 from pipelines.storage.retries import reason
 from pipelines.tokenize import Tokenize

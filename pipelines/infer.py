@@ -10,7 +10,7 @@ import torch
 
 from pipelines.errors import ShardError
 from pipelines.repeats import find_repeats
-from pipelines.sequences import Sequences
+from pipelines.rows.sequences import Sequences
 from pipelines.stage import run_stage
 from pipelines.stopping import begin
 from pipelines.time_limit import time_limit
@@ -18,7 +18,7 @@ from pipelines.time_limit import time_limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.shard import Shard
+    from pipelines.rows.shard import Shard
     from pipelines.tasks import Model, Task
     from pipelines.time_limit import ShardLimit
 

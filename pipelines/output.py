@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines.errors import FatalError
 from pipelines.ledger import SHARD_ID, Ledger
 from pipelines.output_lock import lock_folder, no_place
-from pipelines.shard import REPEATED
+from pipelines.rows.shard import REPEATED
 from pipelines.storage import parquet_bytes
 from pipelines.wording import clip
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.columns import is_text, is_words
 from pipelines.errors import FatalError
 from pipelines.filter.parse import parse_filter
+from pipelines.rows.schemas import is_text, is_words
 from pipelines.storage import FileInfo, Location, locate
 from pipelines.storage.listing import find_files
 from pipelines.wording import nearest, one_line

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
-from pipelines.columns import output_schema, read_schema, result_schema, token_schema
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
 from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
 from pipelines.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.plan import make_plan
 from pipelines.read import Reader
+from pipelines.rows.schemas import output_schema, read_schema, result_schema, token_schema
 from pipelines.storage import locate
 from pipelines.tasks import make_task
 from pipelines.time_limit import ShardLimit

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from pipelines.columns import ROW
 from pipelines.errors import RetryableError, ShardError
 from pipelines.filter.parse import parse_filter
-from pipelines.shard import STOPPED, Shard
+from pipelines.rows.schemas import ROW
+from pipelines.rows.shard import STOPPED, Shard
 from pipelines.stopping import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.ledger import part_name
-from pipelines.shard import REPEATED
+from pipelines.rows.shard import REPEATED
 from pipelines.wording import counted
 
 if TYPE_CHECKING:

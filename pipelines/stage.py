@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.errors import ShardError
-from pipelines.shard import Shard
+from pipelines.rows.shard import Shard
 from pipelines.stopping import stop_requested
 
 if TYPE_CHECKING:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.columns import (
+from pipelines.job.sections import COUNTS
+from pipelines.ledger import UNKNOWN_LANG
+from pipelines.rows.schemas import (
     INPUT_IDS,
     LANG,
     LENGTHS,
@@ -23,9 +25,7 @@ from pipelines.columns import (
     lists,
     whole,
 )
-from pipelines.job.sections import COUNTS
-from pipelines.ledger import UNKNOWN_LANG
-from pipelines.shard import Reject
+from pipelines.rows.shard import Reject
 from pipelines.stage import run_stage
 from pipelines.time_limit import time_limit
 from xlm_core.decoding import text_ids
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import InputSpec, PolicySpec, TokenizerSpec
-    from pipelines.shard import Shard
+    from pipelines.rows.shard import Shard
     from pipelines.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer
 

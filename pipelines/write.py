@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.columns import ROW
 from pipelines.errors import FatalError, ShardError
 from pipelines.ledger import LANG_COUNTS, RECORD, part_name
 from pipelines.output import Output
-from pipelines.shard import REJECTED, Shard, describe
+from pipelines.rows.schemas import ROW
+from pipelines.rows.shard import REJECTED, Shard, describe
 from pipelines.storage import parquet_bytes
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.columns import is_words
 from pipelines.errors import FatalError
 from pipelines.job.job import (
     FeatureExtraction,
@@ -16,6 +15,7 @@ from pipelines.job.job import (
     TextGeneration,
     TokenClassification,
 )
+from pipelines.rows.schemas import is_words
 from pipelines.tasks.answers import Answering
 from pipelines.tasks.choice import Choice
 from pipelines.tasks.classification import Classification

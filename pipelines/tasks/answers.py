@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipelines.columns import decode_texts, whole
 from pipelines.errors import FatalError
+from pipelines.rows.schemas import decode_texts, whole
 from pipelines.tasks.task import Task, check_width, list_of, load_head, required, span_column
 from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead
 from xlm_core.decoding import (
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import QuestionAnswering
-    from pipelines.sequences import Sequences
+    from pipelines.rows.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
     from xlm_core.decoding import Candidates

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import FeatureExtraction
-    from pipelines.sequences import Sequences
+    from pipelines.rows.sequences import Sequences
     from pipelines.storage.options import StoreSpec
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig

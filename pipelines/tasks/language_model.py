@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import FillMask, LmScoring, TextGeneration
-    from pipelines.sequences import Sequences
+    from pipelines.rows.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

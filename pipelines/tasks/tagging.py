@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.columns import decode_texts, is_words, whole
+from pipelines.rows.schemas import decode_texts, is_words, whole
 from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_of, load_head, required, span_column
 from xlm_core import TokenClassificationHead
 from xlm_core.decoding import aggregate, drop_blank, find_entities, join_pieces, scheme_of
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import TokenClassification
-    from pipelines.sequences import Sequences
+    from pipelines.rows.sequences import Sequences
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
     from xlm_core.decoding import Words

@@ -19,8 +19,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pipelines.columns import ROW
 from pipelines.errors import FatalError, ShardError
+from pipelines.rows.schemas import ROW
 from xlm_core import PackedBatch, XLMTokenizer, plan_batches, take_ragged
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.job.job import TaskSpec
-    from pipelines.sequences import Sequences
+    from pipelines.rows.sequences import Sequences
     from xlm_core import XLMConfig, XLMModel
     from xlm_core.checkpoint import PretrainedModule
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.columns import decode_text
 from pipelines.job.job import FeatureExtraction, LmScoring, QuestionAnswering, TokenClassification
+from pipelines.rows.schemas import decode_text
 from pipelines.wording import counted
 
 if TYPE_CHECKING:

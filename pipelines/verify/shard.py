@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.columns import ROW, decode_texts, whole
 from pipelines.ledger import part_name
+from pipelines.rows.schemas import ROW, decode_texts, whole
 from pipelines.verify.results import check_results, quoted_columns
 from pipelines.wording import counted
 from pipelines.write import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256

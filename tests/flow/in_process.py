@@ -15,7 +15,7 @@ from pipelines.job.job import Job
 from pipelines.output import Output
 from pipelines.prepare import Prepared, prepare
 from pipelines.read import PlanSource
-from pipelines.shard import REPEATED
+from pipelines.rows.shard import REPEATED
 from pipelines.stopping import Stop
 from pipelines.storage import Location, locate
 from pipelines.tokenize import Tokenize

@@ -15,7 +15,7 @@ from pipelines.infer import Infer
 from pipelines.job.job import Job
 from pipelines.prepare import prepare
 from pipelines.read import PlanSource
-from pipelines.shard import Shard
+from pipelines.rows.shard import Shard
 from pipelines.tokenize import Tokenize
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import POOLS

@@ -10,7 +10,7 @@ import pytest
 from pipelines import stage, tokenize
 from pipelines.prepare import prepare
 from pipelines.read import PlanSource
-from pipelines.shard import STOPPED, Shard
+from pipelines.rows.shard import STOPPED, Shard
 from pipelines.tokenize import Tokenize
 from xlm_core import XLMTokenizer
 

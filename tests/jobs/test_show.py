@@ -12,11 +12,11 @@ from rich.console import Console
 
 from jobs.show import show
 from pipelines import job
-from pipelines.columns import ROW
 from pipelines.ledger import part_name
 from pipelines.output import Output
 from pipelines.plan import PLAN
-from pipelines.shard import REJECTED, Shard
+from pipelines.rows.schemas import ROW
+from pipelines.rows.shard import REJECTED, Shard
 from pipelines.storage import locate
 from pipelines.tasks.answers import Answering
 from pipelines.tasks.choice import Choice
