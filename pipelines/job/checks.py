@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.task_settings import FillMask, MultipleChoice, QuestionAnswering, TextGeneration
+from pipelines.tasks.settings import FillMask, MultipleChoice, QuestionAnswering, TextGeneration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipelines.job.input import InputSpec
     from pipelines.job.sections import OutputSpec, TokenizerSpec
     from pipelines.settings import Problem
-    from pipelines.task_spec import TaskSpec
+    from pipelines.tasks.task_spec import TaskSpec
 
 
 def contradictions(

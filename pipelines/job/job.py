@@ -13,7 +13,7 @@ from pipelines.job.input import FixedLang, InputSpec
 from pipelines.job.sections import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
 from pipelines.settings import Problem, Settings, problems
 from pipelines.storage.options import StoreSpec
-from pipelines.task_settings import (
+from pipelines.tasks.settings import (
     TASKS,
     FeatureExtraction,
     FillMask,
@@ -25,7 +25,7 @@ from pipelines.task_settings import (
     TextGeneration,
     TokenClassification,
 )
-from pipelines.task_spec import HeadSpec, TaskSpec
+from pipelines.tasks.task_spec import HeadSpec, TaskSpec
 
 __all__ = [
     "SECTIONS",

@@ -16,13 +16,13 @@ from pipelines.job.job import (
     TokenClassification,
 )
 from pipelines.rows.schemas import is_words
-from pipelines.tasks.answers import Answering
-from pipelines.tasks.choice import Choice
-from pipelines.tasks.classification import Classification
-from pipelines.tasks.embedding import Embedding
+from pipelines.tasks.feature_extraction import Embedding
 from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
-from pipelines.tasks.tagging import Tagging
+from pipelines.tasks.multiple_choice import Choice
+from pipelines.tasks.question_answering import Answering
 from pipelines.tasks.task import Model, Task
+from pipelines.tasks.text_classification import Classification
+from pipelines.tasks.token_classification import Tagging
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import contents
 

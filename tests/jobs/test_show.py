@@ -18,12 +18,12 @@ from pipelines.plan import PLAN
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import REJECTED, Shard
 from pipelines.storage import locate
-from pipelines.tasks.answers import Answering
-from pipelines.tasks.choice import Choice
-from pipelines.tasks.classification import Classification
-from pipelines.tasks.embedding import Embedding
+from pipelines.tasks.feature_extraction import Embedding
 from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
-from pipelines.tasks.tagging import Tagging
+from pipelines.tasks.multiple_choice import Choice
+from pipelines.tasks.question_answering import Answering
+from pipelines.tasks.text_classification import Classification
+from pipelines.tasks.token_classification import Tagging
 from pipelines.write import Writer
 from xlm_core import XLMConfig
 from xlm_core.errors import FatalError

@@ -6,7 +6,7 @@ from pydantic import Field, Tag, model_validator
 
 from pipelines.settings import Count, Text, one_of
 from pipelines.storage.options import Url
-from pipelines.task_spec import HeadSpec, TaskSpec
+from pipelines.tasks.task_spec import HeadSpec, TaskSpec
 
 # XLM's trunks have 6 to 24 layers; this only keeps a mistyped number from reaching the checkpoint's own check.
 Layer = Annotated[int, Field(ge=-100, le=100)]
