@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pipelines.leftovers import find_leftovers
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.orphans import find_leftovers
 from pipelines.storage import locate
 from pipelines.wording import counted, one_line, size
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.leftovers import Leftover
+    from pipelines.output.orphans import Leftover
 
 
 def collect(url: str, console: Console, *, dry_run: bool) -> None:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.job.input import FILE_COLUMNS
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.rows.schemas import decode_text, is_text
 from xlm_core.errors import FatalError
 

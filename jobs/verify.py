@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.storage import locate
 from pipelines.verify import verify
 from pipelines.wording import counted, size

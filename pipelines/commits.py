@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.job.job import PolicySpec
-    from pipelines.output import Output
-    from pipelines.output_lock import Lock
+    from pipelines.output.directory import Output
+    from pipelines.output.lock import Lock
     from pipelines.progress import Progress
 
 # Records wait for others, so that files of the ledger hold many; a crash costs the work of those waiting. They wait for

@@ -21,14 +21,14 @@ from pipelines.compute import READ_CPUS, WRITE_CPUS, Pools, divide
 from pipelines.duplicates import find_duplicates
 from pipelines.errors import FatalError, RetryableError
 from pipelines.infer import Infer
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.resume import Standing, check_parts, clean_up, compare
 from pipelines.poison import KILLED, KILLED_DETAIL, find_killers, report_back
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Progress
 from pipelines.read import PlanSource
 from pipelines.report import build_report
 from pipelines.report_page import render_html
-from pipelines.resume import Standing, check_parts, clean_up, compare
 from pipelines.rows.shard import REPEATED
 from pipelines.runtime import ray_session
 from pipelines.stopping import Stop, graceful_stop

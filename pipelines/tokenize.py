@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.job.sections import COUNTS
-from pipelines.ledger import UNKNOWN_LANG
+from pipelines.output.ledger import UNKNOWN_LANG
 from pipelines.rows.schemas import (
     INPUT_IDS,
     LANG,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.errors import FatalError, ShardError
-from pipelines.ledger import LANG_COUNTS, RECORD, part_name
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.ledger import LANG_COUNTS, RECORD, part_name
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import REJECTED, Shard, describe
 from pipelines.storage import parquet_bytes

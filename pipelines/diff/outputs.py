@@ -20,8 +20,8 @@ from pipelines.diff.row_index import whole
 from pipelines.diff.side import Side
 from pipelines.diff.tally import RowCounts, Tally, by_group
 from pipelines.errors import FatalError
-from pipelines.ledger import UNKNOWN_LANG
-from pipelines.output import differences
+from pipelines.output.directory import differences
+from pipelines.output.ledger import UNKNOWN_LANG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

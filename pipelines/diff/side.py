@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.diff.row_index import NumberedRows, RowIndex, whole
 from pipelines.errors import FatalError
-from pipelines.output import Output
+from pipelines.output.directory import Output
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
-from pipelines.ledger import part_name
+from pipelines.output.ledger import part_name
 from pipelines.read import by_row_group, shard_rows
 from pipelines.verify.plan import check_plan, check_sources, read_plan, read_source
 from pipelines.verify.shard import Checked, Problem, Promise, check_shard
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.output import Output
+    from pipelines.output.directory import Output
     from pipelines.storage import Location
     from pipelines.verify.plan import Sources
 

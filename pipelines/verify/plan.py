@@ -21,7 +21,7 @@ from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from pipelines.job.job import Job
-    from pipelines.output import Output
+    from pipelines.output.directory import Output
 
 _THREADS = 16  # a footer is a small read, mostly waiting
 _ANEW = "delete _SUCCESS, and run the job again to write the plan anew"

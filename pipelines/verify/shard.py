@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.ledger import part_name
+from pipelines.output.ledger import part_name
 from pipelines.rows.schemas import ROW, decode_texts, whole
 from pipelines.verify.results import check_results, quoted_columns
 from pipelines.wording import counted
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.job.job import Job
-    from pipelines.output import Output
+    from pipelines.output.directory import Output
     from pipelines.storage import Location
 
 VERSION = "xlm:version"  # of what wrote a part: parts of one output may differ in it

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.job.job import Job
-from pipelines.ledger import RECORD
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.ledger import RECORD
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from tests.chaos.bad_input import GOOD, Bench, Refused, Spoil

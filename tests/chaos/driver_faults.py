@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jobs.demo.build import write_demo
 from pipelines.job.job import Job
-from pipelines.ledger import part_name
+from pipelines.output.ledger import part_name
 from tests.chaos.fault_points import Counts, fail_at, kill_at
 from tests.chaos.protocols import (
     Ending,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.demo.build import write_demo
 from jobs.spec import load_job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.storage import locate
 from tests.chaos.fault_points import Counts
 from tests.chaos.protocols import contents, rows

@@ -29,7 +29,7 @@ from pipelines import read as reader
 from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
 from pipelines.job.job import Job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.storage import Location, locate
 from tests import forks
 from tests.chaos.fault_points import Visit, kill_at_nth, record_points, watched

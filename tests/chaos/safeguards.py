@@ -28,7 +28,7 @@ RUN = "tests/flow/test_run.py::test_"
 
 # What a run would believe that took each part for done, with a record or without.
 _EVERY_PART_IS_DONE = """
-    from pipelines.ledger import SHARD_COUNTS
+    from pipelines.output.ledger import SHARD_COUNTS
     for shard in planned["shard"].to_pylist():
         if (size := sizes.get(part_name(shard))) is not None:
             none = dict.fromkeys(SHARD_COUNTS, 0)
@@ -59,7 +59,7 @@ class Safeguard(NamedTuple):
 SAFEGUARDS = [
     Safeguard(
         "ledger: a part without a record counts as done",
-        "pipelines/resume.py",
+        "pipelines/output/resume.py",
         "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n",
         "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n"
         + _EVERY_PART_IS_DONE,
@@ -67,14 +67,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "ledger: a record counts without its part",
-        "pipelines/resume.py",
+        "pipelines/output/resume.py",
         'if sizes.get(name) != record["bytes"] or rejected.get(name) != record["rejected_bytes"]:\n',
         "if False:\n",
         f"{RUN}parts_that_are_cut_short_or_lack_their_rejected_rows_are_computed_again",
     ),
     Safeguard(
         "ledger: what files that went have settled is kept",
-        "pipelines/resume.py",
+        "pipelines/output/resume.py",
         "and _repeats(record):\n",
         "and False:\n",
         f"{PROTOCOL}what_the_protocols_come_to",
@@ -95,14 +95,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "leftovers of killed writers are not removed",
-        "pipelines/output.py",
+        "pipelines/output/directory.py",
         "for file in folder.leftovers():",
         "for file in folder.leftovers()[:0]:",
         KILLS,
     ),
     Safeguard(
         "lock: always granted",
-        "pipelines/output_lock.py",
+        "pipelines/output/lock.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
         f"{PROTOCOL}two_drivers",
@@ -130,14 +130,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "_SUCCESS: written before the report",
-        "pipelines/output.py",
+        "pipelines/output/directory.py",
         '        self._put_json("report.json", report)\n',
         '        (self.location / "_SUCCESS").put(b"")\n        self._put_json("report.json", report)\n',
         KILLS,
     ),
     Safeguard(
         "_SUCCESS: stays while the output changes",
-        "pipelines/output.py",
+        "pipelines/output/directory.py",
         '        (self.location / "_SUCCESS").delete()\n',
         "        pass\n",
         KILLS,
@@ -179,7 +179,7 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "output: of another job is gone on with",
-        "pipelines/output.py",
+        "pipelines/output/directory.py",
         "        if unlike:\n",
         "        if False:\n",
         f"{RUN}heads_that_change_places_are_another_job",

@@ -24,8 +24,8 @@ from jobs.yaml_reading import SpecError
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter.parse import FilterError, parse_filter
 from pipelines.job.job import Job
-from pipelines.ledger import RECORD, Ledger
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.ledger import RECORD, Ledger
 from pipelines.plan import PLAN, make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from pipelines.job.job import Job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.storage import locate
 from tests.chaos.driver_faults import Fault, go, killed_at, write_fails
 from tests.chaos.fault_points import nothing_between, once_at

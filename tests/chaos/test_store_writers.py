@@ -6,7 +6,7 @@ import time
 import pytest
 
 from pipelines.errors import FatalError
-from pipelines.output_lock import lock_folder
+from pipelines.output.lock import lock_folder
 from pipelines.storage import locate
 from pipelines.storage.stores import client
 from tests.chaos.request_faults import Fault, Faults, Rule
@@ -14,13 +14,13 @@ from tests.chaos.store_faults import kill_and_complete
 from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
 
 EXPIRES_S = 4.0  # a run on a busy machine may take a second or two to renew its lock
-SHORT = IMPATIENT | {"pipelines.output_lock._EXPIRES_S": EXPIRES_S}
+SHORT = IMPATIENT | {"pipelines.output.lock._EXPIRES_S": EXPIRES_S}
 
 
 def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
     for name, value in store.server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipelines.output_lock._STEP_BACK_S", 0.3)
+    monkeypatch.setattr("pipelines.output.lock._STEP_BACK_S", 0.3)
     client.cache_clear()
     folder = locate(store.server.url(BUCKET, "wanted/_xlm"), store.job("any").storage)
     holders: list[str] = []
@@ -68,7 +68,7 @@ def test_a_lock_outlives_its_dead_holder_until_it_expires(s3):
     s3.proxy.at(1, "before", lambda: driver.kill(), path="/ledger/")
     driver = s3.start("dead")
     assert driver.ending() is None
-    ending = s3.run("dead", IMPATIENT | {"pipelines.output_lock._STEP_BACK_S": 0.0})
+    ending = s3.run("dead", IMPATIENT | {"pipelines.output.lock._STEP_BACK_S": 0.0})
     assert ending is not None
     assert "another run is writing here (process" in ending
     time.sleep(EXPIRES_S + 1)

@@ -12,7 +12,7 @@ from pipelines.duplicates import find_duplicates
 from pipelines.flow import Settled
 from pipelines.infer import Infer
 from pipelines.job.job import Job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.prepare import Prepared, prepare
 from pipelines.read import PlanSource
 from pipelines.rows.shard import REPEATED

@@ -23,7 +23,7 @@ from rich.console import Console
 from pipelines.errors import FatalError
 from pipelines.flow import build_dataset, run
 from pipelines.job.job import PolicySpec
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.plan import make_plan
 from pipelines.prepare import prepare
 from pipelines.storage import locate

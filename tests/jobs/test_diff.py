@@ -21,7 +21,7 @@ from jobs.diff import diff_outputs
 from pipelines.diff import compare_outputs, row_index
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.heads import write_checkpoints

@@ -12,9 +12,9 @@ from rich.console import Console
 from jobs.gc import collect
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
-from pipelines.ledger import part_name
-from pipelines.leftovers import find_leftovers
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.ledger import part_name
+from pipelines.output.orphans import find_leftovers
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.in_process import run_stages

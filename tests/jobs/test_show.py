@@ -12,8 +12,8 @@ from rich.console import Console
 
 from jobs.show import show
 from pipelines import job
-from pipelines.ledger import part_name
-from pipelines.output import Output
+from pipelines.output.directory import Output
+from pipelines.output.ledger import part_name
 from pipelines.plan import PLAN
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import REJECTED, Shard

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from pipelines.commits import Commits
 from pipelines.job.job import PolicySpec
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.plan import PLAN
 from pipelines.progress import Progress
 from pipelines.storage import locate

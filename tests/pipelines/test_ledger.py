@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import FatalError
-from pipelines.ledger import RECORD, SHARD_ID, Ledger, part_name
+from pipelines.output.ledger import RECORD, SHARD_ID, Ledger, part_name
 from pipelines.plan import shard_id
 from pipelines.storage import FileInfo, locate
 

@@ -8,7 +8,7 @@ import pytest
 
 from pipelines import output_lock
 from pipelines.errors import FatalError
-from pipelines.output_lock import lock_folder
+from pipelines.output.lock import lock_folder
 from pipelines.storage import locate
 
 

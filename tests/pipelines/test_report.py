@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from pipelines.ledger import LANG_COUNTS
+from pipelines.output.ledger import LANG_COUNTS
 from pipelines.report import build_report, summary_lines
 from pipelines.report_page import render_html
 

@@ -22,7 +22,7 @@ from rich.console import Console
 from jobs.verify import verify_output
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
-from pipelines.output import Output
+from pipelines.output.directory import Output
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from pipelines.verify import Verdict, verify

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.ledger import SHARD_ID, Ledger
-from pipelines.output_lock import lock_folder, no_place
+from pipelines.output.ledger import SHARD_ID, Ledger
+from pipelines.output.lock import lock_folder, no_place
 from pipelines.rows.shard import REPEATED
 from pipelines.storage import parquet_bytes
 from pipelines.wording import clip
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
 
-    from pipelines.output_lock import Lock
+    from pipelines.output.lock import Lock
     from pipelines.storage import Location
 
 # The names that `part_name` gives; another file of a similar name is none of ours.

@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.ledger import part_name
+from pipelines.output.ledger import part_name
 from pipelines.rows.shard import REPEATED
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pipelines.output import Output
+    from pipelines.output.directory import Output
 
 
 class Standing(NamedTuple):

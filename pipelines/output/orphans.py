@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipelines.errors import FatalError
-from pipelines.ledger import SHARD_ID
+from pipelines.output.ledger import SHARD_ID
 from pipelines.storage import final_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipelines.output import Output
+    from pipelines.output.directory import Output
     from pipelines.storage import Location
 
 # What a run writes, by its path below the output.
