@@ -79,7 +79,7 @@ def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -
 
 
 def _plan(args: argparse.Namespace, console: Console) -> int:
-    from pipelines.plan import make_plan
+    from pipelines.corpus.plan import make_plan
 
     plan = make_plan(load_job(args.job, args.set))
     table = Table("file", "shards", "rows", "MB", box=None, header_style="bold")

@@ -18,7 +18,7 @@ from ray.exceptions import RayError
 
 from pipelines.commits import Commits
 from pipelines.compute import READ_CPUS, WRITE_CPUS, Pools, divide
-from pipelines.duplicates import find_duplicates
+from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.errors import FatalError, RetryableError
 from pipelines.infer import Infer
 from pipelines.output.directory import Output

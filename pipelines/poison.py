@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.plan import PLAN
+from pipelines.corpus.plan import PLAN
 from pipelines.write import RESULT
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
 from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
 from pipelines.loading import load_model, load_tokenizer, read_tokenizer
-from pipelines.plan import make_plan
 from pipelines.read import Reader
 from pipelines.rows.schemas import output_schema, read_schema, result_schema, token_schema
 from pipelines.storage import locate
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.compute import Pools
+    from pipelines.corpus.plan import Plan
     from pipelines.job.job import Job
-    from pipelines.plan import Plan
     from pipelines.storage import Location
     from pipelines.tasks import Task
     from xlm_core import XLMConfig, XLMTokenizer

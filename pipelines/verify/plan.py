@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.corpus.plan import PLAN, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.filter.parse import parse_filter
-from pipelines.plan import PLAN, shard_id
 from pipelines.read import read_row_group
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.results import quoted_columns

@@ -172,7 +172,7 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "shard ids: without the time of the file",
-        "pipelines/plan.py",
+        "pipelines/corpus/plan.py",
         r"{file.url}\0{file.size}\0{file.mtime_ns}",
         r"{file.url}\0{file.size}",
         f"{PROTOCOL}a_file_of_the_same_size_is_another",

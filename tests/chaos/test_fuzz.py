@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 from jobs.preview import gather
 from jobs.spec import dump_job, load_job
 from jobs.yaml_reading import SpecError
+from pipelines.corpus.plan import PLAN, make_plan
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter.parse import FilterError, parse_filter
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.ledger import RECORD, Ledger
-from pipelines.plan import PLAN, make_plan
 from pipelines.read import Reader
 from pipelines.storage import locate
 from tests.chaos.bad_input import Bench

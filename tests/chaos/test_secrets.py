@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from jobs.cli import main
-from pipelines.plan import PLAN
+from pipelines.corpus.plan import PLAN
 from pipelines.storage.options import holds_secret, refusal
 from tests.chaos.bad_input import Bench, column_of
 from tests.flow.in_process import read_output, read_rejected, run_stages

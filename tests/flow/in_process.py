@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.compute import Pools
-from pipelines.duplicates import find_duplicates
+from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.flow import Settled
 from pipelines.infer import Infer
 from pipelines.job.job import Job

@@ -20,11 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import build_dataset, run
 from pipelines.job.job import PolicySpec
 from pipelines.output.directory import Output
-from pipelines.plan import make_plan
 from pipelines.prepare import prepare
 from pipelines.storage import locate
 from pipelines.watch import _child_processes

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from jobs.show import show
 from pipelines import job
+from pipelines.corpus.plan import PLAN
 from pipelines.output.directory import Output
 from pipelines.output.ledger import part_name
-from pipelines.plan import PLAN
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import REJECTED, Shard
 from pipelines.storage import locate

@@ -7,9 +7,9 @@ import pytest
 from rich.console import Console
 
 from pipelines.commits import Commits
+from pipelines.corpus.plan import PLAN
 from pipelines.job.job import PolicySpec
 from pipelines.output.directory import Output
-from pipelines.plan import PLAN
 from pipelines.progress import Progress
 from pipelines.storage import locate
 from tests.pipelines.test_ledger import record

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipelines.corpus.plan import shard_id
 from pipelines.errors import FatalError
 from pipelines.output.ledger import RECORD, SHARD_ID, Ledger, part_name
-from pipelines.plan import shard_id
 from pipelines.storage import FileInfo, locate
 
 Record = dict[str, Any]
