@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
 from pipelines.infer import InferSettings
 from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
-from pipelines.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.read import Reader
 from pipelines.rows.schemas import output_schema, read_schema, result_schema, token_schema
 from pipelines.storage import locate

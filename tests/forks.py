@@ -10,7 +10,7 @@ from typing import Any
 FORKS = multiprocessing.get_context("forkserver")
 
 # there is one server for all, and the last list that it is given holds
-FORKS.set_forkserver_preload(["tests.chaos.drivers", "tests.chaos.protocols", "pipelines.checkpoints"])
+FORKS.set_forkserver_preload(["tests.chaos.drivers", "tests.chaos.protocols", "pipelines.checkpoints.cache"])
 
 _LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.plan import PLAN
 from pipelines.flow import run
-from pipelines.loading import load_model, load_tokenizer
 from pipelines.poison import KILLED, find_killers
 from pipelines.prepare import prepare
 from tests.flow.in_process import read_output, read_rejected, run_stages

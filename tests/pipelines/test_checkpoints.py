@@ -15,8 +15,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 
-import pipelines.checkpoints
-from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+import pipelines.checkpoints.cache
+from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.stores import client
 from tests.forks import FORKS
@@ -30,7 +30,7 @@ FILES = {"config.json", "model.safetensors", "vocab.json", "merges.txt", "tokeni
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own for each test, and no patience."""
     monkeypatch.setenv("XLM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pipelines.checkpoints, "_RETRY_AFTER_S", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(pipelines.checkpoints.cache, "_RETRY_AFTER_S", (0.01, 0.01, 0.01))
     return tmp_path / "cache"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint
+from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint
 from xlm_core import XLMTokenizer
 
 if TYPE_CHECKING:

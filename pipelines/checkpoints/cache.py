@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoint_sources import open_source
+from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate, sync
 from xlm_core.checkpoint_files import content_hash, needed_files
@@ -31,7 +31,7 @@ from xlm_core.checkpoint_files import content_hash, needed_files
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
-    from pipelines.checkpoint_sources import Source
+    from pipelines.checkpoints.sources import Source
     from pipelines.storage.options import StoreSpec
 
 _RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
