@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.corpus.plan import PLAN
-from pipelines.write import RESULT
+from pipelines.stages.write import RESULT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -14,15 +14,15 @@ from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, name
 from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
-from pipelines.infer import InferSettings
 from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
-from pipelines.read import Reader
 from pipelines.rows.schemas import output_schema, read_schema, result_schema, token_schema
+from pipelines.stages.infer import InferSettings
+from pipelines.stages.read import Reader
+from pipelines.stages.time_limit import ShardLimit
+from pipelines.stages.tokenize import TokenizeSettings
+from pipelines.stages.write import Writer
 from pipelines.storage import locate
 from pipelines.tasks import make_task
-from pipelines.time_limit import ShardLimit
-from pipelines.tokenize import TokenizeSettings
-from pipelines.write import Writer
 from xlm_core import check_checkpoint, trunk_hash
 
 if TYPE_CHECKING:
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.compute import Pools
     from pipelines.corpus.plan import Plan
     from pipelines.job.job import Job
+    from pipelines.stages.pools import Pools
     from pipelines.storage import Location
     from pipelines.tasks import Task
     from xlm_core import XLMConfig, XLMTokenizer

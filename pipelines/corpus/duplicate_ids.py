@@ -9,8 +9,8 @@ import pyarrow as pa
 from pandas.util import hash_array
 
 from pipelines.filter.parse import parse_filter
-from pipelines.read import by_row_group, read_row_group, shard_rows
 from pipelines.rows.schemas import ROW, decode_text
+from pipelines.stages.read import by_row_group, read_row_group, shard_rows
 from pipelines.storage import locate
 
 if TYPE_CHECKING:

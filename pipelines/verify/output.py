@@ -19,11 +19,11 @@ import pyarrow as pa
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.ledger import part_name
-from pipelines.read import by_row_group, shard_rows
+from pipelines.stages.read import by_row_group, shard_rows
+from pipelines.stages.write import id_keys
 from pipelines.verify.plan import check_plan, check_sources, read_plan, read_source
 from pipelines.verify.shard import Checked, Problem, Promise, check_shard
 from pipelines.wording import counted
-from pipelines.write import id_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

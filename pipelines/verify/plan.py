@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from pipelines.corpus.plan import PLAN, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.filter.parse import parse_filter
-from pipelines.read import read_row_group
+from pipelines.stages.read import read_row_group
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.results import quoted_columns
 from pipelines.verify.shard import Problem

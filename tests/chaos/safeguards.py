@@ -109,14 +109,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "row count: not checked by the writer",
-        "pipelines/write.py",
+        "pipelines/stages/write.py",
         'if stats["rows_in"] != len(rows) + len(rejected):',
         "if False:",
         f"{PROTOCOL}rows_that_a_stage_loses",
     ),
     Safeguard(
         "row count: not checked after a stage",
-        "pipelines/stage.py",
+        "pipelines/stages/run_stage.py",
         "if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):",
         "if False:",
         f"{PROTOCOL}rows_that_a_stage_loses",
@@ -158,14 +158,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "input: a file that changed after the plan is read",
-        "pipelines/read.py",
+        "pipelines/stages/read.py",
         "    if found != planned:\n",
         "    if False:\n",
         f"{PROTOCOL}an_input_file_that_is_rewritten",
     ),
     Safeguard(
         "input: a file that changes while it is read is believed",
-        "pipelines/read.py",
+        "pipelines/stages/read.py",
         "        _check_unchanged(location, planned)  # else it could be rows of another file\n",
         "",
         f"{PROTOCOL}an_input_file_that_is_rewritten",

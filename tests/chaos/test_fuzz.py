@@ -27,7 +27,7 @@ from pipelines.filter.parse import FilterError, parse_filter
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.ledger import RECORD, Ledger
-from pipelines.read import Reader
+from pipelines.stages.read import Reader
 from pipelines.storage import locate
 from tests.chaos.bad_input import Bench
 from tests.chaos.mutations import THOROUGH, VALUES, examples, mutated, mutated_json

@@ -221,8 +221,8 @@ def test_rows_that_a_stage_loses(protocols, tmp_path):
     """They fail their shard, whether on the way or at its end; nothing of it is written."""
     protocol, out = protocols["first_run"], tmp_path / "out"
     for place, said in (
-        ("pipelines.infer.Infer.step", "infer: 2 rows went in, 1 came out and 0 were rejected"),
-        ("pipelines.write.Writer.write", "2 rows in, 1 out, 0 rejected"),
+        ("pipelines.stages.infer.Infer.step", "infer: 2 rows went in, 1 came out and 0 were rejected"),
+        ("pipelines.stages.write.Writer.write", "2 rows in, 1 out, 0 rejected"),
     ):
         ending = in_fork(drive_losing_rows, into(protocol.job, out), place)
         assert ending.outcome == ("failed shards", 3)

@@ -26,7 +26,7 @@ HOG = """
 import os, sys, threading, time
 
 def eat():
-    while "pipelines.tokenize" not in sys.modules:
+    while "pipelines.stages.tokenize" not in sys.modules:
         time.sleep(0.05)
     try:
         os.close(os.open(os.environ["XLM_TEST_HOG"], os.O_CREAT | os.O_EXCL))

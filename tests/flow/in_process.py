@@ -7,18 +7,18 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.compute import Pools
 from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.flow import Settled
-from pipelines.infer import Infer
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.prepare import Prepared, prepare
-from pipelines.read import PlanSource
 from pipelines.rows.shard import REPEATED
+from pipelines.stages.infer import Infer
+from pipelines.stages.pools import Pools
+from pipelines.stages.read import PlanSource
+from pipelines.stages.tokenize import Tokenize
 from pipelines.stopping import Stop
 from pipelines.storage import Location, locate
-from pipelines.tokenize import Tokenize
 
 POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
 

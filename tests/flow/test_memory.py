@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from pipelines.infer import Infer
 from pipelines.job.job import Job
 from pipelines.prepare import prepare
-from pipelines.read import PlanSource
 from pipelines.rows.shard import Shard
-from pipelines.tokenize import Tokenize
+from pipelines.stages.infer import Infer
+from pipelines.stages.read import PlanSource
+from pipelines.stages.tokenize import Tokenize
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import POOLS
 from xlm_core import LanguageModelHead, XLMModel

@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from ray import cloudpickle
 
-from pipelines.infer import Infer
 from pipelines.job.job import Job
 from pipelines.prepare import prepare
-from pipelines.read import PlanSource
+from pipelines.stages.infer import Infer
+from pipelines.stages.read import PlanSource
+from pipelines.stages.tokenize import Tokenize
 from pipelines.storage import locate
-from pipelines.tokenize import Tokenize
 from tests.flow.in_process import POOLS, read_output, read_rejected, run_stages
 
 EMBED = ["feature-extraction"]
@@ -287,7 +287,7 @@ def test_only_model_processes_load_torch(make_job):
     program = """
 import pickle, sys
 source, settings, write, tokens, results = pickle.load(sys.stdin.buffer)
-from pipelines.tokenize import Tokenize
+from pipelines.stages.tokenize import Tokenize
 assert Tokenize(settings)(next(iter(source.get_read_tasks(1)[0]())))["rows"].equals(tokens["rows"])
 assert write(results)["error"].to_pylist() == [None]
 print("torch" in sys.modules)

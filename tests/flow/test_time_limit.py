@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.time_limit import ShardLimit, time_limit
+from pipelines.stages.time_limit import ShardLimit, time_limit
 
 LIMIT_S = 0.5
 
@@ -21,7 +21,7 @@ HANGING = {
 
 PROGRAM = """
 import ctypes, re, threading, time
-from pipelines.time_limit import time_limit
+from pipelines.stages.time_limit import time_limit
 
 LOCK = threading.Lock()
 
@@ -98,11 +98,11 @@ import os, sys, time
 from dataclasses import replace
 import pyarrow as pa
 from jobs.spec import load_job
-from pipelines.infer import Infer
+from pipelines.stages.infer import Infer
 from pipelines.prepare import prepare
-from pipelines.read import PlanSource
-from pipelines.time_limit import ShardLimit
-from pipelines.tokenize import Tokenize
+from pipelines.stages.read import PlanSource
+from pipelines.stages.time_limit import ShardLimit
+from pipelines.stages.tokenize import Tokenize
 from tests.flow.in_process import POOLS
 from xlm_core import XLMModel, XLMTokenizer
 

@@ -9,9 +9,9 @@ import pytest
 
 from pipelines import stage, tokenize
 from pipelines.prepare import prepare
-from pipelines.read import PlanSource
 from pipelines.rows.shard import STOPPED, Shard
-from pipelines.tokenize import Tokenize
+from pipelines.stages.read import PlanSource
+from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer
 
 ROWS = pa.table(

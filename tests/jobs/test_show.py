@@ -17,6 +17,7 @@ from pipelines.output.directory import Output
 from pipelines.output.ledger import part_name
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import REJECTED, Shard
+from pipelines.stages.write import Writer
 from pipelines.storage import locate
 from pipelines.tasks.feature_extraction import Embedding
 from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
@@ -24,7 +25,6 @@ from pipelines.tasks.multiple_choice import Choice
 from pipelines.tasks.question_answering import Answering
 from pipelines.tasks.text_classification import Classification
 from pipelines.tasks.token_classification import Tagging
-from pipelines.write import Writer
 from xlm_core import XLMConfig
 from xlm_core.errors import FatalError
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.compute import READ_CPUS, WRITE_CPUS, divide
 from pipelines.errors import FatalError
 from pipelines.job.job import ComputeSpec
+from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, divide
 
 
 @given(

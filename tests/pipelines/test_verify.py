@@ -24,9 +24,9 @@ from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.prepare import prepare
+from pipelines.stages.write import digest_ids, part_bytes, sha256
 from pipelines.storage import locate
 from pipelines.verify import Verdict, verify
-from pipelines.write import digest_ids, part_bytes, sha256
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import run_stages
 

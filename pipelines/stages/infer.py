@@ -9,18 +9,18 @@ import pyarrow as pa
 import torch
 
 from pipelines.errors import ShardError
-from pipelines.repeats import find_repeats
 from pipelines.rows.sequences import Sequences
-from pipelines.stage import run_stage
+from pipelines.stages.deduplicate import find_repeats
+from pipelines.stages.run_stage import run_stage
+from pipelines.stages.time_limit import time_limit
 from pipelines.stopping import begin
-from pipelines.time_limit import time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.rows.shard import Shard
+    from pipelines.stages.time_limit import ShardLimit
     from pipelines.tasks import Model, Task
-    from pipelines.time_limit import ShardLimit
 
 # What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by CUDA and cuBLAS,
 # which take memory that torch's CUDA allocator has left them.

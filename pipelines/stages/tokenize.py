@@ -26,8 +26,8 @@ from pipelines.rows.schemas import (
     whole,
 )
 from pipelines.rows.shard import Reject
-from pipelines.stage import run_stage
-from pipelines.time_limit import time_limit
+from pipelines.stages.run_stage import run_stage
+from pipelines.stages.time_limit import time_limit
 from xlm_core.decoding import text_ids
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pipelines.job.job import InputSpec, PolicySpec, TokenizerSpec
     from pipelines.rows.shard import Shard
-    from pipelines.time_limit import ShardLimit
+    from pipelines.stages.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer
 
 
