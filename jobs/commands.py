@@ -66,7 +66,7 @@ def _run(args: argparse.Namespace, console: Console) -> int:
 
 def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> int:
     from pipelines.flow import run
-    from pipelines.report import summary_lines
+    from pipelines.report.totals import summary_lines
 
     with last_word(f"xlm: the run's process ended without a word; {_RESUME}"):
         report = run(job, console, retry_rejected)

@@ -24,8 +24,8 @@ from pipelines.output.resume import Standing, check_parts, clean_up, compare
 from pipelines.poison import KILLED, KILLED_DETAIL, find_killers, report_back
 from pipelines.prepare import Prepared, prepare
 from pipelines.progress import Progress
-from pipelines.report import build_report
-from pipelines.report_page import render_html
+from pipelines.report.page import render_html
+from pipelines.report.totals import build_report
 from pipelines.rows.shard import REPEATED
 from pipelines.runtime import ray_session
 from pipelines.stages.infer import Infer

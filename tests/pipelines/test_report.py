@@ -6,8 +6,8 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.output.ledger import LANG_COUNTS
-from pipelines.report import build_report, summary_lines
-from pipelines.report_page import render_html
+from pipelines.report.page import render_html
+from pipelines.report.totals import build_report, summary_lines
 
 HOSTILE = "<script>alert('x')</script>"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines.report import MAX_LANG_CHARS, out_of_memory
+from pipelines.report.totals import MAX_LANG_CHARS, out_of_memory
 from pipelines.wording import counted, duration, percent, shorten, size
 
 if TYPE_CHECKING:
