@@ -1,5 +1,5 @@
 """Proof, without the model, that an output is what its job promised."""
 
-from pipelines.verify.output import Verdict, verify
+from pipelines.verify.check_output import Verdict, verify
 
 __all__ = ["Verdict", "verify"]

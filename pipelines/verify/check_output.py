@@ -21,8 +21,8 @@ from pipelines.job.job import Job
 from pipelines.output.ledger import part_name
 from pipelines.stages.read import by_row_group, shard_rows
 from pipelines.stages.write import id_keys
-from pipelines.verify.plan import check_plan, check_sources, read_plan, read_source
-from pipelines.verify.shard import Checked, Problem, Promise, check_shard
+from pipelines.verify.check_plan import check_plan, check_sources, read_plan, read_source
+from pipelines.verify.check_shard import Checked, Problem, Promise, check_shard
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from pipelines.output.directory import Output
     from pipelines.storage import Location
-    from pipelines.verify.plan import Sources
+    from pipelines.verify.check_plan import Sources
 
 # Each holds a part, and of a row group what tells its rows; more would only wait for the same processors.
 _THREADS = 4

@@ -15,8 +15,8 @@ from pipelines.errors import FatalError, RetryableError
 from pipelines.filter.parse import parse_filter
 from pipelines.stages.read import read_row_group
 from pipelines.storage import FileInfo, locate
-from pipelines.verify.results import quoted_columns
-from pipelines.verify.shard import Problem
+from pipelines.verify.check_results import quoted_columns
+from pipelines.verify.check_shard import Problem
 from pipelines.wording import counted
 
 if TYPE_CHECKING:
