@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from pipelines.diff import ColumnDiff, OutputDiff
-    from pipelines.diff.side import Side
+    from pipelines.diff.loaded_output import Side
 
 Counts = TypeVar("Counts")
 

@@ -1,5 +1,5 @@
 """Two outputs compared by the ids of their rows."""
 
-from pipelines.diff.outputs import ColumnDiff, OutputDiff, compare_outputs
+from pipelines.diff.compare_outputs import ColumnDiff, OutputDiff, compare_outputs
 
 __all__ = ["ColumnDiff", "OutputDiff", "compare_outputs"]

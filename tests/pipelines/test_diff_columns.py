@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.diff.columns import comparison
+from pipelines.diff.compare_columns import comparison
 
 ANSWER = pa.struct([("text", pa.string()), ("score", pa.float32()), ("start", pa.int32()), ("end", pa.int32())])
 TOKEN = pa.struct([("token", pa.string()), ("score", pa.float32())])

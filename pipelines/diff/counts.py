@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.diff.columns import Measured
+    from pipelines.diff.compare_columns import Measured
 
 
 @dataclass

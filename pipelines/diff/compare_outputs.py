@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from pipelines.diff.columns import comparison
+from pipelines.diff.compare_columns import comparison
+from pipelines.diff.counts import RowCounts, Tally, by_group
+from pipelines.diff.loaded_output import Side
 from pipelines.diff.row_index import whole
-from pipelines.diff.side import Side
-from pipelines.diff.tally import RowCounts, Tally, by_group
 from pipelines.errors import FatalError
 from pipelines.output.directory import differences
 from pipelines.output.ledger import UNKNOWN_LANG
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.diff.columns import Comparison
+    from pipelines.diff.compare_columns import Comparison
     from pipelines.storage import Location
 
 pc: Any = pyarrow.compute  # its functions are made when it loads, and no checker knows them
