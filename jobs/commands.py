@@ -100,7 +100,7 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 
 def _check(args: argparse.Namespace, console: Console) -> int:
-    from pipelines.prepare import prepare
+    from pipelines.run.prepare import prepare
     from pipelines.wording import counted, type_name
 
     job = load_job(args.job, args.set)

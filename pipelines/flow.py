@@ -16,25 +16,25 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
-from pipelines.commits import Commits
 from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.errors import FatalError, RetryableError
 from pipelines.output.directory import Output
 from pipelines.output.resume import Standing, check_parts, clean_up, compare
-from pipelines.poison import KILLED, KILLED_DETAIL, find_killers, report_back
-from pipelines.prepare import Prepared, prepare
-from pipelines.progress import Progress
 from pipelines.report.page import render_html
 from pipelines.report.totals import build_report
 from pipelines.rows.shard import REPEATED
-from pipelines.runtime import ray_session
+from pipelines.run.cluster_watch import cluster_watch
+from pipelines.run.commits import Commits
+from pipelines.run.crash_isolation import KILLED, KILLED_DETAIL, find_killers, report_back
+from pipelines.run.graceful_stop import Stop, graceful_stop
+from pipelines.run.prepare import Prepared, prepare
+from pipelines.run.progress import Progress
+from pipelines.run.ray_session import ray_session
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, divide
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
-from pipelines.stopping import Stop, graceful_stop
 from pipelines.storage.retries import reason
-from pipelines.watch import cluster_watch
 from pipelines.wording import counted
 
 if TYPE_CHECKING:

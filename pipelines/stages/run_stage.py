@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ShardError
 from pipelines.rows.shard import Shard
-from pipelines.stopping import stop_requested
+from pipelines.run.graceful_stop import stop_requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.ledger import RECORD
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.chaos.bad_input import GOOD, Bench, Refused, Spoil
 from tests.flow.in_process import run_stages

@@ -17,7 +17,7 @@ def cluster() -> Iterator[None]:
     import ray
 
     from pipelines.job.job import ComputeSpec
-    from pipelines.runtime import ray_session
+    from pipelines.run.ray_session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")

@@ -11,13 +11,13 @@ from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.flow import Settled
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.prepare import Prepared, prepare
 from pipelines.rows.shard import REPEATED
+from pipelines.run.graceful_stop import Stop
+from pipelines.run.prepare import Prepared, prepare
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Pools
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
-from pipelines.stopping import Stop
 from pipelines.storage import Location, locate
 
 POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
@@ -64,7 +64,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipelines.flow.graceful_stop", lambda *_: nullcontext(Stop()))
     patch.setattr("pipelines.flow.build_dataset", stage_records)
     patch.setattr("pipelines.flow.stream", lambda records: records)
-    patch.setattr("pipelines.commits._COMMIT_EVERY_S", (0.0, 0.0))
+    patch.setattr("pipelines.run.commits._COMMIT_EVERY_S", (0.0, 0.0))
 
 
 def read_output(path: str) -> pa.Table:

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from pipelines.job.job import Job
-from pipelines.prepare import prepare
 from pipelines.rows.shard import Shard
+from pipelines.run.prepare import prepare
 from pipelines.stages.infer import Infer
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize

@@ -16,8 +16,8 @@ from rich.console import Console
 from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.plan import PLAN
 from pipelines.flow import run
-from pipelines.poison import KILLED, find_killers
-from pipelines.prepare import prepare
+from pipelines.run.crash_isolation import KILLED, find_killers
+from pipelines.run.prepare import prepare
 from tests.flow.in_process import read_output, read_rejected, run_stages
 
 
@@ -145,8 +145,8 @@ def fatal_rows(job, patch, killed: list[int], hung: list[int], killed_model: lis
         model.trunk.forward_packed = forward_packed
         return model, tasks
 
-    patch.setattr("pipelines.prepare.load_tokenizer", deadly_tokenizer)
-    patch.setattr("pipelines.prepare.load_model", deadly_model)
+    patch.setattr("pipelines.run.prepare.load_tokenizer", deadly_tokenizer)
+    patch.setattr("pipelines.run.prepare.load_model", deadly_model)
 
 
 @pytest.mark.parametrize(

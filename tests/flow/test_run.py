@@ -25,9 +25,9 @@ from pipelines.errors import FatalError
 from pipelines.flow import build_dataset, run
 from pipelines.job.job import PolicySpec
 from pipelines.output.directory import Output
-from pipelines.prepare import prepare
+from pipelines.run.cluster_watch import _child_processes
+from pipelines.run.prepare import prepare
 from pipelines.storage import locate
-from pipelines.watch import _child_processes
 from tests.flow.in_process import POOLS, read_rejected, run_stages, without_ray
 
 
@@ -434,7 +434,7 @@ def test_a_file_that_changed_after_the_plan_fails_its_shards_alone(make_job, dem
     job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy=policy)
     plan = make_plan(job)
     shutil.copy(corpus / "part-2.parquet", corpus / "part-1.parquet")  # between plan and read
-    monkeypatch.setattr("pipelines.prepare.make_plan", lambda _: plan)
+    monkeypatch.setattr("pipelines.run.prepare.make_plan", lambda _: plan)
     report = run(job, quiet())
     changed = {row["shard"] for row in plan.shards.to_pylist() if row["file"].endswith("part-1.parquet")}
     assert len(changed) == report["totals"]["failed_shards"] == 3

@@ -15,7 +15,7 @@ import pytest
 from ray import cloudpickle
 
 from pipelines.job.job import Job
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.stages.infer import Infer
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize

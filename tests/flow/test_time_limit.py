@@ -99,7 +99,7 @@ from dataclasses import replace
 import pyarrow as pa
 from jobs.spec import load_job
 from pipelines.stages.infer import Infer
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.stages.read import PlanSource
 from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import Tokenize

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines import stage, tokenize
-from pipelines.prepare import prepare
 from pipelines.rows.shard import STOPPED, Shard
+from pipelines.run.prepare import prepare
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer

@@ -22,7 +22,7 @@ from pipelines.diff import compare_outputs, row_index
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import read_output, run_stages

@@ -15,7 +15,7 @@ from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.ledger import part_name
 from pipelines.output.orphans import find_leftovers
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.in_process import run_stages
 

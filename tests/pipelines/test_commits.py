@@ -6,11 +6,11 @@ import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from pipelines.commits import Commits
 from pipelines.corpus.plan import PLAN
 from pipelines.job.job import PolicySpec
 from pipelines.output.directory import Output
-from pipelines.progress import Progress
+from pipelines.run.commits import Commits
+from pipelines.run.progress import Progress
 from pipelines.storage import locate
 from tests.pipelines.test_ledger import record
 

@@ -23,7 +23,7 @@ from jobs.verify import verify_output
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.prepare import prepare
+from pipelines.run.prepare import prepare
 from pipelines.stages.write import digest_ids, part_bytes, sha256
 from pipelines.storage import locate
 from pipelines.verify import Verdict, verify

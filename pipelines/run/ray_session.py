@@ -22,8 +22,8 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
+from pipelines.run.cluster_watch import cluster_watch
 from pipelines.storage.retries import reason
-from pipelines.watch import cluster_watch
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipelines.job.job import PolicySpec
     from pipelines.output.directory import Output
     from pipelines.output.lock import Lock
-    from pipelines.progress import Progress
+    from pipelines.run.progress import Progress
 
 # Records wait for others, so that files of the ledger hold many; a crash costs the work of those waiting. They wait for
 # a two-hundredth of the run so far, within these bounds: a week then leaves ten thousand files.

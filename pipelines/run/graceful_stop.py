@@ -19,7 +19,7 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
-from pipelines.watch import all_draining
+from pipelines.run.cluster_watch import all_draining
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
