@@ -16,9 +16,9 @@ from rich.table import Table
 from jobs.last_word import last_word
 from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
+from pipelines.formatting import one_line
 from pipelines.storage import locate
 from pipelines.storage.retries import reason
-from pipelines.wording import one_line
 
 if TYPE_CHECKING:
     import argparse
@@ -100,8 +100,8 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 
 def _check(args: argparse.Namespace, console: Console) -> int:
+    from pipelines.formatting import counted, type_name
     from pipelines.run.prepare import prepare
-    from pipelines.wording import counted, type_name
 
     job = load_job(args.job, args.set)
     prepared = prepare(job)

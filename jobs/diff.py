@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.diff import compare_outputs
+from pipelines.formatting import counted, one_line, percent, shorten, type_name
 from pipelines.storage import locate
-from pipelines.wording import counted, one_line, percent, shorten, type_name
 
 if TYPE_CHECKING:
     from collections import Counter

@@ -7,8 +7,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from jobs.yaml_reading import Document, Key, described, dotted, quoted
+from pipelines.formatting import clip, nearest
 from pipelines.job.job import SECTIONS, TASKS, settings_at
-from pipelines.wording import clip, nearest
 
 
 def explain(errors: list[ErrorDetails], document: Document) -> None:

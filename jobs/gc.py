@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
+from pipelines.formatting import counted, one_line, size
 from pipelines.output.directory import Output
 from pipelines.output.orphans import find_leftovers
 from pipelines.storage import locate
-from pipelines.wording import counted, one_line, size
 
 if TYPE_CHECKING:
     from rich.console import Console

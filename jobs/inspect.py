@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.wording import counted
+from pipelines.formatting import counted
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import Contents, contents
 from xlm_core.checkpoint_names import twins

@@ -13,8 +13,8 @@ from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
 from jobs.preview import gather
+from pipelines.formatting import counted, shorten, type_name
 from pipelines.storage import locate
-from pipelines.wording import counted, shorten, type_name
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:

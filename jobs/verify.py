@@ -10,10 +10,10 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pipelines.formatting import counted, size
 from pipelines.output.directory import Output
 from pipelines.storage import locate
 from pipelines.verify import verify
-from pipelines.wording import counted, size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

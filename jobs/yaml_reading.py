@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pipelines.wording import one_line, shorten
+from pipelines.formatting import one_line, shorten
 from xlm_core.errors import FatalError
 
 try:

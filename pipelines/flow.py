@@ -18,6 +18,7 @@ from ray.exceptions import RayError
 
 from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.errors import FatalError, RetryableError
+from pipelines.formatting import counted
 from pipelines.output.directory import Output
 from pipelines.output.resume import Standing, check_parts, clean_up, compare
 from pipelines.report.page import render_html
@@ -35,7 +36,6 @@ from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, divide
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from pipelines.storage.retries import reason
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.filter.parse import parse_filter
+from pipelines.formatting import nearest, one_line
 from pipelines.rows.schemas import is_text, is_words
 from pipelines.storage import FileInfo, Location, locate
 from pipelines.storage.listing import find_files
-from pipelines.wording import nearest, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -12,7 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.wording import clip
+from pipelines.formatting import clip
 from xlm_core.errors import FatalError
 
 

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.filter.literals import Column, FilterError, Literal, Piece, kind_of, to_array, to_scalar
-from pipelines.wording import clip, nearest
+from pipelines.formatting import clip, nearest
 
 MAX_CHARS = 100_000
 MAX_DEPTH = 50  # of and/or/not in each other; Python's parser gives up near 100

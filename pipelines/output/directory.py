@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.errors import FatalError
+from pipelines.formatting import clip
 from pipelines.output.ledger import SHARD_ID, Ledger
 from pipelines.output.lock import lock_folder, no_place
 from pipelines.rows.shard import REPEATED
 from pipelines.storage import parquet_bytes
-from pipelines.wording import clip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

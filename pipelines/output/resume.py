@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
+from pipelines.formatting import counted
 from pipelines.output.ledger import part_name
 from pipelines.rows.shard import REPEATED
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Collection

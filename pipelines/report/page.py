@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from pipelines.formatting import counted, duration, percent, shorten, size
 from pipelines.report.totals import MAX_LANG_CHARS, out_of_memory
-from pipelines.wording import counted, duration, percent, shorten, size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from pipelines.formatting import counted, duration, shorten, size
 from pipelines.output.ledger import LANG_COUNTS, SHARD_COUNTS
-from pipelines.wording import counted, duration, shorten, size
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

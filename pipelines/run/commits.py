@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FatalError
+from pipelines.formatting import counted
 from pipelines.rows.shard import STOPPED
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa

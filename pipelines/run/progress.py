@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.live import Live
 from rich.text import Text
 
-from pipelines.wording import duration
+from pipelines.formatting import duration
 
 if TYPE_CHECKING:
     from collections.abc import Generator

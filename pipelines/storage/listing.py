@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from fsspec.utils import glob_translate
 
 from pipelines.errors import FatalError
+from pipelines.formatting import one_line
 from pipelines.storage import FileInfo, locate
 from pipelines.storage.retries import reason
-from pipelines.wording import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError
+from pipelines.formatting import counted
 from pipelines.job.job import Job
 from pipelines.output.ledger import part_name
 from pipelines.stages.read import by_row_group, shard_rows
 from pipelines.stages.write import id_keys
 from pipelines.verify.check_plan import check_plan, check_sources, read_plan, read_source
 from pipelines.verify.check_shard import Checked, Problem, Promise, check_shard
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 from pipelines.corpus.plan import PLAN, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.filter.parse import parse_filter
+from pipelines.formatting import counted
 from pipelines.stages.read import read_row_group
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.check_shard import Problem
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from pipelines.job.job import Job

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from pipelines.formatting import counted
 from pipelines.job.job import FeatureExtraction, LmScoring, QuestionAnswering, TokenClassification
 from pipelines.rows.schemas import decode_text
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.formatting import counted
 from pipelines.output.ledger import part_name
 from pipelines.rows.schemas import ROW, decode_texts, whole
 from pipelines.stages.write import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
 from pipelines.verify.check_results import check_results, quoted_columns
-from pipelines.wording import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
