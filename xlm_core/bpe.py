@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import TokenizerError
-from xlm_core.regular_files import check_regular
+from xlm_core.files.regular_files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args, get_type_hints
 
 from xlm_core.errors import CheckpointError, FatalError, shown
-from xlm_core.field_types import accepts, spell
-from xlm_core.json_files import read_json_object
+from xlm_core.files.field_types import accepts, spell
+from xlm_core.files.json_files import read_json_object
 from xlm_core.weights_files import find_original
 
 CONFIG_FILE = "config.json"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from xlm_core.bpe import read_merges
 from xlm_core.errors import TokenizerError, shown
-from xlm_core.json_files import read_json_object
+from xlm_core.files.json_files import read_json_object
 from xlm_core.original_tokenizer import LOWERCASE, read_original_tokenizer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from xlm_core.regular_files import check_regular
+from xlm_core.files.regular_files import check_regular
 
 if TYPE_CHECKING:
     from pathlib import Path
