@@ -11,9 +11,9 @@ import torch
 from xlm_core import FatalError, XLMModel
 from xlm_core import heads as head_classes
 from xlm_core.checkpoint import Contents, contents, write_checkpoint
+from xlm_core.checkpoint.files import find_original
 from xlm_core.tokenizer_files import read_tokenizer_files
 from xlm_core.tokenizer_writing import write_tokenizer_files
-from xlm_core.weights_files import find_original
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from xlm_core.batch_encoding import BatchEncoding
     from xlm_core.checkpoint import check_checkpoint, trunk_hash
-    from xlm_core.checkpoint_files import content_hash
-    from xlm_core.config import XLMConfig
+    from xlm_core.checkpoint.config import XLMConfig
+    from xlm_core.checkpoint.content_hash import content_hash
     from xlm_core.encoding import Encoding
     from xlm_core.errors import CheckpointError, FatalError, TokenizerError
     from xlm_core.generation import GenerationSettings, generate

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from xlm_core.attention import AttentionPlan
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.packing import PackedBatch
 
 Slots = tuple[Tensor, Tensor]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlm_core.attention import AttentionPlan
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 
 
 class SelfAttention(nn.Module):

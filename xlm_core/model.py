@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from xlm_core.attention import AttentionPlan, ExplicitPlan, PlanAttention, choose_attention, device_capability
 from xlm_core.checkpoint import PretrainedModule
-from xlm_core.checkpoint_names import Kind, Part
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind, Part
 from xlm_core.layers import Layer
 from xlm_core.outputs import Attentions, HiddenStates, TrunkOutput
 from xlm_core.packing import PackedBatch

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from xlm_core.checkpoint.files import codes_files, find_original
 from xlm_core.errors import TokenizerError
-from xlm_core.weights_files import codes_files, find_original
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +42,7 @@ def read_original_tokenizer(path: Path, lowercase: object) -> OriginalTokenizer 
             f"{path}: expected one codes file, the merges that were released with {file.name};"
             f" got {', '.join(codes) or 'none'}"
         )
-    from xlm_core.weights import read_original  # loads torch
+    from xlm_core.checkpoint.formats import read_original  # loads torch
 
     original = read_original(file)
     if lowercase is None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pipelines.job.job import TaskSpec
     from pipelines.storage.options import StoreSpec
     from xlm_core import XLMConfig
-    from xlm_core.checkpoint_names import HeadKind
+    from xlm_core.checkpoint.names import HeadKind
 
 __all__ = ["Model", "Task", "make_task"]
 

@@ -5,7 +5,7 @@ from dataclasses import fields
 import pytest
 import transformers
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 
 # Fields of the reference that XLMConfig has none of: those that change no result there either …

@@ -10,7 +10,7 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads import (
     QuestionAnsweringHead,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.config import ALIASES, XLMConfig
+from xlm_core.checkpoint.config import ALIASES, XLMConfig
 from xlm_core.errors import CheckpointError, FatalError
 
 OLD = {  # as the 2019 research code's exports have it: no model_type, no *_token_id

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.generation import GenerationSettings, generate
 from xlm_core.heads import XLMWithLMHeadModel

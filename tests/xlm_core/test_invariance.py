@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.heads import (
     POOLINGS,
     XLMForMultipleChoice,

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.heads import (
     POOLINGS,
     LanguageModelHead,

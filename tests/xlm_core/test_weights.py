@@ -15,10 +15,10 @@ from original_release import content_of, save_original
 from reference_model import reference
 
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, content_hash
-from xlm_core.checkpoint_files import needed_files
+from xlm_core.checkpoint.content_hash import needed_files
+from xlm_core.checkpoint.formats import open_weights
 from xlm_core.errors import CheckpointError, TokenizerError, shown
 from xlm_core.heads import XLMWithLMHeadModel
-from xlm_core.weights import open_weights
 
 FORMATS = {  # in order of preference, each with the files that it needs
     "model.safetensors": [],

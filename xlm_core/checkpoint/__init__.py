@@ -3,7 +3,7 @@
 from xlm_core.checkpoint.contents import Contents, contents
 from xlm_core.checkpoint.matching import check_checkpoint
 from xlm_core.checkpoint.pretrained import PretrainedModule
-from xlm_core.checkpoint.trunk import trunk_hash
+from xlm_core.checkpoint.trunk_hash import trunk_hash
 from xlm_core.checkpoint.writing import write_checkpoint
 
 __all__ = [

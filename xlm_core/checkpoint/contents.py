@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.formats import open_weights
 from xlm_core.checkpoint.matching import match
-from xlm_core.checkpoint_names import (
+from xlm_core.checkpoint.names import (
     TRUNK_PREFIX,
     HeadKind,
     canonical,
@@ -15,14 +17,12 @@ from xlm_core.checkpoint_names import (
     implied_tensors,
     is_trunk_tensor,
 )
-from xlm_core.config import XLMConfig
 from xlm_core.errors import CheckpointError
-from xlm_core.weights import open_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from xlm_core.weights import Weights
+    from xlm_core.checkpoint.formats import Weights
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlm_core.checkpoint_names import (
+from xlm_core.checkpoint.config import CONFIG_FILE, XLMConfig
+from xlm_core.checkpoint.formats import open_weights
+from xlm_core.checkpoint.formats.tensors import FLOATS
+from xlm_core.checkpoint.names import (
     Kind,
     Part,
     Shape,
@@ -15,15 +18,12 @@ from xlm_core.checkpoint_names import (
     is_bystander,
     twins,
 )
-from xlm_core.config import CONFIG_FILE, XLMConfig
 from xlm_core.errors import CheckpointError, some
-from xlm_core.weights import open_weights
-from xlm_core.weights.tensors import FLOATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from xlm_core.weights import Weights
+    from xlm_core.checkpoint.formats import Weights
 
 _MAX_LISTED = 5  # of a hundred missing tensors, the first few tell what went wrong
 

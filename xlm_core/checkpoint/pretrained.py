@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.formats import open_weights
 from xlm_core.checkpoint.matching import match
-from xlm_core.checkpoint.writing import write_checkpoint
-from xlm_core.checkpoint_names import (
+from xlm_core.checkpoint.meta_init import shapes_only
+from xlm_core.checkpoint.names import (
     TRUNK_PREFIX,
     Kind,
     Part,
@@ -20,14 +22,12 @@ from xlm_core.checkpoint_names import (
     to_module,
     twins,
 )
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.writing import write_checkpoint
 from xlm_core.errors import CheckpointError
 from xlm_core.precision import model_dtype
-from xlm_core.shapes_only import shapes_only
-from xlm_core.weights import open_weights
 
 if TYPE_CHECKING:
-    from xlm_core.weights import Weights
+    from xlm_core.checkpoint.formats import Weights
 
 
 class PretrainedModule(nn.Module):
@@ -61,7 +61,7 @@ class PretrainedModule(nn.Module):
         Nothing is ever left at random: every tensor must be there, and none may be left over.
 
         Args:
-            path: a local directory with a configuration and weights in any of the formats of `xlm_core.weights`.
+            path: a local directory with a configuration and weights in any of the formats of `xlm_core.checkpoint.formats`.
             dtype: the precision or its name, such as "bfloat16"; float32 if not given, whatever the file's.
             device: the CPU if not given.
             causal: whether tokens see only those before them; as the configuration says if not given. The released

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
-from xlm_core.config import CONFIG_FILE, XLMConfig
-from xlm_core.weights_files import SAFETENSORS_FILE
+from xlm_core.checkpoint.config import CONFIG_FILE, XLMConfig
+from xlm_core.checkpoint.files import SAFETENSORS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.checkpoint_names import Kind
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind
 from xlm_core.heads.beam_layers import BeamLayers
 from xlm_core.heads.trunk_with_head import Head, TrunkWithHead
 from xlm_core.model import PaddedInputs, init_weights

@@ -12,8 +12,8 @@ from typing import Any, ClassVar, Self, Unpack
 import torch
 from torch import Tensor, nn
 
-from xlm_core.checkpoint_names import Kind, adaptive_softmax
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind, adaptive_softmax
 from xlm_core.errors import CheckpointError
 from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
 from xlm_core.model import PaddedInputs, init_weights

@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Unpack, cast
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint_names import Kind
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind
 from xlm_core.errors import FatalError
 from xlm_core.heads.pooling import SequenceSummary
 from xlm_core.heads.trunk_with_head import ScoringHead, TrunkWithScores

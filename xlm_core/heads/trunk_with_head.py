@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from xlm_core.checkpoint import PretrainedModule
-from xlm_core.checkpoint_names import Part
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Part
 from xlm_core.model import XLMModel
 from xlm_core.packing import PackedBatch
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import torch
 
-from xlm_core.checkpoint_names import canonical, is_trunk_tensor
-from xlm_core.config import XLMConfig
-from xlm_core.weights import open_weights
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.formats import open_weights
+from xlm_core.checkpoint.names import canonical, is_trunk_tensor
 
 
 def trunk_hash(path: str | Path) -> str | None:

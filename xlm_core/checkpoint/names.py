@@ -12,10 +12,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from xlm_core.config import XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.meta_init import shapes_only
 from xlm_core.errors import FatalError, shown
 from xlm_core.positions import sinusoidal_positions
-from xlm_core.shapes_only import shapes_only
 
 Shape = tuple[int, ...]
 Part = Literal["trunk", "head"]

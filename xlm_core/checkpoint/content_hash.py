@@ -6,10 +6,10 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlm_core.config import CONFIG_FILE, XLMConfig
+from xlm_core.checkpoint.config import CONFIG_FILE, XLMConfig
+from xlm_core.checkpoint.files import weights_files, weights_path
 from xlm_core.errors import CheckpointError
 from xlm_core.files.regular_files import check_regular
-from xlm_core.weights_files import weights_files, weights_path
 
 if TYPE_CHECKING:
     from collections.abc import Collection

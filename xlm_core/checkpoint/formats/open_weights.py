@@ -5,18 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from xlm_core.weights.original import read_original
-from xlm_core.weights.pytorch import open_pytorch
-from xlm_core.weights.safetensors import open_safetensors
-from xlm_core.weights.sharded import open_sharded
-from xlm_core.weights.tensorflow import open_h5
-from xlm_core.weights_files import BIN_FILE, H5_FILE, INDEX_SUFFIX, SAFETENSORS_FILE, weights_path
+from xlm_core.checkpoint.files import BIN_FILE, H5_FILE, INDEX_SUFFIX, SAFETENSORS_FILE, weights_path
+from xlm_core.checkpoint.formats.original import read_original
+from xlm_core.checkpoint.formats.pytorch import open_pytorch
+from xlm_core.checkpoint.formats.safetensors import open_safetensors
+from xlm_core.checkpoint.formats.sharded import open_sharded
+from xlm_core.checkpoint.formats.tensorflow import open_h5
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from xlm_core.weights.tensors import Weights
+    from xlm_core.checkpoint.formats.tensors import Weights
 
 _OPEN: dict[str, Callable[[Path], Weights]] = {
     SAFETENSORS_FILE: open_safetensors,

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
-from xlm_core.weights.tensorflow import from_tensorflow
-from xlm_core.weights.tensors import Weights, broken, check_start
+from xlm_core.checkpoint.formats.tensorflow import from_tensorflow
+from xlm_core.checkpoint.formats.tensors import Weights, broken, check_start
 
 if TYPE_CHECKING:
     from pathlib import Path

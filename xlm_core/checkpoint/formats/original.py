@@ -14,13 +14,13 @@ import numpy as np
 import torch
 
 from xlm_core.bpe import END_OF_WORD
+from xlm_core.checkpoint.formats.pytorch import load_pickle, tensors_by_name
 from xlm_core.errors import CheckpointError
-from xlm_core.weights.pytorch import load_pickle, tensors_by_name
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlm_core.weights.tensors import Weights
+    from xlm_core.checkpoint.formats.tensors import Weights
 
 _CONTINUES = "@@"
 _LAST_SPECIAL = 13  # <s> </s> <pad> <unk> <special0> … <special9>; they carry no mark

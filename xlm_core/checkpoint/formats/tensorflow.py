@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from xlm_core.checkpoint.formats.tensors import Weights, broken, check_start
 from xlm_core.errors import CheckpointError
-from xlm_core.weights.tensors import Weights, broken, check_start
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
+from xlm_core.checkpoint.formats.tensors import FLOATS, Weights, broken, check_start
 from xlm_core.errors import CheckpointError
-from xlm_core.weights.tensors import FLOATS, Weights, broken, check_start
 
 if TYPE_CHECKING:
     from pathlib import Path

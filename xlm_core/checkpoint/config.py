@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args, get_type_hints
 
+from xlm_core.checkpoint.files import find_original
 from xlm_core.errors import CheckpointError, FatalError, shown
 from xlm_core.files.field_types import accepts, spell
 from xlm_core.files.json_files import read_json_object
-from xlm_core.weights_files import find_original
 
 CONFIG_FILE = "config.json"
 MODEL_TYPE = "xlm"
@@ -273,7 +273,7 @@ class XLMConfig:
             raise CheckpointError(f"{directory}: no such checkpoint directory; a local directory is expected")
         file = directory / CONFIG_FILE
         if not file.exists() and (original := find_original(directory)) is not None:
-            from xlm_core.weights import read_original  # loads torch
+            from xlm_core.checkpoint.formats import read_original  # loads torch
 
             return cls._checked(original, read_original(original).settings)
         return cls._checked(file, read_json_object(file, CheckpointError))

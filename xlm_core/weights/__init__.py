@@ -1,7 +1,0 @@
-"""The weights of a checkpoint directory, in every format that XLM was ever published in."""
-
-from xlm_core.weights.formats import open_weights
-from xlm_core.weights.original import OriginalRelease, read_original
-from xlm_core.weights.tensors import Weights
-
-__all__ = ["OriginalRelease", "Weights", "open_weights", "read_original"]
