@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from xlm_core.model import XLMModel
     from xlm_core.packing import PackedBatch, plan_batches, take_ragged
     from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
-    from xlm_core.segment import Segmenters
+    from xlm_core.text.segment import Segmenters
     from xlm_core.tokenizer import XLMTokenizer
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from xlm_core.bpe import END_OF_WORD, encode_word
-from xlm_core.normalize import lower_and_strip_accents
+from xlm_core.text.normalize import lower_and_strip_accents
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from xlm_core.pieces import WordEncoder
-    from xlm_core.segment import Words
+    from xlm_core.text.segment import Words
 
 # Given words are segmented each on its own, which costs more than a text of them does; most come again and again.
 _MAX_CACHED_GIVEN_WORDS = 100_000

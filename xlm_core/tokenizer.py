@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from xlm_core.encoding import Encoding, SequenceBuilder, Tokens
 from xlm_core.errors import TokenizerError, shown
 from xlm_core.pieces import WordEncoder
-from xlm_core.segment import Compat, Segmenters
+from xlm_core.text.segment import Compat, Segmenters
 from xlm_core.text_encoder import TextEncoder
 from xlm_core.tokenizer_call import CallableTokenizer
 from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, TokenizerFiles, read_tokenizer_files

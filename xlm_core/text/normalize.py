@@ -16,7 +16,7 @@ from sacremoses import MosesPunctNormalizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from xlm_core.aligned import AlignedText
+    from xlm_core.text.aligned import AlignedText
 
 # Tabs, line breaks and the other control characters that separate words. They are of category C, which the
 # reference deletes, gluing the words on either side; as spaces they keep them apart.

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from sacremoses import MosesTokenizer
 
-from xlm_core.aligned import AlignedText
 from xlm_core.errors import TokenizerError
-from xlm_core.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
+from xlm_core.text.aligned import AlignedText
+from xlm_core.text.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
