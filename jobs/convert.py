@@ -12,13 +12,13 @@ from xlm_core import FatalError, XLMModel
 from xlm_core import heads as head_classes
 from xlm_core.checkpoint import Contents, contents, write_checkpoint
 from xlm_core.checkpoint.files import find_original
-from xlm_core.tokenizer_files import read_tokenizer_files
-from xlm_core.tokenizer_writing import write_tokenizer_files
+from xlm_core.tokenizer.files import read_tokenizer_files
+from xlm_core.tokenizer.write_files import write_tokenizer_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlm_core.tokenizer_files import TokenizerFiles
+    from xlm_core.tokenizer.files import TokenizerFiles
 
 _CLASSES = (
     head_classes.XLMWithLMHeadModel,

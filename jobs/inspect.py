@@ -15,7 +15,7 @@ from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import Contents, contents
 from xlm_core.checkpoint.files import find_original, weights_files
 from xlm_core.checkpoint.names import twins
-from xlm_core.tokenizer_files import read_tokenizer_files
+from xlm_core.tokenizer.files import read_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,6 @@ if TYPE_CHECKING:
     from xlm_core.checkpoint import check_checkpoint, trunk_hash
     from xlm_core.checkpoint.config import XLMConfig
     from xlm_core.checkpoint.content_hash import content_hash
-    from xlm_core.encoding import Encoding
     from xlm_core.errors import CheckpointError, FatalError, TokenizerError
     from xlm_core.generation import GenerationSettings, generate
     from xlm_core.heads import (
@@ -31,7 +30,8 @@ if TYPE_CHECKING:
     from xlm_core.packing import PackedBatch, plan_batches, take_ragged
     from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
     from xlm_core.text.segment import Segmenters
-    from xlm_core.tokenizer import XLMTokenizer
+    from xlm_core.tokenizer.sequences import Encoding
+    from xlm_core.tokenizer.tokenizer import XLMTokenizer
 
 __all__ = [
     "POOLINGS",

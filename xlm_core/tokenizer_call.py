@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xlm_core.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, as_lists, pad_batch
-from xlm_core.encoding import Tokens, truncated_sizes
-from xlm_core.tokenizer_files import NO_MAX_LENGTH
-from xlm_core.vocabulary import Vocabulary
+from xlm_core.tokenizer.files import NO_MAX_LENGTH
+from xlm_core.tokenizer.sequences import Tokens, truncated_sizes
+from xlm_core.tokenizer.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from xlm_core.text_encoder import TextEncoder
+    from xlm_core.tokenizer.text_encoder import TextEncoder
 
     Text = str | Sequence[str]
 

@@ -14,7 +14,7 @@ from Mykytea import Mykytea
 from pyarrow import parquet
 
 from xlm_core import Segmenters, XLMTokenizer
-from xlm_core.bpe import encode_word, read_merges
+from xlm_core.tokenizer.bpe import encode_word, read_merges
 
 LANGS = ["en", "fr", "de", "es", "pt", "it", "ro", "ru", "el", "bg", "ar", "hi", "tr", "vi", "th", "zh", "sw"]
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from xlm_core.bpe import END_OF_WORD
 from xlm_core.checkpoint.formats.pytorch import load_pickle, tensors_by_name
 from xlm_core.errors import CheckpointError
+from xlm_core.tokenizer.bpe import END_OF_WORD
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from xlm_core.original_tokenizer import LOWERCASE
+from xlm_core.tokenizer.original_release import LOWERCASE
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlm_core.tokenizer_files import TokenizerFiles
+    from xlm_core.tokenizer.files import TokenizerFiles
 
 
 def write_tokenizer_files(path: Path, files: TokenizerFiles) -> list[Path]:

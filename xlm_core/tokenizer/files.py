@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
-from xlm_core.bpe import read_merges
 from xlm_core.errors import TokenizerError, shown
 from xlm_core.files.json_files import read_json_object
-from xlm_core.original_tokenizer import LOWERCASE, read_original_tokenizer
+from xlm_core.tokenizer.bpe import read_merges
+from xlm_core.tokenizer.original_release import LOWERCASE, read_original_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xlm_core.bpe import END_OF_WORD, encode_word
 from xlm_core.text.normalize import lower_and_strip_accents
+from xlm_core.tokenizer.bpe import END_OF_WORD, encode_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

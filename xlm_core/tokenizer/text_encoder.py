@@ -6,13 +6,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from xlm_core.encoding import Tokens
+from xlm_core.tokenizer.sequences import Tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from xlm_core.pieces import WordEncoder
     from xlm_core.text.segment import Words
+    from xlm_core.tokenizer.subwords import WordEncoder
 
 # Given words are segmented each on its own, which costs more than a text of them does; most come again and again.
 _MAX_CACHED_GIVEN_WORDS = 100_000

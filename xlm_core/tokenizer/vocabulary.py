@@ -6,10 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 from xlm_core.batch_encoding import as_lists
-from xlm_core.bpe import END_OF_WORD
 from xlm_core.errors import TokenizerError, shown
 from xlm_core.languages import canonical_lang, resolve_lang
-from xlm_core.tokenizer_files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
+from xlm_core.tokenizer.bpe import END_OF_WORD
+from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
