@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         XLMForTokenClassification,
         XLMWithLMHeadModel,
     )
-    from xlm_core.model import XLMModel
-    from xlm_core.packing import PackedBatch, plan_batches, take_ragged
+    from xlm_core.model.packing import PackedBatch, plan_batches, take_ragged
+    from xlm_core.model.trunk import XLMModel
     from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
     from xlm_core.text.segment import Segmenters
     from xlm_core.tokenizer.sequences import Encoding

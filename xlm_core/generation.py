@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.attention_cache import KeyValueCache
 from xlm_core.errors import FatalError
-from xlm_core.packing import IntArray, PackedBatch, cumulate, take_ragged
+from xlm_core.model.kv_cache import KeyValueCache
+from xlm_core.model.packing import IntArray, PackedBatch, cumulate, take_ragged
 from xlm_core.sampling import filter_scores, sample, text_draws
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model import XLMModel
+    from xlm_core.model.trunk import XLMModel
 
 _ROWS_AT_ONCE = 64  # of scores over the vocabulary: 51 MB for 200,000 words, and sampling needs a few times as much
 

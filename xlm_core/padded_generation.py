@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from xlm_core.generation import GenerationSettings, generate
-from xlm_core.padding import pack_padded
+from xlm_core.model.padding import pack_padded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xlm_core.packing import IntArray
+from xlm_core.model.packing import IntArray
 
 _BYTES_PER_DRAW = 8
 _LEAST_TEMPERATURE = torch.finfo(torch.float32).tiny  # a float of less has no finite inverse

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.packing import IntArray, PackedBatch, plan_batches, take_ragged
+from xlm_core.model.packing import IntArray, PackedBatch, plan_batches, take_ragged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model import XLMModel
+    from xlm_core.model.trunk import XLMModel
 
 
 def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, cu_seqlens: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ import numpy as np
 
 from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, ragged
 from xlm_core.decoding import central_tokens, earliest_tokens
-from xlm_core.packing import cumulate
+from xlm_core.model.packing import cumulate
 
 if TYPE_CHECKING:
     import pyarrow as pa

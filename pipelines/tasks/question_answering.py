@@ -20,7 +20,7 @@ from xlm_core.decoding import (
     no_answer_per_row,
     simple_candidates,
 )
-from xlm_core.packing import cumulate
+from xlm_core.model.packing import cumulate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -20,7 +20,7 @@ from pipelines.tasks.task import (
     struct_column,
 )
 from xlm_core import SequenceClassificationHead
-from xlm_core.packing import cumulate
+from xlm_core.model.packing import cumulate
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,7 +3,7 @@
 import torch
 from transformers import XLMConfig as ReferenceConfig
 
-from xlm_core.packing import PackedBatch
+from xlm_core.model.packing import PackedBatch
 
 HIDDEN, LOGITS = 2e-5, 1e-4  # largest absolute differences allowed
 

@@ -16,7 +16,7 @@ from xlm_core.heads import (
     XLMForSequenceClassification,
     XLMForTokenClassification,
 )
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -12,10 +12,10 @@ from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWa
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import MAX_POSITIONS, TINY, reference, save
 
-from xlm_core.attention_cache import KeyValueCache
 from xlm_core.generation import GenerationSettings, generate
 from xlm_core.heads import XLMWithLMHeadModel
-from xlm_core.packing import PackedBatch, cumulate
+from xlm_core.model.kv_cache import KeyValueCache
+from xlm_core.model.packing import PackedBatch, cumulate
 from xlm_core.sampling import filter_scores
 
 HIDDEN = 2e-5

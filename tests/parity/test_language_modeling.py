@@ -16,7 +16,7 @@ from reference_model import HIDDEN, LOGITS, TINY, pack, packed_ways, padded, ref
 
 from xlm_core.errors import CheckpointError
 from xlm_core.heads import LanguageModelHead, XLMWithLMHeadModel, language_modeling
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 KINDS = {
     "tied": {},

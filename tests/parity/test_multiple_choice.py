@@ -13,7 +13,7 @@ from reference_model import LOGITS, pack, packed_ways, padded, reference, save, 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads import MultipleChoiceHead, XLMForMultipleChoice
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

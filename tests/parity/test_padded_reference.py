@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import HIDDEN, LOGITS, padded, reference, save, sequences
 
 from xlm_core.heads import XLMForMultipleChoice, XLMForQuestionAnswering, XLMForSequenceClassification
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

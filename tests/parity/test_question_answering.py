@@ -18,7 +18,7 @@ from xlm_core.heads import (
     XLMForQuestionAnswering,
     XLMForQuestionAnsweringSimple,
 )
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

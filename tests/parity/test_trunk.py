@@ -11,9 +11,9 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import HIDDEN, LENGTHS, LOGITS, MAX_POSITIONS, pack, padded, reference, save, sequences
 
-from xlm_core.attention import GroupedPlan, VarlenPlan
-from xlm_core.model import XLMModel
-from xlm_core.packing import PackedBatch
+from xlm_core.model.attention import GroupedPlan, VarlenPlan
+from xlm_core.model.packing import PackedBatch
+from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from xlm_core.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
-from xlm_core.packing import PackedBatch, cumulate
-from xlm_core.padding import pack_padded
+from xlm_core.model.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
+from xlm_core.model.packing import PackedBatch, cumulate
+from xlm_core.model.padding import pack_padded
 
 CUDA = torch.device("cuda")
 

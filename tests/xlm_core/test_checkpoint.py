@@ -24,7 +24,7 @@ from xlm_core.heads import (
     XLMForTokenClassification,
     XLMWithLMHeadModel,
 )
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 
 CONFIG = XLMConfig(
     vocab_size=40,

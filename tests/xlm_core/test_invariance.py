@@ -14,8 +14,8 @@ from xlm_core.heads import (
     XLMForTokenClassification,
     XLMWithLMHeadModel,
 )
-from xlm_core.model import XLMModel
-from xlm_core.packing import PackedBatch, cumulate, plan_batches
+from xlm_core.model.packing import PackedBatch, cumulate, plan_batches
+from xlm_core.model.trunk import XLMModel
 
 NEAR = 2e-5
 

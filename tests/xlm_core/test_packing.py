@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.packing import PackedBatch, cumulate, plan_batches, take_ragged
-from xlm_core.padding import pack_padded
+from xlm_core.model.packing import PackedBatch, cumulate, plan_batches, take_ragged
+from xlm_core.model.padding import pack_padded
 
 some_lengths = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

@@ -14,7 +14,7 @@ from xlm_core.heads import (
     SequenceClassificationHead,
     TokenClassificationHead,
 )
-from xlm_core.model import XLMModel
+from xlm_core.model.trunk import XLMModel
 from xlm_core.precision import widened
 
 CONFIG = XLMConfig(

@@ -13,10 +13,10 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind
 from xlm_core.heads.beam_layers import BeamLayers
 from xlm_core.heads.trunk_with_head import Head, TrunkWithHead
-from xlm_core.model import PaddedInputs, init_weights
+from xlm_core.model.packing import PackedBatch
+from xlm_core.model.padding import PaddedLayout
+from xlm_core.model.trunk import PaddedInputs, init_weights
 from xlm_core.outputs import BeamsOutput
-from xlm_core.packing import PackedBatch
-from xlm_core.padding import PaddedLayout
 from xlm_core.precision import widened
 
 _NOT_ALLOWED = -1e30  # the reference's logit of such tokens: probability 0, unless no token at all is allowed

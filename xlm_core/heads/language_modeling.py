@@ -16,7 +16,7 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind, adaptive_softmax
 from xlm_core.errors import CheckpointError
 from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
-from xlm_core.model import PaddedInputs, init_weights
+from xlm_core.model.trunk import PaddedInputs, init_weights
 from xlm_core.outputs import ScoresOutput
 from xlm_core.padded_generation import generate_padded
 from xlm_core.precision import widened

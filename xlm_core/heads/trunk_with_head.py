@@ -15,8 +15,8 @@ from torch import Tensor
 from xlm_core.checkpoint import PretrainedModule
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Part
-from xlm_core.model import XLMModel
-from xlm_core.packing import PackedBatch
+from xlm_core.model.packing import PackedBatch
+from xlm_core.model.trunk import XLMModel
 
 
 class Head(PretrainedModule):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlm_core.packing import PackedBatch, cumulate
+from xlm_core.model.packing import PackedBatch, cumulate
 
 
 @dataclass(frozen=True)

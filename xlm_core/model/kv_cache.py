@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xlm_core.attention import AttentionPlan
 from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.packing import PackedBatch
+from xlm_core.model.attention import AttentionPlan
+from xlm_core.model.packing import PackedBatch
 
 Slots = tuple[Tensor, Tensor]
 """The sequence and the position of each token, int64 [T] each: the first two indices of a layer's tensor."""

@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.packing import PackedBatch, cumulate, take_ragged
-from xlm_core.padding import PaddedLayout
+from xlm_core.model.packing import PackedBatch, cumulate, take_ragged
+from xlm_core.model.padding import PaddedLayout
 from xlm_core.precision import widened
 
 

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.attention import AttentionPlan, ExplicitPlan, PlanAttention, choose_attention, device_capability
 from xlm_core.checkpoint import PretrainedModule
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind, Part
-from xlm_core.layers import Layer
+from xlm_core.model.attention import AttentionPlan, ExplicitPlan, PlanAttention, choose_attention, device_capability
+from xlm_core.model.layers import Layer
+from xlm_core.model.packing import PackedBatch
+from xlm_core.model.padding import PaddedLayout, pack_padded
 from xlm_core.outputs import Attentions, HiddenStates, TrunkOutput
-from xlm_core.packing import PackedBatch
-from xlm_core.padding import PaddedLayout, pack_padded
 from xlm_core.positions import sinusoidal_positions
 
 
