@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from xlm_core.checkpoint.config import XLMConfig
     from xlm_core.checkpoint.content_hash import content_hash
     from xlm_core.errors import CheckpointError, FatalError, TokenizerError
-    from xlm_core.generation import GenerationSettings, generate
+    from xlm_core.generation.generate import GenerationSettings, generate
+    from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
     from xlm_core.heads import (
         POOLINGS,
         BeamAnswers,
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     )
     from xlm_core.model.packing import PackedBatch, plan_batches, take_ragged
     from xlm_core.model.trunk import XLMModel
-    from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
     from xlm_core.text.segment import Segmenters
     from xlm_core.tokenizer.sequences import Encoding
     from xlm_core.tokenizer.tokenizer import XLMTokenizer

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from xlm_core.generation import GenerationSettings, generate
+from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.model.padding import pack_padded
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ import torch
 from pipelines.errors import FatalError
 from pipelines.tasks.task import Task, check_width, list_column, list_of, required, struct_column
 from xlm_core import LanguageModelHead
-from xlm_core.generation import GenerationSettings, generate
+from xlm_core.generation.generate import GenerationSettings, generate
+from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
 from xlm_core.model.packing import cumulate
-from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
 
 if TYPE_CHECKING:
     from pathlib import Path

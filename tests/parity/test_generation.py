@@ -12,11 +12,11 @@ from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWa
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import MAX_POSITIONS, TINY, reference, save
 
-from xlm_core.generation import GenerationSettings, generate
+from xlm_core.generation.generate import GenerationSettings, generate
+from xlm_core.generation.sampling import filter_scores
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.kv_cache import KeyValueCache
 from xlm_core.model.packing import PackedBatch, cumulate
-from xlm_core.sampling import filter_scores
 
 HIDDEN = 2e-5
 TIE = 1e-6  # of the two best logits: below it, rounding chooses

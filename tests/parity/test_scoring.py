@@ -11,9 +11,9 @@ import transformers
 sys.path.insert(0, str(Path(__file__).parent))
 from reference_model import LENGTHS, TINY, reference, save, sequences
 
+from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.packing import PackedBatch, cumulate
-from xlm_core.scoring import perplexity, score_causal, score_masked, sum_scores
 
 NEAR = 1e-4
 MASK = 5

@@ -8,11 +8,11 @@ import torch
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
-from xlm_core.generation import GenerationSettings, generate
+from xlm_core.generation.generate import GenerationSettings, generate
+from xlm_core.generation.sampling import sample, text_draws
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.packing import cumulate
 from xlm_core.padded_generation import generate_padded
-from xlm_core.sampling import sample, text_draws
 
 MASK, PAD = 5, 2
 CONFIG = XLMConfig(

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from xlm_core.errors import FatalError
+from xlm_core.generation.sampling import filter_scores, sample, text_draws
 from xlm_core.model.kv_cache import KeyValueCache
 from xlm_core.model.packing import IntArray, PackedBatch, cumulate, take_ragged
-from xlm_core.sampling import filter_scores, sample, text_draws
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
