@@ -4,7 +4,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xlm_core.batch_encoding import BatchEncoding
     from xlm_core.checkpoint import check_checkpoint, trunk_hash
     from xlm_core.checkpoint.config import XLMConfig
     from xlm_core.checkpoint.content_hash import content_hash
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     )
     from xlm_core.model.packing import PackedBatch, plan_batches, take_ragged
     from xlm_core.model.trunk import XLMModel
+    from xlm_core.reference.batch_encoding import BatchEncoding
     from xlm_core.text.segment import Segmenters
     from xlm_core.tokenizer.sequences import Encoding
     from xlm_core.tokenizer.tokenizer import XLMTokenizer

@@ -12,7 +12,7 @@ from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import sample, text_draws
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.packing import cumulate
-from xlm_core.padded_generation import generate_padded
+from xlm_core.reference.generate import generate_padded
 
 MASK, PAD = 5, 2
 CONFIG = XLMConfig(

@@ -17,9 +17,9 @@ from xlm_core.checkpoint.names import Kind, adaptive_softmax
 from xlm_core.errors import CheckpointError
 from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
 from xlm_core.model.trunk import PaddedInputs, init_weights
-from xlm_core.outputs import ScoresOutput
-from xlm_core.padded_generation import generate_padded
 from xlm_core.precision import widened
+from xlm_core.reference.generate import generate_padded
+from xlm_core.reference.outputs import ScoresOutput
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # 128 MiB of float32: what one chunk of rows may take, times a few for the softmax

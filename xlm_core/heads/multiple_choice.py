@@ -14,7 +14,7 @@ from xlm_core.errors import FatalError
 from xlm_core.heads.pooling import SequenceSummary
 from xlm_core.heads.trunk_with_head import ScoringHead, TrunkWithScores
 from xlm_core.model.trunk import PaddedInputs, init_weights
-from xlm_core.outputs import ScoresOutput
+from xlm_core.reference.outputs import ScoresOutput
 
 
 class MultipleChoiceHead(ScoringHead):

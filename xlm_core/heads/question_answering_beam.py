@@ -16,8 +16,8 @@ from xlm_core.heads.trunk_with_head import Head, TrunkWithHead
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout
 from xlm_core.model.trunk import PaddedInputs, init_weights
-from xlm_core.outputs import BeamsOutput
 from xlm_core.precision import widened
+from xlm_core.reference.outputs import BeamsOutput
 
 _NOT_ALLOWED = -1e30  # the reference's logit of such tokens: probability 0, unless no token at all is allowed
 

@@ -13,7 +13,7 @@ from xlm_core.checkpoint.names import Kind
 from xlm_core.errors import FatalError
 from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
 from xlm_core.model.trunk import PaddedInputs, init_weights
-from xlm_core.outputs import SpansOutput
+from xlm_core.reference.outputs import SpansOutput
 
 
 class QuestionAnsweringSimpleHead(TokenHead):

@@ -18,8 +18,8 @@ from xlm_core.model.attention import AttentionPlan, ExplicitPlan, PlanAttention,
 from xlm_core.model.layers import Layer
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout, pack_padded
-from xlm_core.outputs import Attentions, HiddenStates, TrunkOutput
 from xlm_core.positions import sinusoidal_positions
+from xlm_core.reference.outputs import Attentions, HiddenStates, TrunkOutput
 
 
 class PaddedInputs(TypedDict):

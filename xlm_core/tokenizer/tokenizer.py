@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from xlm_core.errors import TokenizerError, shown
+from xlm_core.reference.tokenizer_call import CallableTokenizer
 from xlm_core.text.segment import Compat, Segmenters
 from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS, TokenizerFiles, read_tokenizer_files
 from xlm_core.tokenizer.sequences import Encoding, SequenceBuilder, Tokens
 from xlm_core.tokenizer.subwords import WordEncoder
 from xlm_core.tokenizer.text_encoder import TextEncoder
 from xlm_core.tokenizer.write_files import write_tokenizer_files
-from xlm_core.tokenizer_call import CallableTokenizer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-from xlm_core.batch_encoding import as_lists
 from xlm_core.errors import TokenizerError, shown
 from xlm_core.languages import canonical_lang, resolve_lang
+from xlm_core.reference.batch_encoding import as_lists
 from xlm_core.tokenizer.bpe import END_OF_WORD
 from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from xlm_core.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, as_lists, pad_batch
+from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, as_lists, pad_batch
 from xlm_core.tokenizer.files import NO_MAX_LENGTH
 from xlm_core.tokenizer.sequences import Tokens, truncated_sizes
 from xlm_core.tokenizer.vocabulary import Vocabulary
