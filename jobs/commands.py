@@ -13,8 +13,8 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
+from jobs.job_file.load import dump_job, json_schema, load_job
 from jobs.last_word import last_word
-from jobs.spec import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import one_line
 from pipelines.storage import locate

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from jobs.demo.build import write_demo
-from jobs.spec import load_job
+from jobs.job_file.load import load_job
 from pipelines.output.directory import Output
 from pipelines.storage import locate
 from tests.chaos.fault_points import Counts

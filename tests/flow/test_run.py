@@ -53,7 +53,7 @@ def states(out: Path) -> dict[str, int]:
 @pytest.fixture(scope="module")
 def undisturbed(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None) -> Path:
     """The demo's job, run to its end."""
-    from jobs.spec import load_job
+    from jobs.job_file.load import load_job
 
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     settings = [f"output.path={out}", "compute.tokenizers=1", "compute.models=1"]

@@ -97,7 +97,7 @@ STAGES = """
 import os, sys, time
 from dataclasses import replace
 import pyarrow as pa
-from jobs.spec import load_job
+from jobs.job_file.load import load_job
 from pipelines.stages.infer import Infer
 from pipelines.run.prepare import prepare
 from pipelines.stages.read import PlanSource

@@ -1,6 +1,6 @@
 import pytest
 
-from jobs.spec import SpecError, load_job
+from jobs.job_file.load import SpecError, load_job
 from xlm_core.errors import FatalError
 
 

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - settings stand as a person would write them
 """Jobs as YAML, the names of all settings, and what loading a file comes to."""
 
-from jobs.spec import SpecError, load_job
+from jobs.job_file.load import SpecError, load_job
 from pipelines.job.job import TASKS, Job
 
 MINIMAL = """\

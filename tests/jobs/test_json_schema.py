@@ -4,7 +4,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.spec import dump_job, json_schema
+from jobs.job_file.load import dump_job, json_schema
 from pipelines.job.job import Job
 from tests.jobs.job_files import JOBS, MINIMAL, SETTINGS, TASK_SETTINGS, attempt
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.spec import SpecError, dump_job, load_job
+from jobs.job_file.load import SpecError, dump_job, load_job
 from pipelines.job.job import (
     BatchSpec,
     ComputeSpec,

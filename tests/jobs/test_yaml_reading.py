@@ -84,5 +84,5 @@ def test_keys_that_are_not_text_are_named(problems):
 @pytest.mark.parametrize("text", ["x: " + "[" * 5000 + "]" * 5000, "- " * 5000, MINIMAL + "zzz: 1", "a: !!binary aGk="])
 def test_pyyaml_without_libyaml_serves_as_well(problems, monkeypatch, text):
     with_libyaml = [line.partition(": ")[0] for line in problems(text)]
-    monkeypatch.setattr("jobs.yaml_reading.Loader", yaml.SafeLoader)
+    monkeypatch.setattr("jobs.job_file.yaml_reader.Loader", yaml.SafeLoader)
     assert [line.partition(": ")[0] for line in problems(text)] == with_libyaml

@@ -3,7 +3,7 @@
 import re
 from typing import Any, cast
 
-from jobs.yaml_reading import Document, Key, Place, SpecError, described, dotted, read_yaml
+from jobs.job_file.yaml_reader import Document, Key, Place, SpecError, described, dotted, read_yaml
 from pipelines.job.job import TASKS
 
 

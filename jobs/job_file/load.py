@@ -14,9 +14,9 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from jobs.explanations import explain
-from jobs.overrides import override
-from jobs.yaml_reading import Place, SpecError, described, read_yaml
+from jobs.job_file.explanations import explain
+from jobs.job_file.overrides import override
+from jobs.job_file.yaml_reader import Place, SpecError, described, read_yaml
 from pipelines.job.job import Job
 
 

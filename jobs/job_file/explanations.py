@@ -6,7 +6,7 @@ from typing import Any, cast
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from jobs.yaml_reading import Document, Key, described, dotted, quoted
+from jobs.job_file.yaml_reader import Document, Key, described, dotted, quoted
 from pipelines.formatting import clip, nearest
 from pipelines.job.job import SECTIONS, TASKS, settings_at
 
