@@ -1,4 +1,4 @@
-"""The command line: `xlm COMMAND`. What each command does is in `jobs.commands`."""
+"""The command line: `xlm COMMAND`. What each command does is in `jobs.commands.execute`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # a scheduler stops jobs with SIGTERM; to us it is Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        from jobs.commands import execute  # seconds of imports, in which Ctrl-C shall be no traceback either
+        from jobs.commands.execute import execute  # seconds of imports, in which Ctrl-C shall be no traceback either
 
         return execute(args)
     except KeyboardInterrupt:

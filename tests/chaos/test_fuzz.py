@@ -18,9 +18,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jobs.commands.preview import gather
 from jobs.job_file.load import dump_job, load_job
 from jobs.job_file.yaml_reader import SpecError
-from jobs.preview import gather
 from pipelines.corpus.plan import PLAN, make_plan
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter.parse import FilterError, parse_filter

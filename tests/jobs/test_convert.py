@@ -15,7 +15,7 @@ from original_release import content_of, save_original
 from reference_model import reference
 
 from jobs.cli import main
-from jobs.convert import convert
+from jobs.commands.convert import convert
 from xlm_core import XLMConfig, XLMTokenizer, trunk_hash
 from xlm_core.checkpoint import contents
 from xlm_core.errors import FatalError

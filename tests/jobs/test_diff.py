@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from jobs.diff import diff_outputs
+from jobs.commands.diff import diff_outputs
 from pipelines.diff import compare_outputs, row_index
 from pipelines.errors import FatalError
 from pipelines.job.job import Job

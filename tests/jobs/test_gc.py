@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from jobs.gc import collect
+from jobs.commands.gc import collect
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output

@@ -16,7 +16,7 @@ from original_release import content_of, save_original
 from reference_model import reference
 
 from jobs.cli import main
-from jobs.inspect import inspect
+from jobs.commands.inspect import inspect
 from xlm_core import XLMConfig, content_hash
 from xlm_core.heads import TokenClassificationHead
 

@@ -10,7 +10,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from jobs.show import show
+from jobs.commands.show import show
 from pipelines import job
 from pipelines.corpus.plan import PLAN
 from pipelines.output.directory import Output

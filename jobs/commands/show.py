@@ -12,7 +12,7 @@ import pyarrow as pa
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-from jobs.preview import gather
+from jobs.commands.preview import gather
 from pipelines.formatting import counted, shorten, type_name
 from pipelines.storage import locate
 from xlm_core.errors import FatalError
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from jobs.preview import Preview
+    from jobs.commands.preview import Preview
 
 _PLAIN_WIDTH = 100  # of a file or a pipe, which have none of their own
 _MAX_CELL = 40  # cells of any column but the last

@@ -120,35 +120,35 @@ def _check(args: argparse.Namespace, console: Console) -> int:
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
-    from jobs.show import show
+    from jobs.commands.show import show
 
     show(args.output, args.limit, console)
     return COMPLETE
 
 
 def _verify(args: argparse.Namespace, console: Console) -> int:
-    from jobs.verify import verify_output
+    from jobs.commands.verify import verify_output
 
     return COMPLETE if verify_output(args.output, console) else UNFINISHED
 
 
 def _diff(args: argparse.Namespace, console: Console) -> int:
-    from jobs.diff import diff_outputs
+    from jobs.commands.diff import diff_outputs
 
     diff_outputs(args.first, args.second, console)
     return COMPLETE
 
 
 def _gc(args: argparse.Namespace, console: Console) -> int:
-    from jobs.gc import collect
+    from jobs.commands.gc import collect
 
     collect(args.output, console, dry_run=args.dry_run)
     return COMPLETE
 
 
 def _inspect(args: argparse.Namespace, console: Console) -> int:
-    from jobs.checkpoint_folder import checkpoint_folder
-    from jobs.inspect import inspect
+    from jobs.commands.checkpoint_folder import checkpoint_folder
+    from jobs.commands.inspect import inspect
 
     with checkpoint_folder(args.checkpoint, console) as folder:
         inspect(folder, console, args.checkpoint)
@@ -156,8 +156,8 @@ def _inspect(args: argparse.Namespace, console: Console) -> int:
 
 
 def _convert(args: argparse.Namespace, console: Console) -> int:
-    from jobs.checkpoint_folder import checkpoint_folder
-    from jobs.convert import convert
+    from jobs.commands.checkpoint_folder import checkpoint_folder
+    from jobs.commands.convert import convert
 
     target = locate(args.target)
     if not target.is_local:
@@ -177,8 +177,8 @@ def _schema(_: argparse.Namespace, console: Console) -> int:
 
 
 def _demo(args: argparse.Namespace, console: Console) -> int:
+    from jobs.commands.show import show
     from jobs.demo.build import write_demo
-    from jobs.show import show
 
     job = write_demo(Path(args.folder))
     console.print(f"xlm run {job}", style="bold", highlight=False)
