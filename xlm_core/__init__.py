@@ -75,18 +75,18 @@ __all__ = [
 # processes that only tokenize, and torch is 2 s and 150 MB in each.
 _MODULES = (
     "errors",
-    "config",
-    "checkpoint_files",
-    "encoding",
-    "segment",
-    "batch_encoding",
-    "tokenizer",
-    "packing",
+    "checkpoint.config",
+    "checkpoint.content_hash",
+    "tokenizer.sequences",
+    "text.segment",
+    "reference.batch_encoding",
+    "tokenizer.tokenizer",
+    "model.packing",
     "checkpoint",
-    "model",
+    "model.trunk",
     "heads",
-    "generation",
-    "scoring",
+    "generation.generate",
+    "generation.scoring",
 )
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from pipelines.job.job import Job
-    from pipelines.tasks import Model, Task
+    from pipelines.tasks.task import Model, Task
 
 
 def read_tokenizer(job: Job, folder: Path) -> XLMTokenizer:
@@ -39,7 +39,7 @@ def load_model(
     max_tokens: int,
 ) -> tuple[Model, list[Task]]:
     """Load trunk and heads in a model process."""
-    from pipelines.tasks import Model  # here, since tokenizer processes do without torch
+    from pipelines.tasks.task import Model  # here, since tokenizer processes do without torch
     from xlm_core import XLMModel
 
     folder = local_checkpoint(checkpoint)

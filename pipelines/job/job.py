@@ -1,6 +1,6 @@
 """What a job is: a tree of frozen, checked settings that do no input or output of their own.
 
-`jobs.job_file.load` reads it from YAML and turns what is wrong with it into lines for a person; the checks themselves are here.
+`jobs.job_file.load` reads it from YAML and turns what is wrong with it into lines for a person; the checks are here.
 Types are strict (the text "512" is not a number), and settings that do not exist are refused.
 """
 

@@ -22,7 +22,7 @@ from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import TokenizeSettings
 from pipelines.stages.write import Writer
 from pipelines.storage import locate
-from pipelines.tasks import make_task
+from pipelines.tasks.make_task import make_task
 from xlm_core import check_checkpoint, trunk_hash
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pipelines.job.job import Job
     from pipelines.stages.pools import Pools
     from pipelines.storage import Location
-    from pipelines.tasks import Task
+    from pipelines.tasks.task import Task
     from xlm_core import XLMConfig, XLMTokenizer
 
 # Raised when the same settings give other results or records than before: a resumed output may not mix the two.

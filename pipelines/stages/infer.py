@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipelines.rows.shard import Shard
     from pipelines.stages.time_limit import ShardLimit
-    from pipelines.tasks import Model, Task
+    from pipelines.tasks.task import Model, Task
 
 # What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by CUDA and cuBLAS,
 # which take memory that torch's CUDA allocator has left them.

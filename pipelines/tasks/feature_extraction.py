@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import FeatureExtraction
     from pipelines.rows.sequences import Sequences
     from pipelines.storage.options import StoreSpec
+    from pipelines.tasks.settings import FeatureExtraction
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

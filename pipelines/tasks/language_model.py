@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import FillMask, LmScoring, TextGeneration
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.settings import FillMask, LmScoring, TextGeneration
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

@@ -13,8 +13,8 @@ from xlm_core import MultipleChoiceHead
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.job.job import MultipleChoice
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.settings import MultipleChoice
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

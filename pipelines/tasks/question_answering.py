@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import QuestionAnswering
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.settings import QuestionAnswering
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
     from xlm_core.decoding import Candidates

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pipelines.job.job import TaskSpec
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.task_spec import TaskSpec
     from xlm_core import XLMConfig, XLMModel
     from xlm_core.checkpoint import PretrainedModule
 

@@ -25,8 +25,8 @@ from xlm_core.model.packing import cumulate
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.job.job import TextClassification
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.settings import TextClassification
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
 

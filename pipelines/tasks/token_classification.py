@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import TokenClassification
     from pipelines.rows.sequences import Sequences
+    from pipelines.tasks.settings import TokenClassification
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
     from xlm_core.decoding import Words

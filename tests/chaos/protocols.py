@@ -25,11 +25,11 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from pipelines import read as reader
 from pipelines.errors import FatalError, RetryableError
 from pipelines.flow import run
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
+from pipelines.stages import read as reader
 from pipelines.storage import Location, locate
 from tests import forks
 from tests.chaos.fault_points import Visit, kill_at_nth, record_points, watched

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import stage, tokenize
 from pipelines.rows.shard import STOPPED, Shard
 from pipelines.run.prepare import prepare
+from pipelines.stages import run_stage as stage
+from pipelines.stages import tokenize
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer

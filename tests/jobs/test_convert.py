@@ -1,7 +1,6 @@
 """`xlm convert`: any format in, the field-standard layout out, and not a bit of it changed."""
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,13 +8,10 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
-from original_release import content_of, save_original
-from reference_model import reference
-
 from jobs.cli import main
 from jobs.commands.convert import convert
+from tests.fixtures.original_release import content_of, save_original
+from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMTokenizer, trunk_hash
 from xlm_core.checkpoint import contents
 from xlm_core.errors import FatalError

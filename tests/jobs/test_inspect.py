@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,13 +9,10 @@ import torch
 import transformers
 from rich.console import Console
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
-from original_release import content_of, save_original
-from reference_model import reference
-
 from jobs.cli import main
 from jobs.commands.inspect import inspect
+from tests.fixtures.original_release import content_of, save_original
+from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, content_hash
 from xlm_core.heads import TokenClassificationHead
 

@@ -11,8 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from jobs.commands.show import show
-from pipelines import job
 from pipelines.corpus.plan import PLAN
+from pipelines.job import job
 from pipelines.output.directory import Output
 from pipelines.output.ledger import part_name
 from pipelines.rows.schemas import ROW

@@ -1,15 +1,10 @@
 """Sequence and token classification against the reference."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import HIDDEN, LOGITS, pack, packed_ways, padded, reference, save, sequences
-
+from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_ways, padded, reference, save, sequences
 from xlm_core.heads import (
     SequenceClassificationHead,
     TokenClassificationHead,

@@ -1,7 +1,6 @@
 """Every format that a checkpoint was ever published in gives the same numbers, and the same tokenizer."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,9 @@ import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-from original_release import content_of, original_spelling, save_original
-from reference_model import HIDDEN, LOGITS, reference, sequences
-
 import xlm_core.heads
+from tests.fixtures.original_release import content_of, original_spelling, save_original
+from tests.parity.reference_model import HIDDEN, LOGITS, reference, sequences
 from xlm_core import XLMModel, XLMTokenizer
 from xlm_core.heads import XLMWithLMHeadModel
 

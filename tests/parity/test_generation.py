@@ -1,17 +1,12 @@
 """Generation against the reference's `generate(..., use_cache=False)`, run on each prompt alone."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import transformers
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import MAX_POSITIONS, TINY, reference, save
-
+from tests.parity.reference_model import MAX_POSITIONS, TINY, reference, save
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import filter_scores
 from xlm_core.heads import XLMWithLMHeadModel

@@ -1,16 +1,11 @@
 """The padded interface of every class: the reference's arguments, outputs and files."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import HIDDEN, LENGTHS, LOGITS, MAX_POSITIONS, padded, reference, save, sequences
-
 import xlm_core
+from tests.parity.reference_model import HIDDEN, LENGTHS, LOGITS, MAX_POSITIONS, padded, reference, save, sequences
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -1,8 +1,6 @@
 """The language model head against the reference: tied, untied and adaptive."""
 
 import copy
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,9 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import HIDDEN, LOGITS, TINY, pack, packed_ways, padded, reference, save, sequences
-
+from tests.parity.reference_model import HIDDEN, LOGITS, TINY, pack, packed_ways, padded, reference, save, sequences
 from xlm_core.errors import CheckpointError
 from xlm_core.heads import LanguageModelHead, XLMWithLMHeadModel, language_modeling
 from xlm_core.model.trunk import XLMModel

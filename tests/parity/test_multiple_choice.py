@@ -1,15 +1,10 @@
 """Multiple choice against the reference."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
-
+from tests.parity.reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads import MultipleChoiceHead, XLMForMultipleChoice

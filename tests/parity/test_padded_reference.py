@@ -3,16 +3,11 @@
 Every test shows both: the reference's batch is off by more than 0.1, ours within the usual limit.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import HIDDEN, LOGITS, padded, reference, save, sequences
-
+from tests.parity.reference_model import HIDDEN, LOGITS, padded, reference, save, sequences
 from xlm_core.heads import XLMForMultipleChoice, XLMForQuestionAnswering, XLMForSequenceClassification
 from xlm_core.model.trunk import XLMModel
 

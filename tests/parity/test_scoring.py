@@ -1,16 +1,11 @@
 """Log-probabilities of tokens against the reference, run once for each sequence or each masked token."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import LENGTHS, TINY, reference, save, sequences
-
+from tests.parity.reference_model import LENGTHS, TINY, reference, save, sequences
 from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
 from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.packing import PackedBatch, cumulate

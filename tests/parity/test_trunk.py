@@ -1,16 +1,21 @@
 """The trunk against the reference: random weights, through real files, every layer."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parent))
-from reference_model import HIDDEN, LENGTHS, LOGITS, MAX_POSITIONS, pack, padded, reference, save, sequences
-
+from tests.parity.reference_model import (
+    HIDDEN,
+    LENGTHS,
+    LOGITS,
+    MAX_POSITIONS,
+    pack,
+    padded,
+    reference,
+    save,
+    sequences,
+)
 from xlm_core.model.attention import GroupedPlan, VarlenPlan
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.trunk import XLMModel

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from pipelines import output_lock
 from pipelines.errors import FatalError
+from pipelines.output import lock as output_lock
 from pipelines.output.lock import lock_folder
 from pipelines.storage import locate
 

@@ -61,7 +61,7 @@ class PretrainedModule(nn.Module):
         Nothing is ever left at random: every tensor must be there, and none may be left over.
 
         Args:
-            path: a local directory with a configuration and weights in any of the formats of `xlm_core.checkpoint.formats`.
+            path: a local directory with a configuration and weights in any format of `checkpoint.formats`.
             dtype: the precision or its name, such as "bfloat16"; float32 if not given, whatever the file's.
             device: the CPU if not given.
             causal: whether tokens see only those before them; as the configuration says if not given. The released

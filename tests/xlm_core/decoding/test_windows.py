@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.xlm_core.windowed_rows import Row, lay_out, some_rows
+from tests.xlm_core.decoding.windowed_rows import Row, lay_out, some_rows
 from xlm_core.decoding import central_tokens, earliest_tokens, in_text, text_ids, token_numbers
 
 

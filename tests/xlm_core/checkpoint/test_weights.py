@@ -1,19 +1,14 @@
 """Which file of a directory is loaded, indexes of shards, original releases, and what each format refuses."""
 
 import json
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
-from original_release import content_of, save_original
-from reference_model import reference
-
+from tests.fixtures.original_release import content_of, save_original
+from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, content_hash
 from xlm_core.checkpoint.content_hash import needed_files
 from xlm_core.checkpoint.formats import open_weights

@@ -21,17 +21,14 @@ import pytest
 import torch
 import transformers
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "fixtures"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "parity"))
-from original_release import content_of, save_original
-from reference_model import reference
-
+from tests.fixtures.original_release import content_of, save_original
+from tests.parity.reference_model import reference
 from xlm_core import XLMModel, XLMTokenizer, check_checkpoint
 from xlm_core.checkpoint import contents
 from xlm_core.errors import CheckpointError
 from xlm_core.heads import TokenClassificationHead
 
-TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow" / "TFXLMModel"
+TENSORFLOW = Path(__file__).parents[2] / "fixtures" / "tensorflow" / "TFXLMModel"
 EMBEDDINGS = "transformer/tfxlm_model/transformer/embeddings/weight:0"
 FORMATS = ["safetensors", "shard", "bin", "old bin", "h5", "pth", "old pth"]
 

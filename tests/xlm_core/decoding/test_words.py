@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.xlm_core.windowed_rows import Row, lay_out, some_rows
+from tests.xlm_core.decoding.windowed_rows import Row, lay_out, some_rows
 from xlm_core.decoding import aggregate, central_tokens, drop_blank, find_entities, join_pieces, scheme_of
 
 
