@@ -1,4 +1,4 @@
-"""Processes that start in no time: forks of one that has imported everything, and has no threads nor connections."""
+"""Start processes quickly: forks of a server process that has imported everything and has no threads or connections."""
 
 import multiprocessing
 import threading
@@ -9,20 +9,25 @@ from typing import Any
 
 FORKS = multiprocessing.get_context("forkserver")
 
-# there is one server for all, and the last list that it is given holds
-FORKS.set_forkserver_preload(["tests.chaos.drivers", "tests.chaos.protocols", "pipelines.checkpoints.cache"])
+# Each test process has one fork server, and only the last list passed to it counts.
+FORKS.set_forkserver_preload([
+    "tests.chaos.stores.driver_process",
+    "tests.chaos.driver.protocols",
+    "pipelines.checkpoints.cache",
+])  # fmt: skip
 
-_LOCK = threading.Lock()  # a process that starts looks after all others, and would take their exit status
+# Process.start() also reaps processes that have ended, so another thread could lose their exit status.
+_LOCK = threading.Lock()
 
 
 def start(work: Callable[..., Any], *args: Any) -> tuple[BaseProcess, Any]:
-    """Call a function in a fork; threads may do so at the same time.
+    """Call a function in a new process; several threads may do so at the same time.
 
     Returns:
-        The process, and the end of a pipe on which its result comes, or EOF if it was killed.
+        The process, and the receiving end of a pipe: it gives the function's result, or EOF if the process was killed.
     """
     receiving, sending = FORKS.Pipe(duplex=False)
-    process = FORKS.Process(target=_answer, args=(sending, work, *args))
+    process = FORKS.Process(target=_send_result, args=(sending, work, *args))
     with _LOCK:
         process.start()
     sending.close()
@@ -30,11 +35,11 @@ def start(work: Callable[..., Any], *args: Any) -> tuple[BaseProcess, Any]:
 
 
 def join(process: BaseProcess) -> None:
-    """Wait for a fork's end."""
+    """Wait until a process has ended."""
     wait([process.sentinel])
     with _LOCK:
         process.join()
 
 
-def _answer(sending: Any, work: Callable[..., Any], *args: Any) -> None:
+def _send_result(sending: Any, work: Callable[..., Any], *args: Any) -> None:
     sending.send(work(*args))

@@ -17,9 +17,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
-from tests.chaos import catalogue, driver_faults, processes, store_faults
-from tests.chaos.fault_points import Counts
+from tests.chaos.bad_input import catalogue
+from tests.chaos.driver import driver_faults
+from tests.chaos.fault_counts import Counts
 from tests.chaos.safeguards import first_failures
+from tests.chaos.stores import store_faults
+from tests.chaos.workers import processes
 
 SERIES: dict[str, Callable[[random.Random], Iterator[Counts]]] = {
     "requests to an object store fail, or the driver is killed at one": store_faults.full,
@@ -92,7 +95,7 @@ def _tests() -> Iterator[Line]:
     yield from _slow_tests()
     kinds = len(list(catalogue.names()))
     yield "", True
-    yield f"What {kinds} kinds of bad input get: [BAD_INPUT.md](BAD_INPUT.md).", kinds >= 60
+    yield f"What {kinds} kinds of bad input get: [BAD_INPUT.md](bad_input/BAD_INPUT.md).", kinds >= 60
 
 
 def _titled(title: str, columns: str) -> Iterator[Line]:

@@ -22,7 +22,7 @@ TREE = Path(__file__).parents[2]
 PACKAGES = ("xlm_core", "pipelines", "jobs", "tests")
 END_WITHIN_S = 180.0  # a test that a removal keeps from ending has failed too; each takes some 30 s
 
-PROTOCOL = "tests/chaos/test_protocol.py::test_"
+PROTOCOL = "tests/chaos/driver/test_protocol.py::test_"
 KILLS = f"{PROTOCOL}killed_at_each_moment_by_name"
 RUN = "tests/flow/test_run.py::test_"
 

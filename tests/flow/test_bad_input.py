@@ -1,4 +1,4 @@
-"""Bad input that takes more than one file or run to tell; every other kind is in `tests/chaos/catalogue.py`."""
+"""Bad input that needs more than one file or run; `tests/chaos/bad_input/catalogue.py` has all other kinds."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.chaos.bad_input import GOOD, Refused
+from tests.chaos.bad_input.bench import GOOD, Refused
 from tests.flow.in_process import read_output, read_rejected, run_stages
 
 

@@ -29,8 +29,8 @@ from pipelines.output.directory import Output
 from pipelines.output.ledger import RECORD, Ledger
 from pipelines.stages.read import Reader
 from pipelines.storage import locate
-from tests.chaos.bad_input import Bench
-from tests.chaos.mutations import THOROUGH, VALUES, examples, mutated, mutated_json
+from tests.chaos.bad_input.bench import Bench
+from tests.chaos.fuzz.mutations import THOROUGH, VALUES, examples, mutated, mutated_json
 from tests.flow.in_process import run_stages
 from tests.jobs.job_files import FULL, JOBS
 from tests.pipelines.test_filters import TABLE

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.chaos.bad_input import Bench, Refused, Spoil
+from tests.chaos.bad_input.bench import Bench, Refused, Spoil
 
 
 def content(data: str | bytes) -> Spoil:

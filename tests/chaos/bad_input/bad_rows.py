@@ -5,7 +5,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from tests.chaos.bad_input import Row, Rows
+from tests.chaos.bad_input.bench import Row, Rows
 
 WORDS = pa.list_(pa.string())
 

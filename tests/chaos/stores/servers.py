@@ -19,7 +19,7 @@ import pyarrow.fs as pafs
 import pytest
 
 _STARTS_WITHIN_S = 30.0
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 
 # Azurite knows this account and key, which its documentation publishes.
 _ACCOUNT = "devstoreaccount1"

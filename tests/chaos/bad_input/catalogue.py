@@ -1,4 +1,7 @@
-"""The catalogue of bad input: every kind, and what it got. `python -m tests.chaos.catalogue FILE` writes the table."""
+"""The catalogue of bad input: all kinds and their outcomes.
+
+`python -m tests.chaos.bad_input.catalogue [FILE]` runs every kind and writes the table.
+"""
 
 import os
 import sys
@@ -7,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.demo.build import write_demo
-from tests.chaos.bad_checkpoints import CHECKPOINTS
-from tests.chaos.bad_corpora import CORPORA
-from tests.chaos.bad_input import Fails, Harmless, Refused
-from tests.chaos.bad_outputs import OUTPUTS
-from tests.chaos.bad_rows import CORPORA_OF_ROWS
-from tests.chaos.bad_specs import SPECS
+from tests.chaos.bad_input.bad_checkpoints import CHECKPOINTS
+from tests.chaos.bad_input.bad_corpora import CORPORA
+from tests.chaos.bad_input.bad_job_files import SPECS
+from tests.chaos.bad_input.bad_outputs import OUTPUTS
+from tests.chaos.bad_input.bad_rows import CORPORA_OF_ROWS
+from tests.chaos.bad_input.bench import Fails, Harmless, Refused
 from tests.flow.heads import write_checkpoints
 
 TABLE = Path(__file__).with_name("BAD_INPUT.md")

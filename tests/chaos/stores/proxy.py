@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from tests.chaos.request_faults import OF_RESPONSE, Fault, Faults, Request
+from tests.chaos.stores.request_faults import OF_RESPONSE, Fault, Faults, Request
 
 _CHUNK = 1 << 16
 _BODY_WITHIN_S = 5.0

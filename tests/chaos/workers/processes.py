@@ -16,8 +16,8 @@ from jobs.demo.build import write_demo
 from jobs.job_file.load import load_job
 from pipelines.output.directory import Output
 from pipelines.storage import locate
-from tests.chaos.fault_points import Counts
-from tests.chaos.protocols import contents, rows
+from tests.chaos.driver.protocols import contents, rows
+from tests.chaos.fault_counts import Counts
 from tests.flow.in_process import run_stages
 
 # What a process that Ray runs a stage in calls itself while it has a shard in hand.

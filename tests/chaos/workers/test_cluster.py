@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.experimental import internal_kv
 
-from tests.chaos.processes import end_run, processes, recorded, results, start_run, undisturbed, wait_for
+from tests.chaos.workers.processes import end_run, processes, recorded, results, start_run, undisturbed, wait_for
 
 pytestmark = pytest.mark.slow
 

@@ -23,7 +23,7 @@ import yaml
 
 from jobs.cli import main
 from pipelines.job.job import Job
-from tests.chaos.in_time import in_time
+from tests.chaos.bad_input.hang_limit import in_time
 from tests.flow.in_process import read_output, read_rejected, run_stages
 
 GOOD = pa.table({"id": ["a", "b"], "text": ["Good morning.", "Guten Morgen."], "lang": ["en", "de"]})

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.chaos.bad_input import Bench, Harmless, Refused, Spoil
-from tests.chaos.bad_specs import setting
+from tests.chaos.bad_input.bad_job_files import setting
+from tests.chaos.bad_input.bench import Bench, Harmless, Refused, Spoil
 from xlm_core import SequenceClassificationHead, XLMConfig, XLMForSequenceClassification
 
 TRAP = "a_pickle_ran"  # the directory that a pickle which is loaded makes, beside the checkpoint

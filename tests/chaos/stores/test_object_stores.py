@@ -16,9 +16,9 @@ from pipelines.flow import run
 from pipelines.job.job import Job
 from pipelines.storage import locate
 from pipelines.storage.stores import client
-from tests.chaos.request_faults import Fault, Faults, Rule
-from tests.chaos.store_faults import run_in_trouble
-from tests.chaos.store_jobs import BUCKET, Store, data, is_complete, results, small_job, trouble
+from tests.chaos.stores.request_faults import Fault, Faults, Rule
+from tests.chaos.stores.store_faults import run_in_trouble
+from tests.chaos.stores.store_jobs import BUCKET, Store, data, is_complete, results, small_job, trouble
 from tests.flow.in_process import without_ray
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.processes import (
+from tests.chaos.workers.processes import (
     STAGES,
     end_run,
     hunt,

@@ -21,7 +21,7 @@ import yaml
 from jobs.cli import main
 from pipelines.corpus.plan import PLAN
 from pipelines.storage.options import holds_secret, refusal
-from tests.chaos.bad_input import Bench, column_of
+from tests.chaos.bad_input.bench import Bench, column_of
 from tests.flow.in_process import read_output, read_rejected, run_stages
 from xlm_core import SequenceClassificationHead, XLMConfig, XLMTokenizer
 
@@ -112,7 +112,7 @@ def hostile_run(demo, tmp_path_factory) -> Run:
     done = subprocess.run(
         [sys.executable, "-m", "jobs.cli", "run", str(bench.job_file)],
         env=os.environ | SECRETS,
-        cwd=Path(__file__).parents[2],
+        cwd=Path(__file__).parents[3],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         timeout=240,

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from jobs.demo.build import write_demo
 from pipelines.job.job import Job
 from pipelines.output.ledger import part_name
-from tests.chaos.fault_points import Counts, fail_at, kill_at
-from tests.chaos.protocols import (
+from tests.chaos.driver.fault_points import fail_at, kill_at
+from tests.chaos.driver.protocols import (
     Ending,
     Protocol,
     contents,
@@ -29,6 +29,7 @@ from tests.chaos.protocols import (
     rows,
     undisturbed,
 )
+from tests.chaos.fault_counts import Counts
 
 DOUBLE_KILLS = 100  # in a full series; all pairs of moments would be some 200,000
 

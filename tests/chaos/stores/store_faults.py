@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from jobs.demo.build import write_demo
-from tests.chaos.fault_points import Counts
-from tests.chaos.servers import azure_server, s3_server
-from tests.chaos.store_jobs import IMPATIENT, Store, data, ids, is_complete, running_store, trouble
+from tests.chaos.fault_counts import Counts
+from tests.chaos.stores.servers import azure_server, s3_server
+from tests.chaos.stores.store_jobs import IMPATIENT, Store, data, ids, is_complete, running_store, trouble
 
 # Runs among faults that are drawn, on each store.
 TROUBLED_RUNS = 4

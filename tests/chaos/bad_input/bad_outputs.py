@@ -11,7 +11,7 @@ from pipelines.output.directory import Output
 from pipelines.output.ledger import RECORD
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
-from tests.chaos.bad_input import GOOD, Bench, Refused, Spoil
+from tests.chaos.bad_input.bench import GOOD, Bench, Refused, Spoil
 from tests.flow.in_process import run_stages
 
 

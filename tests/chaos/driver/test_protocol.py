@@ -20,9 +20,9 @@ import pytest
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.storage import locate
-from tests.chaos.driver_faults import Fault, go, killed_at, write_fails
-from tests.chaos.fault_points import nothing_between, once_at
-from tests.chaos.protocols import (
+from tests.chaos.driver.driver_faults import Fault, go, killed_at, write_fails
+from tests.chaos.driver.fault_points import nothing_between, once_at
+from tests.chaos.driver.protocols import (
     Ending,
     Protocol,
     contents,

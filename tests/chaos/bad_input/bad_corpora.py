@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.chaos.bad_input import GOOD, Bench, Fails, Harmless, Refused, Spoil
-from tests.chaos.bad_specs import setting, settings
+from tests.chaos.bad_input.bad_job_files import setting, settings
+from tests.chaos.bad_input.bench import GOOD, Bench, Fails, Harmless, Refused, Spoil
 
 
 def both(*changes: Spoil) -> Spoil:

@@ -32,7 +32,7 @@ from pipelines.output.directory import Output
 from pipelines.stages import read as reader
 from pipelines.storage import Location, locate
 from tests import forks
-from tests.chaos.fault_points import Visit, kill_at_nth, record_points, watched
+from tests.chaos.driver.fault_points import Visit, kill_at_nth, record_points, watched
 from tests.flow.in_process import without_ray
 
 

@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 
 from pipelines.job.job import Job
 from pipelines.storage.retries import persistently
-from tests.chaos.drivers import Driver, start_driver
-from tests.chaos.proxy import Proxy, proxy
-from tests.chaos.request_faults import Fault, Faults, Rule
-from tests.chaos.servers import Server
+from tests.chaos.stores.driver_process import Driver, start_driver
+from tests.chaos.stores.proxy import Proxy, proxy
+from tests.chaos.stores.request_faults import Fault, Faults, Rule
+from tests.chaos.stores.servers import Server
 
 BUCKET = "corpus"
 

@@ -9,9 +9,9 @@ from pipelines.errors import FatalError
 from pipelines.output.lock import lock_folder
 from pipelines.storage import locate
 from pipelines.storage.stores import client
-from tests.chaos.request_faults import Fault, Faults, Rule
-from tests.chaos.store_faults import kill_and_complete
-from tests.chaos.store_jobs import BUCKET, IMPATIENT, data, is_complete
+from tests.chaos.stores.request_faults import Fault, Faults, Rule
+from tests.chaos.stores.store_faults import kill_and_complete
+from tests.chaos.stores.store_jobs import BUCKET, IMPATIENT, data, is_complete
 
 EXPIRES_S = 4.0  # a run on a busy machine may take a second or two to renew its lock
 SHORT = IMPATIENT | {"pipelines.output.lock._EXPIRES_S": EXPIRES_S}

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.servers import azure_server, gcs_server, s3_server
-from tests.chaos.store_jobs import Store, running_store
+from tests.chaos.stores.servers import azure_server, gcs_server, s3_server
+from tests.chaos.stores.store_jobs import Store, running_store
 
 
 @pytest.fixture(scope="session")

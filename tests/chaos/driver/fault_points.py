@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import pytest
 
@@ -25,22 +25,6 @@ from pipelines.storage import Location, final_name
 Visit = Callable[[str, Path], None]
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-
-class Counts(NamedTuple):
-    """What a series of faults came to."""
-
-    faults: int = 0  # injected
-    points: int = 0  # different ones
-    runs: int = 0  # runs after a fault, that had to complete what it left
-    completed: int = 0  # of those, the ones that did
-    rows_lost: int = 0
-    rows_doubled: int = 0
-
-    def __add__(self, other: object) -> "Counts":
-        """Add up what two faults, or two series, came to."""
-        assert isinstance(other, Counts)
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
 
 
 def subject(path: Path, out: Path) -> str:

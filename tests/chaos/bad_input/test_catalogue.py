@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 
 from pipelines.job.job import Job
-from tests.chaos import catalogue
-from tests.chaos.bad_checkpoints import TRAP
-from tests.chaos.bad_input import Bench, Harmless, Refused, column_of
-from tests.chaos.bad_rows import CORPORA_OF_ROWS, TEXTS
+from tests.chaos.bad_input import catalogue
+from tests.chaos.bad_input.bad_checkpoints import TRAP
+from tests.chaos.bad_input.bad_rows import CORPORA_OF_ROWS, TEXTS
+from tests.chaos.bad_input.bench import Bench, Harmless, Refused, column_of
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import read_rejected, run_stages
 
@@ -82,7 +82,7 @@ def test_a_trial_notices_what_it_is_there_to_notice(demo, tmp_path):
 
 
 def test_the_table_lists_every_kind():
-    """`python -m tests.chaos.catalogue` writes it anew."""
+    """`python -m tests.chaos.bad_input.catalogue` writes it anew."""
     lines = catalogue.TABLE.read_text(encoding="utf-8").splitlines()
     listed = [line.split(" | ")[0].removeprefix("| ") for line in lines if line.startswith("| ")]
     expected = [catalogue.escaped(name) for name in catalogue.names()]
