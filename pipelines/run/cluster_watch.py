@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
-from ray._private.state import state
 
 from pipelines.errors import RetryableError
+from pipelines.ray_internals import draining_node_ids
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -83,7 +83,7 @@ def cluster_watch() -> Generator[None]:
 
 def all_draining() -> bool:
     """Tell whether every node that has CPUs for work is to be taken away, as a spot node is after its notice."""
-    draining = state.get_draining_nodes()
+    draining = draining_node_ids()
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     return bool(nodes) and all(node in draining for node in nodes)
 

@@ -1,25 +1,18 @@
 """Ending a run before its end: shards that were begun are finished, within a grace time, and no other is begun."""
 
-# Ray's key-value store is what every process of a cluster reaches at once; its functions have no other names.
-# pyright: reportPrivateUsage=false
-
 from __future__ import annotations
 
 import os
 import signal
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ray
-from ray.experimental.internal_kv import (
-    _internal_kv_del,
-    _internal_kv_exists,
-    _internal_kv_list,
-    _internal_kv_put,
-)
 
+from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
 from pipelines.run.cluster_watch import all_draining
+from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -47,7 +40,7 @@ class Stop:
     def count_out(self, shard: str) -> None:
         """Take a shard, that has returned, out of those in flight."""
         if ray.is_initialized():
-            _internal_kv_del(_key("begun", shard))
+            delete_key(in_flight_key(shard))
 
     def is_done(self, returned: set[str]) -> bool:
         """Whether the run is to end, and all shards in flight are among those that have returned."""
@@ -56,19 +49,6 @@ class Stop:
 
 class _NoGraceLeft(BaseException):
     """Leaves whatever the main thread waits for."""
-
-
-def stop_requested() -> bool:
-    """Tell a worker whether the run that it works for shall begin no further shard."""
-    return ray.is_initialized() and bool(_internal_kv_exists(_key("stop")))
-
-
-def begin(shard: str) -> bool:
-    """Put a worker's shard among those in flight, unless the run shall begin no further one."""
-    if not ray.is_initialized():
-        return True
-    _internal_kv_put(_key("begun", shard), b"")  # first, so that a shard that is begun after the question is not missed
-    return not stop_requested()
 
 
 @contextmanager
@@ -98,8 +78,9 @@ def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop
             looks += 1
             if looks % round(_DRAIN_LOOKS_EVERY_S / _LOOK_EVERY_S) == 0 and all_draining():
                 stop.request("the cluster's nodes are being taken away")
-        _internal_kv_put(_key("stop"), b"")
-        stop.in_flight = {key.decode().rpartition("/")[2] for key in _internal_kv_list(_key("begun", ""))}
+        put_key(stop_key())
+        prefix = in_flight_key()
+        stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
         tell(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -119,9 +100,4 @@ def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop
         watcher.join(_DRAIN_LOOKS_EVERY_S)  # a call to Ray while it shuts down can end the process
         for number, handler in before.items():
             signal.signal(number, handler)
-        _internal_kv_del(_key(""), del_by_prefix=True)  # the next run of this process begins anew
-
-
-def _key(*names: str) -> bytes:
-    job: Any = ray.get_runtime_context().get_job_id()
-    return "/".join(("xlm", job, *names)).encode()
+        delete_keys(run_prefix())  # the next run of this process begins anew

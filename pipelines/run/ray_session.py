@@ -8,20 +8,18 @@ import os
 import shutil
 import signal
 import tempfile
-import threading
-import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
-from ray._private import worker as ray_worker
 from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
+from pipelines.ray_internals import join_ray_data_threads, silence_worker_deaths
 from pipelines.run.cluster_watch import cluster_watch
 from pipelines.storage.retries import reason
 
@@ -34,7 +32,7 @@ if TYPE_CHECKING:
 # which says whose it is.
 _FOLDERS, _PREFIX = Path("/tmp"), "xlm-ray-"
 
-_RAY_DATA_THREADS, _LAST_CALLS_S = ("StreamingExecutor-", "ray-data-metadata"), 15.0
+_RAY_DATA_ENDS_WITHIN_S = 15.0
 
 
 @contextmanager
@@ -55,8 +53,7 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
     os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "30000")
     for name in ("ray", "ray.data"):  # what they log as errors reaches us as exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    # a page for each process that dies, which goes to the terminal whatever log_to_driver says
-    ray_worker.print_to_stdstream = lambda *_, **__: None
+    silence_worker_deaths()
     # restart options of actors have no other way in than **ray_remote_args, which the pinned Ray still takes
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")  # pools larger than few shards fill
@@ -81,7 +78,9 @@ def ray_session(spec: ComputeSpec) -> Generator[tuple[float, float]]:
         yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     finally:
         if ours:
-            _await_ray_data()
+            join_ray_data_threads(_RAY_DATA_ENDS_WITHIN_S)
+            # Reference cycles left by an error may hold Ray objects, which must be released before Ray shuts down.
+            gc.collect()
             ray.shutdown()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -110,17 +109,6 @@ def _join(address: str) -> None:
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason(error)})") from None
-
-
-def _await_ray_data() -> None:
-    """Wait for the threads of Ray Data that were told to end: one that calls Ray once it is gone ends the process."""
-    deadline = time.monotonic() + _LAST_CALLS_S
-    for thread in threading.enumerate():
-        if thread.name.startswith(_RAY_DATA_THREADS):
-            thread.join(max(deadline - time.monotonic(), 0))
-        elif thread.name == "Prefetcher":
-            thread.join(1.0)  # after an error it may sleep for ever; a call that it is about to make is soon over
-    gc.collect()  # references that an error left in circles are given back while there is somebody to take them
 
 
 @contextmanager

@@ -10,9 +10,9 @@ import torch
 
 from pipelines.errors import ShardError
 from pipelines.rows.sequences import Sequences
-from pipelines.run.graceful_stop import begin
 from pipelines.stages.deduplicate import find_repeats
 from pipelines.stages.run_stage import run_stage
+from pipelines.stages.stop_signal import begin
 from pipelines.stages.time_limit import time_limit
 
 if TYPE_CHECKING:

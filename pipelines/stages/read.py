@@ -16,7 +16,7 @@ from pipelines.errors import RetryableError, ShardError
 from pipelines.filter.parse import parse_filter
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import STOPPED, Shard
-from pipelines.run.graceful_stop import stop_requested
+from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import ShardError
 from pipelines.rows.shard import Shard
-from pipelines.run.graceful_stop import stop_requested
+from pipelines.stages.stop_signal import stop_requested
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,0 +1,82 @@
+"""Everything this project uses of Ray beyond its public interface; other modules do not import it from Ray.
+
+None of it has a public equivalent in the pinned versions of Ray (see `pyproject.toml`):
+
+- The key-value store of the cluster. Every process reaches it in one call, and it lives as long as the cluster. An
+  actor could hold the same values, but it needs resources and dies with its node.
+- The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are gone.
+- The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
+  turn it off.
+- The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
+"""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import threading
+import time
+
+from ray._private import worker
+from ray._private.state import state
+from ray.experimental.internal_kv import (
+    _internal_kv_del,
+    _internal_kv_exists,
+    _internal_kv_list,
+    _internal_kv_put,
+)
+
+_EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
+_PREFETCH_THREAD = "Prefetcher"
+
+
+def put_key(key: str) -> None:
+    """Create a key in the cluster's key-value store, without a value."""
+    _internal_kv_put(key.encode(), b"")
+
+
+def has_key(key: str) -> bool:
+    """Return whether the cluster's key-value store has a key."""
+    return bool(_internal_kv_exists(key.encode()))
+
+
+def list_keys(prefix: str) -> list[str]:
+    """List the keys of the cluster's key-value store that start with a prefix."""
+    return [key.decode() for key in _internal_kv_list(prefix.encode())]
+
+
+def delete_key(key: str) -> None:
+    """Delete a key from the cluster's key-value store, if it is there."""
+    _internal_kv_del(key.encode())
+
+
+def delete_keys(prefix: str) -> None:
+    """Delete all keys that start with a prefix from the cluster's key-value store."""
+    _internal_kv_del(prefix.encode(), del_by_prefix=True)
+
+
+def draining_node_ids() -> set[str]:
+    """Return the ids of the nodes that are about to be removed, such as spot nodes after their termination notice."""
+    return set(state.get_draining_nodes())
+
+
+def silence_worker_deaths() -> None:
+    """Stop Ray from printing a report on the driver's terminal for each worker that dies."""
+    worker.print_to_stdstream = lambda *_, **__: None
+
+
+def join_ray_data_threads(timeout_s: float) -> None:
+    """Wait for the threads of Ray Data executions that have ended.
+
+    A thread that calls Ray after `ray.shutdown` ends the process.
+
+    Args:
+        timeout_s: how long to wait for all of them together.
+    """
+    deadline = time.monotonic() + timeout_s
+    for thread in threading.enumerate():
+        if thread.name.startswith(_EXECUTOR_THREADS):
+            thread.join(max(deadline - time.monotonic(), 0))
+        elif thread.name == _PREFETCH_THREAD:
+            # After an error this thread may never end. One second is enough for a call that it is about to make.
+            thread.join(1.0)
