@@ -14,7 +14,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from jobs.job_file.load import dump_job, json_schema, load_job
-from jobs.last_word import last_word
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import one_line
 from pipelines.storage import locate
@@ -68,8 +67,7 @@ def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -
     from pipelines.flow import run
     from pipelines.report.totals import summary_lines
 
-    with last_word(f"xlm: the run's process ended without a word; {_RESUME}"):
-        report = run(job, console, retry_rejected)
+    report = run(job, console, retry_rejected)
     for line in summary_lines(report):
         console.print(line, highlight=False, markup=False)
     if report["status"] == "interrupted":
