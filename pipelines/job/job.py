@@ -4,7 +4,7 @@
 Types are strict (the text "512" is not a number), and settings that do not exist are refused.
 """
 
-from typing import Any, Self
+from typing import Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
@@ -105,33 +105,6 @@ class Job(Settings):
         """All columns of the output, in their order: what identifies the row, what is kept, what the tasks add."""
         results = [column for task in self.tasks for column in task.columns]
         return [*self.input.id_columns, *self.input.keep, *self.output.count_columns, *results]
-
-    def fingerprint_fields(self) -> dict[str, Any]:
-        """Collect the settings that can change a result, as plain JSON values.
-
-        Where the corpus, the checkpoint, the heads and KyTea's model lie is left out; the caller adds what they hold.
-        `rows_per_shard` is in, since it decides which rows stand in which part.
-        """
-        job = self.model_dump(mode="json")
-        places = {"head", "calibration"}
-        idle = {"kytea_model"} if self.tokenizer.on_overflow == "window" else {"kytea_model", "overlap_tokens"}
-        tasks = [{task.kind: task.model_dump(mode="json", exclude=places)[task.kind]} for task in self.tasks]
-        return {
-            "input": {key: job["input"][key] for key in ("id", "text", "lang", "filter", "keep")},
-            "precision": job["model"]["precision"],
-            "objective": job["model"]["objective"],
-            "tasks": tasks,
-            "tokenizer": {key: value for key, value in job["tokenizer"].items() if key not in idle},
-            "invariant": job["batch"]["invariant"],
-            # as long as no id is repeated, to stop at one and to reject it come to the same
-            "policy": {
-                "unknown_lang": self.policy.unknown_lang,
-                "empty_text": self.policy.empty_text,
-                "duplicate_ids": "ignore" if self.policy.duplicate_ids == "ignore" else "reject",
-            },
-            "rows_per_shard": job["output"]["rows_per_shard"],
-            "token_counts": job["output"]["token_counts"],
-        }
 
 
 SECTIONS: dict[str, type[Settings]] = {

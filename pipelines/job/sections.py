@@ -4,10 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
+from pipelines.rows.schemas import TOKEN_COUNTS
 from pipelines.settings import AutoOrCount, Count, Settings, Text, one_of
 from pipelines.storage.options import Url
-
-COUNTS = ["num_tokens", "num_truncated", "num_unknown"]  # columns of the output on request: int32, of each row
 
 
 class ModelSpec(Settings):
@@ -85,7 +84,7 @@ class OutputSpec(Settings):
     @property
     def count_columns(self) -> list[str]:
         """Columns of the output which count a row's tokens."""
-        return COUNTS if self.token_counts else []
+        return list(TOKEN_COUNTS) if self.token_counts else []
 
 
 class PolicySpec(Settings):
@@ -94,7 +93,6 @@ class PolicySpec(Settings):
     unknown_lang: Literal["reject", "neutral"] = Field(
         default="reject", description="A row whose language the checkpoint lacks: rejected, or run without a language."
     )
-    empty_text: Literal["reject"] = Field(default="reject", description="A row whose text is null, or holds no token.")
     duplicate_ids: Literal["error", "reject", "ignore"] = Field(
         default="error",
         description="Rows that repeat an id: the job stops, all but the first are rejected, or all are written.",

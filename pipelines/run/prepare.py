@@ -14,8 +14,9 @@ from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, name
 from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
+from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest
 from pipelines.job.job import FillMask, MultipleChoice, TextGeneration
-from pipelines.rows.schemas import output_schema, read_schema, result_schema, token_schema
+from pipelines.rows.schemas import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.stages.infer import InferSettings
 from pipelines.stages.read import Reader
 from pipelines.stages.time_limit import ShardLimit
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
     from pipelines.tasks.task import Task
     from xlm_core import XLMConfig, XLMTokenizer
-
-# Raised when the same settings give other results or records than before: a resumed output may not mix the two.
-RESULT_FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -140,7 +138,7 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
         raise FatalError(
             f"output.path {output.url}: memory:// lives in one process, and workers are others; use another"
         )
-    plan = make_plan(job)
+    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     _check_places(job, plan, output)
     checkpoint = pin_checkpoint(job.model.checkpoint, job.storage, tell)
     folder = local_checkpoint(checkpoint)
@@ -168,13 +166,30 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
             tasks.append(make_task(spec, config, head_folder, texts, job.storage))
     _check_room(job, config)
     fields = [field for task in tasks for field in task.fields]
-    fingerprint = _fingerprint(job, checkpoint, heads, fields, tokenizer)
+    segmented = {"zh", "th", "ja"}
+    fingerprint = build_fingerprint(
+        job,
+        checkpoint_hash=checkpoint.content_hash,
+        head_hashes=[None if head == checkpoint else head.content_hash for head in heads],
+        result_fields=fields,
+        segmenters=tokenizer.segmenters.describe(segmented & set(tokenizer.lang2id or segmented)),
+        kytea_model_hash=_hash_file(job.tokenizer.kytea_model),
+    )
     metadata = {
-        "xlm:fingerprint": hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest(),
+        "xlm:fingerprint": fingerprint_digest(fingerprint),
         "xlm:checkpoint": fingerprint["checkpoint"],
         "xlm:segmenters": json.dumps(fingerprint["segmenters"]),
         "xlm:version": importlib.metadata.version("xlm-batch"),
     }
+    columns = RowColumns(
+        corpus=plan.schema,
+        id=job.input.id,
+        keep=job.input.keep,
+        text=job.input.text_columns,
+        lang=job.input.lang_column,
+        counts=job.output.count_columns,
+        needs_offsets=any(task.needs_places for task in job.tasks),
+    )
     return Prepared(
         job=job,
         plan=plan,
@@ -183,35 +198,15 @@ def prepare(job: Job, tell: Callable[[str], None] = lambda _: None) -> Prepared:
         heads=heads,
         tasks=tasks,
         fingerprint=fingerprint,
-        read_schema=read_schema(job, plan.schema),
-        token_schema=token_schema(job, plan.schema),
-        result_schema=result_schema(job, plan.schema, fields),
-        output_schema=output_schema(job, plan.schema, fields).with_metadata(metadata),
+        read_schema=read_schema(columns),
+        token_schema=token_schema(columns),
+        result_schema=result_schema(columns, fields),
+        output_schema=output_schema(columns, fields).with_metadata(metadata),
     )
 
 
-def _fingerprint(
-    job: Job,
-    checkpoint: PinnedCheckpoint,
-    heads: list[PinnedCheckpoint],
-    fields: list[pa.Field],
-    tokenizer: XLMTokenizer,
-) -> dict[str, Any]:
-    model = job.tokenizer.kytea_model
-    ranges = [
-        field.metadata[key] for field in fields for key in (b"int8_low", b"int8_high") if key in (field.metadata or {})
-    ]
-    return {
-        "format": RESULT_FORMAT,
-        **job.fingerprint_fields(),
-        "checkpoint": checkpoint.content_hash,
-        "heads": [None if head == checkpoint else head.content_hash for head in heads],
-        "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
-        "segmenters": tokenizer.segmenters.describe({"zh", "th", "ja"} & set(tokenizer.lang2id or {"zh", "th", "ja"})),
-        "kytea_model": hashlib.sha256(Path(model).read_bytes()).hexdigest()
-        if model and Path(model).is_file()
-        else None,
-    }
+def _hash_file(path: str | None) -> str | None:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else None
 
 
 def _find_heads(

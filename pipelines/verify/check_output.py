@@ -6,7 +6,6 @@ plan against the input, and the rows of both against those of the input, in thei
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from pipelines.errors import FatalError
 from pipelines.formatting import counted
+from pipelines.job.fingerprint import fingerprint_digest, result_settings
 from pipelines.job.job import Job
 from pipelines.output.ledger import part_name
 from pipelines.stages.read import by_row_group, shard_rows
@@ -113,9 +113,9 @@ def _read_promise(output: Output) -> tuple[Promise, list[Problem]]:
         job = Job.model_validate_json(json.dumps(saved["spec"]))
         promise = Promise(job, dict(saved["columns"]), dict(saved["metadata"]))
         fingerprint: dict[str, Any] = saved["fingerprint"]
-        digest = hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
+        digest = fingerprint_digest(fingerprint)
         named = promise.metadata["xlm:fingerprint"]
-        fields = job.fingerprint_fields()
+        fields = result_settings(job)
         changed = [name for name in ("input", "tasks", "policy") if fingerprint.get(name) != fields[name]]
     except (ValueError, AttributeError, KeyError, TypeError):  # pydantic's are ValueErrors
         raise FatalError(

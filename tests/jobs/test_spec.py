@@ -60,9 +60,7 @@ def test_a_few_lines_are_a_job_and_the_defaults_serve(load):
         ),
         batch=BatchSpec(max_tokens="auto", invariant=False),
         output=OutputSpec(path="out", rows_per_shard=16384, token_counts=False),
-        policy=PolicySpec(
-            unknown_lang="reject", empty_text="reject", duplicate_ids="error", max_rejected=0.01, max_failed_shards=0
-        ),
+        policy=PolicySpec(unknown_lang="reject", duplicate_ids="error", max_rejected=0.01, max_failed_shards=0),
         compute=ComputeSpec(
             address="local", tokenizers="auto", models="auto", gpus_per_model=1.0, object_store_mb=None
         ),
@@ -104,7 +102,7 @@ def test_every_setting_can_be_set(load):
     for section in ("model", "tokenizer", "batch", "output", "policy", "compute"):
         changed = dict(getattr(job, section))
         same = {key for key, value in dict(getattr(defaults, section)).items() if changed[key] == value}
-        assert same <= {"empty_text"}
+        assert not same
 
 
 @pytest.mark.parametrize("text", JOBS)
@@ -265,12 +263,12 @@ def test_a_mistake_in_the_file_gets_one_line(problems, old, new, expected):
         ("policy: {max_rejected: -1}", "policy.max_rejected: got -1, expected at least 0"),
         ("policy: {max_rejected: few}", 'policy.max_rejected: got "few", expected a share such as 0.01, or a whole number of rows'),
         ("policy: {max_rejected: .nan}", "policy.max_rejected: got NaN (YAML reads .nan as NaN), expected a finite number"),
-        ("policy: {empty_text: neutral}", 'policy.empty_text: got "neutral", expected reject'),
+        ("policy: {unknown_lang: skip}", 'policy.unknown_lang: got "skip", expected reject or neutral'),
         ("compute: {gpus_per_model: 1.5}", "compute.gpus_per_model: got 1.5, but only up to 1 may a GPU be shared; write a fraction or a whole number"),
         ("name: my job", 'name: got "my job", expected at most 63 letters, digits, dots, dashes and underscores, a letter or digit first'),
         ("name: 2024", 'name: got 2024, expected text; write "2024" in quotes'),
         ("batch: {max_tokens: 9223372036854775808}", '"9223372036854775808" needs more than 64 bits; write a smaller number'),
-        ("policy: {empty_text: }", "policy.empty_text: got nothing, expected reject"),
+        ("policy: {unknown_lang: }", "policy.unknown_lang: got nothing, expected reject or neutral"),
         ("name: 010", 'name: got 8 (YAML reads 010 as 8), expected text; write "010" in quotes'),
         ("policy: !!set {a}", "the tag !!set is not supported; write plain values"),
         ("policy: !!python/name:os.system x", "the tag !!python/name:os.system is not supported; write plain values"),

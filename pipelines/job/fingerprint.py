@@ -1,0 +1,86 @@
+"""The fingerprint of a job: everything its results depend on. Runs with equal fingerprints may share an output."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+
+    from pipelines.job.job import Job
+
+# Incremented when the same settings give other results or records than before, which a resumed output must not mix.
+RESULT_FORMAT = 5
+
+# Where a task's head and calibration data are stored. The fingerprint contains their contents instead.
+_TASK_LOCATIONS = {"head", "calibration"}
+
+
+def result_settings(job: Job) -> dict[str, Any]:
+    """Return the settings that can change a result, as plain JSON values.
+
+    Paths of the corpus, the checkpoint, the heads and KyTea's model are left out: their contents count, which
+    `build_fingerprint` adds. `rows_per_shard` is included, because it decides which rows a part contains.
+    """
+    values = job.model_dump(mode="json")
+    unused = {"kytea_model"} if job.tokenizer.on_overflow == "window" else {"kytea_model", "overlap_tokens"}
+    return {
+        "input": {key: values["input"][key] for key in ("id", "text", "lang", "filter", "keep")},
+        "precision": values["model"]["precision"],
+        "objective": values["model"]["objective"],
+        "tasks": [{task.kind: task.model_dump(mode="json", exclude=_TASK_LOCATIONS)[task.kind]} for task in job.tasks],
+        "tokenizer": {key: value for key, value in values["tokenizer"].items() if key not in unused},
+        "invariant": values["batch"]["invariant"],
+        # "error" and "reject" give the same results as long as no id is repeated
+        "policy": {
+            "unknown_lang": job.policy.unknown_lang,
+            "duplicate_ids": "ignore" if job.policy.duplicate_ids == "ignore" else "reject",
+        },
+        "rows_per_shard": values["output"]["rows_per_shard"],
+        "token_counts": values["output"]["token_counts"],
+    }
+
+
+def build_fingerprint(
+    job: Job,
+    *,
+    checkpoint_hash: str,
+    head_hashes: Sequence[str | None],
+    result_fields: Iterable[pa.Field],
+    segmenters: dict[str, str],
+    kytea_model_hash: str | None,
+) -> dict[str, Any]:
+    """Return everything the results of a job depend on, as plain JSON values.
+
+    Args:
+        job: the job's settings.
+        checkpoint_hash: content hash of the trunk's checkpoint.
+        head_hashes: for each task, the content hash of its head; None if the checkpoint contains the head.
+        result_fields: the columns that the tasks add. Their metadata has the ranges of int8 embeddings.
+        segmenters: the segmenters in use, with their versions.
+        kytea_model_hash: SHA-256 of KyTea's model file, if there is one.
+    """
+    ranges = [
+        field.metadata[key]
+        for field in result_fields
+        for key in (b"int8_low", b"int8_high")
+        if key in (field.metadata or {})
+    ]
+    return {
+        "format": RESULT_FORMAT,
+        **result_settings(job),
+        "checkpoint": checkpoint_hash,
+        "heads": list(head_hashes),
+        "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
+        "segmenters": segmenters,
+        "kytea_model": kytea_model_hash,
+    }
+
+
+def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
+    """Return the SHA-256 of a fingerprint, which stands in the metadata of every part."""
+    return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()
