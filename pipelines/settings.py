@@ -13,13 +13,13 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Problem = tuple[tuple[str | int, ...], str]  # where, below the setting that is checked, and what
+Violation = tuple[tuple[str | int, ...], str]  # where, below the setting that is checked, and what
 
 
-def problems(*found: Problem) -> PydanticCustomError:
-    """Carry several problems in one error, each with its own place; a check with one problem raises ValueError."""
+def violations(*found: Violation) -> PydanticCustomError:
+    """Carry several violations in one error, each with its own place; a check with one problem raises ValueError."""
     summary = "; ".join(message for _, message in found)
-    return PydanticCustomError("problems", "{summary}", {"summary": summary, "found": found})
+    return PydanticCustomError("violations", "{summary}", {"summary": summary, "found": found})
 
 
 def one_of(expected: str, tag: Callable[[Any], str | None], *, text: bool = False) -> Discriminator:
@@ -36,7 +36,7 @@ def _auto_or_count(value: object) -> str | None:
     return "auto" if value == "auto" else "count" if type(value) is int else None
 
 
-Text = Annotated[str, Field(min_length=1)]
+NonEmptyStr = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 AutoOrCount = Annotated[
     Annotated[Literal["auto"], Tag("auto")] | Annotated[Count, Tag("count")],

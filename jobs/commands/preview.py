@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.job.input import FILE_COLUMNS
 from pipelines.output.directory import Output
-from pipelines.rows.schemas import decode_text, is_text
+from pipelines.rows.text_columns import decode_text, is_text
 from xlm_core.errors import FatalError
 
 if TYPE_CHECKING:

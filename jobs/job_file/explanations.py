@@ -27,7 +27,7 @@ def explain(errors: list[ErrorDetails], document: Document) -> None:
                 document.add_problem(place, f"{dotted(key)} is missing: {_description(key)}")
             case "value_error":
                 document.add_problem(place, f"{dotted(key)}: {context['error']}")
-            case "problems":
+            case "violations":
                 for rest, message in context["found"]:
                     below = (*key, *rest)
                     document.add_problem(document.place(below), f"{dotted(below)}: {message}")

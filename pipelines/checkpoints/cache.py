@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from pipelines.checkpoints.sources import Source
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 _RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
 
@@ -53,7 +53,7 @@ class PinnedCheckpoint:
     content_hash: str
     files: tuple[str, ...] = ()
     revision: str | None = None
-    stores: tuple[StoreSpec, ...] = ()
+    stores: tuple[StoreSettings, ...] = ()
 
     @property
     def is_local(self) -> bool:
@@ -68,7 +68,7 @@ def local_directory(url: str) -> Path | None:
 
 
 def pin_checkpoint(
-    url: str, stores: Sequence[StoreSpec] = (), tell: Callable[[str], None] = lambda _: None
+    url: str, stores: Sequence[StoreSettings] = (), tell: Callable[[str], None] = lambda _: None
 ) -> PinnedCheckpoint:
     """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
 

@@ -1,4 +1,4 @@
-"""What the processes of the pools load of a job's checkpoints, on whichever node they are."""
+"""Load the tokenizer and the model of pinned checkpoints in the worker processes, on any node."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pipelines.job.job import Job
+    from pipelines.job.sections import ModelSettings, TokenizerSettings
     from pipelines.tasks.task import Model, Task
 
 
-def read_tokenizer(job: Job, folder: Path) -> XLMTokenizer:
-    """Read the job's tokenizer from a directory."""
-    spec = job.tokenizer
+def read_tokenizer(settings: TokenizerSettings, folder: Path) -> XLMTokenizer:
+    """Read the tokenizer of a checkpoint's folder."""
     return XLMTokenizer.from_pretrained(
-        folder, zh=spec.zh, ja=spec.ja, kytea_model=spec.kytea_model, compat=spec.compat
+        folder, zh=settings.zh, ja=settings.ja, kytea_model=settings.kytea_model, compat=settings.compat
     )
 
 
-def load_tokenizer(job: Job, checkpoint: PinnedCheckpoint) -> XLMTokenizer:
-    """Load the tokenizer in a tokenizer process."""
-    return read_tokenizer(job, local_checkpoint(checkpoint))
+def load_tokenizer(settings: TokenizerSettings, checkpoint: PinnedCheckpoint) -> XLMTokenizer:
+    """Load a tokenizer in a tokenizer process; the checkpoint is fetched where this node lacks it."""
+    return read_tokenizer(settings, local_checkpoint(checkpoint))
 
 
 def load_model(
-    job: Job,
+    settings: ModelSettings,
+    invariant: bool,
     checkpoint: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
     tasks: list[Task],
@@ -38,14 +38,24 @@ def load_model(
     dtype: torch.dtype,
     max_tokens: int,
 ) -> tuple[Model, list[Task]]:
-    """Load trunk and heads in a model process."""
-    from pipelines.tasks.task import Model  # here, since tokenizer processes do without torch
+    """Load the trunk and the tasks' heads in a model process.
+
+    Args:
+        settings: the job's section on the model.
+        invariant: whether a row's result must not depend on the other rows of its batch, to the last bit.
+        checkpoint: the trunk's.
+        heads: for each task, the checkpoint that holds its head.
+        tasks: without weights.
+        device, dtype: where the model runs, and in which precision.
+        max_tokens: the most tokens of a forward pass.
+    """
+    from pipelines.tasks.task import Model  # here, because tokenizer processes do not import torch
     from xlm_core import XLMModel
 
     folder = local_checkpoint(checkpoint)
-    causal = {"causal": True, "masked": False, "checkpoint": None}[job.model.objective]
+    causal = {"causal": True, "masked": False, "checkpoint": None}[settings.objective]
     trunk = XLMModel.from_pretrained(folder, dtype=dtype, device=device, causal=causal)
-    model = Model(trunk, folder, max_tokens, job.batch.invariant)
+    model = Model(trunk, folder, max_tokens, invariant)
     for task, head in zip(tasks, heads, strict=True):
         task.load(model, folder if head == checkpoint else local_checkpoint(head))
     return model, tasks

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
     from pipelines.storage import FileInfo, Location
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 _CHUNK_BYTES = 16 << 20  # a request each on an object store
 _STAMPS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")  # fsspec's many
@@ -56,7 +56,7 @@ class Source(Protocol):
         ...
 
 
-def open_source(url: str, stores: Sequence[StoreSpec] = (), revision: str | None = None) -> Source:
+def open_source(url: str, stores: Sequence[StoreSettings] = (), revision: str | None = None) -> Source:
     """Find what serves a URL, `hf://org/name[@revision]` or a directory of any store.
 
     Args:

@@ -1,4 +1,4 @@
-"""Find rows that repeat an id, over the whole corpus, by reading the id column alone."""
+"""Find rows whose id repeats that of an earlier row, over the whole corpus, by reading only the id column."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 import pyarrow as pa
 from pandas.util import hash_array
 
+from pipelines.corpus.planned_shard import group_by_row_group
+from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.filter.parse import parse_filter
-from pipelines.rows.schemas import ROW, decode_text
-from pipelines.stages.read import by_row_group, read_row_group, shard_rows
+from pipelines.rows.schemas import ROW
+from pipelines.rows.text_columns import decode_text
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -18,11 +20,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.storage.options import StoreSpec
+    from pipelines.corpus.planned_shard import PlannedShard
+    from pipelines.storage.options import StoreSettings
 
 
 class Repeat(NamedTuple):
-    """A row whose id an earlier row, in the order of the plan, has already."""
+    """A row whose id an earlier row, in plan order, already has."""
 
     shard: str
     file: str
@@ -35,60 +38,60 @@ def find_duplicates(
     shards: pa.Table,
     id_column: str,
     filter_text: str | None,
-    settled: Mapping[str, set[int]],
-    stores: Sequence[StoreSpec] = (),
+    known_repeats: Mapping[str, set[int]],
+    stores: Sequence[StoreSettings] = (),
 ) -> Iterator[Repeat]:
-    """Find every row whose id stands in an earlier row that the job reads too.
+    """Yield every row whose id an earlier row of the job's input already has.
 
-    Holds 24 bytes a row at most: a first reading keeps hashes, and only where two are equal a second one compares the
-    ids. A row group that is damaged is passed over; its shards fail when the job reads it.
+    Uses at most 24 bytes per row: the first pass keeps hashes, and a second pass compares the ids only where hashes
+    are equal. A damaged row group is skipped; its shards fail when the job reads it.
 
     Args:
-        shards: the plan; which of two rows is the earlier one follows from its order.
-        id_column: its column of text or whole numbers; nulls, and text that is not UTF-8, repeat nothing.
-        filter_text: the job's filter; rows that it leaves out count for nothing.
-        settled: for a shard, the rows that were found to repeat an id before; they count for nothing either.
-        stores: options of the stores that the corpus lies in.
+        shards: the plan, whose order decides which of two rows is the earlier one.
+        id_column: a column of text or integers; nulls and text that is not UTF-8 are ignored.
+        filter_text: the job's filter; rows that it drops are ignored.
+        known_repeats: for a shard, rows that are already known to repeat an id; they are ignored too.
+        stores: options of the stores that contain the corpus.
     """
-    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, settled, stores)]
+    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, known_repeats, stores)]
     if not hashes:
         return
-    every = np.sort(np.concatenate(hashes))
-    suspects = np.unique(every[1:][every[1:] == every[:-1]])
-    if not len(suspects):
+    all_hashes = np.sort(np.concatenate(hashes))
+    repeated_hashes = np.unique(all_hashes[1:][all_hashes[1:] == all_hashes[:-1]])
+    if not len(repeated_hashes):
         return
-    del every, hashes
-    seen: dict[Any, tuple[str, int]] = {}
-    for shard, ids, rows in _read_ids(shards, id_column, filter_text, settled, stores):
-        for i in np.flatnonzero(np.isin(_hash(ids), suspects)):
-            place = (shard["file"], int(rows[i]))
-            first = seen.setdefault(ids[i], place)
-            if first != place:
-                yield Repeat(shard["shard"], *place, *first)
+    del all_hashes, hashes
+    first_positions: dict[Any, tuple[str, int]] = {}
+    for shard, ids, rows in _read_ids(shards, id_column, filter_text, known_repeats, stores):
+        for i in np.flatnonzero(np.isin(_hash(ids), repeated_hashes)):
+            position = (shard.file, int(rows[i]))
+            first = first_positions.setdefault(ids[i], position)
+            if first != position:
+                yield Repeat(shard.id, *position, *first)
 
 
 def _read_ids(
     shards: pa.Table,
     id_column: str,
     filter_text: str | None,
-    settled: Mapping[str, set[int]],
-    stores: Sequence[StoreSpec],
-) -> Iterator[tuple[dict[str, Any], NDArray[Any], NDArray[np.int64]]]:
-    """Give, for each shard, the ids that count, and their rows' numbers in the file."""
+    known_repeats: Mapping[str, set[int]],
+    stores: Sequence[StoreSettings],
+) -> Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]]:
+    """Yield, for each shard, the ids that are not ignored, and the numbers of their rows in the file."""
     columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
-    for group in by_row_group(shards):
+    for group in group_by_row_group(shards):
         try:
-            row_group = read_row_group(locate(group[0]["file"], stores), group[0]["row_group"], columns)
+            row_group = read_row_group(locate(group[0].file, stores), group[0].row_group, columns)
         except (OSError, pa.ArrowException):
             continue
         for shard in group:
-            table = shard_rows(row_group, shard, filter_text)
+            table = select_rows(row_group, shard, filter_text)
             ids: list[Any] = []
             for chunk in table[id_column].chunks:
-                values, bad = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
-                ids += [None if i in bad else value for i, value in enumerate(values)]
-            rows, passed = table[ROW].to_numpy(), settled.get(shard["shard"], set())
-            counts = [row_id is not None and row not in passed for row_id, row in zip(ids, rows, strict=True)]
+                values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
+                ids += [None if i in invalid else value for i, value in enumerate(values)]
+            rows, ignored = table[ROW].to_numpy(), known_repeats.get(shard.id, set())
+            counts = [row_id is not None and row not in ignored for row_id, row in zip(ids, rows, strict=True)]
             yield shard, np.array(ids, object)[counts], rows[counts]
 
 

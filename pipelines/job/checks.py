@@ -9,15 +9,15 @@ from pipelines.tasks.settings import FillMask, MultipleChoice, QuestionAnswering
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.job.input import InputSpec
-    from pipelines.job.sections import OutputSpec, TokenizerSpec
-    from pipelines.settings import Problem
-    from pipelines.tasks.task_spec import TaskSpec
+    from pipelines.job.input import InputSettings
+    from pipelines.job.sections import OutputSettings, TokenizerSettings
+    from pipelines.settings import Violation
+    from pipelines.tasks.task_spec import TaskSettings
 
 
 def contradictions(
-    source: InputSpec, tasks: Sequence[TaskSpec], tokenizer: TokenizerSpec, output: OutputSpec
-) -> list[Problem]:
+    source: InputSettings, tasks: Sequence[TaskSettings], tokenizer: TokenizerSettings, output: OutputSettings
+) -> list[Violation]:
     """List what in a job does not go together, each with its place and what to do."""
     return [
         *_texts(source, tasks),
@@ -27,7 +27,7 @@ def contradictions(
     ]
 
 
-def _texts(source: InputSpec, tasks: Sequence[TaskSpec]) -> Iterator[Problem]:
+def _texts(source: InputSettings, tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
     """Which columns of text a task needs."""
     columns, kinds = len(source.text_columns), {task.kind for task in tasks}
     has_choices = MultipleChoice.kind in kinds
@@ -42,7 +42,7 @@ def _texts(source: InputSpec, tasks: Sequence[TaskSpec]) -> Iterator[Problem]:
         yield ("input", "text"), "question-answering needs two columns, [question, context]"
 
 
-def _windows(source: InputSpec, tasks: Sequence[TaskSpec], spec: TokenizerSpec) -> Iterator[Problem]:
+def _windows(source: InputSettings, tasks: Sequence[TaskSettings], spec: TokenizerSettings) -> Iterator[Violation]:
     """What windows go with."""
     if spec.on_overflow != "window":
         return
@@ -57,7 +57,7 @@ def _windows(source: InputSpec, tasks: Sequence[TaskSpec], spec: TokenizerSpec) 
             yield ("tasks", i), f"{task.kind} cannot be put together from windows; set tokenizer.on_overflow to reject"
 
 
-def _masks(tasks: Sequence[TaskSpec]) -> Iterator[Problem]:
+def _masks(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
     """One text has one mark for masks."""
     marks = {task.mask for task in tasks if isinstance(task, FillMask)}
     if len(marks) > 1:
@@ -67,7 +67,7 @@ def _masks(tasks: Sequence[TaskSpec]) -> Iterator[Problem]:
         )
 
 
-def _counts(source: InputSpec, tasks: Sequence[TaskSpec], output: OutputSpec) -> Iterator[Problem]:
+def _counts(source: InputSettings, tasks: Sequence[TaskSettings], output: OutputSettings) -> Iterator[Violation]:
     """Columns of counts beside those of input and tasks."""
     counts = output.count_columns
     for i, task in enumerate(tasks):

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
 from pipelines.filter.parse import parse_filter
-from pipelines.settings import Problem, Settings, Text, one_of, problems
+from pipelines.settings import NonEmptyStr, Settings, Violation, one_of, violations
 from pipelines.storage.options import Url
 from xlm_core.errors import FatalError
 
@@ -43,7 +43,7 @@ def _column_or_fixed(value: object) -> str | None:
 
 
 Column = Annotated[
-    Text, AfterValidator(_check_column), Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}})
+    NonEmptyStr, AfterValidator(_check_column), Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}})
 ]
 Columns = Annotated[list[Column], AfterValidator(_check_columns), Field(json_schema_extra={"minItems": 2})]
 
@@ -51,10 +51,10 @@ Columns = Annotated[list[Column], AfterValidator(_check_columns), Field(json_sch
 class FixedLang(Settings):
     """One language for every row."""
 
-    fixed: Text = Field(description="The language code of every row, such as de.")
+    fixed: NonEmptyStr = Field(description="The language code of every row, such as de.")
 
 
-class InputSpec(Settings):
+class InputSettings(Settings):
     """The corpus, and which of its columns are what."""
 
     path: Annotated[
@@ -75,7 +75,7 @@ class InputSpec(Settings):
         Annotated[Column, Tag("column")] | Annotated[FixedLang, Tag("one for all")],
         one_of("a column or {fixed: CODE}", _column_or_fixed, text=True),
     ] = Field(description="Column with each row's language code, or {fixed: CODE} for one language throughout.")
-    filter: Annotated[Text, AfterValidator(_check_filter)] | None = Field(
+    filter: Annotated[NonEmptyStr, AfterValidator(_check_filter)] | None = Field(
         default=None, description='Rows to compute, such as year >= 2024 and lang in ["de", "fr"]; others are left out.'
     )
     keep: list[Column] = Field(
@@ -88,7 +88,7 @@ class InputSpec(Settings):
     @classmethod
     def _check_keep(cls, keep: list[str], info: ValidationInfo) -> list[str]:
         row_id = info.data.get("id")
-        found: list[Problem] = []
+        found: list[Violation] = []
         for i, column in enumerate(keep):
             if column in keep[:i]:
                 found.append(((i,), f"{column} is kept twice; remove one"))
@@ -97,7 +97,7 @@ class InputSpec(Settings):
             elif row_id is None and column in FILE_COLUMNS:
                 found.append(((i,), f"without input.id the output has a column {column} of its own; set input.id"))
         if found:
-            raise problems(*found)
+            raise violations(*found)
         return keep
 
     @property

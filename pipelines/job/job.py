@@ -9,10 +9,17 @@ from typing import Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipelines.job.checks import contradictions
-from pipelines.job.input import FixedLang, InputSpec
-from pipelines.job.sections import BatchSpec, ComputeSpec, ModelSpec, OutputSpec, PolicySpec, TokenizerSpec
-from pipelines.settings import Problem, Settings, problems
-from pipelines.storage.options import StoreSpec
+from pipelines.job.input import FixedLang, InputSettings
+from pipelines.job.sections import (
+    BatchSettings,
+    ComputeSettings,
+    ModelSettings,
+    OutputSettings,
+    PolicySettings,
+    TokenizerSettings,
+)
+from pipelines.settings import Settings, Violation, violations
+from pipelines.storage.options import StoreSettings
 from pipelines.tasks.settings import (
     TASKS,
     FeatureExtraction,
@@ -25,30 +32,30 @@ from pipelines.tasks.settings import (
     TextGeneration,
     TokenClassification,
 )
-from pipelines.tasks.task_spec import HeadSpec, TaskSpec
+from pipelines.tasks.task_spec import HeadTaskSettings, TaskSettings
 
 __all__ = [
     "SECTIONS",
     "TASKS",
-    "BatchSpec",
-    "ComputeSpec",
+    "BatchSettings",
+    "ComputeSettings",
     "FeatureExtraction",
     "FillMask",
     "FixedLang",
-    "HeadSpec",
-    "InputSpec",
+    "HeadTaskSettings",
+    "InputSettings",
     "Job",
     "LmScoring",
-    "ModelSpec",
+    "ModelSettings",
     "MultipleChoice",
-    "OutputSpec",
-    "PolicySpec",
+    "OutputSettings",
+    "PolicySettings",
     "QuestionAnswering",
-    "TaskSpec",
+    "TaskSettings",
     "TextClassification",
     "TextGeneration",
     "TokenClassification",
-    "TokenizerSpec",
+    "TokenizerSettings",
     "settings_at",
 ]
 
@@ -61,28 +68,28 @@ class Job(Settings):
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
         description="At most 63 letters, digits, dots, dashes and underscores, a letter or digit first.",
     )
-    input: InputSpec = Field(description="The corpus, and which of its columns are what.")
-    storage: tuple[StoreSpec, ...] = Field(
+    input: InputSettings = Field(description="The corpus, and which of its columns are what.")
+    storage: tuple[StoreSettings, ...] = Field(
         default=(), strict=False, description="Options of object stores, by URL; of several the longest address holds."
     )
-    model: ModelSpec = Field(description="The trunk that all tasks share.")
+    model: ModelSettings = Field(description="The trunk that all tasks share.")
     tasks: list[Task] = Field(min_length=1, description="What to compute; one pass of the trunk serves all tasks.")
-    tokenizer: TokenizerSpec = Field(default=TokenizerSpec(), description="How text becomes tokens.")
-    batch: BatchSpec = Field(default=BatchSpec(), description="How rows share a forward pass.")
-    output: OutputSpec = Field(description="The dataset that the job writes.")
-    policy: PolicySpec = Field(
-        default=PolicySpec(), description="What to do with rows and shards that cannot be served."
+    tokenizer: TokenizerSettings = Field(default=TokenizerSettings(), description="How text becomes tokens.")
+    batch: BatchSettings = Field(default=BatchSettings(), description="How rows share a forward pass.")
+    output: OutputSettings = Field(description="The dataset that the job writes.")
+    policy: PolicySettings = Field(
+        default=PolicySettings(), description="What to do with rows and shards that cannot be served."
     )
-    compute: ComputeSpec = Field(default=ComputeSpec(), description="Where the job runs and how wide.")
+    compute: ComputeSettings = Field(default=ComputeSettings(), description="Where the job runs and how wide.")
 
     @field_validator("tasks")
     @classmethod
     def _check_columns(cls, tasks: list[Task], info: ValidationInfo) -> list[Task]:
         given = info.data.get("input")
         owners: dict[str, str] = {}
-        if isinstance(given, InputSpec):  # else it has errors of its own
+        if isinstance(given, InputSettings):  # else it has errors of its own
             owners = dict.fromkeys(given.keep, "input.keep") | dict.fromkeys(given.id_columns, "the row's id")
-        found: list[Problem] = []
+        found: list[Violation] = []
         for i, task in enumerate(tasks):
             for owner in dict.fromkeys(owners[column] for column in task.columns if column in owners):
                 shared = ", ".join(column for column in task.columns if owners.get(column) == owner)
@@ -90,14 +97,14 @@ class Job(Settings):
                 found.append(((i,), f"{task.kind} writes {shared}, and so does {owner}; {advice}"))
             owners = dict.fromkeys(task.columns, f"tasks.{i} ({task.kind})") | owners
         if found:
-            raise problems(*found)
+            raise violations(*found)
         return tasks
 
     @model_validator(mode="after")
     def _check_whole(self) -> Self:
         found = contradictions(self.input, self.tasks, self.tokenizer, self.output)
         if found:
-            raise problems(*found)
+            raise violations(*found)
         return self
 
     @property
@@ -108,13 +115,13 @@ class Job(Settings):
 
 
 SECTIONS: dict[str, type[Settings]] = {
-    "input": InputSpec,
-    "model": ModelSpec,
-    "tokenizer": TokenizerSpec,
-    "batch": BatchSpec,
-    "output": OutputSpec,
-    "policy": PolicySpec,
-    "compute": ComputeSpec,
+    "input": InputSettings,
+    "model": ModelSettings,
+    "tokenizer": TokenizerSettings,
+    "batch": BatchSettings,
+    "output": OutputSettings,
+    "policy": PolicySettings,
+    "compute": ComputeSettings,
 }
 
 
@@ -126,7 +133,7 @@ def settings_at(path: tuple[str | int, ...]) -> type[Settings] | None:
         case ("input", "lang"):
             return FixedLang
         case ("storage", int()):
-            return StoreSpec
+            return StoreSettings
         case ("tasks", int(), str(kind)):
             return TASKS.get(kind)
         case (str(section),):

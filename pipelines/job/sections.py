@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
 from pipelines.rows.schemas import TOKEN_COUNTS
-from pipelines.settings import AutoOrCount, Count, Settings, Text, one_of
+from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
 from pipelines.storage.options import Url
 
 
-class ModelSpec(Settings):
+class ModelSettings(Settings):
     """The trunk that all tasks share."""
 
     checkpoint: Url = Field(description="Directory or URL of the checkpoint, such as hf://FacebookAI/xlm-mlm-100-1280.")
@@ -23,7 +23,7 @@ class ModelSpec(Settings):
     )
 
 
-class TokenizerSpec(Settings):
+class TokenizerSettings(Settings):
     """How text becomes tokens; all of it changes results."""
 
     max_length: int = Field(default=512, ge=3, description="Most tokens of a row, the special ones included.")
@@ -44,7 +44,7 @@ class TokenizerSpec(Settings):
     ja: Literal["kytea", "fugashi"] = Field(
         default="kytea", description="Segmenter of Japanese; the released checkpoints had kytea."
     )
-    kytea_model: Text | None = Field(default=None, description="KyTea's model file.")
+    kytea_model: NonEmptyStr | None = Field(default=None, description="KyTea's model file.")
     compat: Literal["default", "reference"] = Field(
         default="default",
         description="reference gives the reference implementation's ids to the letter; default also keeps words "
@@ -55,7 +55,7 @@ class TokenizerSpec(Settings):
     )
 
 
-class BatchSpec(Settings):
+class BatchSettings(Settings):
     """How rows share a forward pass."""
 
     max_tokens: AutoOrCount = Field(
@@ -68,7 +68,7 @@ class BatchSpec(Settings):
     )
 
 
-class OutputSpec(Settings):
+class OutputSettings(Settings):
     """The dataset that the job writes."""
 
     path: Url = Field(description="Directory of the output, local or the URL of an object store.")
@@ -87,7 +87,7 @@ class OutputSpec(Settings):
         return list(TOKEN_COUNTS) if self.token_counts else []
 
 
-class PolicySpec(Settings):
+class PolicySettings(Settings):
     """What to do with rows and shards that cannot be served."""
 
     unknown_lang: Literal["reject", "neutral"] = Field(
@@ -139,10 +139,10 @@ def _check_gpus(gpus: float) -> float:
     return gpus
 
 
-class ComputeSpec(Settings):
+class ComputeSettings(Settings):
     """Where the job runs and how wide; none of it changes results."""
 
-    address: Text = Field(
+    address: NonEmptyStr = Field(
         default="local",
         description="local starts Ray on this machine; auto, or a cluster's address, joins a running one.",
     )

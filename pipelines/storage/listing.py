@@ -15,13 +15,13 @@ from pipelines.storage.retries import reason
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 _MAGIC = re.compile(r"[*?\[]")
 
 
 def find_files(
-    patterns: str | Sequence[str], stores: Sequence[StoreSpec] = (), setting: str = "input.path"
+    patterns: str | Sequence[str], stores: Sequence[StoreSettings] = (), setting: str = "input.path"
 ) -> list[FileInfo]:
     """Find the Parquet files that a file, a directory, a glob, or a list of them names.
 
@@ -57,7 +57,7 @@ def find_files(
     return [found[url] for url in sorted(found)]
 
 
-def _expand(pattern: str, stores: Sequence[StoreSpec]) -> list[FileInfo]:
+def _expand(pattern: str, stores: Sequence[StoreSettings]) -> list[FileInfo]:
     location = locate(pattern, stores)
     if location.is_file():
         return [location.file_info()]

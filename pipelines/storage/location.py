@@ -23,7 +23,7 @@ from pipelines.storage.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 Value = TypeVar("Value")
 
@@ -59,13 +59,13 @@ class Location:
     url: str
     path: str
     fs: pafs.FileSystem
-    stores: tuple[StoreSpec, ...] = ()
+    stores: tuple[StoreSettings, ...] = ()
 
     def __truediv__(self, name: str) -> Location:
         """Give a file or directory below this one."""
         return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs, self.stores)
 
-    def __reduce__(self) -> tuple[object, tuple[str, tuple[StoreSpec, ...]]]:
+    def __reduce__(self) -> tuple[object, tuple[str, tuple[StoreSettings, ...]]]:
         # file systems hold connections: another process opens its own
         return locate, (self.url, self.stores)
 
@@ -217,7 +217,7 @@ class Location:
         return FileInfo(f"{self.url.rstrip('/')}/{inner}", info.size, info.mtime_ns or 0)
 
 
-def locate(url: str, stores: Sequence[StoreSpec] = ()) -> Location:
+def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
     """Find the file system of a URL or local path; nothing is read yet.
 
     Args:

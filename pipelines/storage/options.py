@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from pipelines.settings import Settings, Text
+from pipelines.settings import NonEmptyStr, Settings
 
 _SECRET_NAMES = re.compile(r"(?i)key|secret|token|sig|pass|credential")
 
@@ -50,29 +50,31 @@ def _check_url(url: str) -> str:
     return url
 
 
-Url = Annotated[Text, AfterValidator(_check_url)]
+Url = Annotated[NonEmptyStr, AfterValidator(_check_url)]
 
 
-class StoreSpec(Settings):
+class StoreSettings(Settings):
     """How the store behind some URLs is reached; its credentials are the environment's, as for all its clients."""
 
     url: Url = Field(description="URLs that begin so have these options, such as s3://corpus/, or s3:// for all.")
     endpoint: Url | None = Field(
         default=None, description="Address of a store that is compatible, such as https://minio.example:9000."
     )
-    region: Text | None = Field(default=None, description="Region of the bucket; without it, it is looked up.")
+    region: NonEmptyStr | None = Field(default=None, description="Region of the bucket; without it, it is looked up.")
     anonymous: bool = Field(default=False, description="Read a public bucket without credentials.")
-    profile: Text | None = Field(default=None, description="Profile of the AWS configuration that has the credentials.")
+    profile: NonEmptyStr | None = Field(
+        default=None, description="Profile of the AWS configuration that has the credentials."
+    )
 
     def __hash__(self) -> int:
         return hash(tuple(self))
 
 
-def options_of(url: str, stores: Sequence[StoreSpec]) -> StoreSpec | None:
+def options_of(url: str, stores: Sequence[StoreSettings]) -> StoreSettings | None:
     """Find the options for a URL: those of the longest address that it lies at or below."""
     fitting = [store for store in stores if f"{url}/".startswith(store.url.rstrip("/") + "/") or _is_scheme(store, url)]
     return max(fitting, key=lambda store: len(store.url), default=None)
 
 
-def _is_scheme(store: StoreSpec, url: str) -> bool:
+def _is_scheme(store: StoreSettings, url: str) -> bool:
     return store.url.endswith("://") and url.startswith(store.url)

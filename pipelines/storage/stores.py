@@ -17,7 +17,7 @@ from pipelines.errors import FatalError
 from pipelines.storage.retries import persistently, reason
 
 if TYPE_CHECKING:
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 # Of one round; `persistently` makes several, and its waits are longer.
 _S3_ATTEMPTS = 5
@@ -25,7 +25,7 @@ _CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S = 10.0, 60.0
 _GCS_RETRIES_FOR = timedelta(minutes=3)
 
 
-def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, str]:
+def open_store(url: str, options: StoreSettings | None) -> tuple[pafs.FileSystem, str]:
     """Find the file system of a URL, and the path within it; of most stores nothing is asked yet.
 
     Raises:
@@ -57,7 +57,7 @@ def open_store(url: str, options: StoreSpec | None) -> tuple[pafs.FileSystem, st
 
 
 @lru_cache(maxsize=64)
-def client(kind: str, place: str, options: StoreSpec | None) -> pafs.FileSystem:
+def client(kind: str, place: str, options: StoreSettings | None) -> pafs.FileSystem:
     """Make the client of a bucket or account: once, since it looks regions up and holds connections for all its files.
 
     Args:
@@ -68,7 +68,7 @@ def client(kind: str, place: str, options: StoreSpec | None) -> pafs.FileSystem:
     return {"s3": _s3, "gs": _gcs, "az": _azure}[kind](place, options)
 
 
-def _s3(bucket: str, options: StoreSpec | None) -> pafs.FileSystem:
+def _s3(bucket: str, options: StoreSettings | None) -> pafs.FileSystem:
     profile = options.profile if options else None
     endpoint = (
         (options and options.endpoint) or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -89,7 +89,7 @@ def _s3(bucket: str, options: StoreSpec | None) -> pafs.FileSystem:
         )
 
 
-def _gcs(_: str, options: StoreSpec | None) -> pafs.FileSystem:
+def _gcs(_: str, options: StoreSettings | None) -> pafs.FileSystem:
     endpoint = urlsplit(options.endpoint) if options and options.endpoint else None
     return pafs.GcsFileSystem(
         anonymous=bool(options and options.anonymous),
@@ -117,7 +117,7 @@ def _azure_connection() -> dict[str, str]:
     return {name: value for name, _, value in (part.partition("=") for part in parts)}
 
 
-def _azure(account: str, options: StoreSpec | None) -> pafs.FileSystem:
+def _azure(account: str, options: StoreSettings | None) -> pafs.FileSystem:
     told = _azure_connection()
     endpoint = urlsplit((options and options.endpoint) or told.get("BlobEndpoint", ""))
     authority, scheme = (endpoint.netloc, endpoint.scheme) if endpoint.netloc else (None, None)
@@ -134,7 +134,7 @@ def _azure(account: str, options: StoreSpec | None) -> pafs.FileSystem:
     )
 
 
-def _refuse(url: str, options: StoreSpec | None, *names: str) -> None:
+def _refuse(url: str, options: StoreSettings | None, *names: str) -> None:
     given = [name for name in names if options and getattr(options, name)]
     if options and given:
         raise FatalError(

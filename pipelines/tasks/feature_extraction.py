@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
     from pipelines.tasks.settings import FeatureExtraction
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
@@ -33,7 +33,7 @@ _NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(),
 class Embedding(Task):
     """See `FeatureExtraction`."""
 
-    def __init__(self, spec: FeatureExtraction, config: XLMConfig, stores: Sequence[StoreSpec] = ()):
+    def __init__(self, spec: FeatureExtraction, config: XLMConfig, stores: Sequence[StoreSettings] = ()):
         self.spec, self.pool = spec, POOLINGS[spec.pooling]
         layers = [spec.layer] if isinstance(spec.layer, int) else spec.layer
         for layer in layers:

@@ -164,8 +164,7 @@ class _ScoreCollector:
                 shard.langs,
                 self.scored,
                 task.model.tokenizer.mask_token_id,
-                task.model.max_tokens,
-                task.model.invariant,
+                1 if task.model.invariant else task.model.max_tokens,
             )
         sums, counts = sum_scores(scores, self.scored, shard.cu_seqlens[shard.borders])
         return [

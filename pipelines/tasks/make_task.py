@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
-from pipelines.rows.schemas import is_words
+from pipelines.rows.text_columns import is_words
 from pipelines.tasks.feature_extraction import Embedding
 from pipelines.tasks.language_model import Generation, MaskFilling, Scoring
 from pipelines.tasks.multiple_choice import Choice
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.storage.options import StoreSpec
-    from pipelines.tasks.task_spec import TaskSpec
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks.task_spec import TaskSettings
     from xlm_core import XLMConfig
     from xlm_core.checkpoint.names import HeadKind
 
@@ -41,7 +41,7 @@ __all__ = ["Model", "Task", "make_task"]
 
 
 def make_task(
-    spec: TaskSpec, config: XLMConfig, head: Path, texts: list[pa.Field], stores: Sequence[StoreSpec] = ()
+    spec: TaskSettings, config: XLMConfig, head: Path, texts: list[pa.Field], stores: Sequence[StoreSettings] = ()
 ) -> Task:
     """Make a task from its settings, and check that its head is there, by names and shapes alone.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.storage import Location
-    from pipelines.storage.options import StoreSpec
+    from pipelines.storage.options import StoreSettings
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Ranges:
     high: NDArray[np.float32]
 
     @classmethod
-    def read(cls, url: str, stores: Sequence[StoreSpec], column: str, dim: int, about: dict[str, str]) -> Ranges:
+    def read(cls, url: str, stores: Sequence[StoreSettings], column: str, dim: int, about: dict[str, str]) -> Ranges:
         """Find the ranges of an earlier run's float embeddings.
 
         Args:

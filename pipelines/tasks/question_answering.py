@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.errors import FatalError
-from pipelines.rows.schemas import decode_texts, whole
+from pipelines.rows.text_columns import decode_texts, join_words
 from pipelines.tasks.task import Task, check_width, list_of, load_head, required, span_column
 from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead
 from xlm_core.decoding import (
@@ -85,7 +85,7 @@ class _AnswerCollector:
     def _columns(self, candidates: Candidates, no_answer_S: NDArray[np.float64]) -> list[pa.Array]:
         shard, rows = self.shard, self.shard.rows
         found = merge_answers(candidates, shard.row_ids, shard.offsets, self.task.spec.top_k)
-        contexts = [whole(text or "") for text in decode_texts(rows.column(self.task.context_column))[0]]
+        contexts = [join_words(text or "") for text in decode_texts(rows.column(self.task.context_column))[0]]
         score = found.score.astype(np.float32)
         answers = span_column(list_of(_ANSWER), contexts, found.row, found.start, found.end, score=score)
         no_answer = no_answer_per_row(no_answer_S, shard.row_ids, len(rows))

@@ -4,15 +4,15 @@ from typing import Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, Tag, model_validator
 
-from pipelines.settings import Count, Text, one_of
+from pipelines.settings import Count, NonEmptyStr, one_of
 from pipelines.storage.options import Url
-from pipelines.tasks.task_spec import HeadSpec, TaskSpec
+from pipelines.tasks.task_spec import HeadTaskSettings, TaskSettings
 
 # XLM's trunks have 6 to 24 layers; this only keeps a mistyped number from reaching the checkpoint's own check.
-Layer = Annotated[int, Field(ge=-100, le=100)]
+LayerIndex = Annotated[int, Field(ge=-100, le=100)]
 
 
-class FeatureExtraction(TaskSpec):
+class FeatureExtraction(TaskSettings):
     """Embed each row: a column `embedding`, or `embeddings` with one vector per window."""
 
     kind: ClassVar[str] = "feature-extraction"
@@ -21,7 +21,7 @@ class FeatureExtraction(TaskSpec):
         default="mean", description="How the token vectors of a row become one vector."
     )
     layer: Annotated[
-        Annotated[Layer, Tag("layer")] | Annotated[list[Layer], Field(min_length=1), Tag("list")],
+        Annotated[LayerIndex, Tag("layer")] | Annotated[list[LayerIndex], Field(min_length=1), Tag("list")],
         one_of(
             "a layer such as -1, or a list of layers",
             lambda value: {int: "layer", list: "list"}.get(type(value)),
@@ -56,7 +56,7 @@ class FeatureExtraction(TaskSpec):
         return ["embedding" if self.windows == "mean" else "embeddings"]
 
 
-class TextClassification(HeadSpec):
+class TextClassification(HeadTaskSettings):
     """Classify each row.
 
     Columns `label` and `score`, on request also `top` and `scores`; with a head for several labels at once `labels`, on
@@ -99,11 +99,11 @@ class TextClassification(HeadSpec):
                 return ["values"]
 
 
-class TokenClassification(HeadSpec):
+class TokenClassification(HeadTaskSettings):
     """Label the words of each row, of a pair those of the first text: a column `words`, or `entities`."""
 
     kind: ClassVar[str] = "token-classification"
-    needs_places: ClassVar[bool] = True
+    needs_offsets: ClassVar[bool] = True
 
     aggregate: Literal["word", "entity"] = Field(
         default="word", description="A label for each word (column words), or spans of several words (column entities)."
@@ -117,11 +117,11 @@ class TokenClassification(HeadSpec):
         return ["words" if self.aggregate == "word" else "entities"]
 
 
-class QuestionAnswering(HeadSpec):
+class QuestionAnswering(HeadTaskSettings):
     """Answer each row's question, input.text [question, context]: columns `answers` and `no_answer_score`."""
 
     kind: ClassVar[str] = "question-answering"
-    needs_places: ClassVar[bool] = True
+    needs_offsets: ClassVar[bool] = True
 
     top_k: Count = Field(default=1, description="Most answers of a row, best first.")
     max_answer_tokens: Count = Field(default=30, description="Most tokens of an answer.")
@@ -130,7 +130,7 @@ class QuestionAnswering(HeadSpec):
         return ["answers", "no_answer_score"]
 
 
-class MultipleChoice(HeadSpec):
+class MultipleChoice(HeadTaskSettings):
     """Choose among each row's choices, input.text [premise, choice, choice …]: columns `choice` and `scores`.
 
     The choices are columns of text, or one column of lists. `choice` counts from 0.
@@ -142,20 +142,20 @@ class MultipleChoice(HeadSpec):
         return ["choice", "scores"]
 
 
-class FillMask(HeadSpec):
+class FillMask(HeadTaskSettings):
     """Say what may stand at each mask of a row: a column `fills`, one list of tokens for each mask that was read."""
 
     kind: ClassVar[str] = "fill-mask"
-    needs_places: ClassVar[bool] = True
+    needs_offsets: ClassVar[bool] = True
 
     top_k: Count = Field(default=5, description="Most tokens for a mask, best first.")
-    mask: Text = Field(default="<mask>", description="What marks a place in the text.")
+    mask: NonEmptyStr = Field(default="<mask>", description="What marks a place in the text.")
 
     def _own_columns(self) -> list[str]:
         return ["fills"]
 
 
-class LmScoring(HeadSpec):
+class LmScoring(HeadTaskSettings):
     """Score each row as language: columns `num_tokens`, `log_likelihood` (natural logarithm) and `perplexity`.
 
     A causal model scores each token after those before it; a masked one each token among all others, masked in turn.
@@ -163,13 +163,13 @@ class LmScoring(HeadSpec):
     """
 
     kind: ClassVar[str] = "lm-scoring"
-    needs_places: ClassVar[bool] = True
+    needs_offsets: ClassVar[bool] = True
 
     def _own_columns(self) -> list[str]:
         return ["num_tokens", "log_likelihood", "perplexity"]
 
 
-class TextGeneration(HeadSpec):
+class TextGeneration(HeadTaskSettings):
     """Continue each row with a causal model: a column `generated`."""
 
     kind: ClassVar[str] = "text-generation"
@@ -197,7 +197,7 @@ class TextGeneration(HeadSpec):
         return ["generated"]
 
 
-TASKS: dict[str, type[TaskSpec]] = {
+TASKS: dict[str, type[TaskSettings]] = {
     task.kind: task
     for task in (
         FeatureExtraction,
@@ -213,7 +213,7 @@ TASKS: dict[str, type[TaskSpec]] = {
 
 
 def _task_kind(value: object) -> str | None:
-    if isinstance(value, TaskSpec):
+    if isinstance(value, TaskSettings):
         return value.kind
     if isinstance(value, dict) and len(cast("dict[Any, Any]", value)) == 1:
         value = next(iter(cast("dict[Any, Any]", value)))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from pipelines.rows.sequences import Sequences
-    from pipelines.tasks.task_spec import TaskSpec
+    from pipelines.tasks.task_spec import TaskSettings
     from xlm_core import XLMConfig, XLMModel
     from xlm_core.checkpoint import PretrainedModule
 
@@ -194,7 +194,7 @@ def label_metadata(labels: list[str], **more: str) -> dict[str, str]:
     return {"labels": json.dumps(labels, ensure_ascii=False), **more}
 
 
-def check_width(spec: TaskSpec, head: XLMConfig, trunk: XLMConfig) -> None:
+def check_width(spec: TaskSettings, head: XLMConfig, trunk: XLMConfig) -> None:
     """Refuse a head that does not fit the trunk.
 
     Raises:

@@ -10,11 +10,11 @@ from pipelines.settings import Settings
 from pipelines.storage.options import Url
 
 
-class TaskSpec(Settings):
+class TaskSettings(Settings):
     """A task as YAML has it: its bare name, or a mapping from its name to its settings."""
 
     kind: ClassVar[str]
-    needs_places: ClassVar[bool] = False  # whether it must know which characters and words its tokens are
+    needs_offsets: ClassVar[bool] = False  # whether it must know which characters and words its tokens are
 
     name: str | None = Field(
         default=None,
@@ -65,7 +65,7 @@ class TaskSpec(Settings):
         return reference
 
 
-class HeadSpec(TaskSpec):
+class HeadTaskSettings(TaskSettings):
     """A task with a head, which may lie elsewhere than the trunk."""
 
     head: Url | None = Field(

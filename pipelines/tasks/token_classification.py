@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.rows.schemas import decode_texts, is_words, whole
+from pipelines.rows.text_columns import decode_texts, is_words, join_words
 from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_of, load_head, required, span_column
 from xlm_core import TokenClassificationHead
 from xlm_core.decoding import aggregate, drop_blank, find_entities, join_pieces, scheme_of
@@ -80,7 +80,7 @@ class _TaggingCollector:
     def columns(self) -> list[pa.Array]:
         task, shard = self.task, self.shard
         given = decode_texts(shard.rows.column(task.text_column))[0]
-        texts = [whole(text or "") for text in given]
+        texts = [join_words(text or "") for text in given]
         tokens = shard.once("first")
         words = join_pieces(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
         if not task.given_words:

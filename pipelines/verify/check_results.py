@@ -13,14 +13,14 @@ import pyarrow as pa
 
 from pipelines.formatting import counted
 from pipelines.job.job import FeatureExtraction, LmScoring, QuestionAnswering, TokenClassification
-from pipelines.rows.schemas import decode_text
+from pipelines.rows.text_columns import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import Job, TaskSpec
+    from pipelines.job.job import Job, TaskSettings
 
 # How far from 1 rounding can leave a vector's norm: half a step of each number, and for float32 the division before it.
 _NORM_WITHIN = {"float32": 1e-5, "float16": 1e-3}
@@ -75,7 +75,7 @@ def check_results(job: Job, rows: pa.Table, texts: Mapping[str, Sequence[str]] |
     return found
 
 
-def _quoted(job: Job, task: TaskSpec) -> str | None:
+def _quoted(job: Job, task: TaskSettings) -> str | None:
     match task:
         case TokenClassification():
             return job.input.text_columns[0]

@@ -16,14 +16,14 @@ def cluster() -> Iterator[None]:
     """One Ray for all tests: 4 CPUs and 2 GPUs by name, so that the stages stand as they do on a real cluster."""
     import ray
 
-    from pipelines.job.job import ComputeSpec
+    from pipelines.job.job import ComputeSettings
     from pipelines.run.ray_session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         start = ray.init
         patch.setattr(ray, "init", lambda **options: start(**{**options, "num_cpus": 4, "num_gpus": 2}))
-        with ray_session(ComputeSpec(object_store_mb=200)):
+        with ray_session(ComputeSettings(object_store_mb=200)):
             patch.setattr(ray, "init", start)
             yield
 

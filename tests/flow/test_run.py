@@ -23,7 +23,7 @@ from rich.console import Console
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import build_dataset, run
-from pipelines.job.job import PolicySpec
+from pipelines.job.job import PolicySettings
 from pipelines.output.directory import Output
 from pipelines.run.cluster_watch import _child_processes
 from pipelines.run.prepare import prepare
@@ -250,7 +250,7 @@ def test_a_run_that_is_refused_leaves_the_output_as_it_was(make_job, tmp_path, i
         run(job, quiet())
     assert states(Path(job.output.path)) == before
     # its advice works: `reject` may go on where `error` stopped
-    assert run(job.model_copy(update={"policy": PolicySpec(duplicate_ids="reject", max_rejected=1)}), quiet())
+    assert run(job.model_copy(update={"policy": PolicySettings(duplicate_ids="reject", max_rejected=1)}), quiet())
 
 
 def test_a_run_that_waited_for_one_that_did_it_all_leaves_the_output_alone(make_job, in_process, monkeypatch):
@@ -439,7 +439,7 @@ def test_a_file_that_changed_after_the_plan_fails_its_shards_alone(make_job, dem
     changed = {row["shard"] for row in plan.shards.to_pylist() if row["file"].endswith("part-1.parquet")}
     assert len(changed) == report["totals"]["failed_shards"] == 3
     assert {failure["shard"] for failure in report["failed"]} == changed
-    assert all("changed since the plan was made" in failure["error"] for failure in report["failed"])
+    assert all("changed after the plan was made" in failure["error"] for failure in report["failed"])
     assert {record["shard"] for record in ledger_of(Path(job.output.path))}.isdisjoint(changed)
     assert report["totals"]["shards"] == len(plan.shards) - 3
     assert not Path(job.output.path, "_SUCCESS").exists()

@@ -64,7 +64,7 @@ JOBS = [MINIMAL, FULL, CHOICES, GENERATION]
 SETTINGS = [
     f"{section}.{name}"
     for section, group in Job.model_json_schema()["$defs"].items()
-    for section in [section.removesuffix("Spec").lower()]
+    for section in [section.removesuffix("Settings").lower()]
     if section in Job.model_fields
     for name in group["properties"]
 ]

@@ -187,7 +187,7 @@ LENGTH = XLMConfig.from_dict({"emb_dim": 12, "n_heads": 2, "id2label": {0: "leng
 ANSWERS = Answering(job.QuestionAnswering(), CONFIG, TONES, pa.field("body", pa.string()), beam=False).fields
 SCORING = Scoring(job.LmScoring(name="lm"), CAUSAL, CAUSAL).fields
 FILLS = MaskFilling(job.FillMask(), CONFIG, CONFIG).fields
-COUNTED = job.OutputSpec(path="out", token_counts=True)
+COUNTED = job.OutputSettings(path="out", token_counts=True)
 SOME_WORDS = pa.field("words", pa.list_(pa.string()))
 
 

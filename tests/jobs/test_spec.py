@@ -9,23 +9,23 @@ from hypothesis import strategies as st
 
 from jobs.job_file.load import SpecError, dump_job, load_job
 from pipelines.job.job import (
-    BatchSpec,
-    ComputeSpec,
+    BatchSettings,
+    ComputeSettings,
     FeatureExtraction,
     FillMask,
     FixedLang,
-    InputSpec,
+    InputSettings,
     Job,
     LmScoring,
-    ModelSpec,
+    ModelSettings,
     MultipleChoice,
-    OutputSpec,
-    PolicySpec,
+    OutputSettings,
+    PolicySettings,
     QuestionAnswering,
     TextClassification,
     TextGeneration,
     TokenClassification,
-    TokenizerSpec,
+    TokenizerSettings,
 )
 from tests.jobs.job_files import CHOICES, FULL, GENERATION, JOBS, MINIMAL, TASK_SETTINGS, attempt
 
@@ -33,8 +33,8 @@ from tests.jobs.job_files import CHOICES, FULL, GENERATION, JOBS, MINIMAL, TASK_
 def test_a_few_lines_are_a_job_and_the_defaults_serve(load):
     assert load(MINIMAL) == Job(
         name="xlm-job",
-        input=InputSpec(path="data/", id=None, text="body", lang="lang", filter=None, keep=[]),
-        model=ModelSpec(checkpoint="ckpt", precision="auto", objective="checkpoint"),
+        input=InputSettings(path="data/", id=None, text="body", lang="lang", filter=None, keep=[]),
+        model=ModelSettings(checkpoint="ckpt", precision="auto", objective="checkpoint"),
         tasks=[
             FeatureExtraction(
                 name=None,
@@ -47,7 +47,7 @@ def test_a_few_lines_are_a_job_and_the_defaults_serve(load):
                 windows="mean",
             )
         ],
-        tokenizer=TokenizerSpec(
+        tokenizer=TokenizerSettings(
             max_length=512,
             on_overflow="truncate",
             overlap_tokens=64,
@@ -58,10 +58,10 @@ def test_a_few_lines_are_a_job_and_the_defaults_serve(load):
             compat="default",
             max_chars=1_000_000,
         ),
-        batch=BatchSpec(max_tokens="auto", invariant=False),
-        output=OutputSpec(path="out", rows_per_shard=16384, token_counts=False),
-        policy=PolicySpec(unknown_lang="reject", duplicate_ids="error", max_rejected=0.01, max_failed_shards=0),
-        compute=ComputeSpec(
+        batch=BatchSettings(max_tokens="auto", invariant=False),
+        output=OutputSettings(path="out", rows_per_shard=16384, token_counts=False),
+        policy=PolicySettings(unknown_lang="reject", duplicate_ids="error", max_rejected=0.01, max_failed_shards=0),
+        compute=ComputeSettings(
             address="local", tokenizers="auto", models="auto", gpus_per_model=1.0, object_store_mb=None
         ),
     )
@@ -69,7 +69,7 @@ def test_a_few_lines_are_a_job_and_the_defaults_serve(load):
 
 def test_every_setting_can_be_set(load):
     job = load(FULL)
-    assert job.input == InputSpec(
+    assert job.input == InputSettings(
         path=["s3://corpus/news/", "more/*.parquet"],
         id="doc_id",
         text=["title", "body"],
@@ -115,7 +115,7 @@ def test_a_job_survives_being_dumped_copied_to_json_and_pickled(load, text):
 
 def test_a_dump_tells_shares_from_counts_and_quotes_what_yaml_would_misread(load):
     for value in (1, 1.0, 0, 0.0, 1e-7):
-        job = load(MINIMAL).model_copy(update={"policy": PolicySpec(max_rejected=value)})
+        job = load(MINIMAL).model_copy(update={"policy": PolicySettings(max_rejected=value)})
         policy = load(dump_job(job)).policy
         assert (policy.max_rejected, type(policy.max_rejected)) == (value, type(value))
     for name in (
@@ -136,7 +136,7 @@ def test_a_dump_tells_shares_from_counts_and_quotes_what_yaml_would_misread(load
         " x ",
     ):
         job = load(MINIMAL)
-        job = job.model_copy(update={"input": InputSpec(path="p", text=name, lang=FixedLang(fixed=name), keep=[name])})
+        job = job.model_copy(update={"input": InputSettings(path="p", text=name, lang=FixedLang(fixed=name), keep=[name])})
         assert load(dump_job(job)) == job
     assert "中文" in dump_job(load(MINIMAL, "input.text=中文"))  # as a person reads it
 
@@ -149,12 +149,12 @@ def test_a_dump_tells_shares_from_counts_and_quotes_what_yaml_would_misread(load
 )
 def test_any_setting_survives_a_dump(tmp_path_factory, text, share, count):
     job = Job(
-        input=InputSpec(path=[text], text=[text, "x"], lang=text, id=text),
-        model=ModelSpec(checkpoint=text),
+        input=InputSettings(path=[text], text=[text, "x"], lang=text, id=text),
+        model=ModelSettings(checkpoint=text),
         tasks=[FeatureExtraction(), TokenClassification(head=text)],
-        output=OutputSpec(path=text, rows_per_shard=count),
-        policy=PolicySpec(max_rejected=share),
-        compute=ComputeSpec(gpus_per_model=share),
+        output=OutputSettings(path=text, rows_per_shard=count),
+        policy=PolicySettings(max_rejected=share),
+        compute=ComputeSettings(gpus_per_model=share),
     )
     path = tmp_path_factory.mktemp("dump") / "job.yaml"
     path.write_bytes(dump_job(job).encode())

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from pipelines.corpus.plan import PLAN
-from pipelines.job.job import PolicySpec
+from pipelines.job.job import PolicySettings
 from pipelines.output.directory import Output
 from pipelines.run.commits import Commits
 from pipelines.run.progress import Progress
@@ -32,7 +32,7 @@ def test_a_run_that_may_go_on_is_interrupted_and_not_over_its_limit(tmp_path, re
     output = Output(locate(str(tmp_path)))
     with output.lock() as lock:
         progress = Progress(Console(file=io.StringIO()), 200)
-        policy = PolicySpec(max_rejected=0.015)
+        policy = PolicySettings(max_rejected=0.015)
         commits = Commits(output, lock, policy, pa.Table.from_pylist(plan, PLAN), {}, progress)
         found: list[str] = []
         for result in records:

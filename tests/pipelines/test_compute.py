@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import FatalError
-from pipelines.job.job import ComputeSpec
+from pipelines.job.job import ComputeSettings
 from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, divide
 
 
@@ -17,7 +17,7 @@ from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, divide
     tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
 )
 def test_what_is_promised_is_there(cpus, gpus, per_model, models, tokenizers):
-    spec = ComputeSpec(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
+    spec = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
     try:
         pools = divide(cpus, gpus, spec)
     except FatalError:
@@ -37,10 +37,10 @@ def test_what_is_promised_is_there(cpus, gpus, per_model, models, tokenizers):
 
 def test_more_than_there_is():
     for cpus, gpus, spec in (
-        (2, 0, ComputeSpec(models=50)),
-        (16, 4, ComputeSpec(models=5)),
-        (16, 4, ComputeSpec(gpus_per_model=8)),
-        (16, 8, ComputeSpec(gpus_per_model=0.3, models=26)),
+        (2, 0, ComputeSettings(models=50)),
+        (16, 4, ComputeSettings(models=5)),
+        (16, 4, ComputeSettings(gpus_per_model=8)),
+        (16, 8, ComputeSettings(gpus_per_model=0.3, models=26)),
     ):
         with pytest.raises(FatalError):
             divide(cpus, gpus, spec)

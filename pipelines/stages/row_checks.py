@@ -1,0 +1,171 @@
+"""Checks of a row before it is tokenized: its id, its language and its texts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.rows.rejection import RejectedRow, Rejection, RejectionReason
+from pipelines.rows.schemas import ROW
+from pipelines.rows.text_columns import decode_text, decode_texts, join_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from pipelines.job.job import InputSettings
+    from pipelines.rows.shard import Shard
+    from pipelines.rows.text_columns import WordList
+
+# A value of another form may be a text in the wrong column, and the text of a row is never shown.
+_LANG_CODE = re.compile(r"[\w-]{1,16}")
+
+
+@dataclass(frozen=True, slots=True)
+class InputRow:
+    """A row as Python values.
+
+    Attributes:
+        number: its number in the input file.
+        id: its id as text; None if it has none.
+        code: the language code as it stands in the data.
+        lang: the checkpoint's own language code; None if the language is not in lang2id.
+        texts: the texts of each of its sequences before windowing: one text, or a pair.
+        rejection: why it is rejected; None if it is not.
+    """
+
+    number: int
+    id: str | None
+    code: str
+    lang: str | None
+    texts: list[tuple[str | WordList, ...]]
+    rejection: Rejection | None
+
+    @property
+    def rejected_row(self) -> RejectedRow | None:
+        """The record of its rejection."""
+        return None if self.rejection is None else RejectedRow(self.number, self.id, *self.rejection)
+
+
+@dataclass(frozen=True)
+class RowChecks:
+    """What is required of a row.
+
+    Attributes:
+        input: the columns and their roles.
+        resolve_lang: returns the checkpoint's code for a language code, or None if it has none.
+        reject_unknown_lang: whether a row with a language not in lang2id is rejected.
+        has_choices: whether the texts of a row are a premise and choices.
+        max_chars: maximum length of a text.
+    """
+
+    input: InputSettings
+    resolve_lang: Callable[[str], str | None]
+    reject_unknown_lang: bool
+    has_choices: bool
+    max_chars: int
+
+    def check(self, rows: pa.RecordBatch) -> Iterator[InputRow]:
+        """Yield each row with the first reason for its rejection, if there is one."""
+        spec = self.input
+        columns = [decode_texts(rows.column(name)) for name in spec.text_columns]
+        if isinstance(spec.lang, str):
+            codes, invalid_codes = decode_text(rows.column(spec.lang))
+        else:
+            codes, invalid_codes = [spec.lang.fixed] * len(rows), {}
+        ids, invalid_ids = _decode_ids(rows, spec.id)
+        numbers: list[int] = rows.column(ROW).to_pylist()
+        for i, code in enumerate(codes):
+            lang = self.resolve_lang(code) if code is not None and i not in invalid_codes else None
+            rejection: Rejection | None = None
+            if i in invalid_ids:
+                detail = f"column {spec.id}: byte {invalid_ids[i]} of the id is not UTF-8"
+                rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
+            elif spec.id is not None and ids[i] is None:
+                rejection = Rejection(RejectionReason.NULL_ID, f"column {spec.id} is null")
+            elif code is None or i in invalid_codes:
+                detail = f"column {spec.lang} is {'null' if code is None else 'not UTF-8'}"
+                rejection = Rejection(RejectionReason.NULL_LANG, detail)
+            elif lang is None and self.reject_unknown_lang:
+                shown = code if _LANG_CODE.fullmatch(code) else f"of {len(code):,} characters"
+                rejection = Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown} is not in the checkpoint's lang2id")
+            texts = [
+                _Text(name, found[i], invalid.get(i))
+                for name, (found, invalid) in zip(spec.text_columns, columns, strict=True)
+            ]
+            if self.has_choices:
+                texts = list(_split_choices(texts))
+                if rejection is None and len(texts) < 2:
+                    detail = f"column {spec.text_columns[1]} contains no choice"
+                    rejection = Rejection(RejectionReason.NO_CHOICES, detail)
+            for text in texts:
+                rejection = rejection or text.check(self.max_chars)
+            values = [text.value if text.value is not None else "" for text in texts]
+            sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
+            yield InputRow(numbers[i], ids[i], str(code), lang, sequences, rejection)
+
+
+def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:
+    """Remove rows that the driver already rejected, before anything else is done with them.
+
+    Args:
+        shard: rows as read.
+        rejections: by row number in the input file.
+        id_column: the column that identifies a row.
+    """
+    if not rejections:
+        return shard
+    numbers: list[int] = shard.rows.column(ROW).to_pylist()
+    ids, _ = _decode_ids(shard.rows, id_column)
+    rejected = [
+        RejectedRow(number, row_id, *rejections[number])
+        for number, row_id in zip(numbers, ids, strict=True)
+        if number in rejections
+    ]
+    return shard.reject([number not in rejections for number in numbers], rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text of a row, and the position of its first byte that is not UTF-8, if any."""
+
+    column: str
+    value: str | WordList | None
+    invalid_byte: int | None
+
+    def check(self, max_chars: int) -> Rejection | None:
+        if self.value is None:
+            return Rejection(RejectionReason.NULL_TEXT, f"column {self.column} is null")
+        if self.invalid_byte is not None:
+            detail = f"column {self.column}: byte {self.invalid_byte} is not UTF-8"
+            return Rejection(RejectionReason.INVALID_UTF8, detail)
+        text = join_words(self.value)
+        if not text.strip():
+            return Rejection(RejectionReason.EMPTY_TEXT, f"column {self.column} is empty")
+        if len(text) > max_chars:
+            detail = f"column {self.column} has {len(text):,} characters; tokenizer.max_chars is {max_chars:,}"
+            return Rejection(RejectionReason.TOO_MANY_CHARS, detail)
+        return None
+
+
+def _split_choices(texts: list[_Text]) -> Iterator[_Text]:
+    """Yield a row's premise and choices: the items of one list column, or columns up to the last that is not null."""
+    premise, *choices = texts
+    yield premise
+    if len(choices) == 1 and isinstance(items := choices[0].value, list):
+        yield from (_Text(choices[0].column, item, choices[0].invalid_byte) for item in items)
+        return
+    while choices and choices[-1].value is None:
+        choices.pop()
+    yield from choices
+
+
+def _decode_ids(rows: pa.RecordBatch, name: str | None) -> tuple[list[str | None], dict[int, int]]:
+    if name is None:
+        return [None] * len(rows), {}
+    column = rows.column(name)
+    if pa.types.is_integer(column.type):
+        return [None if value is None else str(value) for value in column.to_pylist()], {}
+    return decode_text(column)
