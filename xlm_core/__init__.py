@@ -1,6 +1,13 @@
-"""XLM (Lample and Conneau 2019) as a library: tokenizer, packed model, heads, checkpoints. It knows no cluster."""
+"""XLM (Lample and Conneau 2019) as a library: tokenizer, packed model, heads, checkpoints. It does not depend on Ray.
+
+    from xlm_core import XLMModel, XLMTokenizer
+
+Each name is imported from its module on first use. Importing torch takes 2 s and 150 MB, and processes that only
+tokenize must not pay for it.
+"""
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,19 +26,19 @@ if TYPE_CHECKING:
         QuestionAnsweringSimpleHead,
         SequenceClassificationHead,
         TokenClassificationHead,
-        XLMForMultipleChoice,
-        XLMForQuestionAnswering,
-        XLMForQuestionAnsweringSimple,
-        XLMForSequenceClassification,
-        XLMForTokenClassification,
-        XLMWithLMHeadModel,
     )
     from xlm_core.model.packing import PackedBatch, plan_batches, take_ragged
-    from xlm_core.model.trunk import XLMModel
     from xlm_core.reference.batch_encoding import BatchEncoding
+    from xlm_core.reference.for_classification import XLMForSequenceClassification, XLMForTokenClassification
+    from xlm_core.reference.for_multiple_choice import XLMForMultipleChoice
+    from xlm_core.reference.for_question_answering import XLMForQuestionAnswering, XLMForQuestionAnsweringSimple
+    from xlm_core.reference.with_lm_head import XLMWithLMHeadModel
+    from xlm_core.reference.xlm_model import XLMModel
     from xlm_core.text.segment import Segmenters
     from xlm_core.tokenizer.sequences import Encoding
     from xlm_core.tokenizer.tokenizer import XLMTokenizer
+
+    __version__: str
 
 __all__ = [
     "POOLINGS",
@@ -71,30 +78,50 @@ __all__ = [
     "trunk_hash",
 ]
 
-# Where the names come from, those without torch first. Each is loaded when it is first asked for: a cluster has many
-# processes that only tokenize, and torch is 2 s and 150 MB in each.
-_MODULES = (
-    "errors",
-    "checkpoint.config",
-    "checkpoint.content_hash",
-    "tokenizer.sequences",
-    "text.segment",
-    "reference.batch_encoding",
-    "tokenizer.tokenizer",
-    "model.packing",
-    "checkpoint",
-    "model.trunk",
-    "heads",
-    "generation.generate",
-    "generation.scoring",
-)
+_MODULES = {  # the module of each public name
+    "BatchEncoding": "reference.batch_encoding",
+    "BeamAnswers": "heads",
+    "CheckpointError": "errors",
+    "Encoding": "tokenizer.sequences",
+    "FatalError": "errors",
+    "GenerationSettings": "generation.generate",
+    "LanguageModelHead": "heads",
+    "MultipleChoiceHead": "heads",
+    "POOLINGS": "heads",
+    "PackedBatch": "model.packing",
+    "QuestionAnsweringHead": "heads",
+    "QuestionAnsweringSimpleHead": "heads",
+    "Segmenters": "text.segment",
+    "SequenceClassificationHead": "heads",
+    "TokenClassificationHead": "heads",
+    "TokenizerError": "errors",
+    "XLMConfig": "checkpoint.config",
+    "XLMForMultipleChoice": "reference.for_multiple_choice",
+    "XLMForQuestionAnswering": "reference.for_question_answering",
+    "XLMForQuestionAnsweringSimple": "reference.for_question_answering",
+    "XLMForSequenceClassification": "reference.for_classification",
+    "XLMForTokenClassification": "reference.for_classification",
+    "XLMModel": "reference.xlm_model",
+    "XLMTokenizer": "tokenizer.tokenizer",
+    "XLMWithLMHeadModel": "reference.with_lm_head",
+    "check_checkpoint": "checkpoint",
+    "content_hash": "checkpoint.content_hash",
+    "generate": "generation.generate",
+    "perplexity": "generation.scoring",
+    "plan_batches": "model.packing",
+    "score_causal": "generation.scoring",
+    "score_masked": "generation.scoring",
+    "sum_scores": "generation.scoring",
+    "take_ragged": "model.packing",
+    "trunk_hash": "checkpoint",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        for module in map(import_module, (f"{__name__}.{module}" for module in _MODULES)):
-            if hasattr(module, name):
-                return getattr(module, name)
+    if name == "__version__":
+        return version("xlm-batch")
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

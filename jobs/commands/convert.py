@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
+import xlm_core
 from xlm_core import FatalError, XLMModel
-from xlm_core import heads as head_classes
 from xlm_core.checkpoint import Contents, contents, write_checkpoint
 from xlm_core.checkpoint.files import find_original
 from xlm_core.tokenizer.files import read_tokenizer_files
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from xlm_core.tokenizer.files import TokenizerFiles
 
 _CLASSES = (
-    head_classes.XLMWithLMHeadModel,
-    head_classes.XLMForSequenceClassification,
-    head_classes.XLMForTokenClassification,
-    head_classes.XLMForQuestionAnswering,
-    head_classes.XLMForQuestionAnsweringSimple,
-    head_classes.XLMForMultipleChoice,
+    xlm_core.XLMWithLMHeadModel,
+    xlm_core.XLMForSequenceClassification,
+    xlm_core.XLMForTokenClassification,
+    xlm_core.XLMForQuestionAnswering,
+    xlm_core.XLMForQuestionAnsweringSimple,
+    xlm_core.XLMForMultipleChoice,
 )
 
 

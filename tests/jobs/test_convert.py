@@ -12,10 +12,9 @@ from jobs.cli import main
 from jobs.commands.convert import convert
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
-from xlm_core import XLMConfig, XLMTokenizer, trunk_hash
+from xlm_core import XLMConfig, XLMForQuestionAnswering, XLMTokenizer, XLMWithLMHeadModel, trunk_hash
 from xlm_core.checkpoint import contents
 from xlm_core.errors import FatalError
-from xlm_core.heads import XLMForQuestionAnswering, XLMWithLMHeadModel
 
 TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
 

@@ -8,11 +8,10 @@ import pytest
 import torch
 import transformers
 
-import xlm_core.heads
+import xlm_core
 from tests.fixtures.original_release import content_of, original_spelling, save_original
 from tests.parity.reference_model import HIDDEN, LOGITS, reference, sequences
-from xlm_core import XLMModel, XLMTokenizer
-from xlm_core.heads import XLMWithLMHeadModel
+from xlm_core import XLMModel, XLMTokenizer, XLMWithLMHeadModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
@@ -96,7 +95,7 @@ def test_a_format_gives_the_reference_s_numbers(tmp_path, parity, save):
 def test_tensorflow_checkpoints_give_what_tensorflow_computed(parity, directory):
     stored = np.load(directory / "outputs.npz")
     name = directory.name.partition("-")[0].removeprefix("TF")
-    model = (XLMModel if name == "XLMModel" else getattr(xlm_core.heads, name)).from_pretrained(directory)
+    model = getattr(xlm_core, name).from_pretrained(directory)
     outputs = model(torch.from_numpy(stored["input_ids"]).long(), langs=torch.from_numpy(stored["langs"]).long())
     compared = stored.keys() - {"input_ids", "langs"}
     assert compared

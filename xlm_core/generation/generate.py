@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model.trunk import XLMModel
+    from xlm_core.model.trunk import Trunk
 
 _ROWS_AT_ONCE = 64  # of scores over the vocabulary: 51 MB for 200,000 words, and sampling needs a few times as much
 
@@ -72,7 +72,7 @@ class GenerationSettings:
 
 @torch.inference_mode()
 def generate(
-    trunk: XLMModel,
+    trunk: Trunk,
     head: LanguageModelHead,
     ids: IntArray,
     cu_seqlens: IntArray,
@@ -151,7 +151,7 @@ def _batches(
 
 
 def _generate_batch(
-    trunk: XLMModel,
+    trunk: Trunk,
     head: LanguageModelHead,
     ids: IntArray,
     cu_seqlens: IntArray,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model.trunk import XLMModel
+    from xlm_core.model.trunk import Trunk
 
 
 def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, 
 
 @torch.inference_mode()
 def score_masked(
-    trunk: XLMModel,
+    trunk: Trunk,
     head: LanguageModelHead,
     ids: IntArray,
     cu_seqlens: IntArray,
@@ -50,7 +50,6 @@ def score_masked(
     scored: NDArray[np.bool_],
     mask_id: int,
     max_tokens: int,
-    invariant: bool = False,
 ) -> NDArray[np.float32]:
     """Score each token given all others of its sequence, by masking it (Salazar et al. 2020, arXiv:1910.14659).
 
@@ -65,8 +64,8 @@ def score_masked(
         langs: [B]; -1, or None for all, adds no language vector.
         scored: [T], which tokens to score; special tokens say nothing about a text.
         mask_id: the token that stands in for the one scored.
-        max_tokens: of a batch of copies; a longer sequence runs alone.
-        invariant: run every copy alone, so that no score depends on other tokens or sequences in its last bits.
+        max_tokens: token budget of a batch of copies; a longer sequence runs alone. With 1 every copy runs alone, so
+            that no score depends on other tokens or sequences, not even in the last bits.
 
     Returns:
         Log-probabilities, float32 [T]; NaN where a token is not scored.
@@ -84,7 +83,7 @@ def score_masked(
     sequence_C = np.repeat(np.arange(len(lengths)), lengths)[token_C]
     place_C = token_C - cu_seqlens[sequence_C]
     scores_T = torch.full((len(ids),), torch.nan, device=device)
-    for index in plan_batches(lengths[sequence_C], 1 if invariant else max_tokens):
+    for index in plan_batches(lengths[sequence_C], max_tokens):
         copies, cu_copies = take_ragged(ids, cu_seqlens, sequence_C[index])
         masked = cu_copies[:-1] + place_C[index]
         copies[masked] = mask_id

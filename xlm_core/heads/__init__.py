@@ -1,16 +1,11 @@
-"""Heads over the trunk's hidden states, and the XLMFor… classes: a trunk and a head with the padded interface."""
+"""Heads: modules that turn the trunk's hidden states into scores, with their losses and poolings."""
 
-from xlm_core.heads.classification import (
-    SequenceClassificationHead,
-    TokenClassificationHead,
-    XLMForSequenceClassification,
-    XLMForTokenClassification,
-)
-from xlm_core.heads.language_modeling import LanguageModelHead, XLMWithLMHeadModel
-from xlm_core.heads.multiple_choice import MultipleChoiceHead, XLMForMultipleChoice
+from xlm_core.heads.classification import SequenceClassificationHead, TokenClassificationHead
+from xlm_core.heads.language_modeling import LanguageModelHead
+from xlm_core.heads.multiple_choice import MultipleChoiceHead
 from xlm_core.heads.pooling import POOLINGS, Pooling, SequenceSummary
-from xlm_core.heads.question_answering_beam import BeamAnswers, QuestionAnsweringHead, XLMForQuestionAnswering
-from xlm_core.heads.question_answering_simple import QuestionAnsweringSimpleHead, XLMForQuestionAnsweringSimple
+from xlm_core.heads.question_answering_beam import BeamAnswers, QuestionAnsweringHead
+from xlm_core.heads.question_answering_simple import QuestionAnsweringSimpleHead
 
 __all__ = [
     "POOLINGS",
@@ -23,10 +18,4 @@ __all__ = [
     "SequenceClassificationHead",
     "SequenceSummary",
     "TokenClassificationHead",
-    "XLMForMultipleChoice",
-    "XLMForQuestionAnswering",
-    "XLMForQuestionAnsweringSimple",
-    "XLMForSequenceClassification",
-    "XLMForTokenClassification",
-    "XLMWithLMHeadModel",
 ]

@@ -7,19 +7,16 @@ Letters: B sequences, T packed tokens, L padded length, N any number of tokens, 
 """
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, Self, Unpack
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind, adaptive_softmax
-from xlm_core.errors import CheckpointError
-from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
-from xlm_core.model.trunk import PaddedInputs, init_weights
+from xlm_core.heads.head import TokenHead
+from xlm_core.model.trunk import init_weights
 from xlm_core.precision import widened
-from xlm_core.reference.generate import generate_padded
-from xlm_core.reference.outputs import ScoresOutput
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # 128 MiB of float32: what one chunk of rows may take, times a few for the softmax
@@ -148,73 +145,3 @@ class LanguageModelHead(TokenHead):
             raise ValueError(f"labels: expected shape {list(hidden.shape[:-1])}, got {list(labels.shape)}")
         kept = labels != NO_LABEL
         return -self.token_log_probs(hidden[kept], labels[kept]).mean()
-
-
-class XLMWithLMHeadModel(TrunkWithScores[LanguageModelHead]):
-    """The trunk with a language model head.
-
-    Where the configuration says `tie_word_embeddings`, the trunk's word vectors and the head's projection are one
-    parameter, and stay one through loading and moving.
-    """
-
-    kind: ClassVar[Kind] = "language-modeling"
-    reference_class: ClassVar[str] = "XLMWithLMHeadModel"
-
-    generate = generate_padded
-
-    def __init__(self, config: XLMConfig) -> None:
-        super().__init__(config, LanguageModelHead(config))
-        self._tie()
-        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
-
-    def _tie(self) -> None:
-        if self.config.tie_word_embeddings:
-            self.head.tie(self.trunk.embeddings)
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # a move can give each name a parameter of its own
-        module = super()._apply(fn, recurse)
-        self._tie()
-        return module
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        *,
-        labels: Tensor | None = None,
-        logits_to_keep: int = 0,
-        **inputs: Unpack[PaddedInputs],
-    ) -> ScoresOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
-
-        Args:
-            input_ids, attention_mask: [B, L].
-            labels: [B, L] ids of words, each at the place where it is predicted (nothing is shifted, whatever the
-                reference's documentation says); -100 where there is none, pads included.
-            logits_to_keep: give logits for that many last columns only; 0 for all. The loss is over all columns.
-            inputs: see `PaddedInputs`.
-        """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        hidden_BLD = encoded.layout.unpack(encoded.hidden)
-        logits_BLV = self.head(hidden_BLD[:, -logits_to_keep:])  # at pads, the logits of a zero vector
-        loss = None if labels is None else self.head.loss(hidden_BLD, labels)
-        return ScoresOutput(loss, logits_BLV, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
-
-
-def _tie_what_was_loaded(model: XLMWithLMHeadModel, _: object) -> None:
-    """Make one parameter of the two that loading with `assign` leaves.
-
-    Raises:
-        CheckpointError: the two differ; the reference would then run untied, against its configuration.
-    """
-    layer = model.head.pred_layer
-    if not model.config.tie_word_embeddings or not isinstance(layer, FullSoftmax):
-        return
-    ours, theirs = model.trunk.embeddings.weight, layer.proj.weight
-    apart = ours.data_ptr() != theirs.data_ptr() and ours.device == theirs.device
-    if apart and not torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)):  # as bytes: NaN is not itself
-        raise CheckpointError(
-            "pred_layer.proj.weight: differs from embeddings.weight, expected the same numbers, since"
-            " tie_word_embeddings is true; set it to false in config.json if the two were trained apart"
-        )
-    layer.proj.weight = ours

@@ -3,7 +3,7 @@
 Letters: B sequences, T packed tokens, L padded length.
 """
 
-from typing import Any, ClassVar, Unpack
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,9 +11,8 @@ from torch import Tensor, nn
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind
 from xlm_core.errors import FatalError
-from xlm_core.heads.trunk_with_head import TokenHead, TrunkWithScores
-from xlm_core.model.trunk import PaddedInputs, init_weights
-from xlm_core.reference.outputs import SpansOutput
+from xlm_core.heads.head import TokenHead
+from xlm_core.model.trunk import init_weights
 
 
 class QuestionAnsweringSimpleHead(TokenHead):
@@ -45,37 +44,3 @@ class QuestionAnsweringSimpleHead(TokenHead):
             for i, positions in enumerate((start_B, end_B))
         )
         return (start_loss + end_loss) / 2
-
-
-class XLMForQuestionAnsweringSimple(TrunkWithScores[QuestionAnsweringSimpleHead]):
-    """The trunk with the simple question answering head."""
-
-    kind: ClassVar[Kind] = "question-answering-simple"
-    reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
-
-    def __init__(self, config: XLMConfig) -> None:
-        super().__init__(config, QuestionAnsweringSimpleHead(config))
-
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        *,
-        start_positions: Tensor | None = None,
-        end_positions: Tensor | None = None,
-        **inputs: Unpack[PaddedInputs],
-    ) -> SpansOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
-
-        Args:
-            input_ids, attention_mask: [B, L].
-            start_positions, end_positions: [B], columns; a loss is given for both.
-            inputs: see `PaddedInputs`.
-        """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        logits_BL2 = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
-        loss = None
-        if start_positions is not None and end_positions is not None:
-            loss = self.head.loss(logits_BL2, start_positions, end_positions)
-        start_BL, end_BL = logits_BL2.unbind(-1)
-        return SpansOutput(loss, start_BL, end_BL, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)

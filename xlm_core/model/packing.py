@@ -3,7 +3,7 @@
 Letters: B sequences, T packed tokens.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -119,22 +119,6 @@ class PackedBatch:
             langs=move(self.langs),
             token_types=move(self.token_types),
         )
-
-    def split(self) -> Iterator[Self]:
-        """Yield every sequence as a batch of its own, in order."""
-        start = 0
-        for length in self.lengths.tolist():
-            part = slice(start, start + length)
-            yield replace(
-                self,
-                input_ids=self.input_ids[part],
-                positions=self.positions[part],
-                cu_seqlens=torch.tensor([0, length], dtype=torch.int32, device=self.cu_seqlens.device),
-                langs=None if self.langs is None else self.langs[part],
-                token_types=None if self.token_types is None else self.token_types[part],
-                facts=replace(self.facts, lengths=np.array([length])),
-            )
-            start += length
 
 
 def plan_batches(lengths: IntArray, max_tokens: int) -> list[NDArray[np.int64]]:

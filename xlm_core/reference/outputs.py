@@ -9,8 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-HiddenStates = tuple[Tensor, ...]
-"""The embeddings' output and each layer's, so one more than there are layers."""
+from xlm_core.model.trunk import HiddenStates
 
 Attentions = tuple[Tensor, ...]
 """Each layer's attention probabilities, [B, N, L, L]; zero where the row's or the column's token is a pad."""

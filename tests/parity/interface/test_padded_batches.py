@@ -8,8 +8,7 @@ import torch
 import transformers
 
 from tests.parity.reference_model import HIDDEN, LOGITS, padded, reference, save, sequences
-from xlm_core.heads import XLMForMultipleChoice, XLMForQuestionAnswering, XLMForSequenceClassification
-from xlm_core.model.trunk import XLMModel
+from xlm_core import XLMForMultipleChoice, XLMForQuestionAnswering, XLMForSequenceClassification, XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

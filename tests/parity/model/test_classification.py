@@ -5,13 +5,8 @@ import torch
 import transformers
 
 from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_ways, padded, reference, save, sequences
-from xlm_core.heads import (
-    SequenceClassificationHead,
-    TokenClassificationHead,
-    XLMForSequenceClassification,
-    XLMForTokenClassification,
-)
-from xlm_core.model.trunk import XLMModel
+from xlm_core import XLMForSequenceClassification, XLMForTokenClassification, XLMModel
+from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -7,9 +7,9 @@ import transformers
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from tests.parity.reference_model import MAX_POSITIONS, TINY, reference, save
+from xlm_core import XLMWithLMHeadModel
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import filter_scores
-from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.kv_cache import KeyValueCache
 from xlm_core.model.packing import PackedBatch, cumulate
 

@@ -10,9 +10,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from tests.parity.reference_model import HIDDEN, LOGITS, TINY, pack, packed_ways, padded, reference, save, sequences
+from xlm_core import XLMModel, XLMWithLMHeadModel
 from xlm_core.errors import CheckpointError
-from xlm_core.heads import LanguageModelHead, XLMWithLMHeadModel, language_modeling
-from xlm_core.model.trunk import XLMModel
+from xlm_core.heads import LanguageModelHead, language_modeling
 
 KINDS = {
     "tied": {},

@@ -5,10 +5,10 @@ import torch
 import transformers
 
 from tests.parity.reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
+from xlm_core import XLMForMultipleChoice, XLMModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
-from xlm_core.heads import MultipleChoiceHead, XLMForMultipleChoice
-from xlm_core.model.trunk import XLMModel
+from xlm_core.heads import MultipleChoiceHead
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

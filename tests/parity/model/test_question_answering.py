@@ -5,15 +5,10 @@ import torch
 import transformers
 
 from tests.parity.reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
+from xlm_core import XLMForQuestionAnswering, XLMForQuestionAnsweringSimple, XLMModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
-from xlm_core.heads import (
-    QuestionAnsweringHead,
-    QuestionAnsweringSimpleHead,
-    XLMForQuestionAnswering,
-    XLMForQuestionAnsweringSimple,
-)
-from xlm_core.model.trunk import XLMModel
+from xlm_core.heads import QuestionAnsweringHead, QuestionAnsweringSimpleHead
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
@@ -100,9 +95,15 @@ def test_beams(tmp_path, parity, num_starts, num_ends, causal, form):
             hidden_TD = trunk.forward_packed(batch)
             options = {"allowed_T": allowed_T, "cls_index": cls_index}
             padded_output = ours(ids, mask, langs=langs, p_mask=p_mask_BL, cls_index=cls_index)
+            each_allowed = [None] * len(drawn) if allowed_T is None else [p_mask[0] == 0 for p_mask in each]
+            each_class = [None] * len(drawn) if cls_index is None else cls_index.split(1)
+            each_answer = [
+                ours.forward_packed(pack([one]), allowed_T=allowed, cls_index=index)
+                for one, allowed, index in zip(drawn, each_allowed, each_class, strict=True)
+            ]
             ways = [
                 ours.forward_packed(batch, **options),
-                ours.forward_packed(batch, **options, invariant=True),
+                tuple(torch.cat(field) for field in zip(*each_answer, strict=True)),
                 head.forward_packed(hidden_TD, batch.cu_seqlens, **options),
                 tuple(padded_output[field] for field in BEAMS),
             ]

@@ -16,9 +16,9 @@ from tests.parity.reference_model import (
     save,
     sequences,
 )
+from xlm_core import XLMModel
 from xlm_core.model.attention import GroupedPlan, VarlenPlan
 from xlm_core.model.packing import PackedBatch
-from xlm_core.model.trunk import XLMModel
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 

@@ -8,23 +8,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from xlm_core.checkpoint import check_checkpoint, contents, trunk_hash
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.content_hash import content_hash
-from xlm_core.checkpoint.names import expected_shapes, to_file, to_module
-from xlm_core.errors import CheckpointError, FatalError
-from xlm_core.heads import (
-    LanguageModelHead,
-    SequenceClassificationHead,
-    TokenClassificationHead,
+from xlm_core import (
     XLMForMultipleChoice,
     XLMForQuestionAnswering,
     XLMForQuestionAnsweringSimple,
     XLMForSequenceClassification,
     XLMForTokenClassification,
+    XLMModel,
     XLMWithLMHeadModel,
 )
-from xlm_core.model.trunk import XLMModel
+from xlm_core.checkpoint import check_checkpoint, contents, trunk_hash
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.content_hash import content_hash
+from xlm_core.checkpoint.names import expected_shapes, to_file, to_module
+from xlm_core.errors import CheckpointError, FatalError
+from xlm_core.heads import LanguageModelHead, SequenceClassificationHead, TokenClassificationHead
 
 CONFIG = XLMConfig(
     vocab_size=40,

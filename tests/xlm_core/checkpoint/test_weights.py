@@ -9,11 +9,10 @@ from safetensors.torch import load_file, save_file
 
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
-from xlm_core import XLMConfig, XLMModel, XLMTokenizer, content_hash
+from xlm_core import XLMConfig, XLMModel, XLMTokenizer, XLMWithLMHeadModel, content_hash
 from xlm_core.checkpoint.content_hash import needed_files
 from xlm_core.checkpoint.formats import open_weights
 from xlm_core.errors import CheckpointError, TokenizerError, shown
-from xlm_core.heads import XLMWithLMHeadModel
 
 FORMATS = {  # in order of preference, each with the files that it needs
     "model.safetensors": [],

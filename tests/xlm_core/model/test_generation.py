@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from xlm_core import XLMWithLMHeadModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import sample, text_draws
-from xlm_core.heads import XLMWithLMHeadModel
 from xlm_core.model.packing import cumulate
-from xlm_core.reference.generate import generate_padded
 
 MASK, PAD = 5, 2
 CONFIG = XLMConfig(
@@ -163,19 +162,17 @@ def test_no_languages_are_languages_of_minus_one(model, prompts):
     assert run(model, texts, None, SAMPLING) == run(model, texts, np.full(len(texts), -1), SAMPLING)
     ids = torch.from_numpy(texts[0])[None].long()
     options = {"max_new_tokens": 7, "eos_token_id": []}
-    in_lang_1 = generate_padded(model, ids, langs=1, **options)
+    in_lang_1 = model.generate(ids, langs=1, **options)
     assert in_lang_1[0, 3:].tolist() == run(model, texts[:1], np.array([1]), GREEDY)[0]
-    assert not torch.equal(in_lang_1, generate_padded(model, ids, langs=2, **options))
-    by_default = generate_padded(model, ids, **options)
-    assert torch.equal(by_default, generate_padded(model, ids, langs=torch.tensor([CONFIG.lang_id]), **options))
+    assert not torch.equal(in_lang_1, model.generate(ids, langs=2, **options))
+    by_default = model.generate(ids, **options)
+    assert torch.equal(by_default, model.generate(ids, langs=torch.tensor([CONFIG.lang_id]), **options))
 
 
 def test_no_top_k_keeps_all(model):
     options = {"max_new_tokens": 7, "eos_token_id": [], "do_sample": True, "temperature": 9.0}
     ids = torch.tensor([[7, 8, 9]])
-    assert torch.equal(
-        generate_padded(model, ids, top_k=None, **options), generate_padded(model, ids, top_k=0, **options)
-    )
+    assert torch.equal(model.generate(ids, top_k=None, **options), model.generate(ids, top_k=0, **options))
 
 
 def test_nothing_in_nothing_out(model):
@@ -186,7 +183,7 @@ def test_nothing_in_nothing_out(model):
 def test_a_model_that_is_not_causal_is_refused():
     masked = XLMWithLMHeadModel(dataclasses.replace(CONFIG, causal=False)).eval()
     with pytest.raises(FatalError, match=r"causal: false in config\.json; state the objective"):
-        generate_padded(masked, torch.tensor([[7]]), max_new_tokens=1)
+        masked.generate(torch.tensor([[7]]), max_new_tokens=1)
 
 
 @pytest.mark.parametrize(
@@ -208,15 +205,15 @@ def test_misuse_of_the_padded_interface(model):
     ids = torch.tensor([[7, 8, 9]])
     for lengths in ({}, {"max_length": 5, "max_new_tokens": 2}):
         with pytest.raises(ValueError, match="give one of max_new_tokens and max_length"):
-            generate_padded(model, ids, **lengths)
+            model.generate(ids, **lengths)
     with pytest.raises(ValueError, match="max_length: got 3, expected more than the 3"):
-        generate_padded(model, ids, max_length=3)
+        model.generate(ids, max_length=3)
     with pytest.raises(ValueError, match="no token"):
-        generate_padded(model, torch.full((1, 3), PAD), max_new_tokens=1)
+        model.generate(torch.full((1, 3), PAD), max_new_tokens=1)
     for langs in (torch.zeros_like(ids), torch.zeros(2, dtype=torch.int64)):
         with pytest.raises(ValueError, match=r"langs: expected one id, or shape \[1\]; got \["):
-            generate_padded(model, ids, langs=langs, max_new_tokens=1)
+            model.generate(ids, langs=langs, max_new_tokens=1)
     for field in ("mask_token_id", "pad_token_id"):
         lacking = XLMWithLMHeadModel(dataclasses.replace(CONFIG, **{field: None}))
         with pytest.raises(ValueError, match=f"{field}: the configuration has none"):
-            generate_padded(lacking, ids, max_new_tokens=1)
+            lacking.generate(ids, max_new_tokens=1)

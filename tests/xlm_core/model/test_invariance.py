@@ -4,18 +4,18 @@ import numpy as np
 import pytest
 import torch
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.heads import (
-    POOLINGS,
+from xlm_core import (
     XLMForMultipleChoice,
     XLMForQuestionAnswering,
     XLMForQuestionAnsweringSimple,
     XLMForSequenceClassification,
     XLMForTokenClassification,
+    XLMModel,
     XLMWithLMHeadModel,
 )
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.heads import POOLINGS
 from xlm_core.model.packing import PackedBatch, cumulate, plan_batches
-from xlm_core.model.trunk import XLMModel
 
 NEAR = 2e-5
 
@@ -45,13 +45,13 @@ def trunk():
     return build(XLMModel)
 
 
-def run(model, ragged, plan, **options):
+def run(model, ragged, plan):
     """Run a plan's batches; give each sequence's rows, in input order."""
     results: dict[int, torch.Tensor] = {}
     with torch.inference_mode():
         for index in plan:
             batch = PackedBatch.from_ragged(*ragged, index=np.array(index))
-            rows = model.forward_packed(batch, **options)
+            rows = model.forward_packed(batch)
             if isinstance(rows, tuple):  # beams, of several tensors
                 rows = torch.cat([tensor.view(len(index), -1).float() for tensor in rows], dim=1)
             per_token = len(rows) == batch.num_tokens
@@ -99,30 +99,33 @@ def test_neighbours_budget_and_order_move_no_result(planned, alone, name):
         XLMWithLMHeadModel,
     ],
 )
-def test_in_invariant_mode_they_move_no_byte(ragged, model_class):
+def test_sequences_in_batches_of_their_own_give_identical_bytes_in_any_order(ragged, model_class):
     model = build(model_class)
     expected = run(model, ragged, [[i] for i in EVERYONE])
     for name in ("all at once", "shuffled", "budget 150"):
-        got = run(model, ragged, PLANS[name], invariant=True)
+        got = run(model, ragged, [[i] for i in np.concatenate(PLANS[name])])
         assert all(torch.equal(a, b) for a, b in zip(got, expected, strict=True))
 
 
-def test_without_invariant_mode_bytes_do_move(planned, alone):
+def test_sequences_in_shared_batches_may_differ_in_the_last_bits(planned, alone):
     """Shows that the test above can fail; some machine's products may not depend on the number of rows."""
     moved = any(not torch.equal(a, b) for got in planned.values() for a, b in zip(got, alone, strict=True))
     if not moved:
         pytest.skip("on this machine the bytes stay the same by themselves")
 
 
-def test_invariant_hidden_states_are_those_of_each_alone(trunk, ragged):
-    batch = PackedBatch.from_ragged(*ragged)
+def test_hidden_states_of_a_sequence_in_a_batch_of_its_own_are_identical_in_any_order(trunk, ragged):
+    def states_of(index):
+        batch = PackedBatch.from_ragged(*ragged, index=np.array([index]))
+        last, states = trunk.forward_packed(batch, output_hidden_states=True)
+        assert torch.equal(last, states[-1])
+        assert len(states) == CONFIG.n_layers + 1
+        return states
+
     with torch.inference_mode():
-        last, states = trunk.forward_packed(batch, invariant=True, output_hidden_states=True)
-        one = next(batch.split())
-        _, alone = trunk.forward_packed(one, output_hidden_states=True)
-    assert torch.equal(last, states[-1])
-    assert len(states) == CONFIG.n_layers + 1
-    assert all(torch.equal(state[: one.num_tokens], mine) for state, mine in zip(states, alone, strict=True))
+        expected = [states_of(i) for i in EVERYONE]
+        for i in EVERYONE[::-1]:
+            assert all(torch.equal(one, other) for one, other in zip(states_of(i), expected[i], strict=True))
 
 
 def test_another_neighbour_changes_nothing_a_sequence_can_see(trunk, ragged):

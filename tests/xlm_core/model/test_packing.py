@@ -83,17 +83,17 @@ def test_a_batch_does_not_share_memory_with_its_arrays():
     assert batch.input_ids.min() > 0
 
 
-def test_splitting_gives_each_sequence_as_packed_alone():
+def test_an_index_takes_each_sequence_as_a_batch_of_its_own():
     values, cu_seqlens = ragged([2, 5, 1])
     langs = np.array([1, -1, 0], dtype=np.int32)
-    parts = list(PackedBatch.from_ragged(values, cu_seqlens, langs).split())
+    parts = [PackedBatch.from_ragged(values, cu_seqlens, langs, index=np.array([i])) for i in range(3)]
     for i, part in enumerate(parts):
-        alone = PackedBatch.from_ragged(values, cu_seqlens, langs, index=np.array([i]))
-        assert part.input_ids.tolist() == alone.input_ids.tolist()
-        assert part.positions.tolist() == alone.positions.tolist()
-        assert part.cu_seqlens.tolist() == alone.cu_seqlens.tolist()
-        assert part.lengths.tolist() == alone.lengths.tolist()
-    assert [part.langs.tolist() for part in parts] == [[1, 1], [-1] * 5, [0]]
+        length = int(cu_seqlens[i + 1] - cu_seqlens[i])
+        assert part.input_ids.tolist() == values[cu_seqlens[i] : cu_seqlens[i + 1]].tolist()
+        assert part.positions.tolist() == list(range(length))
+        assert part.cu_seqlens.tolist() == [0, length]
+        assert part.lengths.tolist() == [length]
+    assert [None if part.langs is None else part.langs.tolist() for part in parts] == [[1, 1], None, [0]]
 
 
 @pytest.mark.parametrize("cu_seqlens", [[0], [0, 2, 2, 5], [1, 5], [0, 4], [0, 3, 2, 5]])

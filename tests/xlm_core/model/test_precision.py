@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
+from xlm_core import XLMModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.heads import (
     POOLINGS,
@@ -14,7 +15,6 @@ from xlm_core.heads import (
     SequenceClassificationHead,
     TokenClassificationHead,
 )
-from xlm_core.model.trunk import XLMModel
 from xlm_core.precision import widened
 
 CONFIG = XLMConfig(

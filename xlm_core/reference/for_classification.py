@@ -1,0 +1,77 @@
+"""Sequence classification and token classification: a trunk with a head.
+
+Letters: B sequences, L padded length, C labels.
+"""
+
+from typing import Any, ClassVar, Unpack
+
+from torch import Tensor
+
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind
+from xlm_core.heads.classification import SequenceClassificationHead, TokenClassificationHead
+from xlm_core.reference.outputs import ScoresOutput
+from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
+from xlm_core.reference.xlm_model import PaddedInputs
+
+
+class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHead]):
+    """The trunk with a sequence classification head."""
+
+    kind: ClassVar[Kind] = "sequence-classification"
+    reference_class: ClassVar[str] = "XLMForSequenceClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, SequenceClassificationHead(config))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        `last`, `mean` and `cls_index` summaries see real tokens only; the reference's see the pads too.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B] class ids or values, or [B, C] for several labels at once.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        logits_BC = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens)
+        loss = None if labels is None else self.head.loss(logits_BC, labels)
+        return ScoresOutput(loss, logits_BC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+
+
+class XLMForTokenClassification(TrunkWithScoringHead[TokenClassificationHead]):
+    """The trunk with a token classification head."""
+
+    kind: ClassVar[Kind] = "token-classification"
+    reference_class: ClassVar[str] = "XLMForTokenClassification"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, TokenClassificationHead(config))
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B, L] class ids; -100 where there is none, pads included.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        logits_BLC = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
+        loss = None if labels is None else self.head.loss(logits_BLC, labels)
+        return ScoresOutput(loss, logits_BLC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)

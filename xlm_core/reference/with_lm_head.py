@@ -1,0 +1,170 @@
+"""Language modeling and text generation: a trunk with a head.
+
+Letters: B sequences, L padded length, D model width, V words, S new tokens.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self, Unpack
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.names import Kind
+from xlm_core.errors import CheckpointError
+from xlm_core.generation.generate import GenerationSettings, generate
+from xlm_core.heads.language_modeling import FullSoftmax, LanguageModelHead
+from xlm_core.model.padding import pack_padded
+from xlm_core.reference.outputs import ScoresOutput
+from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
+from xlm_core.reference.xlm_model import PaddedInputs
+
+
+class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
+    """The trunk with a language model head.
+
+    Where the configuration says `tie_word_embeddings`, the trunk's word vectors and the head's projection are one
+    parameter, and stay one through loading and moving.
+    """
+
+    kind: ClassVar[Kind] = "language-modeling"
+    reference_class: ClassVar[str] = "XLMWithLMHeadModel"
+
+    def __init__(self, config: XLMConfig) -> None:
+        super().__init__(config, LanguageModelHead(config))
+        self._tie()
+        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
+
+    def _tie(self) -> None:
+        if self.config.tie_word_embeddings:
+            self.head.tie(self.trunk.embeddings)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # a move can give each name a parameter of its own
+        module = super()._apply(fn, recurse)
+        self._tie()
+        return module
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        *,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        **inputs: Unpack[PaddedInputs],
+    ) -> ScoresOutput | tuple[Any, ...]:
+        """Run padded tensors, with the reference's arguments.
+
+        Args:
+            input_ids, attention_mask: [B, L].
+            labels: [B, L] ids of words, each at the place where it is predicted (nothing is shifted, whatever the
+                reference's documentation says); -100 where there is none, pads included.
+            logits_to_keep: give logits for that many last columns only; 0 for all. The loss is over all columns.
+            inputs: see `PaddedInputs`.
+        """
+        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
+        hidden_BLD = encoded.layout.unpack(encoded.hidden)
+        logits_BLV = self.head(hidden_BLD[:, -logits_to_keep:])  # at pads, the logits of a zero vector
+        loss = None if labels is None else self.head.loss(hidden_BLD, labels)
+        return ScoresOutput(loss, logits_BLV, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+
+    def generate(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        *,
+        max_new_tokens: int | None = None,
+        max_length: int | None = None,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int | None = 50,
+        top_p: float = 1.0,
+        langs: Tensor | int | None = None,
+        eos_token_id: int | Sequence[int] | None = None,
+        pad_token_id: int | None = None,
+        seed: int = 0,
+    ) -> Tensor:
+        """Continue padded prompts with a causal model, with the reference's arguments, defaults and layout.
+
+        Each row gets what the reference gives its prompt alone; in a padded batch the reference takes pads for text.
+
+        Args:
+            input_ids: [B, L].
+            attention_mask: [B, L], which tokens are the prompt; if not given, as many from the left as are no pads.
+            max_new_tokens: most tokens added. Give this or `max_length`.
+            max_length: L and the most tokens added, together.
+            do_sample, temperature, top_k, top_p, seed: see `GenerationSettings`; as in the reference, the default
+                top_k is 50 and None keeps all tokens.
+            langs: language ids [B], or one for all; `lang_id` of the configuration if not given.
+            eos_token_id: one or several; the configuration's if not given.
+            pad_token_id: the configuration's if not given.
+
+        Returns:
+            int64 [B, L + n]: the rows as they came, then the new tokens, an end token included, then pads.
+
+        Raises:
+            ValueError: none or both of the two lengths, a `max_length` that leaves no room, no mask or pad token, or
+                tensors of the wrong shape.
+        """
+        config = self.config
+        if (max_new_tokens is None) == (max_length is None):
+            raise ValueError("give one of max_new_tokens and max_length")
+        if max_length is not None:
+            max_new_tokens = max_length - input_ids.shape[1]
+            if max_new_tokens < 1:
+                raise ValueError(
+                    f"max_length: got {max_length}, expected more than the {input_ids.shape[1]} of the prompts"
+                )
+        eos = config.eos_token_id if eos_token_id is None else eos_token_id
+        eos_ids = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
+        pad = config.pad_token_id if pad_token_id is None else pad_token_id
+        if config.mask_token_id is None:
+            raise ValueError("mask_token_id: the configuration has none, and generation appends it to the text")
+        if pad is None:
+            raise ValueError("pad_token_id: the configuration has none, give one for the rows that end early")
+        settings = GenerationSettings(
+            max_new_tokens=max_new_tokens,  # pyright: ignore[reportArgumentType]  # one of the two was given
+            mask_token_id=config.mask_token_id,
+            eos_token_ids=eos_ids,
+            keep_eos=True,
+            do_sample=do_sample,
+            temperature=temperature,
+            top_k=top_k or 0,
+            top_p=top_p,
+            seed=seed,
+        )
+        if langs is None:
+            langs = -1 if config.lang_id is None else config.lang_id
+        langs_B = torch.as_tensor(langs)
+        if langs_B.shape not in ((), (1,), (len(input_ids),)):
+            raise ValueError(f"langs: expected one id, or shape [{len(input_ids)}]; got {list(langs_B.shape)}")
+        langs_B = langs_B.expand(len(input_ids)).cpu().numpy()
+        prompts, _ = pack_padded(input_ids, attention_mask, pad_index=pad)
+        cu_prompts = prompts.cu_seqlens.cpu().numpy()
+        new_ids, cu_new = generate(
+            self.trunk, self.head, prompts.input_ids.cpu().numpy(), cu_prompts, langs_B, settings
+        )
+        lengths = np.diff(cu_new)
+        new_BS = np.full((len(lengths), lengths.max()), pad, np.int64)
+        new_BS[np.arange(lengths.max()) < lengths[:, None]] = new_ids
+        return torch.cat([input_ids, torch.from_numpy(new_BS).to(input_ids)], dim=1)
+
+
+def _tie_what_was_loaded(model: XLMWithLMHeadModel, _: object) -> None:
+    """Make one parameter of the two that loading with `assign` leaves.
+
+    Raises:
+        CheckpointError: the two differ; the reference would then run untied, against its configuration.
+    """
+    layer = model.head.pred_layer
+    if not model.config.tie_word_embeddings or not isinstance(layer, FullSoftmax):
+        return
+    ours, theirs = model.trunk.embeddings.weight, layer.proj.weight
+    apart = ours.data_ptr() != theirs.data_ptr() and ours.device == theirs.device
+    if apart and not torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)):  # as bytes: NaN is not itself
+        raise CheckpointError(
+            "pred_layer.proj.weight: differs from embeddings.weight, expected the same numbers, since"
+            " tie_word_embeddings is true; set it to false in config.json if the two were trained apart"
+        )
+    layer.proj.weight = ours
