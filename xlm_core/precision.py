@@ -11,7 +11,7 @@ _BY_NAME = {
 }
 
 
-def widened(x: Tensor) -> Tensor:
+def upcast(x: Tensor) -> Tensor:
     """Give float64 as it is and every other precision as float32."""
     return x if x.dtype == torch.float64 else x.float()
 

@@ -13,7 +13,7 @@ from pipelines.tasks.task import Task, check_width, list_column, list_of, requir
 from xlm_core import LanguageModelHead
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
-from xlm_core.model.packing import cumulate
+from xlm_core.model.packing import cumulative_lengths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -223,7 +223,13 @@ class _GenerationCollector:
         )
         max_tokens = 1 if model.invariant else model.max_tokens
         ids, borders = generate(
-            model.trunk, task.head, shard.ids[kept], cumulate(prompts), shard.langs, settings, max_tokens=max_tokens
+            model.trunk,
+            task.head,
+            shard.ids[kept],
+            cumulative_lengths(prompts),
+            shard.langs,
+            settings,
+            max_tokens=max_tokens,
         )
         texts = [
             task.model.tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)

@@ -14,13 +14,13 @@ from pipelines.tasks.task import Task, check_width, list_of, load_head, required
 from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead
 from xlm_core.decoding import (
     beam_candidates,
-    class_tokens,
-    in_text,
+    find_class_tokens,
+    is_in_text,
     merge_answers,
-    no_answer_per_row,
+    no_answer_scores,
     simple_candidates,
 )
-from xlm_core.model.packing import cumulate
+from xlm_core.model.packing import cumulative_lengths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,8 +79,8 @@ class _AnswerCollector:
 
     def __init__(self, task: Answering, shard: Sequences):
         self.task, self.shard = task, shard
-        self.allowed = in_text(shard.word_ids, shard.cu_seqlens, "last")
-        self.classes = class_tokens(shard.ids, shard.cu_seqlens, task.cls_token_id)
+        self.allowed = is_in_text(shard.word_ids, shard.cu_seqlens, "last")
+        self.classes = find_class_tokens(shard.ids, shard.cu_seqlens, task.cls_token_id)
 
     def _columns(self, candidates: Candidates, no_answer_S: NDArray[np.float64]) -> list[pa.Array]:
         shard, rows = self.shard, self.shard.rows
@@ -88,7 +88,7 @@ class _AnswerCollector:
         contexts = [join_words(text or "") for text in decode_texts(rows.column(self.task.context_column))[0]]
         score = found.score.astype(np.float32)
         answers = span_column(list_of(_ANSWER), contexts, found.row, found.start, found.end, score=score)
-        no_answer = no_answer_per_row(no_answer_S, shard.row_ids, len(rows))
+        no_answer = no_answer_scores(no_answer_S, shard.row_ids, len(rows))
         return [answers, pa.array(no_answer.astype(np.float32), pa.float32())]
 
 
@@ -137,7 +137,7 @@ class _BeamCollector(_AnswerCollector):
         assert isinstance(head, QuestionAnsweringHead)
         searched = self.allowed[step.tokens]
         cls_index = (self.classes - self.shard.cu_seqlens[:-1])[step.sequences]
-        searched[cumulate(self.shard.lengths[step.sequences])[:-1] + cls_index] = True
+        searched[cumulative_lengths(self.shard.lengths[step.sequences])[:-1] + cls_index] = True
         device = step.hidden_TD.device
         beams = head.forward_packed(
             step.hidden_TD,

@@ -20,7 +20,7 @@ from pipelines.tasks.task import (
     struct_column,
 )
 from xlm_core import SequenceClassificationHead
-from xlm_core.model.packing import cumulate
+from xlm_core.model.packing import cumulative_lengths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -125,7 +125,9 @@ class _ClassificationCollector:
         """Give the chosen labels of each row with their scores; `order` and `chosen` are [N, k]."""
         labels = np.array(self.task.labels, object)[order[chosen]]
         scores = np.take_along_axis(scores_NC, order, 1)[chosen]
-        return list_column(list_of(PAIR), cumulate(chosen.sum(1)), struct_column(PAIR, label=labels, score=scores))
+        return list_column(
+            list_of(PAIR), cumulative_lengths(chosen.sum(1)), struct_column(PAIR, label=labels, score=scores)
+        )
 
 
 def _pack(scores_NC: np.ndarray) -> pa.Array:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.rows.text_columns import decode_texts, is_words, join_words
 from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_of, load_head, required, span_column
 from xlm_core import TokenClassificationHead
-from xlm_core.decoding import aggregate, drop_blank, find_entities, join_pieces, scheme_of
+from xlm_core.decoding import aggregate_scores, drop_blank_words, find_entities, join_subwords, parse_label_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.tasks.settings import TokenClassification
     from pipelines.tasks.task import Collector, Model, Pass
     from xlm_core import XLMConfig
-    from xlm_core.decoding import Words
+    from xlm_core.decoding import WordSpans
 
 
 def _span_type(nullable: bool) -> pa.DataType:
@@ -48,7 +48,7 @@ class Tagging(Task):
     def __init__(self, spec: TokenClassification, config: XLMConfig, head: XLMConfig, text: pa.Field):
         check_width(spec, head, config)
         self.spec, self.labels, self.text_column = spec, labels_of(head), text.name
-        self.scheme = scheme_of(self.labels)
+        self.scheme = parse_label_scheme(self.labels)
         self.given_words = is_words(text.type) and spec.aggregate == "word"
         self.head: TokenClassificationHead | None = None
 
@@ -82,10 +82,10 @@ class _TaggingCollector:
         given = decode_texts(shard.rows.column(task.text_column))[0]
         texts = [join_words(text or "") for text in given]
         tokens = shard.once("first")
-        words = join_pieces(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
+        words = join_subwords(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
         if not task.given_words:
-            words = drop_blank(words, texts)
-        scores_WC = aggregate(self.scores_TC, tokens, words, task.spec.pieces)
+            words = drop_blank_words(words, texts)
+        scores_WC = aggregate_scores(self.scores_TC, tokens, words, task.spec.pieces)
         best = scores_WC.argmax(1)
         score = scores_WC[np.arange(len(best)), best]
         if task.given_words:
@@ -100,7 +100,7 @@ class _TaggingCollector:
 
 
 def _per_given_word(
-    task: Tagging, given: Sequence[object], words: Words, best: NDArray[np.int64], score: NDArray[np.float32]
+    task: Tagging, given: Sequence[object], words: WordSpans, best: NDArray[np.int64], score: NDArray[np.float32]
 ) -> pa.Array:
     """Lay the labels out over the words as they were given, those without a label included."""
     rows: list[list[dict[str, object]]] = []

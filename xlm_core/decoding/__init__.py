@@ -10,35 +10,41 @@ from xlm_core.decoding.answers import (
     Answers,
     Candidates,
     beam_candidates,
-    class_tokens,
+    find_class_tokens,
     merge_answers,
-    no_answer_per_row,
+    no_answer_scores,
     simple_candidates,
 )
-from xlm_core.decoding.entities import Entities, LabelScheme, find_entities, group_entities, scheme_of
-from xlm_core.decoding.windows import central_tokens, earliest_tokens, in_text, text_ids, token_numbers
-from xlm_core.decoding.words import Words, aggregate, drop_blank, join_pieces
+from xlm_core.decoding.entities import Entities, LabelScheme, find_entities, group_entities, parse_label_scheme
+from xlm_core.decoding.windows import (
+    is_in_text,
+    positions_in_text,
+    text_ids,
+    tokens_from_first_window,
+    tokens_with_most_context,
+)
+from xlm_core.decoding.words import WordSpans, aggregate_scores, drop_blank_words, join_subwords
 
 __all__ = [
     "Answers",
     "Candidates",
     "Entities",
     "LabelScheme",
-    "Words",
-    "aggregate",
+    "WordSpans",
+    "aggregate_scores",
     "beam_candidates",
-    "central_tokens",
-    "class_tokens",
-    "drop_blank",
-    "earliest_tokens",
+    "drop_blank_words",
+    "find_class_tokens",
     "find_entities",
     "group_entities",
-    "in_text",
-    "join_pieces",
+    "is_in_text",
+    "join_subwords",
     "merge_answers",
-    "no_answer_per_row",
-    "scheme_of",
+    "no_answer_scores",
+    "parse_label_scheme",
+    "positions_in_text",
     "simple_candidates",
     "text_ids",
-    "token_numbers",
+    "tokens_from_first_window",
+    "tokens_with_most_context",
 ]

@@ -59,7 +59,7 @@ class Answers(NamedTuple):
         return Answers(self.row[index], self.start[index], self.end[index], self.score[index])
 
 
-def class_tokens(ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], cls_token_id: int) -> NDArray[np.int64]:
+def find_class_tokens(ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], cls_token_id: int) -> NDArray[np.int64]:
     """Find the token of each sequence that stands for no answer, int64 [S]: the first of that id.
 
     XLM's class token is `</s>`, so of a question and a context it is the one between them: so the family's SQuAD
@@ -93,8 +93,8 @@ def simple_candidates(
         start_logits: float32 [T].
         end_logits: float32 [T].
         cu_seqlens: int32 [S + 1].
-        class_tokens_S: int64 [S], indices of tokens [T], as `class_tokens` gives them.
-        allowed: bool [T], tokens an answer may hold: those of the context, `windows.in_text(…, "last")`.
+        class_tokens_S: int64 [S], indices of tokens [T], as `find_class_tokens` gives them.
+        allowed: bool [T], tokens an answer may hold: those of the context, `windows.is_in_text(…, "last")`.
         top_k: answers of each window at most.
         max_answer_tokens: tokens of an answer at most.
 
@@ -188,7 +188,7 @@ def merge_answers(
     return every.take(_best_of_each(every.row, every.score, top_k))
 
 
-def no_answer_per_row(
+def no_answer_scores(
     no_answer_S: NDArray[np.float64], row_ids: NDArray[np.int32], num_rows: int
 ) -> NDArray[np.float64]:
     """Give the score that a row holds no answer, float64 [N]: the smallest over its windows, 1 where it has none."""

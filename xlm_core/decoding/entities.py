@@ -53,7 +53,7 @@ class Entities(NamedTuple):
     score: NDArray[np.float32]
 
 
-def scheme_of(labels: Sequence[str]) -> LabelScheme:
+def parse_label_scheme(labels: Sequence[str]) -> LabelScheme:
     """Read the scheme of a model's labels from the whole set.
 
     Where every label but `O` is one of the prefixes B, I, E, S, L, U, a dash and a type, they follow BIO (IOB1, IOB2),
@@ -108,14 +108,14 @@ def group_entities(labels: Sequence[str], label_set: Sequence[str] | None = None
 
     Args:
         labels: the label of each word.
-        label_set: all labels of the model, which decide how each is read (see `scheme_of`). Without it those given
+        label_set: all labels of the model, which decide how each is read (see `parse_label_scheme`). Without it those given
             decide, which misreads a plain set when a text shows only labels that look like `B-side`.
 
     Returns:
         For each entity its type, its first word and its last word (exclusive).
     """
     names = list(dict.fromkeys(labels if label_set is None else label_set))
-    scheme = scheme_of(names)
+    scheme = parse_label_scheme(names)
     number = {name: i for i, name in enumerate(names)}
     label_W = np.array([number[label] for label in labels], np.int64)
     found = find_entities(label_W, np.ones(len(labels), np.float32), np.zeros(len(labels), np.int64), scheme)

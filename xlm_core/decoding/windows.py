@@ -1,7 +1,7 @@
 """Windows of long rows: which text a token belongs to, its number there, and in which window it is best read.
 
 A row whose text is too long for the model is several sequences, windows of its last text that overlap; the first text
-of a pair stands whole in each. `central_tokens` and `earliest_tokens` take every token of a text exactly once.
+of a pair stands whole in each. `tokens_with_most_context` and `tokens_from_first_window` take every token of a text exactly once.
 
 Letters: N rows, S sequences, T their tokens, K chosen tokens.
 """
@@ -35,7 +35,7 @@ def text_ids(word_ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32]) -> NDAr
     return np.where(special, -1, text_T).astype(np.int8)
 
 
-def in_text(word_ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], text: Text) -> NDArray[np.bool_]:
+def is_in_text(word_ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], text: Text) -> NDArray[np.bool_]:
     """Tell which tokens belong to the given text of their sequence; bool [T], never a special token.
 
     A second text without a token is still the last one of its sequence.
@@ -46,7 +46,7 @@ def in_text(word_ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], text: Te
     return text_T == np.repeat(_num_texts(word_ids, cu_seqlens) - 1, np.diff(cu_seqlens))
 
 
-def token_numbers(
+def positions_in_text(
     word_ids: NDArray[np.int32], cu_seqlens: NDArray[np.int32], window_starts: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Number each token within its whole text.
@@ -62,11 +62,11 @@ def token_numbers(
     place_T = np.arange(len(word_ids))
     special = word_ids < 0
     number_T = place_T - np.maximum.accumulate(np.where(special, place_T, 0)) - 1
-    number_T += np.repeat(window_starts, np.diff(cu_seqlens)) * in_text(word_ids, cu_seqlens, "last")
+    number_T += np.repeat(window_starts, np.diff(cu_seqlens)) * is_in_text(word_ids, cu_seqlens, "last")
     return np.where(special, -1, number_T).astype(np.int32)
 
 
-def central_tokens(
+def tokens_with_most_context(
     word_ids: NDArray[np.int32],
     cu_seqlens: NDArray[np.int32],
     row_ids: NDArray[np.int32],
@@ -82,7 +82,7 @@ def central_tokens(
         word_ids: as for `text_ids`.
         cu_seqlens: int32 [S + 1].
         row_ids: int32 [S], the row of each sequence, never decreasing.
-        window_starts: as for `token_numbers`.
+        window_starts: as for `positions_in_text`.
         text: which text of each row.
 
     Returns:
@@ -100,7 +100,7 @@ def central_tokens(
     return _take(held, turn)
 
 
-def earliest_tokens(
+def tokens_from_first_window(
     word_ids: NDArray[np.int32],
     cu_seqlens: NDArray[np.int32],
     row_ids: NDArray[np.int32],
@@ -110,7 +110,7 @@ def earliest_tokens(
     """Choose for each token of a text the first window that holds it.
 
     That is the one with the most context to the left, which is all that a causal model reads. Takes, returns and raises
-    what `central_tokens` does.
+    what `tokens_with_most_context` does.
     """
     held = _hold(word_ids, cu_seqlens, row_ids, window_starts, text)
     return _take(held, held.end[:-1])
@@ -135,8 +135,8 @@ def _hold(
     window_starts: NDArray[np.int32],
     text: Text,
 ) -> _Held:
-    member = in_text(word_ids, cu_seqlens, text)
-    number = token_numbers(word_ids, cu_seqlens, window_starts)
+    member = is_in_text(word_ids, cu_seqlens, text)
+    number = positions_in_text(word_ids, cu_seqlens, window_starts)
     moves = (text == "last") | (_num_texts(word_ids, cu_seqlens) == 1)  # the first text of a pair stands whole in each
     begin = np.where(moves, window_starts, 0).astype(np.int64)
     end = begin + np.add.reduceat(member, cu_seqlens[:-1], dtype=np.int64)

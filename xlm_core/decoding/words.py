@@ -1,6 +1,6 @@
 """From tokens to words: where each word stands in the text, and its scores from those of its pieces.
 
-Words are the tokenizer's (`word_ids`): those of the language's segmenter, or the given ones of pre-split input.
+WordSpans are the tokenizer's (`word_ids`): those of the language's segmenter, or the given ones of pre-split input.
 
 Letters: S sequences, T their tokens, K tokens of the rows' texts, each once (see `windows`), W words, C labels.
 """
@@ -23,7 +23,7 @@ Aggregation = Literal["first", "last", "max", "mean"]
 _BLANK = np.array([chr(code).isspace() for code in range(0x3002)])
 
 
-class Words(NamedTuple):
+class WordSpans(NamedTuple):
     """The words of a batch of rows, by row and place in the text; int64 [W] each.
 
     Attributes:
@@ -43,20 +43,20 @@ class Words(NamedTuple):
     last: NDArray[np.int64]
 
 
-def join_pieces(
+def join_subwords(
     tokens: NDArray[np.int64],
     word_ids: NDArray[np.int32],
     offsets: NDArray[np.int32],
     cu_seqlens: NDArray[np.int32],
     row_ids: NDArray[np.int32],
-) -> Words:
+) -> WordSpans:
     """Join the pieces of each word, also where they were read in different windows.
 
-    Words that stand for the same characters are one: the rules of some languages make three full stops of `…`, or put a
+    WordSpans that stand for the same characters are one: the rules of some languages make three full stops of `…`, or put a
     comma before a quotation mark, and then cannot tell which is which.
 
     Args:
-        tokens: int64 [K], the tokens of one text of each row in order, as `windows.central_tokens` gives them.
+        tokens: int64 [K], the tokens of one text of each row in order, as `windows.tokens_with_most_context` gives them.
         word_ids: int32 [T].
         offsets: int32 [T, 2].
         cu_seqlens: int32 [S + 1].
@@ -72,10 +72,10 @@ def join_pieces(
     apart[1:-1] = (row[first[1:]] != row[first[:-1]]) | (start[1:] != start[:-1]) | (end[1:] != end[:-1])
     apart[1:-1] |= start[1:] == end[1:]
     kept, final = np.flatnonzero(apart[:-1]), np.flatnonzero(apart[1:])
-    return Words(row[first[kept]], number[first[kept]], start[kept], end[kept], first[kept], last[final])
+    return WordSpans(row[first[kept]], number[first[kept]], start[kept], end[kept], first[kept], last[final])
 
 
-def drop_blank(words: Words, texts: Sequence[str]) -> Words:
+def drop_blank_words(words: WordSpans, texts: Sequence[str]) -> WordSpans:
     """Leave out words of white space alone: the Thai and Japanese segmenters call a space a word.
 
     Args:
@@ -87,11 +87,11 @@ def drop_blank(words: Words, texts: Sequence[str]) -> Words:
     solid_before = np.concatenate([[0], solid])
     base = np.cumsum([0, *map(len, texts)])[words.row]
     kept = solid_before[base + words.end] > solid_before[base + words.start]
-    return Words(*(column[kept] for column in words))
+    return WordSpans(*(column[kept] for column in words))
 
 
-def aggregate(
-    scores_TC: NDArray[np.float32], tokens: NDArray[np.int64], words: Words, how: Aggregation
+def aggregate_scores(
+    scores_TC: NDArray[np.float32], tokens: NDArray[np.int64], words: WordSpans, how: Aggregation
 ) -> NDArray[np.float32]:
     """Give each word scores per label from those of its pieces.
 

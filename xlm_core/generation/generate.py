@@ -20,7 +20,7 @@ from torch import Tensor
 from xlm_core.errors import FatalError
 from xlm_core.generation.sampling import filter_scores, sample, text_draws
 from xlm_core.model.kv_cache import KeyValueCache
-from xlm_core.model.packing import IntArray, PackedBatch, cumulate, take_ragged
+from xlm_core.model.packing import IntArray, PackedBatch, cumulative_lengths, take_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,7 @@ def generate(
         prompts = take_ragged(ids, cu_seqlens, index)
         batch_BS, num_new[index] = _generate_batch(trunk, head, *prompts, langs[index], room[index], settings)
         new_BS[index, : batch_BS.shape[1]] = batch_BS
-    return new_BS[np.arange(new_BS.shape[1]) < num_new[:, None]], cumulate(num_new)
+    return new_BS[np.arange(new_BS.shape[1]) < num_new[:, None]], cumulative_lengths(num_new)
 
 
 def _batches(
@@ -178,10 +178,10 @@ def _generate_batch(
         np.insert(ids, cu_seqlens[1:], settings.mask_token_id), cu_seqlens + np.arange(len(cu_seqlens)), langs
     ).to(weight.device)
     cache = KeyValueCache(trunk.config, len(lengths), int((lengths + room).max()), weight.device, weight.dtype)
-    plan = cache.first_pass(batch, trunk.plan(batch))
+    plan = cache.plan_prefill(batch, trunk.plan_attention(batch))
     rows = np.arange(len(lengths))  # the sequences that have not ended
     for step in range(num_steps):
-        hidden_TD = trunk.run_plan(batch, plan)[-1]
+        hidden_TD = trunk.forward_with_plan(batch, plan)[-1]
         masks_BD = hidden_TD[batch.cu_seqlens[1:].long() - 1]
         chosen = _choose(head, masks_BD, draws_BS[rows, step], settings)
         ended = np.isin(chosen, settings.eos_token_ids)
@@ -191,11 +191,11 @@ def _generate_batch(
         if not len(going):
             break
         if len(going) < len(rows):
-            cache.keep(going)
+            cache.keep_sequences(going)
             rows = rows[going]
         positions = lengths[rows] + step
         batch = _pairs(chosen[going], settings.mask_token_id, positions, langs[rows]).to(weight.device)
-        plan = cache.next_pass(batch)
+        plan = cache.plan_decode(batch)
     return new_BS, num_new
 
 

@@ -16,7 +16,7 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind, adaptive_softmax
 from xlm_core.heads.head import TokenHead
 from xlm_core.model.trunk import init_weights
-from xlm_core.precision import widened
+from xlm_core.precision import upcast
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # 128 MiB of float32: what one chunk of rows may take, times a few for the softmax
@@ -35,11 +35,11 @@ class FullSoftmax(nn.Module):
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Give log-probabilities, float32 [N, V]."""
-        return widened(self(hidden_ND)).log_softmax(-1)
+        return upcast(self(hidden_ND)).log_softmax(-1)
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Give the targets' log-probabilities, float32 [N]."""
-        logits_NV = widened(self(hidden_ND))
+        logits_NV = upcast(self(hidden_ND))
         return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - logits_NV.logsumexp(-1)
 
 
@@ -57,11 +57,11 @@ class AdaptiveSoftmax(nn.Module):
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Give log-probabilities, float32 [N, V]."""
-        return widened(self(hidden_ND))
+        return upcast(self(hidden_ND))
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Give the targets' log-probabilities, float32 [N], without those of clusters that hold none of them."""
-        return widened(self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output)
+        return upcast(self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output)
 
 
 class LanguageModelHead(TokenHead):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.precision import widened
+from xlm_core.precision import upcast
 
 Pooling = Callable[[Tensor, Tensor], Tensor]
 """hidden_TD and cu_seqlens [B + 1] to float32 [B, D]; float64 where hidden_TD is."""
@@ -17,12 +17,12 @@ Pooling = Callable[[Tensor, Tensor], Tensor]
 
 def first_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Take each sequence's first token; float32 [B, D]."""
-    return widened(hidden_TD[cu_seqlens[:-1].long()])
+    return upcast(hidden_TD[cu_seqlens[:-1].long()])
 
 
 def last_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
     """Take each sequence's last token, never a pad; float32 [B, D]."""
-    return widened(hidden_TD[cu_seqlens[1:].long() - 1])
+    return upcast(hidden_TD[cu_seqlens[1:].long() - 1])
 
 
 def mean_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
@@ -42,7 +42,7 @@ def max_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
 
 def _reduce(how: str, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
     # unsafe skips a check of the lengths that would wait for the GPU; a PackedBatch has done it
-    return torch.segment_reduce(widened(hidden_TD), how, lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
+    return torch.segment_reduce(upcast(hidden_TD), how, lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
 
 
 POOLINGS: dict[str, Pooling] = {"first": first_pool, "last": last_pool, "mean": mean_pool, "max": max_pool}

@@ -15,7 +15,7 @@ from xlm_core.heads.head import Head
 from xlm_core.heads.question_answering_beam_layers import BeamLayers
 from xlm_core.model.padding import PaddedLayout
 from xlm_core.model.trunk import init_weights
-from xlm_core.precision import widened
+from xlm_core.precision import upcast
 
 _NOT_ALLOWED = -1e30  # the reference's logit of such tokens: probability 0, unless no token at all is allowed
 
@@ -84,10 +84,10 @@ class QuestionAnsweringHead(Head):
         end_probs_BES = torch.stack([probs_BE for probs_BE, _, _ in ends], dim=-1) * found_BES
         end_index_BES = torch.stack([index_BE for _, index_BE, _ in ends], dim=-1).where(found_BES, -1)
 
-        expected_BD = _sum(widened(hidden_TD) * layout.pack(start_probs_BL)[:, None], cu_seqlens).to(hidden_TD.dtype)
+        expected_BD = _sum(upcast(hidden_TD) * layout.pack(start_probs_BL)[:, None], cu_seqlens).to(hidden_TD.dtype)
         cls_logits_B = layers.answer_class(expected_BD, hidden_TD[_class_tokens(cu_seqlens, cls_index)])
         return BeamAnswers(
-            start_probs_BS, start_index_BS, end_probs_BES.flatten(1), end_index_BES.flatten(1), widened(cls_logits_B)
+            start_probs_BS, start_index_BS, end_probs_BES.flatten(1), end_index_BES.flatten(1), upcast(cls_logits_B)
         )
 
     def loss(
@@ -118,7 +118,7 @@ class QuestionAnsweringHead(Head):
         loss = (F.cross_entropy(start_BL, start_B) + F.cross_entropy(end_BL, end_B)) / 2
         if cls_index is None or is_impossible is None:
             return loss
-        cls_logits_B = widened(layers.answer_class(start_BD, hidden_TD[_class_tokens(cu_seqlens, cls_index)]))
+        cls_logits_B = upcast(layers.answer_class(start_BD, hidden_TD[_class_tokens(cu_seqlens, cls_index)]))
         return loss + F.binary_cross_entropy_with_logits(cls_logits_B, is_impossible.reshape(-1).to(cls_logits_B)) / 2
 
 
@@ -132,8 +132,8 @@ def _lay_out(cu_seqlens: Tensor, num_tokens: int) -> PaddedLayout:
 
 
 def _own_logits(logits_T: Tensor, allowed_T: Tensor | None, layout: PaddedLayout) -> Tensor:
-    """Give [B, L], widened: a token's logit, next to nothing where it is not allowed, minus infinity at pads."""
-    logits_T = widened(logits_T)
+    """Give [B, L], upcast: a token's logit, next to nothing where it is not allowed, minus infinity at pads."""
+    logits_T = upcast(logits_T)
     if allowed_T is not None:
         logits_T = logits_T.masked_fill(~allowed_T, _NOT_ALLOWED)
     own_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))

@@ -13,23 +13,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.model.packing import PackedBatch, cumulate, take_ragged
+from xlm_core.model.packing import PackedBatch, cumulative_lengths, take_ragged
 from xlm_core.model.padding import PaddedLayout
-from xlm_core.precision import widened
+from xlm_core.precision import upcast
 
 
 class AttentionPlan(Protocol):
     """What one batch's attention needs to know, worked out once and used by every layer.
 
-    A plan may want the tokens in another order than the batch has them: `enter` puts them there before the
-    first layer and `leave` back after the last.
+    A plan may want the tokens in another order than the batch has them: `to_plan_order` puts them there before the
+    first layer and `to_batch_order` back after the last.
     """
 
-    def enter(self, packed: Tensor) -> Tensor:
+    def to_plan_order(self, packed: Tensor) -> Tensor:
         """Put [T, …] from the batch's order into the plan's."""
         ...
 
-    def leave(self, packed: Tensor) -> Tensor:
+    def to_batch_order(self, packed: Tensor) -> Tensor:
         """Put [T, …] from the plan's order back into the batch's."""
         ...
 
@@ -38,7 +38,7 @@ class AttentionPlan(Protocol):
         ...
 
 
-PlanAttention = Callable[[PackedBatch, bool, float], AttentionPlan]
+AttentionPlanner = Callable[[PackedBatch, bool, float], AttentionPlan]
 """Makes the plan of a batch from (batch, whether a token sees only those before it, dropout of the weights)."""
 
 
@@ -51,16 +51,16 @@ class VarlenPlan:
     window: tuple[int, int]  # how far a token sees to the left and to the right; -1 without end
 
     @classmethod
-    def of(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
+    def from_batch(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
         """Plan a batch; the kernel has no dropout, and `choose_attention` takes another where it is wanted."""
         assert dropout == 0.0
         return cls(batch.cu_seqlens, batch.max_seqlen, (-1, 0) if causal else (-1, -1))
 
-    def enter(self, packed: Tensor) -> Tensor:
+    def to_plan_order(self, packed: Tensor) -> Tensor:
         """Change nothing."""
         return packed
 
-    def leave(self, packed: Tensor) -> Tensor:
+    def to_batch_order(self, packed: Tensor) -> Tensor:
         """Change nothing."""
         return packed
 
@@ -98,7 +98,7 @@ class GroupedPlan:
     dropout: float
 
     @classmethod
-    def of(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
+    def from_batch(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
         """Plan a batch on the host, from its lengths."""
         lengths = batch.lengths
         num_runs = 1 + int(np.count_nonzero(np.diff(lengths)))
@@ -107,22 +107,22 @@ class GroupedPlan:
         if num_runs > len(np.unique(lengths)):  # some length stands in two places
             by_length = np.argsort(-lengths, kind="stable")
             tokens = np.arange(batch.num_tokens)
-            there, _ = take_ragged(tokens, cumulate(lengths), by_length)
+            there, _ = take_ragged(tokens, cumulative_lengths(lengths), by_length)
             back = np.empty_like(there)
             back[there] = tokens
             order = torch.from_numpy(there).to(batch.input_ids.device)
             restore = torch.from_numpy(back).to(batch.input_ids.device)
             lengths = lengths[by_length]
         bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
-        starts = cumulate(lengths).tolist()
+        starts = cumulative_lengths(lengths).tolist()
         groups = tuple((starts[first], last - first, int(lengths[first])) for first, last in pairwise(bounds))
         return cls(groups, order, restore, causal, dropout)
 
-    def enter(self, packed: Tensor) -> Tensor:
+    def to_plan_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
         return packed if self.order is None else packed[self.order]
 
-    def leave(self, packed: Tensor) -> Tensor:
+    def to_batch_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
         return packed if self.restore is None else packed[self.restore]
 
@@ -153,17 +153,17 @@ class ExplicitPlan:
     probabilities: list[Tensor] = field(default_factory=list[Tensor])  # [B, N, L, L] of each layer run so far
 
     @classmethod
-    def of(cls, layout: PaddedLayout, causal: bool, dropout: float) -> Self:
+    def from_layout(cls, layout: PaddedLayout, causal: bool, dropout: float) -> Self:
         """Plan the batch that a layout has packed."""
         keep_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))
         seen_BLL = keep_BL[:, :, None] & keep_BL[:, None, :]
         return cls(layout, (seen_BLL.tril() if causal else seen_BLL)[:, None], dropout)
 
-    def enter(self, packed: Tensor) -> Tensor:
+    def to_plan_order(self, packed: Tensor) -> Tensor:
         """Change nothing."""
         return packed
 
-    def leave(self, packed: Tensor) -> Tensor:
+    def to_batch_order(self, packed: Tensor) -> Tensor:
         """Change nothing."""
         return packed
 
@@ -171,7 +171,7 @@ class ExplicitPlan:
         """See `AttentionPlan`; the probabilities are kept as they are used, dropout included."""
         q_BNLH, k_BNLH, v_BNLH = self.layout.unpack(qkv_T3NH).permute(2, 0, 3, 1, 4).unbind(0)
         scores_BNLL = q_BNLH @ k_BNLH.transpose(-1, -2) / q_BNLH.shape[-1] ** 0.5
-        weights_BNLL = widened(scores_BNLL).masked_fill(~self.seen, -torch.inf).softmax(-1)
+        weights_BNLL = upcast(scores_BNLL).masked_fill(~self.seen, -torch.inf).softmax(-1)
         weights_BNLL = weights_BNLL.masked_fill(~self.seen, 0.0)  # a pad's row was NaN: it sees nothing
         weights_BNLL = F.dropout(weights_BNLL.to(qkv_T3NH.dtype), self.dropout)
         self.probabilities.append(weights_BNLL)
@@ -180,7 +180,7 @@ class ExplicitPlan:
 
 def choose_attention(
     device: torch.device, dtype: torch.dtype, head_dim: int, dropout: float, capability: tuple[int, int]
-) -> PlanAttention:
+) -> AttentionPlanner:
     """Choose how the plan of a batch is made.
 
     Args:
@@ -199,7 +199,7 @@ def choose_attention(
         and head_dim <= 256
         and dropout == 0.0
     )
-    return VarlenPlan.of if flash else GroupedPlan.of
+    return VarlenPlan.from_batch if flash else GroupedPlan.from_batch
 
 
 def device_capability(device: torch.device) -> tuple[int, int]:

@@ -37,17 +37,17 @@ class KeyValueCache:
         shape = (num_sequences, num_slots, 2, config.n_heads, config.head_dim)
         self._layers_BS2NH = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
 
-    def first_pass(self, batch: PackedBatch, plan: AttentionPlan) -> AttentionPlan:
+    def plan_prefill(self, batch: PackedBatch, plan: AttentionPlan) -> AttentionPlan:
         """Plan the pass of whole prompts, which attend among themselves by `plan` and leave their keys here."""
-        return _FirstPass(plan, iter(self._layers_BS2NH), _slots(batch))
+        return _PrefillPlan(plan, iter(self._layers_BS2NH), _slots(batch))
 
-    def next_pass(self, batch: PackedBatch) -> AttentionPlan:
+    def plan_decode(self, batch: PackedBatch) -> AttentionPlan:
         """Plan a pass of Q further tokens of each sequence, which see what is kept of it up to their own position."""
         positions_BQ = batch.positions.unflatten(0, (len(batch.lengths), -1))
-        slot_S = torch.arange(batch.facts.positions[1] + 1, device=batch.positions.device)
-        return _NextPass(iter(self._layers_BS2NH), _slots(batch), slot_S <= positions_BQ[:, None, :, None])
+        slot_S = torch.arange(batch.metadata.positions[1] + 1, device=batch.positions.device)
+        return _DecodePlan(iter(self._layers_BS2NH), _slots(batch), slot_S <= positions_BQ[:, None, :, None])
 
-    def keep(self, index: NDArray[np.int64]) -> None:
+    def keep_sequences(self, index: NDArray[np.int64]) -> None:
         """Keep the sequences of these numbers and forget the others."""
         for i, layer_BS2NH in enumerate(self._layers_BS2NH):  # one at a time, so that no second cache ever lies beside
             self._layers_BS2NH[i] = layer_BS2NH[torch.from_numpy(index).to(layer_BS2NH.device)]
@@ -59,36 +59,36 @@ def _slots(batch: PackedBatch) -> Slots:
 
 
 @dataclass(frozen=True)
-class _FirstPass:
+class _PrefillPlan:
     """Another plan's attention; each call writes the next layer's keys and values."""
 
     plan: AttentionPlan
     layers: Iterator[Tensor]
     slots: Slots
 
-    def enter(self, packed: Tensor) -> Tensor:
-        return self.plan.enter(packed)
+    def to_plan_order(self, packed: Tensor) -> Tensor:
+        return self.plan.to_plan_order(packed)
 
-    def leave(self, packed: Tensor) -> Tensor:
-        return self.plan.leave(packed)
+    def to_batch_order(self, packed: Tensor) -> Tensor:
+        return self.plan.to_batch_order(packed)
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
-        next(self.layers)[self.slots] = self.plan.leave(qkv_T3NH[:, 1:])
+        next(self.layers)[self.slots] = self.plan.to_batch_order(qkv_T3NH[:, 1:])
         return self.plan.attend(qkv_T3NH)
 
 
 @dataclass(frozen=True)
-class _NextPass:
+class _DecodePlan:
     """Attention of Q tokens of each sequence to its slots; each call writes and reads the next layer's."""
 
     layers: Iterator[Tensor]
     slots: Slots
     visible: Tensor  # bool [B, 1, Q, S]
 
-    def enter(self, packed: Tensor) -> Tensor:
+    def to_plan_order(self, packed: Tensor) -> Tensor:
         return packed
 
-    def leave(self, packed: Tensor) -> Tensor:
+    def to_batch_order(self, packed: Tensor) -> Tensor:
         return packed
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:

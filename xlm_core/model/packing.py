@@ -16,7 +16,7 @@ IntArray = NDArray[np.integer[Any]]
 
 
 @dataclass(frozen=True)
-class BatchFacts:
+class BatchMetadata:
     """What the host must know of a batch; kept beside the tensors so that no forward waits for the GPU.
 
     Ranges are (smallest, largest), and may be wider than the batch's own where it was cut from a larger one.
@@ -40,7 +40,7 @@ class PackedBatch:
         langs: int32 or int64 [T], or None; -1 adds no language vector.
         token_types: int32 or int64 [T], or None. XLM has no segment table: the reference adds the *word*
             vector of each of these ids, and so do we.
-        facts: filled in from the tensors when not given, which waits for the GPU if they lie there.
+        metadata: filled in from the tensors when not given, which waits for the GPU if they lie there.
     """
 
     input_ids: Tensor
@@ -48,21 +48,21 @@ class PackedBatch:
     cu_seqlens: Tensor
     langs: Tensor | None = None
     token_types: Tensor | None = None
-    facts: BatchFacts = None  # pyright: ignore[reportAssignmentType]  # never None after __post_init__
+    metadata: BatchMetadata = None  # pyright: ignore[reportAssignmentType]  # never None after __post_init__
 
     def __post_init__(self) -> None:
-        if self.facts is None:  # pyright: ignore[reportUnnecessaryComparison]
-            object.__setattr__(self, "facts", _survey(self))
+        if self.metadata is None:  # pyright: ignore[reportUnnecessaryComparison]
+            object.__setattr__(self, "metadata", _survey(self))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
         """Tokens of each sequence, on the host, int64 [B]."""
-        return self.facts.lengths
+        return self.metadata.lengths
 
     @property
     def max_seqlen(self) -> int:
         """Tokens of the longest sequence."""
-        return int(self.facts.lengths.max())
+        return int(self.metadata.lengths.max())
 
     @property
     def num_tokens(self) -> int:
@@ -156,10 +156,10 @@ def take_ragged(values: NDArray[Any], cu_seqlens: IntArray, index: IntArray) -> 
     """
     lengths = np.diff(cu_seqlens)[index].astype(np.int64)
     starts = cu_seqlens[:-1][index].astype(np.int64)
-    return values[np.repeat(starts, lengths) + _ramps(lengths)], cumulate(lengths)
+    return values[np.repeat(starts, lengths) + _ramps(lengths)], cumulative_lengths(lengths)
 
 
-def cumulate(lengths: IntArray) -> NDArray[np.int32]:
+def cumulative_lengths(lengths: IntArray) -> NDArray[np.int32]:
     """Sum lengths [B] into cu_seqlens, int32 [B + 1]."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
@@ -175,7 +175,7 @@ def _tensor(array: NDArray[Any]) -> Tensor:
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _survey(batch: PackedBatch) -> BatchFacts:
+def _survey(batch: PackedBatch) -> BatchMetadata:
     """Check that a batch is whole, and note what the host must know of it."""
     for name in ("input_ids", "positions", "cu_seqlens", "langs", "token_types"):
         tensor: Tensor | None = getattr(batch, name)
@@ -200,4 +200,4 @@ def _survey(batch: PackedBatch) -> BatchFacts:
     ids, positions = span("input_ids", batch.input_ids), span("positions", batch.positions)
     assert ids is not None
     assert positions is not None
-    return BatchFacts(lengths, ids, positions, span("langs", batch.langs), span("token_types", batch.token_types))
+    return BatchMetadata(lengths, ids, positions, span("langs", batch.langs), span("token_types", batch.token_types))

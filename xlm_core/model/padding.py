@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlm_core.model.packing import PackedBatch, cumulate
+from xlm_core.model.packing import PackedBatch, cumulative_lengths
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def pack_padded(
     batch = PackedBatch(
         input_ids=layout.pack(input_ids),
         positions=layout.pack(_fit("position_ids", positions_BL, shape)),
-        cu_seqlens=torch.from_numpy(cumulate(kept)).to(input_ids.device),
+        cu_seqlens=torch.from_numpy(cumulative_lengths(kept)).to(input_ids.device),
         langs=pack("langs", langs),
         token_types=pack("token_type_ids", token_type_ids),
     )

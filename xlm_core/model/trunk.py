@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from xlm_core.checkpoint import PretrainedModule
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.names import Kind, Part
-from xlm_core.model.attention import AttentionPlan, PlanAttention, choose_attention, device_capability
+from xlm_core.model.attention import AttentionPlan, AttentionPlanner, choose_attention, device_capability
 from xlm_core.model.layers import Layer
 from xlm_core.model.packing import PackedBatch
 from xlm_core.positions import sinusoidal_positions
@@ -38,7 +38,7 @@ class Trunk(PretrainedModule):
         self.lang_embeddings = nn.Embedding(config.n_langs, dim) if config.has_lang_embeddings else None
         self.layer_norm_emb = nn.LayerNorm(dim, eps=config.layer_norm_eps)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.n_layers))
-        self.plan_attention: PlanAttention
+        self.attention_planner: AttentionPlanner
         init_weights(self, config)
         if config.sinusoidal_embeddings:
             table_LD = self.position_embeddings.weight.requires_grad_(False)
@@ -78,20 +78,27 @@ class Trunk(PretrainedModule):
         Raises:
             ValueError: an id, a language or a position outside its embedding table.
         """
-        states = self.run_plan(batch, self.plan(batch), embeds_TD=inputs_embeds_TD, keep_all=output_hidden_states)
+        states = self.forward_with_plan(
+            batch, self.plan_attention(batch), embeds_TD=inputs_embeds_TD, output_hidden_states=output_hidden_states
+        )
         return (states[-1], states) if output_hidden_states else states[-1]
 
-    def plan(self, batch: PackedBatch) -> AttentionPlan:
+    def plan_attention(self, batch: PackedBatch) -> AttentionPlan:
         """Plan a batch's attention with the kernel chosen for the model."""
-        return self.plan_attention(batch, self.config.causal, self.attention_dropout)
+        return self.attention_planner(batch, self.config.causal, self.attention_dropout)
 
     @property
     def attention_dropout(self) -> float:
         """Dropout probability of the attention weights; 0 in evaluation mode."""
         return self.config.attention_dropout if self.training else 0.0
 
-    def run_plan(
-        self, batch: PackedBatch, plan: AttentionPlan, *, embeds_TD: Tensor | None = None, keep_all: bool = False
+    def forward_with_plan(
+        self,
+        batch: PackedBatch,
+        plan: AttentionPlan,
+        *,
+        embeds_TD: Tensor | None = None,
+        output_hidden_states: bool = False,
     ) -> HiddenStates:
         """Run a packed batch with a ready plan of its attention, for those who need one of their own.
 
@@ -99,7 +106,7 @@ class Trunk(PretrainedModule):
             batch: on the model's device.
             plan: made for this batch; its `attend` is called once by each layer, in their order.
             embeds_TD: take these in place of the word vectors.
-            keep_all: return the embeddings' output and every layer's, not the last alone.
+            output_hidden_states: return the embeddings' output and every layer's, not the last alone.
 
         Returns:
             The states, each [T, D], in the batch's order; the last is the trunk's output.
@@ -108,12 +115,12 @@ class Trunk(PretrainedModule):
             ValueError: an id, a language or a position that the model has no vector for.
         """
         self._check(batch, has_embeds=embeds_TD is not None)
-        hidden_TD = plan.enter(self._embed(batch, embeds_TD))
+        hidden_TD = plan.to_plan_order(self._embed(batch, embeds_TD))
         states = [hidden_TD]
         for layer in self.layers:
             hidden_TD = layer(hidden_TD, plan)
-            states = [*states, hidden_TD] if keep_all else [hidden_TD]
-        return tuple(plan.leave(state_TD) for state_TD in states)
+            states = [*states, hidden_TD] if output_hidden_states else [hidden_TD]
+        return tuple(plan.to_batch_order(state_TD) for state_TD in states)
 
     def _embed(self, batch: PackedBatch, embeds_TD: Tensor | None) -> Tensor:
         words_TD = self.embeddings(batch.input_ids) if embeds_TD is None else embeds_TD
@@ -127,24 +134,24 @@ class Trunk(PretrainedModule):
 
     def _check(self, batch: PackedBatch, has_embeds: bool) -> None:
         """Refuse what an embedding table has no row for; on a GPU that would kill the process's CUDA context."""
-        facts, config = batch.facts, self.config
-        checks = [(facts.positions, 0, config.max_position_embeddings, "positions", "max_position_embeddings")]
+        metadata, config = batch.metadata, self.config
+        checks = [(metadata.positions, 0, config.max_position_embeddings, "positions", "max_position_embeddings")]
         if not has_embeds:
-            checks.append((facts.ids, 0, config.vocab_size, "input_ids", "vocab_size"))
-        if facts.langs is not None and config.has_lang_embeddings:
-            checks.append((facts.langs, -1, config.n_langs, "langs", "n_langs"))
-        if facts.token_types is not None:
-            checks.append((facts.token_types, 0, config.vocab_size, "token_type_ids", "vocab_size"))
+            checks.append((metadata.ids, 0, config.vocab_size, "input_ids", "vocab_size"))
+        if metadata.langs is not None and config.has_lang_embeddings:
+            checks.append((metadata.langs, -1, config.n_langs, "langs", "n_langs"))
+        if metadata.token_types is not None:
+            checks.append((metadata.token_types, 0, config.vocab_size, "token_type_ids", "vocab_size"))
         for (low, high), floor, ceiling, name, setting in checks:
             if low < floor or high >= ceiling:
                 raise ValueError(
                     f"{name}: got {low} to {high}, expected {floor} to {ceiling - 1} ({setting} is {ceiling});"
-                    f" the longest of {len(facts.lengths)} sequences has {batch.max_seqlen} tokens"
+                    f" the longest of {len(metadata.lengths)} sequences has {batch.max_seqlen} tokens"
                 )
 
     def _choose_attention(self) -> None:
         weight = self.embeddings.weight
-        self.plan_attention = choose_attention(
+        self.attention_planner = choose_attention(
             weight.device,
             weight.dtype,
             self.config.head_dim,

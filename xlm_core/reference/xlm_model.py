@@ -72,7 +72,7 @@ class XLMModel(Trunk):
 
         Raises:
             TypeError: an unknown argument.
-            ValueError: neither ids nor embeddings, shapes that do not match, or values that `run_plan` rejects.
+            ValueError: neither ids nor embeddings, shapes that do not match, or values that `forward_with_plan` rejects.
         """
         if unknown := sorted(inputs.keys() - PaddedInputs.__annotations__.keys()):
             expected = ", ".join(("input_ids", "attention_mask", *PaddedInputs.__annotations__))
@@ -94,8 +94,12 @@ class XLMModel(Trunk):
                 f"inputs_embeds: expected shape {[*input_ids.shape, self.config.emb_dim]}, got {list(embeds_BLD.shape)}"
             )
         embeds_TD = None if embeds_BLD is None else layout.pack(embeds_BLD)
-        explicit = ExplicitPlan.of(layout, self.config.causal, self.attention_dropout) if with_attentions else None
-        states = self.run_plan(batch, explicit or self.plan(batch), embeds_TD=embeds_TD, keep_all=with_states)
+        explicit = (
+            ExplicitPlan.from_layout(layout, self.config.causal, self.attention_dropout) if with_attentions else None
+        )
+        states = self.forward_with_plan(
+            batch, explicit or self.plan_attention(batch), embeds_TD=embeds_TD, output_hidden_states=with_states
+        )
         return EncodedPadded(
             hidden=states[-1],
             batch=batch,

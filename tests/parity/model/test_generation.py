@@ -11,7 +11,7 @@ from xlm_core import XLMWithLMHeadModel
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import filter_scores
 from xlm_core.model.kv_cache import KeyValueCache
-from xlm_core.model.packing import PackedBatch, cumulate
+from xlm_core.model.packing import PackedBatch, cumulative_lengths
 
 HIDDEN = 2e-5
 TIE = 1e-6  # of the two best logits: below it, rounding chooses
@@ -82,7 +82,7 @@ def test_greedy_tokens(tmp_path, parity, variant):
         prompts = draw_prompts(seed)
         ids = torch.cat(prompts, dim=1)[0].numpy().astype(np.int32)
         langs = np.full(len(prompts), theirs.config.lang_id)
-        new_ids, cu_new = generate(ours.trunk, ours.head, ids, cumulate(np.array(LENGTHS)), langs, settings)
+        new_ids, cu_new = generate(ours.trunk, ours.head, ids, cumulative_lengths(np.array(LENGTHS)), langs, settings)
         for prompt, got in zip(prompts, np.split(new_ids, cu_new[1:-1]), strict=True):
             num_new = min(MAX_NEW, MAX_POSITIONS - prompt.shape[1])
             assert len(got) == num_new
@@ -137,10 +137,14 @@ def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
     kept = np.arange(len(lengths))
     for step in range(num_steps + 1):
         whole = [np.append(texts[i], MASK) for i in kept]
-        full = PackedBatch.from_ragged(np.concatenate(whole), cumulate(np.array([len(w) for w in whole])), langs[kept])
-        expected = ours.trunk.run_plan(full, ours.trunk.plan(full), keep_all=True)
+        full = PackedBatch.from_ragged(
+            np.concatenate(whole), cumulative_lengths(np.array([len(w) for w in whole])), langs[kept]
+        )
+        expected = ours.trunk.forward_with_plan(full, ours.trunk.plan_attention(full), output_hidden_states=True)
         if step == 0:
-            states = ours.trunk.run_plan(full, cache.first_pass(full, ours.trunk.plan(full)), keep_all=True)
+            states = ours.trunk.forward_with_plan(
+                full, cache.plan_prefill(full, ours.trunk.plan_attention(full)), output_hidden_states=True
+            )
         else:
             last = np.cumsum([len(w) for w in whole]) - 1
             places = torch.from_numpy(np.stack([last - 1, last], axis=1).ravel())
@@ -150,12 +154,12 @@ def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
                 torch.arange(0, len(places) + 1, 2, dtype=torch.int32),
                 full.langs[places],
             )
-            states = ours.trunk.run_plan(pairs, cache.next_pass(pairs), keep_all=True)
+            states = ours.trunk.forward_with_plan(pairs, cache.plan_decode(pairs), output_hidden_states=True)
             expected = [state_TD[places] for state_TD in expected]
         parity("hidden states with a cache", "every layer and step", list(states), list(expected), HIDDEN)
         texts = [np.append(text, 6 + (7 * len(text) + i) % 50) for i, text in enumerate(texts)]
         if step == 2:
-            cache.keep(np.array([0, 2, 4]))
+            cache.keep_sequences(np.array([0, 2, 4]))
             kept = kept[[0, 2, 4]]
 
 

@@ -8,7 +8,7 @@ import transformers
 from tests.parity.reference_model import LENGTHS, TINY, reference, save, sequences
 from xlm_core import XLMWithLMHeadModel
 from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
-from xlm_core.model.packing import PackedBatch, cumulate
+from xlm_core.model.packing import PackedBatch, cumulative_lengths
 
 NEAR = 1e-4
 MASK = 5
@@ -34,7 +34,7 @@ def build(directory, **changes):
 def ragged():
     """Give ids [T], cu_seqlens and one language per sequence, none for some."""
     ids = torch.cat([ids[0] for ids, _ in sequences()]).numpy().astype(np.int32)
-    return ids, cumulate(np.array(LENGTHS)), np.arange(len(LENGTHS)) % (TINY["n_langs"] + 1) - 1
+    return ids, cumulative_lengths(np.array(LENGTHS)), np.arange(len(LENGTHS)) % (TINY["n_langs"] + 1) - 1
 
 
 def texts(ids, cu_seqlens, langs):
@@ -101,7 +101,7 @@ def test_masked_scores_are_independent_of_their_neighbours(tmp_path, scored):
     def score(sequences):
         parts = [np.arange(cu_seqlens[i], cu_seqlens[i + 1]) for i in sequences]
         tokens = np.concatenate(parts)
-        cu_parts = cumulate(np.array([len(part) for part in parts]))
+        cu_parts = cumulative_lengths(np.array([len(part) for part in parts]))
         found = np.empty(len(ids), np.float32)
         found[tokens] = score_masked(
             ours.trunk, ours.head, ids[tokens], cu_parts, langs[sequences], scored[tokens], MASK, max_tokens=1

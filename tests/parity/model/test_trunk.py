@@ -111,7 +111,7 @@ def test_attentions_are_of_that_call_only(tmp_path):
     (ids, langs), *_ = sequences([7])
     assert len(ours(ids, langs=langs, output_attentions=True).attentions) == 2
     assert ours(ids, langs=langs).attentions is None
-    assert ours.plan_attention == GroupedPlan.of
+    assert ours.attention_planner == GroupedPlan.from_batch
 
 
 def test_a_mask_of_any_pattern(tmp_path, parity):
@@ -168,9 +168,9 @@ def test_on_a_gpu(tmp_path, parity, causal):
     model = XLMModel.from_pretrained(tmp_path, device="cuda")
     got = model.forward_packed(pack(drawn).to("cuda"))
     parity("trunk, last layer", "on a GPU, causal" if causal else "on a GPU", got, expected, LOGITS)
-    exact_kernel, half = model.plan_attention, model.to(torch.bfloat16)
-    assert (exact_kernel, half.plan_attention) == (GroupedPlan.of, VarlenPlan.of)
+    exact_kernel, half = model.attention_planner, model.to(torch.bfloat16)
+    assert (exact_kernel, half.attention_planner) == (GroupedPlan.from_batch, VarlenPlan.from_batch)
     got = half.forward_packed(pack(drawn).to("cuda")).float().cpu()
     assert torch.nn.functional.cosine_similarity(got, expected).min() > 0.99
-    assert half.train().plan_attention == GroupedPlan.of  # the flash kernel has no dropout
-    assert half.eval().plan_attention == VarlenPlan.of
+    assert half.train().attention_planner == GroupedPlan.from_batch  # the flash kernel has no dropout
+    assert half.eval().attention_planner == VarlenPlan.from_batch

@@ -12,9 +12,9 @@ from xlm_core.decoding import (
     Candidates,
     answers,
     beam_candidates,
-    class_tokens,
+    find_class_tokens,
     merge_answers,
-    no_answer_per_row,
+    no_answer_scores,
     simple_candidates,
 )
 
@@ -237,7 +237,7 @@ def test_merging_is_taking_the_best_of_each_span(drawn, top_k):
 
 
 def test_a_row_holds_no_answer_as_surely_as_its_least_sure_window():
-    score_N = no_answer_per_row(np.array([0.5, 0.2, 0.9]), ROW_IDS, 3)
+    score_N = no_answer_scores(np.array([0.5, 0.2, 0.9]), ROW_IDS, 3)
     assert score_N.tolist() == [0.2, 0.9, 1.0]
 
 
@@ -267,7 +267,7 @@ def test_scores_all_alike_cost_no_more_than_others():
 
 def test_the_class_token_is_the_first_of_its_kind():
     ids, cu_seqlens = np.array([0, 7, 1, 8, 1, 0, 1, 9, 1], np.int32), np.array([0, 5, 9], np.int32)
-    assert class_tokens(ids, cu_seqlens, 1).tolist() == [2, 6]
-    assert class_tokens(ids, cu_seqlens, 0).tolist() == [0, 5]
+    assert find_class_tokens(ids, cu_seqlens, 1).tolist() == [2, 6]
+    assert find_class_tokens(ids, cu_seqlens, 0).tolist() == [0, 5]
     with pytest.raises(ValueError, match="not every sequence has such a token"):
-        class_tokens(ids, cu_seqlens, 9)
+        find_class_tokens(ids, cu_seqlens, 9)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.decoding import find_entities, group_entities, scheme_of
+from xlm_core.decoding import find_entities, group_entities, parse_label_scheme
 
 BIO = ["O", "B-LOC", "I-LOC", "B-PER", "I-PER"]
 BIOES = [*BIO, "E-LOC", "S-LOC", "E-PER", "S-PER"]
@@ -48,7 +48,7 @@ def test_without_a_label_set_the_labels_of_the_text_decide():
 
 
 def test_a_scheme_tells_types_openings_and_closings():
-    scheme = scheme_of(["B-PER", "O", "I-PER", "E-LOC", "U-PER"])
+    scheme = parse_label_scheme(["B-PER", "O", "I-PER", "E-LOC", "U-PER"])
     assert scheme.types == ("PER", "LOC")
     assert scheme.type_of.tolist() == [0, -1, 0, 1, 0]
     assert scheme.opens.tolist() == [True, False, False, False, True]
@@ -79,7 +79,7 @@ def test_a_batch_of_rows_gives_what_a_walk_over_the_words_gives(label_set, data)
     labels = data.draw(st.lists(st.sampled_from(label_set), max_size=20))
     rows = sorted(data.draw(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels))))
     scores = np.random.default_rng(len(labels)).random(len(labels), np.float32)
-    scheme = scheme_of(label_set)
+    scheme = parse_label_scheme(label_set)
     label_W = np.array([label_set.index(label) for label in labels], np.int64)
     found = find_entities(label_W, scores, np.array(rows, np.int64), scheme)
     expected = join_one_by_one(labels, scores, rows, label_set)

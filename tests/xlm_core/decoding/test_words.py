@@ -7,12 +7,19 @@ import pytest
 from hypothesis import given
 
 from tests.xlm_core.decoding.windowed_rows import Row, lay_out, some_rows
-from xlm_core.decoding import aggregate, central_tokens, drop_blank, find_entities, join_pieces, scheme_of
+from xlm_core.decoding import (
+    aggregate_scores,
+    drop_blank_words,
+    find_entities,
+    join_subwords,
+    parse_label_scheme,
+    tokens_with_most_context,
+)
 
 
 def words_of(layout, text="last"):
-    tokens = central_tokens(*layout.windows, text)
-    return tokens, join_pieces(tokens, layout.word_ids, layout.offsets, layout.cu_seqlens, layout.row_ids)
+    tokens = tokens_with_most_context(*layout.windows, text)
+    return tokens, join_subwords(tokens, layout.word_ids, layout.offsets, layout.cu_seqlens, layout.row_ids)
 
 
 @pytest.mark.parametrize("text", ["first", "last"])
@@ -40,8 +47,8 @@ def test_where_windows_agree_a_long_row_has_the_words_and_entities_of_one_long_s
         tokens, words = words_of(layout)
         results.append([*words])
         for how in ("first", "last", "max", "mean"):
-            scores_WC = aggregate(scores[layout.numbers], tokens, words, how)
-            label_W, scheme = scores_WC.argmax(1), scheme_of(["O", "B-LOC", "I-LOC"])
+            scores_WC = aggregate_scores(scores[layout.numbers], tokens, words, how)
+            label_W, scheme = scores_WC.argmax(1), parse_label_scheme(["O", "B-LOC", "I-LOC"])
             results[-1] += [scores_WC, *find_entities(label_W, scores_WC.max(1), words.row, scheme)]
     for windowed, single in zip(*results, strict=True):
         assert np.array_equal(windowed, single)
@@ -61,7 +68,7 @@ SCORES = np.array([[0, 0], [0.2, 0.4], [0.9, 0.1], [0.1, 0.9], [0.3, 0.6], [0.5,
 )
 def test_a_word_has_the_scores_of_its_pieces(how, expected):
     tokens, words = words_of(lay_out([Row([[3, 1, 2]], [(0, 6)])]))
-    scores_WC = aggregate(SCORES, tokens, words, how)
+    scores_WC = aggregate_scores(SCORES, tokens, words, how)
     assert scores_WC.dtype == np.float32
     np.testing.assert_allclose(scores_WC, np.array(expected, np.float32), rtol=1e-6)
 
@@ -69,7 +76,7 @@ def test_a_word_has_the_scores_of_its_pieces(how, expected):
 def test_another_way_to_aggregate_is_refused():
     tokens, words = words_of(lay_out([Row([[1]], [(0, 1)])]))
     with pytest.raises(ValueError, match="how: expected first, last, max or mean, got 'median'"):
-        aggregate(SCORES, tokens, words, "median")
+        aggregate_scores(SCORES, tokens, words, "median")
 
 
 @pytest.mark.parametrize("how", ["first", "last", "max", "mean"])
@@ -77,9 +84,11 @@ def test_words_left_out_leave_the_scores_of_the_others(how):
     layout = lay_out([Row([[1, 2, 1]], [(0, 4)]), Row([[1, 2]], [(0, 3)])])
     scores_TC = np.random.default_rng(1).random((len(layout.word_ids), 4), np.float32)
     tokens, words = words_of(layout)
-    kept = drop_blank(words, ["ab  \u3000\tgh", "\n\nABCD"])
+    kept = drop_blank_words(words, ["ab  \u3000\tgh", "\n\nABCD"])
     assert list(zip(kept.row, kept.number, strict=True)) == [(0, 0), (0, 2), (1, 1)]
-    assert (aggregate(scores_TC, tokens, kept, how) == aggregate(scores_TC, tokens, words, how)[[0, 2, 4]]).all()
+    assert (
+        aggregate_scores(scores_TC, tokens, kept, how) == aggregate_scores(scores_TC, tokens, words, how)[[0, 2, 4]]
+    ).all()
 
 
 def test_white_space_is_what_python_calls_so():
@@ -89,12 +98,12 @@ def test_white_space_is_what_python_calls_so():
     text = "".join(map(chr, codes))  # lone surrogates among them
     every = type(word)(*(np.repeat(column, len(codes)) for column in word))
     every = every._replace(start=np.array(codes), end=np.array(codes) + 1)
-    assert drop_blank(every, [text]).start.tolist() == [code for code in codes if not chr(code).isspace()]
+    assert drop_blank_words(every, [text]).start.tolist() == [code for code in codes if not chr(code).isspace()]
 
 
 def test_a_word_without_characters_is_blank():
     _, words = words_of(lay_out([Row([[1, 1]], [(0, 2)])]))
-    assert drop_blank(words._replace(end=words.start + np.array([0, 2])), ["abcd"]).number.tolist() == [1]
+    assert drop_blank_words(words._replace(end=words.start + np.array([0, 2])), ["abcd"]).number.tolist() == [1]
 
 
 def test_words_that_stand_for_the_same_characters_are_one():
@@ -105,6 +114,6 @@ def test_words_that_stand_for_the_same_characters_are_one():
         np.array([0]),
     )
     offsets = np.array([[-1, -1], [0, 2], [2, 3], [2, 3], [2, 3], [3, 5], [-1, -1]], np.int32)
-    words = join_pieces(np.arange(1, 6), word_ids, offsets, cu_seqlens, row_ids)
+    words = join_subwords(np.arange(1, 6), word_ids, offsets, cu_seqlens, row_ids)
     assert list(zip(words.start.tolist(), words.end.tolist(), strict=True)) == [(0, 2), (2, 3), (2, 5)]
     assert (words.first.tolist(), words.last.tolist()) == ([0, 1, 3], [0, 2, 4])

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlm_core.model.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
-from xlm_core.model.packing import PackedBatch, cumulate
+from xlm_core.model.packing import PackedBatch, cumulative_lengths
 from xlm_core.model.padding import pack_padded
 
 CUDA = torch.device("cuda")
 
 
 def packed(lengths, device="cpu"):
-    cu_seqlens = cumulate(np.array(lengths))
+    cu_seqlens = cumulative_lengths(np.array(lengths))
     return PackedBatch.from_ragged(np.ones(sum(lengths), dtype=np.int32), cu_seqlens).to(device)
 
 
@@ -35,8 +35,8 @@ def by_formula(qkv, lengths, causal):
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.booleans())
 def test_grouped_attention_is_the_formula_in_any_order_of_lengths(lengths, causal):
     qkv = torch.randn(sum(lengths), 3, 2, 4)
-    plan = GroupedPlan.of(packed(lengths), causal, 0.0)
-    context = plan.leave(plan.attend(plan.enter(qkv)))
+    plan = GroupedPlan.from_batch(packed(lengths), causal, 0.0)
+    context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
     torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
 
 
@@ -48,9 +48,9 @@ def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabiliti
     mask = mask.view(shape)
     mask[:, -1] |= ~mask.any(dim=1)  # every row has a token
     batch, layout = pack_padded(torch.ones(shape, dtype=torch.int64), mask)
-    plan = ExplicitPlan.of(layout, causal, 0.0)
+    plan = ExplicitPlan.from_layout(layout, causal, 0.0)
     qkv, lengths = torch.randn(batch.num_tokens, 3, 2, 4), batch.lengths.tolist()
-    context = plan.leave(plan.attend(plan.enter(qkv)))
+    context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
     torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
 
     (weights,) = plan.probabilities
@@ -63,8 +63,8 @@ def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabiliti
 
 
 def test_lengths_side_by_side_are_not_moved_and_others_are_grouped():
-    assert GroupedPlan.of(packed([2, 2, 5, 1, 1]), False, 0.0).order is None
-    scattered = GroupedPlan.of(packed([2, 5, 2, 5]), False, 0.0)
+    assert GroupedPlan.from_batch(packed([2, 2, 5, 1, 1]), False, 0.0).order is None
+    scattered = GroupedPlan.from_batch(packed([2, 5, 2, 5]), False, 0.0)
     assert scattered.groups == ((0, 2, 5), (10, 2, 2))
     assert scattered.order is not None
 
@@ -93,7 +93,7 @@ def test_the_flash_kernel_is_chosen_where_it_works(changed, chosen):
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_flash_kernel_takes_our_call(causal):
     """Shapes and arguments only, on fake CUDA tensors, so that this is seen on a machine without a GPU too."""
-    plan = VarlenPlan.of(packed([3, 2]), causal, 0.0)
+    plan = VarlenPlan.from_batch(packed([3, 2]), causal, 0.0)
     with FakeTensorMode(allow_non_fake_inputs=True):
         qkv = torch.empty(5, 3, 2, 16, dtype=torch.bfloat16, device="cuda")
         assert plan.attend(qkv).shape == (5, 2, 16)
@@ -105,7 +105,7 @@ def test_the_flash_kernel_takes_our_call(causal):
 def test_the_flash_kernel_is_the_formula(causal):
     lengths = [7, 1, 130, 64, 7]
     assert device_capability(CUDA) >= (8, 0)
-    plan = VarlenPlan.of(packed(lengths, "cuda"), causal, 0.0)
+    plan = VarlenPlan.from_batch(packed(lengths, "cuda"), causal, 0.0)
     qkv = torch.randn(sum(lengths), 3, 2, 64, dtype=torch.bfloat16, device="cuda")
     difference = plan.attend(qkv).double() - by_formula(qkv, lengths, causal)
     assert difference.abs().max() < 2e-2

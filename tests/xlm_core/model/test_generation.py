@@ -11,7 +11,7 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import sample, text_draws
-from xlm_core.model.packing import cumulate
+from xlm_core.model.packing import cumulative_lengths
 
 MASK, PAD = 5, 2
 CONFIG = XLMConfig(
@@ -48,7 +48,7 @@ def prompts():
 
 def run(model, texts, langs, settings, **options):
     """Give each prompt's new tokens as a list."""
-    cu_seqlens = cumulate(np.array([len(text) for text in texts]))
+    cu_seqlens = cumulative_lengths(np.array([len(text) for text in texts]))
     new_ids, cu_new = generate(model.trunk, model.head, np.concatenate(texts), cu_seqlens, langs, settings, **options)
     assert new_ids.dtype == cu_new.dtype == np.int32
     return [part.tolist() for part in np.split(new_ids, cu_new[1:-1])]

@@ -15,7 +15,7 @@ from xlm_core import (
 )
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.heads import POOLINGS
-from xlm_core.model.packing import PackedBatch, cumulate, plan_batches
+from xlm_core.model.packing import PackedBatch, cumulative_lengths, plan_batches
 
 NEAR = 2e-5
 
@@ -28,7 +28,7 @@ LENGTHS = np.array([17, 3, 128, 1, 40, 17, 90, 2, 33, 64, 5, 17, 1, 101])
 def ragged():
     generator = np.random.default_rng(1)
     ids = generator.integers(3, 500, LENGTHS.sum(), dtype=np.int32)
-    return ids, cumulate(LENGTHS), generator.integers(-1, 5, len(LENGTHS), dtype=np.int32)
+    return ids, cumulative_lengths(LENGTHS), generator.integers(-1, 5, len(LENGTHS), dtype=np.int32)
 
 
 def build(model_class):
@@ -143,7 +143,7 @@ def test_another_neighbour_changes_nothing_a_sequence_can_see(trunk, ragged):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_pooling_is_that_of_each_sequence_alone(name, dtype):
     hidden = torch.randn(LENGTHS.sum(), 24).to(dtype)
-    cu_seqlens = torch.from_numpy(cumulate(LENGTHS))
+    cu_seqlens = torch.from_numpy(cumulative_lengths(LENGTHS))
     pooled = POOLINGS[name](hidden, cu_seqlens)
     assert pooled.dtype == torch.float32
     for i, part in enumerate(hidden.split(LENGTHS.tolist())):

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.model.packing import PackedBatch, cumulate, plan_batches, take_ragged
+from xlm_core.model.packing import PackedBatch, cumulative_lengths, plan_batches, take_ragged
 from xlm_core.model.padding import pack_padded
 
 some_lengths = st.lists(st.integers(1, 9), min_size=1, max_size=12)
@@ -16,7 +16,7 @@ some_lengths = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 
 def ragged(lengths, seed=0):
     generator = np.random.default_rng(seed)
-    return generator.integers(3, 50, sum(lengths), dtype=np.int32), cumulate(np.array(lengths))
+    return generator.integers(3, 50, sum(lengths), dtype=np.int32), cumulative_lengths(np.array(lengths))
 
 
 @given(st.lists(st.integers(1, 60), max_size=40), st.integers(1, 100))
@@ -73,7 +73,7 @@ def test_a_batch_from_ragged_arrays(lengths):
     else:
         assert batch.langs is not None
         assert batch.langs.tolist() == [i - 1 for i, n in enumerate(lengths) for _ in range(n)]
-    assert batch.facts.ids == (values.min(), values.max())
+    assert batch.metadata.ids == (values.min(), values.max())
 
 
 def test_a_batch_does_not_share_memory_with_its_arrays():

@@ -15,7 +15,7 @@ from xlm_core.heads import (
     SequenceClassificationHead,
     TokenClassificationHead,
 )
-from xlm_core.precision import widened
+from xlm_core.precision import upcast
 
 CONFIG = XLMConfig(
     vocab_size=20, emb_dim=8, n_layers=1, n_heads=2, max_position_embeddings=6, start_n_top=2, end_n_top=2, init_std=0.5
@@ -36,8 +36,8 @@ def build(head_class, **changes):
 
 def test_what_is_wider_than_float32_stays_so():
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        assert widened(torch.ones(1, dtype=dtype)).dtype == torch.float32
-    assert widened(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
+        assert upcast(torch.ones(1, dtype=dtype)).dtype == torch.float32
+    assert upcast(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", POOLINGS)
