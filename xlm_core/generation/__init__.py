@@ -1,1 +1,1 @@
-"""generation."""
+"""Text generation and scoring with a language model head."""

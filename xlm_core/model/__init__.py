@@ -1,1 +1,1 @@
-"""model."""
+"""The model: the trunk over packed batches, and its attention."""
