@@ -64,8 +64,8 @@ def _run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> int:
-    from pipelines.flow import run
-    from pipelines.report.totals import summary_lines
+    from pipelines.run.execute import run
+    from pipelines.report.summary import summary_lines
 
     report = run(job, console, retry_rejected)
     for line in summary_lines(report):
@@ -79,7 +79,8 @@ def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -
 def _plan(args: argparse.Namespace, console: Console) -> int:
     from pipelines.corpus.plan import make_plan
 
-    plan = make_plan(load_job(args.job, args.set))
+    job = load_job(args.job, args.set)
+    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     table = Table("file", "shards", "rows", "MB", box=None, header_style="bold")
     files: dict[str, list[int]] = {}
     for shard in plan.shards.to_pylist():
@@ -106,7 +107,7 @@ def _check(args: argparse.Namespace, console: Console) -> int:
     if args.resolved:
         console.print(dump_job(job), highlight=False, markup=False)
     table = Table("column", "type", box=None, header_style="bold")
-    for field in prepared.output_schema:
+    for field in prepared.stages.write.schema:
         table.add_row(escape(field.name), escape(type_name(field.type)))
     console.print(table)
     console.print(

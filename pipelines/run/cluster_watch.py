@@ -1,4 +1,4 @@
-"""A watch over the cluster of a run: without its processes or nodes Ray waits for ever, or ends without a word."""
+"""Detect that a run's cluster is lost: without nodes, or without a process of local Ray, Ray waits forever or exits."""
 
 from __future__ import annotations
 
@@ -18,58 +18,61 @@ from pipelines.ray_internals import draining_node_ids
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_LOOK_EVERY_S = 0.5
+_POLL_EVERY_S = 0.5
 
-# Without a sign of a node for this long, none will come back by itself. The head's death is felt as a call that does
-# not return, and 60 s into it Ray ends the process.
+# A node that is not seen for this long does not come back. When the head is lost, calls to it do not return, and Ray
+# ends the process after 60 s.
 _LOST_AFTER_S = 20.0
 
-# Ray's own code may swallow what the main thread is told, so it is told again, for this long.
-_LEAVE_WITHIN_S = 10.0
+# Ray's code may swallow the exception that is raised in the main thread, so it is raised again each second, this often.
+_MAX_INTERRUPTS = 10
 
-_LOST = signal.SIGUSR1
+_INTERRUPT = signal.SIGUSR1
+_LOST = "the Ray cluster has lost all its nodes"
 
 
 @contextmanager
 def cluster_watch() -> Generator[None]:
-    """End the `with` block when the cluster has lost all its nodes, as when a process of a local Ray is killed.
+    """End a `with` block when the cluster has lost all its nodes, or local Ray has lost its raylet or GCS server.
 
-    Ray may start within the block. Must be entered in the main thread. That may be waiting deep within Ray, so a signal
-    of our own takes it out of there: Ctrl-C's would not do, which a shell's background jobs ignore. Where even that
-    does not help, the process ends with status 1, as Ray's core would end it half a minute later.
+    Ray may start within the block. Must be entered in the main thread. The main thread may be waiting deep within Ray,
+    so a signal interrupts it. SIGINT does not serve, since background jobs of a shell ignore it. If the main thread
+    cannot be interrupted, the process exits with status 1, as Ray would make it exit half a minute later.
 
     Raises:
-        RetryableError: no node is left, or a process of the local Ray is gone.
+        RetryableError: the cluster is lost.
     """
     ended = threading.Event()
-    ours: set[int] = set()
-    seen = time.monotonic()
+    ray_processes: set[int] = set()
+    last_seen = time.monotonic()
 
-    def look() -> None:
-        nonlocal seen
-        while not ended.wait(_LOOK_EVERY_S):
+    def poll_nodes() -> None:
+        nonlocal last_seen
+        while not ended.wait(_POLL_EVERY_S):
             if not ray.is_initialized() or any(node["Alive"] for node in ray.nodes()):
-                seen = time.monotonic()
+                last_seen = time.monotonic()
 
-    def judge() -> None:
-        while not ended.wait(_LOOK_EVERY_S):
-            ours.update(_child_processes("raylet", "gcs_server"))
-            if time.monotonic() - seen > _LOST_AFTER_S or not all(map(_lives, ours)):
-                end()
+    # A thread of its own, because the calls of `poll_nodes` may never return.
+    def check() -> None:
+        while not ended.wait(_POLL_EVERY_S):
+            ray_processes.update(find_child_processes("raylet", "gcs_server"))
+            if time.monotonic() - last_seen > _LOST_AFTER_S or not all(map(_is_alive, ray_processes)):
+                interrupt_main_thread()
                 return
 
-    def end() -> None:
-        for _ in range(round(_LEAVE_WITHIN_S)):
-            signal.pthread_kill(threading.main_thread().ident or 0, _LOST)
+    def interrupt_main_thread() -> None:
+        for _ in range(_MAX_INTERRUPTS):
+            signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
             if ended.wait(1.0):
                 return
+        os.write(2, f"xlm: {_LOST}\n".encode())
         os._exit(1)
 
-    def leave(*_: object) -> None:
-        raise RetryableError("the Ray cluster has lost all its nodes")
+    def raise_lost(*_: object) -> None:
+        raise RetryableError(_LOST)
 
-    before = signal.signal(_LOST, leave)
-    threads = [threading.Thread(target=work, daemon=True) for work in (look, judge)]
+    handler = signal.signal(_INTERRUPT, raise_lost)
+    threads = [threading.Thread(target=target, daemon=True) for target in (poll_nodes, check)]
     for thread in threads:
         thread.start()
     try:
@@ -77,31 +80,39 @@ def cluster_watch() -> Generator[None]:
     finally:
         ended.set()
         for thread in threads:
-            thread.join(1.0)  # a call to Ray while it shuts down can end the process; a lost one hangs
-        signal.signal(_LOST, before)
+            thread.join(1.0)  # a thread that calls Ray while it shuts down can end the process; a stuck one is left
+        signal.signal(_INTERRUPT, handler)
 
 
-def all_draining() -> bool:
-    """Tell whether every node that has CPUs for work is to be taken away, as a spot node is after its notice."""
+def all_nodes_draining() -> bool:
+    """Return whether all nodes with CPUs are about to be removed, such as spot nodes after their notice."""
     draining = draining_node_ids()
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     return bool(nodes) and all(node in draining for node in nodes)
 
 
-def _child_processes(*names: str, of: int | None = None) -> list[int]:
-    """Find a process's children by name; none where there is no /proc, and then nodes alone are watched."""
-    parent = of or os.getpid()
+def find_child_processes(*names: str, parent: int | None = None) -> list[int]:
+    """Find the child processes of a process by name.
+
+    Args:
+        names: names of programs.
+        parent: the process; this one by default.
+
+    Returns:
+        Process ids; none on systems without /proc.
+    """
+    parent = parent or os.getpid()
     children = Path(f"/proc/{parent}/task/{parent}/children")
     pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-    return [pid for pid in pids if _status(pid)[0] in names]
+    return [pid for pid in pids if _name_and_state(pid)[0] in names]
 
 
-def _lives(pid: int) -> bool:
-    return _status(pid)[1] not in ("Z", "X", "")
+def _is_alive(pid: int) -> bool:
+    return _name_and_state(pid)[1] not in ("Z", "X", "")
 
 
-def _status(pid: int) -> tuple[str, str]:
-    """Give a process's name and state, empty when it is gone."""
+def _name_and_state(pid: int) -> tuple[str, str]:
+    """Read a process's name and one-letter state; both empty if it does not exist."""
     try:
         name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
     except OSError:

@@ -1,69 +1,106 @@
-"""Shards that kill their process, or hang in it, are searched for the rows that do: a bad row costs only itself."""
+"""Find the rows that crash their worker or make it time out, so that only these rows are rejected."""
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
-from pipelines.corpus.plan import PLAN
-from pipelines.stages.write import RESULT
+from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
+from pipelines.formatting import counted
+from pipelines.output.shard_record import ShardResult
+from pipelines.rows.rejection import Rejection, RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-KILLED = "killed_worker"
-KILLED_DETAIL = "its process died, or did not end within policy.shard_timeout_s, each time that this row was in it"
+    import pyarrow as pa
 
-# A search costs a process, with its model, for each piece that dies; rounds take their time too.
-_PIECES = 8
+    from pipelines.rows.rejection import PreRejected
 
-# Of more, the reason is the file or the machine.
-_MOST_ROWS = 16
+KILLED_WORKER = Rejection(
+    RejectionReason.KILLED_WORKER,
+    "its process died, or did not end within policy.shard_timeout_s, each time that this row was in it",
+)
+
+# Each slice that crashes costs a worker with its model, and each round takes time too: 8 slices balance the two.
+_NUM_SLICES = 8
+
+# If more rows of a shard crash their worker, the cause is the file or the machine.
+_MAX_ROWS = 16
 
 
-def find_killers(shards: pa.Table, probe: Callable[[pa.Table], set[str]]) -> dict[str, list[int]]:
-    """Cut shards into pieces, those that die into smaller ones, and so on down to single rows.
+def isolate_crashes(
+    lost: pa.Table,
+    compute: Callable[[pa.Table], pa.Table],
+    probe: Callable[[pa.Table], set[str]],
+    pre_rejected: PreRejected,
+    notify: Callable[[str], None],
+) -> list[str]:
+    """Compute shards whose worker died, without the rows that crash it.
 
     Args:
-        shards: of the plan; each has killed the process that it was alone in.
-        probe: computes pieces, each alone in its process and several times if it dies, and gives the ids of those that
-            died each time. A piece is a shard of the plan's form, of fewer rows and another id.
+        lost: the shards of the plan that were lost.
+        compute: computes shards of the plan, each alone in its worker, and returns those that were lost again.
+        probe: as for `find_crashing_rows`.
+        pre_rejected: the rows that crash their worker are added here; `compute` rejects them.
+        notify: receives progress messages.
 
     Returns:
-        The rows, by their number in the file, of each shard where rows that kill were found, and not too many.
+        The ids of the shards that still crash their worker.
     """
-    origin = {shard: shard for shard in shards["shard"].to_pylist()}
+    notify(f"{counted(len(lost), 'shard')} lost when a worker died; retrying each in a worker of its own")
+    lost = compute(lost)
+    if len(lost):
+        notify(f"{counted(len(lost), 'shard')} crashed the worker each time; searching for the rows that crash it")
+        for shard, rows in find_crashing_rows(lost, probe).items():
+            pre_rejected.setdefault(shard, {}).update(dict.fromkeys(rows, KILLED_WORKER))
+        lost = compute(lost)
+    return lost["shard"].to_pylist()
+
+
+def find_crashing_rows(shards: pa.Table, probe: Callable[[pa.Table], set[str]]) -> dict[str, list[int]]:
+    """Find the rows that crash their worker, by cutting shards into ever smaller slices.
+
+    Args:
+        shards: shards of the plan that crashed their worker while they were alone in it.
+        probe: computes slices, each alone in its worker and several times if that crashes, and returns the ids of
+            those that crashed it each time. A slice is a shard of the plan with fewer rows and its own id.
+
+    Returns:
+        For each shard with rows that crash their worker, unless there are too many, their row numbers in the file.
+    """
+    suspects = planned_shards(shards)
+    shard_of = {shard.id: shard.id for shard in suspects}
     found: dict[str, list[int]] = {}
-    hopeless: set[str] = set()
-    suspects: list[dict[str, Any]] = shards.to_pylist()
+    given_up: set[str] = set()
     while suspects:
-        pieces = [piece for suspect in suspects for piece in _cut(suspect, origin)]
-        died = probe(pa.Table.from_pylist(pieces, PLAN))
-        dead = [piece for piece in pieces if piece["shard"] in died]
-        for piece in dead:
-            if piece["num_rows"] == 1:
-                found.setdefault(origin[piece["shard"]], []).append(piece["file_row"])
-        num_dead = Counter(origin[piece["shard"]] for piece in dead)
-        hopeless |= {shard for shard, number in num_dead.items() if number > _MOST_ROWS}
-        suspects = [p for p in dead if p["num_rows"] > 1 and origin[p["shard"]] not in hopeless]
-    return {shard: rows for shard, rows in found.items() if shard not in hopeless}
+        slices = [part for suspect in suspects for part in _cut(suspect, shard_of)]
+        crashed_ids = probe(plan_table(slices))
+        crashed = [part for part in slices if part.id in crashed_ids]
+        for part in crashed:
+            if part.num_rows == 1:
+                found.setdefault(shard_of[part.id], []).append(part.file_row)
+        num_crashed = Counter(shard_of[part.id] for part in crashed)
+        given_up |= {shard for shard, number in num_crashed.items() if number > _MAX_ROWS}
+        suspects = [part for part in crashed if part.num_rows > 1 and shard_of[part.id] not in given_up]
+    return {shard: rows for shard, rows in found.items() if shard not in given_up}
 
 
-def report_back(table: pa.Table) -> pa.Table:
-    """Tell that a piece, as Ray hands it over, has come through the stages; nothing is written of it."""
-    return pa.Table.from_pylist([{"shard": table["shard"][0].as_py()}], RESULT)
+def discard(table: pa.Table) -> pa.Table:
+    """Report that a shard passed all stages, without writing it; the write stage of a probe."""
+    return ShardResult(table["shard"][0].as_py()).to_table()
 
 
-def _cut(shard: dict[str, Any], origin: dict[str, str]) -> Iterator[dict[str, Any]]:
-    size = -(-shard["num_rows"] // _PIECES)
-    for start in range(0, shard["num_rows"], size):
-        piece = shard | {
-            "shard": f"{shard['shard']}+{start}",
-            "first_row": shard["first_row"] + start,
-            "file_row": shard["file_row"] + start,
-            "num_rows": min(size, shard["num_rows"] - start),
-        }
-        origin[piece["shard"]] = origin[shard["shard"]]
-        yield piece
+def _cut(shard: PlannedShard, shard_of: dict[str, str]) -> Iterator[PlannedShard]:
+    num_rows = -(-shard.num_rows // _NUM_SLICES)
+    for start in range(0, shard.num_rows, num_rows):
+        part = replace(
+            shard,
+            id=f"{shard.id}+{start}",
+            first_row=shard.first_row + start,
+            file_row=shard.file_row + start,
+            num_rows=min(num_rows, shard.num_rows - start),
+        )
+        shard_of[part.id] = shard_of[shard.id]
+        yield part

@@ -1,4 +1,7 @@
-"""Ending a run before its end: shards that were begun are finished, within a grace time, and no other is begun."""
+"""End a run early but in order: shards in flight are finished within a grace period, and no other shard is started.
+
+This module is the driver's side; `pipelines.stages.stop_signal` is the workers'.
+"""
 
 from __future__ import annotations
 
@@ -11,22 +14,24 @@ from typing import TYPE_CHECKING
 import ray
 
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
-from pipelines.run.cluster_watch import all_draining
+from pipelines.run.cluster_watch import all_nodes_draining
 from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-_LOOK_EVERY_S = 0.2
-_DRAIN_LOOKS_EVERY_S = 5.0
+_POLL_EVERY_S = 0.2
+_POLLS_PER_DRAIN_CHECK = 25
+_WATCHER_ENDS_WITHIN_S = 5.0
 
 
 class Stop:
-    """Whether a run shall end early, and why.
+    """Whether a run ends early, and why.
 
     Attributes:
-        reason: in words for a person; None while the run shall go on.
-        in_flight: once workers know of it, the shards that they have begun and may not have told the end of.
+        reason: why the run ends early, as a message for the user; None while it does not.
+        in_flight: once workers have been told to stop, the shards that they had started and that may not have
+            returned; None before.
     """
 
     def __init__(self) -> None:
@@ -34,60 +39,60 @@ class Stop:
         self.in_flight: set[str] | None = None
 
     def request(self, reason: str) -> None:
-        """Begin no further shard; the first reason stands."""
+        """Start no further shard. If called again, the first reason is kept."""
         self.reason = self.reason or reason
 
-    def count_out(self, shard: str) -> None:
-        """Take a shard, that has returned, out of those in flight."""
+    def mark_returned(self, shard: str) -> None:
+        """Remove a shard from those in flight."""
         if ray.is_initialized():
             delete_key(in_flight_key(shard))
 
     def is_done(self, returned: set[str]) -> bool:
-        """Whether the run is to end, and all shards in flight are among those that have returned."""
+        """Return whether the run ends early, and all shards in flight have returned."""
         return self.in_flight is not None and self.in_flight <= returned
 
 
 class _NoGraceLeft(BaseException):
-    """Leaves whatever the main thread waits for."""
+    """Interrupts whatever the main thread waits for."""
 
 
 @contextmanager
-def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop]:
-    """Let a `with` block, the work of a run on Ray, be ended early and in order.
+def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[Stop]:
+    """Allow a `with` block, which computes shards on Ray, to end early but in order.
 
-    SIGINT, SIGTERM, a cluster of which every node is to be taken away, and `Stop.request` end it alike: workers begin
-    no further shard, and the block goes on to take in what they finish. What is left of it after the grace time, or at
-    a second signal, is cut off. Must be entered in the main thread.
+    SIGINT, SIGTERM, a cluster whose nodes are all about to be removed, and `Stop.request` have the same effect: workers
+    start no further shard, and the block goes on to receive the shards in flight. The block is aborted after the grace
+    period, or at a second signal. Must be entered in the main thread.
 
     Args:
-        grace_s: for shards in flight to finish.
-        tell: is told why the run ends, and how long it may take.
+        grace_s: how long shards in flight may take to finish.
+        notify: receives a message with the reason and the grace period.
     """
     stop, ended = Stop(), threading.Event()
 
     def on_signal(number: int, _: object) -> None:
         if stop.reason is not None:
             raise _NoGraceLeft
-        stop.request("interrupted" if number == signal.SIGINT else "told to stop")
+        stop.request("interrupted" if number == signal.SIGINT else "terminated")
 
     def watch() -> None:
-        looks = 0
+        num_polls = 0
         while stop.reason is None:
-            if ended.wait(_LOOK_EVERY_S):
+            if ended.wait(_POLL_EVERY_S):
                 return
-            looks += 1
-            if looks % round(_DRAIN_LOOKS_EVERY_S / _LOOK_EVERY_S) == 0 and all_draining():
-                stop.request("the cluster's nodes are being taken away")
+            num_polls += 1
+            if num_polls % _POLLS_PER_DRAIN_CHECK == 0 and all_nodes_draining():
+                stop.request("all nodes of the cluster are about to be removed")
         put_key(stop_key())
         prefix = in_flight_key()
         stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
-        tell(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
+        notify(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
             os.kill(os.getpid(), signal.SIGTERM)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:  # a shell's background jobs ignore SIGINT, and go on to
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:  # a shell's background jobs ignore SIGINT, and must keep ignoring it
             signal.signal(number, on_signal)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -97,7 +102,7 @@ def graceful_stop(grace_s: float, tell: Callable[[str], None]) -> Generator[Stop
         pass
     finally:
         ended.set()
-        watcher.join(_DRAIN_LOOKS_EVERY_S)  # a call to Ray while it shuts down can end the process
-        for number, handler in before.items():
+        watcher.join(_WATCHER_ENDS_WITHIN_S)  # a thread that calls Ray while it shuts down can end the process
+        for number, handler in handlers.items():
             signal.signal(number, handler)
-        delete_keys(run_prefix())  # the next run of this process begins anew
+        delete_keys(run_prefix())  # the next run of this process starts without a stop signal

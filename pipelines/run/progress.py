@@ -1,10 +1,10 @@
-"""The progress of a run: one line that renews itself on a terminal, a plain line now and then elsewhere."""
+"""Show the progress of a run: on a terminal a line that updates in place, elsewhere a plain line every 10 seconds."""
 
 from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.live import Live
 from rich.text import Text
@@ -16,72 +16,78 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-_PLAIN_EVERY_S = 10.0
+    from pipelines.output.shard_record import ShardRecord
+
+_PLAIN_LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Counts rows and tokens as shards are committed.
+    """Counts rows and tokens as shards are committed, and shows the counts.
 
     Args:
-        console: where the line goes.
-        rows: rows of the corpus to go through in this run.
+        console: where the line is shown.
+        num_rows: rows of the corpus that this run has to process.
+
+    Attributes:
+        tokens: tokens that this run fed to the model.
     """
 
-    def __init__(self, console: Console, rows: int):
+    def __init__(self, console: Console, num_rows: int):
         self._console = console
-        self._total = rows
+        self._num_rows = num_rows
         self.tokens = 0
-        self._rows = self._rejected = self._failed = 0
-        self._began = self._said = time.monotonic()
-        self._first: tuple[float, int] | None = None  # when work was first seen done, and how many rows
+        self._num_done = self._num_rejected = self._num_failed_shards = 0
+        self._started = self._printed = time.monotonic()
+        # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
+        self._first: tuple[float, int] | None = None
 
     @contextmanager
     def show(self) -> Generator[None]:
-        """Show the line for the length of a `with` block."""
+        """Show the line for the duration of a `with` block."""
         if self._console.is_terminal:
-            with Live(get_renderable=self._text, console=self._console, refresh_per_second=4, transient=True):
+            with Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True):
                 yield
         else:
             yield
 
-    def count(self, record: dict[str, Any]) -> None:
+    def count(self, record: ShardRecord) -> None:
         """Count a shard that is done."""
-        self._rows += record["rows_read"]
-        self.tokens += record["tokens"]
-        self._rejected += record["rows_rejected"]
-        self._say()
+        self._num_done += record.rows_read
+        self.tokens += record.tokens
+        self._num_rejected += record.rows_rejected
+        self._update()
 
-    def count_failed(self, rows: int) -> None:
-        """Count a shard of so many rows that could not be done."""
-        self._rows += rows
-        self._failed += 1
-        self._say()
+    def count_failed(self, num_rows: int) -> None:
+        """Count a shard that failed, by its number of rows."""
+        self._num_done += num_rows
+        self._num_failed_shards += 1
+        self._update()
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since the run began."""
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started
 
-    def _say(self) -> None:
+    def _update(self) -> None:
         now = time.monotonic()
-        self._first = self._first or (now, self._rows)
-        if not self._console.is_terminal and now - self._said >= _PLAIN_EVERY_S:
-            self._said = now
-            self._console.print(self._text(), highlight=False)
+        self._first = self._first or (now, self._num_done)
+        if not self._console.is_terminal and now - self._printed >= _PLAIN_LINE_EVERY_S:
+            self._printed = now
+            self._console.print(self._line(), highlight=False)
 
-    def _text(self) -> Text:
-        share = self._rows / self._total if self._total else 1.0
-        parts = [f"{self._rows:,} of {self._total:,} rows ({share:.0%})"]
+    def _line(self) -> Text:
+        share = self._num_done / self._num_rows if self._num_rows else 1.0
+        fields = [f"{self._num_done:,} of {self._num_rows:,} rows ({share:.0%})"]
         if self._first is None:
-            parts.append(f"starting, {duration(self.elapsed_s)}")
+            fields.append(f"starting, {duration(self.elapsed_s)}")
         else:
-            parts.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
-            began, before = self._first  # what it took to start up says nothing of what is left
-            if before < self._rows < self._total:
-                left_s = (time.monotonic() - began) * (self._total - self._rows) / (self._rows - before)
-                parts.append(f"{duration(left_s)} left")
-        if self._rejected:
-            parts.append(f"{self._rejected:,} rejected")
-        if self._failed:
-            parts.append(f"{self._failed:,} shards failed")
-        return Text("  ".join(parts), no_wrap=True, overflow="ellipsis")
+            fields.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
+            first_time, first_rows = self._first
+            if first_rows < self._num_done < self._num_rows:
+                s_per_row = (time.monotonic() - first_time) / (self._num_done - first_rows)
+                fields.append(f"{duration(s_per_row * (self._num_rows - self._num_done))} left")
+        if self._num_rejected:
+            fields.append(f"{self._num_rejected:,} rejected")
+        if self._num_failed_shards:
+            fields.append(f"{self._num_failed_shards:,} shards failed")
+        return Text("  ".join(fields), no_wrap=True, overflow="ellipsis")

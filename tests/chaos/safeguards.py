@@ -144,16 +144,16 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "_SUCCESS: although shards failed",
-        "pipelines/flow.py",
+        "pipelines/run/execute.py",
         'success = status == "complete" and not commits.failed',
         'success = status == "complete"',
         f"{PROTOCOL}what_the_protocols_come_to",
     ),
     Safeguard(
         "_SUCCESS: without a last look at the parts",
-        "pipelines/flow.py",
-        "            check_parts(output, commits.done)\n",
-        "            pass\n",
+        "pipelines/run/execute.py",
+        "        check_parts(output, commits.done)\n",
+        "        pass\n",
         f"{PROTOCOL}a_late_writer_of_a_file_that_went",
     ),
     Safeguard(

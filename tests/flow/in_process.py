@@ -1,4 +1,4 @@
-"""The stages of a job one after the other in this process: the real ones, without Ray between them."""
+"""Run the stages of a job one after another in this process, without Ray."""
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -7,13 +7,15 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.corpus.duplicate_ids import find_duplicates
-from pipelines.flow import Settled
+from pipelines.flow import StageSettings
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.rows.shard import REPEATED
+from pipelines.output.resume import compare_with_plan
+from pipelines.output.shard_record import ShardRecord, ShardResult
+from pipelines.rows.rejection import PreRejected
+from pipelines.run.execute import reject_duplicate_ids
 from pipelines.run.graceful_stop import Stop
-from pipelines.run.prepare import Prepared, prepare
+from pipelines.run.prepare import prepare
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Pools
 from pipelines.stages.read import PlanSource
@@ -23,52 +25,61 @@ from pipelines.storage import Location, locate
 POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
 
 
-def run_stages(job: Job) -> list[dict[str, Any]]:
-    """Run every shard of a job, and give what the write stage says of each."""
+def run_stages(job: Job) -> list[ShardResult]:
+    """Run all shards of a job, and return the results of the write stage."""
     prepared = prepare(job)
-    settled: Settled = {}
-    if job.policy.duplicate_ids == "reject" and job.input.id is not None:
-        for repeat in find_duplicates(prepared.plan.shards, job.input.id, job.input.filter, {}, job.storage):
-            settled.setdefault(repeat.shard, {})[repeat.row] = (REPEATED, "an earlier row has this id")
-    return list(stage_records(prepared, POOLS, prepared.plan.shards, settled))
+    pre_rejected: PreRejected = {}
+    if job.policy.duplicate_ids == "reject":
+        pre_rejected = reject_duplicate_ids(job, compare_with_plan(Output(prepared.output), prepared.plan.shards))
+    return list(stage_results(prepared.stages, POOLS, prepared.plan.shards, pre_rejected))
 
 
-def stage_records(
-    prepared: Prepared,
+def run_to_records(job: Job) -> list[ShardRecord]:
+    """Run all shards of a job, none of which may fail, and return their records."""
+    results = run_stages(job)
+    assert [result.failure for result in results] == [None] * len(results)
+    return [result.record for result in results if result.record is not None]
+
+
+def build_infer(settings: StageSettings, pools: Pools = POOLS) -> Infer:
+    """Build the infer stage as `build_dataset` does."""
+    return Infer(settings.infer, on_gpu=pools.model_gpus > 0, num_threads=pools.model_threads)
+
+
+def stage_results(
+    settings: StageSettings,
     pools: Pools,
     shards: pa.Table,
-    settled: Settled,
+    pre_rejected: PreRejected,
     *,
-    alone: bool = False,
+    isolate: bool = False,
     write: Callable[[pa.Table], pa.Table] | None = None,
-) -> Iterator[dict[str, Any]]:
-    """Run shards through the stages.
+) -> Iterator[ShardResult]:
+    """Run shards through the stages. Takes the arguments of `build_dataset`.
 
-    As with Ray, the shards of a row group lie in one block, and a stage is handed a slice of it.
+    As with Ray, the shards of a row group share a block, and a stage receives slices of it.
     """
-    tokenize, infer = Tokenize(prepared.tokenize(settled)), Infer(prepared.infer(pools))
-    for task in PlanSource(prepared.reader(), shards, alone=alone).get_read_tasks(1):
+    tokenize, infer = Tokenize(settings.tokenize, pre_rejected), build_infer(settings, pools)
+    for task in PlanSource(settings.read, shards, isolate=isolate).get_read_tasks(1):
         block = pa.concat_tables(task())
-        for stage in (tokenize, infer, write or prepared.writer()):
+        for stage in (tokenize, infer, write or settings.write):
             block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()
-        yield from block.to_pylist(maps_as_pydicts="strict")
+        for row in block.to_pylist(maps_as_pydicts="strict"):
+            yield ShardResult.from_row(row)
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
-    """Let `flow.run` take its shards through the stages in this process, each with its record at once.
-
-    For what happens around them.
-    """
-    patch.setattr("pipelines.flow.ray_session", lambda _: nullcontext((2.0, 0.0)))
-    patch.setattr("pipelines.flow.cluster_watch", nullcontext)
-    patch.setattr("pipelines.flow.graceful_stop", lambda *_: nullcontext(Stop()))
-    patch.setattr("pipelines.flow.build_dataset", stage_records)
-    patch.setattr("pipelines.flow.stream", lambda records: records)
+    """Make `run` compute shards in this process, and commit each result at once."""
+    patch.setattr("pipelines.run.execute.ray_session", lambda _: nullcontext((2.0, 0.0)))
+    patch.setattr("pipelines.run.execute.cluster_watch", nullcontext)
+    patch.setattr("pipelines.run.execute.graceful_stop", lambda *_: nullcontext(Stop()))
+    patch.setattr("pipelines.run.shard_runner.build_dataset", stage_results)
+    patch.setattr("pipelines.run.shard_runner.stream_results", lambda results: results)
     patch.setattr("pipelines.run.commits._COMMIT_EVERY_S", (0.0, 0.0))
 
 
 def read_output(path: str) -> pa.Table:
-    """Read all parts, in the order of their names."""
+    """Read all parts, ordered by name."""
     return pa.concat_tables(read_parts(Output(locate(path)).location))
 
 
@@ -78,5 +89,6 @@ def read_parts(location: Location) -> list[pa.Table]:
 
 
 def read_rejected(path: str) -> list[dict[str, Any]]:
+    """Read all rejected rows."""
     folder = Output(locate(path)).rejected
     return [row for file in folder.list() for row in (folder / file.name).read_table().to_pylist()]

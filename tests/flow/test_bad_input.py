@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.chaos.bad_input.bench import GOOD, Refused
-from tests.flow.in_process import read_output, read_rejected, run_stages
+from tests.flow.in_process import read_output, read_rejected, run_to_records
 
 
 @pytest.fixture
@@ -32,8 +32,10 @@ def test_names_that_hold_glob_characters(make_job, tmp_path, good):
     pq.write_table(good, folder / "br[1].parquet")
     for i, path in enumerate((folder, folder / "*.parquet", folder / "br[1].parquet")):
         spec = {"path": str(path), "id": "id", "text": "text", "lang": "lang"}
-        (record,) = run_stages(make_job(input=spec, tasks=["feature-extraction"], output__path=str(tmp_path / f"{i}")))
-        assert record["rows_out"] == 2
+        (record,) = run_to_records(
+            make_job(input=spec, tasks=["feature-extraction"], output__path=str(tmp_path / f"{i}"))
+        )
+        assert record.rows_out == 2
 
 
 def test_files_of_one_corpus_by_many_writers(make_job, tmp_path):
@@ -51,8 +53,7 @@ def test_files_of_one_corpus_by_many_writers(make_job, tmp_path):
         pq.write_table(pa.table([ids, text, lang], schema=schema), tmp_path / f"{name}.parquet")
     spec = {"path": str(tmp_path / "?.parquet"), "id": "id", "text": "text", "lang": "lang", "filter": "id > 98"}
     job = make_job(input=spec, tasks=["feature-extraction"], policy={"duplicate_ids": "reject"})
-    records = run_stages(job)
-    assert [record["error"] for record in records] == [None] * 5
+    assert len(run_to_records(job)) == 5
     found = read_output(job.output.path)["id"].to_pylist()
     assert sorted(found) == sorted([99, 101, *(2**63 + ord(name) for name in "abcde")])
     assert [row["reason"] for row in read_rejected(job.output.path)] == ["null_text"]
@@ -68,7 +69,7 @@ def test_duplicate_ids_can_be_rejected(make_job, tmp_path, good):
         tasks=["feature-extraction"],
         output__rows_per_shard=2,
     )
-    run_stages(job)
+    run_to_records(job)
     assert read_output(job.output.path)["id"].to_pylist() == ["a", "b"]
     rejected = read_rejected(job.output.path)
     assert sorted((Path(r["file"]).name, r["row"], r["id"], r["reason"]) for r in rejected) == [
@@ -85,10 +86,10 @@ def test_rows_with_too_many_tokens(make_job, tmp_path):
     pq.write_table(table, tmp_path / "in.parquet")
     spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
     job = make_job(input=spec, tasks=["feature-extraction"])
-    (record,) = run_stages(job)
-    assert (record["rows_out"], record["rows_truncated"]) == (2, 1)
+    (record,) = run_to_records(job)
+    assert (record.rows_out, record.rows_truncated) == (2, 1)
     job = make_job(
         input=spec, tasks=["feature-extraction"], tokenizer__on_overflow="reject", output__path=str(tmp_path / "2")
     )
-    (record,) = run_stages(job)
-    assert (record["rows_out"], record["rows_truncated"], record["reasons"]) == (1, 0, {"too_many_tokens": 1})
+    (record,) = run_to_records(job)
+    assert (record.rows_out, record.rows_truncated, record.reasons) == (1, 0, {"too_many_tokens": 1})

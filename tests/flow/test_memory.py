@@ -13,12 +13,12 @@ import torch
 
 from pipelines.job.job import Job
 from pipelines.rows.shard import Shard
+from pipelines.rows.shard_failure import FailureKind
 from pipelines.run.prepare import prepare
-from pipelines.stages.infer import Infer
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from tests.flow.heads import write_checkpoints
-from tests.flow.in_process import POOLS
+from tests.flow.in_process import build_infer
 from xlm_core import LanguageModelHead, XLMModel
 
 Row = dict[str, Any]
@@ -55,9 +55,9 @@ def rows(corpus) -> list[Row]:
 def results(job: Job) -> list[Shard]:
     """Take a job's shards through the stages as far as the model; one model process has them all."""
     prepared = prepare(job)
-    tokenize, infer = Tokenize(prepared.tokenize({})), Infer(prepared.infer(POOLS))
+    tokenize, infer = Tokenize(prepared.stages.tokenize, {}), build_infer(prepared.stages)
     blocks = (
-        pa.concat_tables(task()) for task in PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
+        pa.concat_tables(task()) for task in PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)
     )
     return [Shard.from_table(infer(tokenize(block.slice(i, 1)))) for block in blocks for i in range(len(block))]
 
@@ -100,15 +100,15 @@ class Device:
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.room, self.bad, self.fail = 10**9, set[int](), of_cpu
         self.sizes = list[int]()  # tokens of each pass so far
-        run = XLMModel.run_plan
+        run = XLMModel.forward_with_plan
 
-        def run_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
+        def forward_with_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
             self.sizes.append(batch.num_tokens)
             if batch.num_tokens > self.room or len(self.sizes) in self.bad:
                 self.fail()
             return run(trunk, batch, *args, **options)
 
-        monkeypatch.setattr(XLMModel, "run_plan", run_plan)
+        monkeypatch.setattr(XLMModel, "forward_with_plan", forward_with_plan)
 
 
 @pytest.fixture
@@ -157,10 +157,10 @@ def test_every_kind_of_task_goes_on_with_smaller_passes(job_over, rows, parts, d
     job = job_over(rows, **KINDS[kind](parts))
     undisturbed = results(job)
     assert max(device.sizes) > 200
-    assert [shard.stats["oom_halvings"] for shard in undisturbed] == [0, 0]
+    assert [shard.stats.oom_halvings for shard in undisturbed] == [0, 0]
     device.room, device.sizes[:] = 100, ()
     found = results(job)
-    assert [(shard.error, shard.stats["oom_halvings"]) for shard in found] == [(None, 3), (None, 0)]
+    assert [(shard.failure, shard.stats.oom_halvings) for shard in found] == [(None, 3), (None, 0)]
     assert [size for size in device.sizes if size > 100] == device.sizes[:3]
     for shard, other in zip(found, undisturbed, strict=True):
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
@@ -176,7 +176,7 @@ def test_a_pass_that_fails_in_the_middle_is_neither_lost_nor_taken_twice(
     undisturbed = results(job)
     device.fail, device.bad, device.sizes[:] = fail, {3}, ()
     found = results(job)
-    assert [(shard.error, shard.stats["oom_halvings"]) for shard in found] == [(None, 1), (None, 0)]
+    assert [(shard.failure, shard.stats.oom_halvings) for shard in found] == [(None, 1), (None, 0)]
     for shard, other in zip(found, undisturbed, strict=True):
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
         assert not invariant or shard.rows.equals(other.rows)
@@ -197,15 +197,15 @@ def test_a_head_may_run_out_as_well(job_over, rows, device, monkeypatch):
     monkeypatch.setattr(LanguageModelHead, "top_k", limited)
     found = results(job)
     assert max(sizes) > 6
-    assert found[0].stats["oom_halvings"] > 0
+    assert found[0].stats.oom_halvings > 0
     for shard, other in zip(found, undisturbed, strict=True):
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
 
 
 def test_nothing_of_the_failed_try_takes_memory_from_the_next(job_over, rows, monkeypatch):
-    run, kept, tries = XLMModel.run_plan, list[Any](), [0]
+    run, kept, tries = XLMModel.forward_with_plan, list[Any](), [0]
 
-    def run_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
+    def forward_with_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
         if len(kept) == 3 and tries[0] == 0:
             tries[0] = 1
             of_cpu()
@@ -216,10 +216,10 @@ def test_nothing_of_the_failed_try_takes_memory_from_the_next(job_over, rows, mo
         kept.append(weakref.ref(states[-1]))
         return states
 
-    monkeypatch.setattr(XLMModel, "run_plan", run_plan)
+    monkeypatch.setattr(XLMModel, "forward_with_plan", forward_with_plan)
     found = results(job_over(rows, [{"feature-extraction": {"layer": [1, 2]}}], batch__max_tokens=100))
     assert tries == [2]
-    assert [shard.error for shard in found] == [None, None]
+    assert [shard.failure for shard in found] == [None, None]
 
 
 def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, device):
@@ -228,22 +228,25 @@ def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, devi
     short[5] = rows[5] | {"text": rows[5]["text"] * 3}
     device.room = MAX_LENGTH - 1
     first, second = results(job_over(short, ["feature-extraction"]))
-    assert first.error == (
+    assert first.failure is not None
+    assert first.failure.message == (
         "out of memory on cpu: the longest sequence, of row 5, has 30 tokens, and ran alone (batch.max_tokens is 25 by "
         "now); lower tokenizer.max_length, or use a device with more memory"
     )
-    assert not first.fatal
+    assert first.failure.kind == FailureKind.FAILED
     assert len(first.rows) == 0
-    assert (second.error, len(second.rows), second.stats["oom_halvings"]) == (None, len(rows) - 20, 0)
+    assert (second.failure, len(second.rows), second.stats.oom_halvings) == (None, len(rows) - 20, 0)
     assert device.sizes[-1] <= 25
 
 
 def test_a_model_that_does_not_fit_is_told(job_over, rows, monkeypatch):
     monkeypatch.setattr(XLMModel, "from_pretrained", lambda *_, **__: of_cpu())
     for shard in results(job_over(rows, ["feature-extraction"])):
-        assert shard.error is not None
-        assert shard.error.startswith("out of memory on cpu: the model does not fit there in float32; use a device")
-        assert not shard.fatal
+        assert shard.failure is not None
+        assert shard.failure.message.startswith(
+            "out of memory on cpu: the model does not fit there in float32; use a device"
+        )
+        assert shard.failure.kind == FailureKind.FAILED
 
 
 def test_other_errors_are_not_taken_for_it(job_over, rows, device):
@@ -252,6 +255,6 @@ def test_other_errors_are_not_taken_for_it(job_over, rows, device):
 
     device.bad, device.fail = {1}, fail
     first, second = results(job_over(rows, ["feature-extraction"]))
-    assert first.error is not None
-    assert first.error.startswith("RuntimeError at test_memory.py:")
-    assert (second.error, second.stats["oom_halvings"]) == (None, 0)
+    assert first.failure is not None
+    assert first.failure.message.startswith("RuntimeError at test_memory.py:")
+    assert (second.failure, second.stats.oom_halvings) == (None, 0)

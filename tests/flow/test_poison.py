@@ -15,8 +15,8 @@ from rich.console import Console
 
 from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.plan import PLAN
-from pipelines.flow import run
-from pipelines.run.crash_isolation import KILLED, find_killers
+from pipelines.run.crash_isolation import find_crashing_rows
+from pipelines.run.execute import run
 from pipelines.run.prepare import prepare
 from tests.flow.in_process import read_output, read_rejected, run_stages
 
@@ -52,22 +52,22 @@ class Deadly:
 def test_every_row_that_kills_is_found_and_no_other(sizes, data):
     total = sum(sizes)
     killers = data.draw(st.sets(st.integers(0, total - 1), max_size=12))
-    found = find_killers(plan_of(sizes), Deadly(killers))
+    found = find_crashing_rows(plan_of(sizes), Deadly(killers))
     assert sorted(row for rows in found.values() for row in rows) == sorted(killers)
     assert all(rows for rows in found.values())
 
 
 def test_a_search_costs_few_processes():
     probe = Deadly({12_345})
-    assert find_killers(plan_of([16_384]), probe) == {"s0": [12_345]}
+    assert find_crashing_rows(plan_of([16_384]), probe) == {"s0": [12_345]}
     assert probe.rounds == probe.deaths == 5
 
 
 def test_where_everything_dies_no_row_is_blamed():
     """Then it is the file or the machine; another shard's row is found all the same."""
     probe = Deadly({*range(1000), 1500})
-    assert find_killers(plan_of([1000, 1000]), probe) == {"s1": [1500]}
-    assert find_killers(plan_of([1000]), lambda pieces: set()) == {}
+    assert find_crashing_rows(plan_of([1000, 1000]), probe) == {"s1": [1500]}
+    assert find_crashing_rows(plan_of([1000]), lambda pieces: set()) == {}
 
 
 NUM_ROWS = 32
@@ -106,7 +106,9 @@ def check_only(job, report, killers: list[int], plain: pa.Table) -> None:
     assert Path(job.output.path, "_SUCCESS").exists()
     assert read_output(job.output.path).equals(plain.filter(pa.array([i not in killers for i in range(NUM_ROWS)])))
     rejected = sorted(read_rejected(job.output.path), key=lambda row: row["row"])
-    assert [(row["id"], row["row"], row["reason"]) for row in rejected] == [(f"r{i}", i, KILLED) for i in killers]
+    assert [(row["id"], row["row"], row["reason"]) for row in rejected] == [
+        (f"r{i}", i, "killed_worker") for i in killers
+    ]
     assert "Sentence" not in str(rejected)
 
 
@@ -130,7 +132,7 @@ def fatal_rows(job, patch, killed: list[int], hung: list[int], killed_model: lis
         tokenizer.encode_batch = encode_batch
         return tokenizer
 
-    tokenizer = load_tokenizer(job, prepare(job).checkpoint)
+    tokenizer = prepare(job).stages.tokenize.load()
     deadly_ids = [tokenizer.encode_batch([TEXTS[row]], ["en"]).input_ids.tolist() for row in killed_model]
 
     def deadly_model(*arguments):
@@ -160,7 +162,7 @@ def test_rows_that_kill_their_process_cost_only_themselves(job, plain, cluster, 
         fatal_rows(job, patch, killed, hung, killed_model)
         report = run(job, console)
     check_only(job, report, sorted(killed + hung + killed_model), plain)
-    assert "searching for the rows that do" in console.file.getvalue()
+    assert "searching for the rows that crash it" in console.file.getvalue()
     # where the row does no harm any more, as on a larger machine: only --retry-rejected tries it again
     assert run(job, console)["totals"]["rows_rejected"] == len(killed + hung + killed_model)
-    check_only(job, run(job, console, [KILLED]), [], plain)
+    check_only(job, run(job, console, ["killed_worker"]), [], plain)

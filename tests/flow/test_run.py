@@ -22,10 +22,12 @@ from rich.console import Console
 
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
-from pipelines.flow import build_dataset, run
+from pipelines.flow import build_dataset, stream_results
 from pipelines.job.job import PolicySettings
 from pipelines.output.directory import Output
-from pipelines.run.cluster_watch import _child_processes
+from pipelines.output.shard_record import ShardRecord
+from pipelines.run.cluster_watch import find_child_processes
+from pipelines.run.execute import run
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.in_process import POOLS, read_rejected, run_stages, without_ray
@@ -86,8 +88,8 @@ def test_a_job_from_end_to_end(undisturbed, demo, make_job):
     ledger = Output(locate(str(undisturbed))).ledger.load()
     assert set(ledger) == set(pq.read_table(undisturbed / "_xlm" / "plan.parquet")["shard"].to_pylist())
     for record in ledger.values():
-        assert record["rows_in"] == record["rows_out"] + record["rows_rejected"]
-        assert pq.read_metadata(undisturbed / record["part"]).num_rows == record["rows_out"]
+        assert record.rows_in == record.rows_out + record.rows_rejected
+        assert pq.read_metadata(undisturbed / record.part).num_rows == record.rows_out
     # what Ray's processes wrote is what the stages give one after the other in one process
     job = make_job()
     run_stages(job)
@@ -121,7 +123,7 @@ def test_settings_that_change_no_result_may_change(undisturbed, make_job):
 def test_an_output_of_another_job_is_refused(undisturbed, make_job, changes, named):
     before = states(undisturbed)
     changes = {"output__path": str(undisturbed)} | changes
-    with pytest.raises(FatalError, match="holds results of another job") as caught:
+    with pytest.raises(FatalError, match="contains the results of another job") as caught:
         run(make_job(**changes), quiet())
     assert named in str(caught.value)
     assert states(undisturbed) == before
@@ -132,7 +134,7 @@ def test_a_checkpoint_with_other_weights_is_another_job(undisturbed, make_job, d
 
     shutil.copytree(demo / "checkpoint", tmp_path / "checkpoint")
     XLMModel(XLMConfig.from_pretrained(demo / "checkpoint")).save_pretrained(tmp_path / "checkpoint")
-    with pytest.raises(FatalError, match=r"holds results of another job \(checkpoint: "):
+    with pytest.raises(FatalError, match=r"contains the results of another job \(checkpoint: "):
         run(make_job(output__path=str(undisturbed), model__checkpoint=str(tmp_path / "checkpoint")), quiet())
 
 
@@ -174,7 +176,7 @@ def test_files_that_were_added_changed_and_removed(undisturbed, make_job, demo, 
     assert states(out) == before
     console = quiet()
     run(make_job(input__path=str(corpus), tasks=["feature-extraction"], policy={"max_removed": 1.0}), console)
-    assert "removing 6 parts of files that changed or went" in said(console)
+    assert "removing 6 parts of files that changed or were deleted" in said(console)
     expected = ds.dataset(corpus).to_table(filter=ds.field("year") >= 2020)
     bad = {row["id"] for row in read_rejected(str(out))}
     found = ds.dataset(out).to_table()["id"].to_pylist()
@@ -189,7 +191,7 @@ def test_a_part_that_is_gone_is_computed_again(undisturbed, make_job, tmp_path, 
     next(out.glob("part-*")).unlink()
     console = quiet()
     run(make_job(output__path=str(out)), console)
-    assert "1 recorded parts are gone" in said(console)
+    assert "1 recorded parts are missing or changed" in said(console)
     assert contents(out) == before
 
 
@@ -310,7 +312,7 @@ def test_heads_that_change_places_are_another_job(make_job, demo, tmp_path, in_p
         for order in (heads, heads[::-1])
     ]
     run(make_job(tasks=tasks[0]), quiet())
-    with pytest.raises(FatalError, match="holds results of another job"):
+    with pytest.raises(FatalError, match="contains the results of another job"):
         run(make_job(tasks=tasks[1]), quiet())
 
 
@@ -330,7 +332,7 @@ def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, t
     assert not list(out.glob(".*"))
 
 
-def ledger_of(out: Path) -> list[dict[str, object]]:
+def ledger_of(out: Path) -> list[ShardRecord]:
     return list(Output(locate(str(out))).ledger.load().values())
 
 
@@ -386,7 +388,7 @@ def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
         wait_for(lambda: len(list(out.glob("part-*"))) > before)  # not yet in the ledger, whose records wait for others
         return process
 
-    for number, told in ((signal.SIGTERM, "told to stop"), (signal.SIGINT, "interrupted")):
+    for number, told in ((signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")):
         process = start()
         before = recorded()
         # a terminal's Ctrl-C reaches Ray's processes as well; they must go on to finish what they are at
@@ -397,10 +399,10 @@ def test_runs_that_are_stopped_say_how_to_go_on(demo, tmp_path):
         assert errors == "xlm: interrupted; what is done is kept, run the same command to go on\n"
         assert not (out / "_SUCCESS").exists()
         assert recorded() >= before
-        assert Output(locate(str(out))).parts().keys() == {record["part"] for record in ledger_of(out)}
+        assert Output(locate(str(out))).parts().keys() == {record.part for record in ledger_of(out)}
 
     process = start()
-    os.kill(_child_processes("raylet", of=process.pid)[0], signal.SIGKILL)
+    os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)  # left to itself, Ray would wait for ever
     assert process.returncode == 1
     assert "run the same command to go on" in errors
@@ -432,15 +434,15 @@ def test_a_file_that_changed_after_the_plan_fails_its_shards_alone(make_job, dem
     shutil.copytree(demo / "corpus", corpus)
     policy = {"duplicate_ids": "ignore", "max_failed_shards": 3}  # with fewer, the run might end before the third fails
     job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy=policy)
-    plan = make_plan(job)
+    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     shutil.copy(corpus / "part-2.parquet", corpus / "part-1.parquet")  # between plan and read
-    monkeypatch.setattr("pipelines.run.prepare.make_plan", lambda _: plan)
+    monkeypatch.setattr("pipelines.run.prepare.make_plan", lambda *_: plan)
     report = run(job, quiet())
     changed = {row["shard"] for row in plan.shards.to_pylist() if row["file"].endswith("part-1.parquet")}
     assert len(changed) == report["totals"]["failed_shards"] == 3
     assert {failure["shard"] for failure in report["failed"]} == changed
     assert all("changed after the plan was made" in failure["error"] for failure in report["failed"])
-    assert {record["shard"] for record in ledger_of(Path(job.output.path))}.isdisjoint(changed)
+    assert {record.shard for record in ledger_of(Path(job.output.path))}.isdisjoint(changed)
     assert report["totals"]["shards"] == len(plan.shards) - 3
     assert not Path(job.output.path, "_SUCCESS").exists()
 
@@ -449,9 +451,9 @@ def test_stages_are_processes_of_their_own(make_job, cluster):
     """Were two of them fused, reading and tokenizing would wait for the model, in its process."""
     job = make_job()
     prepared = prepare(job)
-    dataset = build_dataset(prepared, POOLS, prepared.plan.shards, {})
-    records = [record for batch in dataset.iter_batches(batch_format="pyarrow") for record in batch.to_pylist()]
-    assert len(records) == len(prepared.plan.shards)
+    dataset = build_dataset(prepared.stages, POOLS, prepared.plan.shards, {})
+    results = list(stream_results(dataset))
+    assert sorted(result.shard for result in results) == sorted(prepared.plan.shards["shard"].to_pylist())
     stages = [line for line in dataset.stats().splitlines() if line.startswith("Operator ")]
     names = [line.split()[2].rstrip(":") for line in stages]
     assert names == ["ReadCorpus", "MapBatches(Tokenize)", "MapBatches(Infer)", "MapBatches(Writer)"]

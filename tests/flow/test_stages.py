@@ -16,11 +16,10 @@ from ray import cloudpickle
 
 from pipelines.job.job import Job
 from pipelines.run.prepare import prepare
-from pipelines.stages.infer import Infer
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from pipelines.storage import locate
-from tests.flow.in_process import POOLS, read_output, read_rejected, run_stages
+from tests.flow.in_process import build_infer, read_output, read_rejected, run_to_records
 
 EMBED = ["feature-extraction"]
 
@@ -34,8 +33,7 @@ def sentences(corpus) -> pa.Table:
 
 
 def results(job: Job) -> dict[str, dict[str, Any]]:
-    records = run_stages(job)
-    assert [record["error"] for record in records] == [None] * len(records)
+    run_to_records(job)
     return {row["id"]: row for row in read_output(job.output.path).to_pylist()}
 
 
@@ -76,18 +74,18 @@ def test_a_rows_result_is_its_own(make_job, demo, sentences, tmp_path, invariant
 
 def test_every_row_is_out_or_rejected_and_in_order(make_job, demo, tmp_path):
     job = make_job(input__filter=None)
-    records = run_stages(job)
+    records = run_to_records(job)
     corpus = pa.concat_tables(pq.read_table(path) for path in sorted((demo / "corpus").glob("*.parquet")))
     rejected = read_rejected(job.output.path)
     found = read_output(job.output.path)["id"].to_pylist()
     gone = {row["id"] for row in rejected}
-    by_shard = sorted(records, key=lambda record: (record["file"], record["shard"]))
-    assert sum(record["rows_out"] for record in by_shard) == len(found)
+    by_shard = sorted(records, key=lambda record: (record.file, record.shard))
+    assert sum(record.rows_out for record in by_shard) == len(found)
     in_corpus_order = [row_id for row_id in corpus["id"].to_pylist() if row_id not in gone]
     order = {row_id: i for i, row_id in enumerate(in_corpus_order)}
     assert sorted(found, key=order.__getitem__) == in_corpus_order
     for record in records:  # within each part, the order of the input
-        ids = pq.read_table(f"{job.output.path}/{record['part']}")["id"].to_pylist()
+        ids = pq.read_table(f"{job.output.path}/{record.part}")["id"].to_pylist()
         assert ids == sorted(ids, key=order.__getitem__)
     assert {row["id"]: row["reason"] for row in rejected} == {
         "bad-null": "null_text",
@@ -109,7 +107,7 @@ def test_spans_quote_the_text(make_job, demo, tmp_path):
             input__keep=["text", "lang"],
             output__path=output,
         )
-        assert all(record["error"] is None for record in run_stages(job))
+        run_to_records(job)
         rows = read_output(output).to_pylist()
         assert len({row["lang"] for row in rows}) == 18
         for row in rows:
@@ -145,7 +143,7 @@ def test_kept_columns_keep_their_types(make_job, sentences, tmp_path):
         tasks=EMBED,
         output__rows_per_shard=33,
     )
-    assert all(record["error"] is None for record in run_stages(job))
+    run_to_records(job)
     found = read_output(job.output.path)
     assert found.schema.names == ["id", *columns, "embedding"]
     for name in columns:
@@ -166,11 +164,11 @@ def test_the_schema_is_declared_and_never_depends_on_a_shards_rows(make_job, tmp
         },
         input__path=str(tmp_path / "in.parquet"),
     )  # fmt: skip
-    records = run_stages(job)
-    assert [(r["rows_read"], r["rows_in"], r["rows_out"], r["rows_rejected"]) for r in records] == [
+    records = run_to_records(job)
+    assert [(r.rows_read, r.rows_in, r.rows_out, r.rows_rejected) for r in records] == [
         (1, 1, 1, 0), (1, 1, 0, 1), (1, 1, 0, 1), (1, 0, 0, 0),
     ]  # fmt: skip
-    schemas = [pq.read_schema(f"{job.output.path}/{record['part']}") for record in records]
+    schemas = [pq.read_schema(f"{job.output.path}/{record.part}") for record in records]
     assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
     assert schemas[0].names == ["id", "lang", "embedding", "label", "score", "words"]
     assert schemas[0].metadata[b"xlm:fingerprint"]
@@ -180,8 +178,8 @@ def test_writing_a_part_again_gives_the_same_file(make_job):
     job = make_job()
     parts = []
     for _ in range(2):
-        records = run_stages(job)
-        parts.append({r["part"]: Path(job.output.path, r["part"]).read_bytes() for r in records})
+        records = run_to_records(job)
+        parts.append({r.part: Path(job.output.path, r.part).read_bytes() for r in records})
     assert parts[0] == parts[1]
 
 
@@ -194,7 +192,7 @@ def test_rows_without_an_id_are_named_by_file_and_row(make_job, sentences, tmp_p
         tasks=EMBED,
         output__rows_per_shard=15,
     )  # fmt: skip
-    assert all(record["error"] is None for record in run_stages(job))
+    run_to_records(job)
     found = read_output(job.output.path)
     assert found.schema.names == ["file", "row", "id", "embedding"]
     for row in found.to_pylist():
@@ -216,8 +214,7 @@ def test_pairs(make_job, sentences, tmp_path, checkpoint):
             "keep": ["text"],
         }
     )
-    records = run_stages(job)
-    assert all(record["error"] is None for record in records)
+    records = run_to_records(job)
     from xlm_core import XLMTokenizer
 
     tokenizer = XLMTokenizer.from_pretrained(checkpoint)
@@ -225,7 +222,7 @@ def test_pairs(make_job, sentences, tmp_path, checkpoint):
     encoding = tokenizer.encode_batch(
         table["text"].to_pylist(), langs, pairs=table["second"].to_pylist(), max_length=job.tokenizer.max_length
     )
-    assert sum(record["tokens"] for record in records) == len(encoding.input_ids)
+    assert sum(record.tokens for record in records) == len(encoding.input_ids)
     for row in read_output(job.output.path).to_pylist():
         assert all(row["text"][w["start"] : w["end"]] == w["text"] for w in row["words"])
 
@@ -237,7 +234,7 @@ def test_memory_file_system(make_job, sentences, tmp_path):
     locate("memory://corpus/deep/in.parquet").put(sink.getvalue())
     spec = {"id": "id", "text": "text", "lang": "lang"}
     job = make_job(input=spec | {"path": "memory://corpus/**/*.parquet"}, tasks=EMBED)
-    assert all(record["error"] is None for record in run_stages(job))
+    run_to_records(job)
     assert read_output(job.output.path)["id"].to_pylist() == sentences["id"].to_pylist()
     out = locate("memory://results/x")
     (out / "part-1.parquet").put(b"one")
@@ -254,7 +251,7 @@ def test_top_and_all_scores(make_job, demo):
             {"text-classification": {"head": str(demo / "heads" / "topic"), "top_k": 2, "scores": True, "name": "t"}}
         ]
     )
-    assert all(record["error"] is None for record in run_stages(job))
+    run_to_records(job)
     found = read_output(job.output.path)
     assert found.schema.names[-4:] == ["t_label", "t_score", "t_top", "t_scores"]
     for row in found.to_pylist():
@@ -271,28 +268,29 @@ def test_neutral_languages(make_job, tmp_path, checkpoint):
     pq.write_table(table, tmp_path / "in.parquet")
     spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
     job = make_job(input=spec, tasks=EMBED, policy={"unknown_lang": "neutral"})
-    assert run_stages(job)[0]["rows_out"] == 2
+    assert run_to_records(job)[0].rows_out == 2
     neutral, english = read_output(job.output.path)["embedding"].to_pylist()
     assert neutral != english
     job = make_job(input=spec, tasks=EMBED, output__path=str(tmp_path / "out2"))
-    assert run_stages(job)[0]["reasons"] == {"unknown_lang": 1}
+    assert run_to_records(job)[0].reasons == {"unknown_lang": 1}
 
 
 def test_only_model_processes_load_torch(make_job):
     """A node has many tokenizer processes, and torch is half of the time and of the memory that each begins with."""
     prepared = prepare(make_job())
-    source, tokenize = PlanSource(prepared.reader(), prepared.plan.shards), Tokenize(prepared.tokenize({}))
+    stages = prepared.stages
+    source, tokenize = PlanSource(stages.read, prepared.plan.shards), Tokenize(stages.tokenize, {})
     tokens = tokenize(next(iter(source.get_read_tasks(1)[0]())))
-    results = Infer(prepared.infer(POOLS))(tokens)
+    results = build_infer(stages)(tokens)
     program = """
 import pickle, sys
 source, settings, write, tokens, results = pickle.load(sys.stdin.buffer)
 from pipelines.stages.tokenize import Tokenize
-assert Tokenize(settings)(next(iter(source.get_read_tasks(1)[0]())))["rows"].equals(tokens["rows"])
-assert write(results)["error"].to_pylist() == [None]
+assert Tokenize(settings, {})(next(iter(source.get_read_tasks(1)[0]())))["rows"].equals(tokens["rows"])
+assert write(results)["failure"].to_pylist() == [None]
 print("torch" in sys.modules)
 """
-    given = cloudpickle.dumps((source, prepared.tokenize({}), prepared.writer(), tokens, results))
+    given = cloudpickle.dumps((source, stages.tokenize, stages.write, tokens, results))
     assert (
         subprocess.run([sys.executable, "-c", program], input=given, stdout=subprocess.PIPE, check=True).stdout
         == b"False\n"

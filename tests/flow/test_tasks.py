@@ -15,7 +15,7 @@ import torch
 
 from pipelines.errors import FatalError
 from tests.flow.heads import LABELS, write_checkpoints
-from tests.flow.in_process import read_output, read_rejected, run_stages
+from tests.flow.in_process import read_output, read_rejected, run_stages, run_to_records
 from xlm_core import (
     POOLINGS,
     MultipleChoiceHead,
@@ -55,8 +55,7 @@ def run_rows(make_job, parts, tmp_path):
         job = make_job(
             input=spec, model={"checkpoint": str(parts / "lm")} | settings.pop("model", {}), tasks=tasks, **settings
         )
-        run.records = run_stages(job)
-        assert [record["error"] for record in run.records] == [None] * len(run.records)
+        run.records = run_to_records(job)
         run.path = job.output.path
         run.table = read_output(job.output.path)
         return {row["id"]: row for row in run.table.to_pylist()}
@@ -365,7 +364,7 @@ def test_counts_of_tokens_and_what_the_report_sums_up(run_rows, rows, tokenizer)
         out = found[row["id"]]
         assert (out["num_tokens"], out["num_truncated"]) == (size, max(size - 12, 0))
     assert found["odd"]["num_unknown"] == 2
-    langs = [lang for record in run_rows.records for lang in record["langs"]]
+    langs = [lang for record in run_rows.records for lang in record.langs]
     assert sum(lang["truncated"] for lang in langs) == sum(row["num_truncated"] for row in found.values())
     assert sum(lang["unknown"] for lang in langs) == sum(row["num_unknown"] for row in found.values())
 
@@ -413,8 +412,10 @@ def test_numbers_that_are_not_finite_are_no_result(make_job, demo, tmp_path):
     with torch.no_grad():
         model.layer_norm_emb.weight[3] = math.inf
     model.save_pretrained(folder)
-    records = run_stages(make_job(model={"checkpoint": str(folder)}, tasks=["feature-extraction"]))
-    assert all("not finite in torch.float32; set model.precision" in record["error"] for record in records)
+    results = run_stages(make_job(model={"checkpoint": str(folder)}, tasks=["feature-extraction"]))
+    for result in results:
+        assert result.failure is not None
+        assert "not finite in torch.float32; set model.precision" in result.failure.message
 
 
 def test_int8_wants_a_sample_that_was_made_alike(run_rows, rows):

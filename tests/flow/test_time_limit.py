@@ -96,6 +96,7 @@ def test_shards_of_fewer_rows_have_less_time(timeout_s, num_rows, expected_s):
 STAGES = """
 import os, sys, time
 from dataclasses import replace
+from functools import partial
 import pyarrow as pa
 from jobs.job_file.load import load_job
 from pipelines.stages.infer import Infer
@@ -103,29 +104,29 @@ from pipelines.run.prepare import prepare
 from pipelines.stages.read import PlanSource
 from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import Tokenize
-from tests.flow.in_process import POOLS
 from xlm_core import XLMModel, XLMTokenizer
 
 prepared = prepare(load_job(sys.argv[1], ["output.path=" + sys.argv[2]]))
-shard = pa.concat_tables(PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)[0]()).slice(0, 1)
-tokenize, infer = prepared.tokenize({}), prepared.infer(POOLS)
+shard = pa.concat_tables(PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)[0]()).slice(0, 1)
+build_tokenize = partial(Tokenize, pre_rejected={})
+build_infer = partial(Infer, on_gpu=False, num_threads=1)
 
-def hang(stage, settings, kind, method):
+def hang(name, build, settings, kind, method):
     def load(*args):
         time.sleep(0.6)
         loaded = settings.load(*args)
-        print(stage.__name__, "loaded", flush=True)
+        print(name, "loaded", flush=True)
         return loaded
 
     if not os.fork():
         setattr(kind, method, lambda *_, **options: time.sleep(60))
-        stage(replace(settings, load=load, limit=ShardLimit(0.3, 1)))(shard)
+        build(replace(settings, load=load, limit=ShardLimit(0.3, 1)))(shard)
         os._exit(0)
     print("ended with", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 
-hang(Tokenize, tokenize, XLMTokenizer, "encode_batch")
-shard = Tokenize(tokenize)(shard)
-hang(Infer, infer, XLMModel, "run_plan")
+hang("Tokenize", build_tokenize, prepared.stages.tokenize, XLMTokenizer, "encode_batch")
+shard = build_tokenize(prepared.stages.tokenize)(shard)
+hang("Infer", build_infer, prepared.stages.infer, XLMModel, "forward_with_plan")
 """
 
 
@@ -136,4 +137,4 @@ def test_the_stages_have_a_limit_that_begins_once_they_have_loaded(demo, tmp_pat
     done = subprocess.run(command, cwd=root, text=True, capture_output=True, timeout=100, check=False)
     assert done.stdout.splitlines() == ["Tokenize loaded", "ended with 1", "Infer loaded", "ended with 1"], done.stderr
     for stage in ("tokenize", "infer"):
-        assert f'pipelines/{stage}.py", line ' in done.stderr  # which of them hung
+        assert f'pipelines/stages/{stage}.py", line ' in done.stderr  # which of them hung

@@ -7,10 +7,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.rows.shard import STOPPED, Shard
+from pipelines.rows.rejection import Rejection, RejectionReason
+from pipelines.rows.shard import Shard
+from pipelines.rows.shard_failure import STOPPED
 from pipelines.run.prepare import prepare
+from pipelines.stages import row_checks
 from pipelines.stages import run_stage as stage
-from pipelines.stages import tokenize
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer
@@ -33,14 +35,14 @@ def prepared(make_job, tmp_path):
 
 @pytest.fixture
 def read(prepared) -> pa.Table:
-    (task,) = PlanSource(prepared.reader(), prepared.plan.shards).get_read_tasks(1)
+    (task,) = PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)
     return pa.concat_tables(task())
 
 
 def test_settled_rows_go_before_their_text_is_looked_at(prepared, read, monkeypatch):
     """Their text reaches neither the decoder nor the tokenizer; the other rows are judged as ever."""
     seen: list[str | None] = []
-    decode, encode = tokenize.decode_texts, XLMTokenizer.encode_batch
+    decode, encode = row_checks.decode_texts, XLMTokenizer.encode_batch
 
     def watched_decode(column: pa.Array) -> Any:
         seen.extend(column.to_pylist())
@@ -50,13 +52,14 @@ def test_settled_rows_go_before_their_text_is_looked_at(prepared, read, monkeypa
         seen.extend(texts)
         return encode(self, texts, *args, **options)
 
-    monkeypatch.setattr(tokenize, "decode_texts", watched_decode)
+    monkeypatch.setattr(row_checks, "decode_texts", watched_decode)
     monkeypatch.setattr(XLMTokenizer, "encode_batch", watched_encode)
     (name,) = prepared.plan.shards["shard"].to_pylist()
-    killed = "killed_worker", "its process died"
-    settled = {name: {1: killed, 2: killed, 0: ("duplicate_id", "an earlier row has this id")}, "other": {4: killed}}
-    found = Shard.from_table(Tokenize(prepared.tokenize(settled))(read))
-    assert found.error is None
+    killed = Rejection(RejectionReason.KILLED_WORKER, "its process died")
+    repeated = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
+    pre_rejected = {name: {1: killed, 2: killed, 0: repeated}, "other": {4: killed}}
+    found = Shard.from_table(Tokenize(prepared.stages.tokenize, pre_rejected)(read))
+    assert found.failure is None
     assert found.rows.column("id").to_pylist() == ["e"]
     assert found.rejected.to_pylist() == [
         {"row": 0, "id": "a", "reason": "duplicate_id", "detail": "an earlier row has this id"},
@@ -69,7 +72,7 @@ def test_settled_rows_go_before_their_text_is_looked_at(prepared, read, monkeypa
 
 def test_a_shard_whose_run_is_to_end_is_not_begun(prepared, read, monkeypatch):
     monkeypatch.setattr(stage, "stop_requested", lambda: True)
-    found = Shard.from_table(Tokenize(prepared.tokenize({}))(read))
-    assert (found.error, found.fatal, len(found.rows)) == (STOPPED, False, 0)
-    assert found.rows.schema.equals(prepared.token_schema)
-    assert "tokenize_s" not in found.stats
+    found = Shard.from_table(Tokenize(prepared.stages.tokenize, {})(read))
+    assert (found.failure, len(found.rows)) == (STOPPED, 0)
+    assert found.rows.schema.equals(prepared.stages.tokenize.schema)
+    assert found.stats.tokenize_s == 0

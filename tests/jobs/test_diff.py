@@ -25,7 +25,7 @@ from pipelines.output.directory import Output
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.heads import write_checkpoints
-from tests.flow.in_process import read_output, run_stages
+from tests.flow.in_process import read_output, run_to_records
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +67,7 @@ def run(demo, parts, tmp_path_factory):
             section, _, setting = name.partition("__")
             spec[section][setting] = value
         job = Job.model_validate(spec)
-        records = run_stages(job)
-        assert [record.pop("error") for record in records] == [None] * len(records)
+        records = run_to_records(job)
         prepared = prepare(job)
         output = Output(prepared.output)
         output.begin(prepared.description, prepared.plan.shards)
@@ -370,7 +369,7 @@ def test_a_pipe_gets_whole_lines_without_escapes(runs):
 
 def test_what_is_no_output_is_one_line(run, rows, tmp_path):
     good = run(rows[:20], {"feature-extraction": {}}, output__rows_per_shard=9)
-    with pytest.raises(FatalError, match=r"nowhere: no results of a job \(it has no _xlm/job.json\)"):
+    with pytest.raises(FatalError, match=r"nowhere: not the output of a job \(it has no _xlm/job.json\)"):
         compare(good, str(tmp_path / "nowhere"))
     broken = tmp_path / "broken"
     for act, message in (

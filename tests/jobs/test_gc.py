@@ -17,7 +17,7 @@ from pipelines.output.ledger import part_name
 from pipelines.output.orphans import find_leftovers
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
-from tests.flow.in_process import run_stages
+from tests.flow.in_process import run_to_records
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +30,8 @@ def made(demo, corpus, tmp_path_factory):
     spec["input"] = {"path": str(folder / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
     spec["output"] = {"path": str(folder / "out"), "rows_per_shard": 4}
     job = Job.model_validate(spec)
-    records = run_stages(job)
-    assert [record.pop("error") for record in records] == [None] * 5
+    records = run_to_records(job)
+    assert len(records) == 5
     prepared = prepare(job)
     output = Output(prepared.output)
     with output.lock():
@@ -60,10 +60,10 @@ def files(out):
 def uncommit(out, *, number=1):
     """Take the records of the last shards away, as if the run had been killed before it could append them."""
     output = Output(locate(str(out)))
-    records = sorted(output.ledger.load().values(), key=lambda record: record["shard"])
+    records = sorted(output.ledger.load().values(), key=lambda record: record.shard)
     output.ledger.replace(records[:-number])
     output.mark_incomplete()
-    return [part_name(record["shard"]) for record in records[-number:]]
+    return [record.part for record in records[-number:]]
 
 
 def test_an_output_that_is_whole_has_no_leftovers(out):
@@ -132,7 +132,7 @@ def test_each_file_is_told_with_its_size_and_what_it_is(out):
         f"     0 bytes  _xlm/rejected/{lost}",
         "results of shards that were never committed:",
         f"{(out / lost).stat().st_size / 1000:9.1f} kB  {lost}",
-        "files that no run writes; left alone:",
+        "files that were not written by a job; not removed:",
         "      1.5 kB  thesis.docx",
         f"would remove 2 files, {(out / lost).stat().st_size / 1000:.1f} kB",
         "the output is incomplete, and a run that goes on would replace such results anyway; of a run that is on its "
@@ -155,7 +155,7 @@ def test_without_its_ledger_a_complete_output_is_left_alone(out):
     shutil.rmtree(out / "_xlm" / "ledger")
     before = files(out)
     for dry_run in (True, False):
-        with pytest.raises(FatalError, match=r"complete, but without a ledger, .* restore _xlm/ledger"):
+        with pytest.raises(FatalError, match=r"complete, but its ledger is missing, .* restore _xlm/ledger"):
             gc(out, dry_run=dry_run)
     assert files(out).keys() == before.keys()
 
@@ -174,6 +174,6 @@ def test_what_is_no_output_is_refused_and_stays_as_it_is(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "part-0123456789abcdef-00000-000000000.parquet").write_bytes(b"")
     for name in ("docs", "nowhere"):
-        with pytest.raises(FatalError, match=r"no results of a job \(it has no _xlm/job.json\)"):
+        with pytest.raises(FatalError, match=r"not the output of a job \(it has no _xlm/job.json\)"):
             gc(tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["docs", "part-0123456789abcdef-00000-000000000.parquet"]

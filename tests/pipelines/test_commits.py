@@ -1,14 +1,14 @@
-"""What a run has done, against what its job's policy allows."""
+"""Commits: the status of a run, given its results and the limits of the job's policy."""
 
 import io
 
-import pyarrow as pa
 import pytest
 from rich.console import Console
 
-from pipelines.corpus.plan import PLAN
-from pipelines.job.job import PolicySettings
+from pipelines.corpus.planned_shard import PlannedShard, plan_table
+from pipelines.job.sections import PolicySettings
 from pipelines.output.directory import Output
+from pipelines.output.shard_record import ShardResult
 from pipelines.run.commits import Commits
 from pipelines.run.progress import Progress
 from pipelines.storage import locate
@@ -18,25 +18,26 @@ from tests.pipelines.test_ledger import record
 @pytest.mark.parametrize(
     ("rejected", "statuses"),
     [
-        ([2, 0], ["interrupted", "complete"]),  # 2 of 100 so far, but of 200 in the end
+        ([2, 0], ["interrupted", "complete"]),  # 2 of the first 100 rows, but of 200 rows in the end
         ([4, 0], ["too many rejected rows", "too many rejected rows"]),
         ([1, 3], ["interrupted", "too many rejected rows"]),
     ],
 )
-def test_a_run_that_may_go_on_is_interrupted_and_not_over_its_limit(tmp_path, rejected, statuses):
+def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, statuses):
     records = [
-        record(i, rows_in=100, rows_out=100 - n, rows_rejected=n, precision="float32", error=None, fatal=False)
-        for i, n in enumerate(rejected)
+        record(i, rows_in=100, rows_out=100 - n, rows_rejected=n, precision="float32") for i, n in enumerate(rejected)
     ]
-    plan = [dict.fromkeys(PLAN.names, 0) | {"shard": r["shard"], "file": "f", "num_rows": 100} for r in records]
+    plan = plan_table(
+        PlannedShard(r.shard, "f", size_bytes=0, mtime_ns=0, row_group=0, first_row=0, file_row=0, num_rows=100)
+        for r in records
+    )
     output = Output(locate(str(tmp_path)))
     with output.lock() as lock:
         progress = Progress(Console(file=io.StringIO()), 200)
-        policy = PolicySettings(max_rejected=0.015)
-        commits = Commits(output, lock, policy, pa.Table.from_pylist(plan, PLAN), {}, progress)
+        commits = Commits(output, lock, PolicySettings(max_rejected=0.015), plan, {}, progress)
         found: list[str] = []
-        for result in records:
-            commits.take(result)
+        for r in records:
+            commits.take(ShardResult(r.shard, r))
             commits.append()
             found.append(commits.status)
     assert found == statuses

@@ -24,7 +24,7 @@ import yaml
 from jobs.cli import main
 from pipelines.job.job import Job
 from tests.chaos.bad_input.hang_limit import in_time
-from tests.flow.in_process import read_output, read_rejected, run_stages
+from tests.flow.in_process import read_output, read_rejected, run_stages, run_to_records
 
 GOOD = pa.table({"id": ["a", "b"], "text": ["Good morning.", "Guten Morgen."], "lang": ["en", "de"]})
 
@@ -95,8 +95,7 @@ class Bench:
     def results(self) -> pa.Table:
         """Run the job's stages in this process, and give what they wrote, in the order of the ids."""
         with in_time():
-            records = run_stages(Job.model_validate(self.settings))
-        assert [record["error"] for record in records] == [None] * len(records)
+            run_to_records(Job.model_validate(self.settings))
         table = read_output(str(self.out)).sort_by("id")
         shutil.rmtree(self.out)
         return table
@@ -177,11 +176,11 @@ class Fails:
         bench = Bench(folder, demo)
         self.spoil(bench)
         with in_time():
-            records = run_stages(Job.model_validate(bench.settings))
-        (error,) = (record["error"] for record in records if record["error"] is not None)
+            results = run_stages(Job.model_validate(bench.settings))
+        (error,) = (result.failure.message for result in results if result.failure is not None)
         assert self.says in error, f"{self.name}: expected {self.says!r} in {error!r}"
         assert "\n" not in error
-        assert [r["rows_out"] for r in records if r["error"] is None] == [len(GOOD)]
+        assert [result.record.rows_out for result in results if result.record is not None] == [len(GOOD)]
         assert read_output(str(bench.out)).num_rows == len(GOOD)
         return f"the shard fails, the others are done: {_without_places(error, folder, demo)}"
 
@@ -248,12 +247,11 @@ class Rows:
 
     def _run(self, bench: Bench, rows: Sequence[Row]) -> Outcome:
         with in_time():
-            records = run_stages(Job.model_validate(bench.settings))
-        assert [record["error"] for record in records] == [None] * len(records), records
+            records = run_to_records(Job.model_validate(bench.settings))
         rejected = {row["row"]: (row["reason"], row["detail"]) for row in read_rejected(str(bench.out))}
         written = [row.name for i, row in enumerate(rows) if i not in rejected]
         results = read_output(str(bench.out)).drop("id").to_pylist()
-        assert sum(record["rows_in"] for record in records) == len(rows)
+        assert sum(record.rows_in for record in records) == len(rows)
         assert len(results) == len(written)
         return Outcome({rows[i].name: why for i, why in rejected.items()}, dict(zip(written, results, strict=True)))
 

@@ -1,6 +1,6 @@
 """Runs that change an output in different ways, in processes that may be killed, and what holds of it afterwards.
 
-Each run is the real `flow.run` on a local corpus and output, with its stages in one process in Ray's place. Processes
+Each run is the real `run` on a local corpus and output, with its stages in one process in Ray's place. Processes
 come from a fork server that has imported everything, so that one costs a fraction of a second.
 """
 
@@ -26,9 +26,9 @@ import pytest
 from rich.console import Console
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.flow import run
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
+from pipelines.run.execute import run
 from pipelines.stages import read as reader
 from pipelines.storage import Location, locate
 from tests import forks

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.flow import run
 from pipelines.job.job import Job
+from pipelines.run.execute import run
 from tests import forks
 from tests.flow.in_process import without_ray
 

@@ -12,8 +12,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from pipelines.flow import run
 from pipelines.job.job import Job
+from pipelines.run.execute import run
 from pipelines.storage import locate
 from pipelines.storage.stores import client
 from tests.chaos.stores.request_faults import Fault, Faults, Rule

@@ -1,12 +1,12 @@
-"""How a cluster's CPUs and GPUs are shared out: all of it used, nothing promised twice, every stage on its own."""
+"""Allocation of a cluster's CPUs and GPUs to the stages."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.errors import FatalError
-from pipelines.job.job import ComputeSettings
-from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, divide
+from pipelines.job.sections import ComputeSettings
+from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, allocate_pools
 
 
 @given(
@@ -16,16 +16,16 @@ from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, divide
     models=st.one_of(st.just("auto"), st.integers(1, 100)),
     tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
 )
-def test_what_is_promised_is_there(cpus, gpus, per_model, models, tokenizers):
-    spec = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
+def test_allocated_resources_never_exceed_the_cluster(cpus, gpus, per_model, models, tokenizers):
+    settings = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
     try:
-        pools = divide(cpus, gpus, spec)
+        pools = allocate_pools(cpus, gpus, settings)
     except FatalError:
-        assert models != "auto" or per_model > gpus  # left to itself, it finds a way on any machine
+        assert models != "auto" or per_model > gpus  # `auto` fits any machine
         return
-    shares = [READ_CPUS, WRITE_CPUS, pools.tokenizer_cpus, pools.model_cpus]
-    assert len(set(shares)) == 4  # Ray fuses stages that ask for the same
-    assert min(shares) > 0
+    cpus_per_worker = [READ_CPUS, WRITE_CPUS, pools.tokenizer_cpus, pools.model_cpus]
+    assert len(set(cpus_per_worker)) == 4  # Ray fuses stages that ask for the same
+    assert min(cpus_per_worker) > 0
     assert pools.models * pools.model_cpus + pools.tokenizer_cpus + READ_CPUS + WRITE_CPUS <= cpus
     assert pools.models * pools.model_gpus <= gpus + 1e-9
     assert pools.model_threads >= 1
@@ -35,12 +35,15 @@ def test_what_is_promised_is_there(cpus, gpus, per_model, models, tokenizers):
         assert pools.model_gpus == per_model
 
 
-def test_more_than_there_is():
-    for cpus, gpus, spec in (
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "settings"),
+    [
         (2, 0, ComputeSettings(models=50)),
         (16, 4, ComputeSettings(models=5)),
         (16, 4, ComputeSettings(gpus_per_model=8)),
         (16, 8, ComputeSettings(gpus_per_model=0.3, models=26)),
-    ):
-        with pytest.raises(FatalError):
-            divide(cpus, gpus, spec)
+    ],
+)
+def test_more_models_than_the_cluster_can_hold_are_refused(cpus, gpus, settings):
+    with pytest.raises(FatalError):
+        allocate_pools(cpus, gpus, settings)

@@ -1,0 +1,70 @@
+"""Check that a job's settings fit its checkpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.errors import FatalError
+
+if TYPE_CHECKING:
+    from xlm_core import XLMConfig, XLMTokenizer
+
+
+def check_lengths(max_length: int, max_new_tokens: int, config: XLMConfig, url: str) -> None:
+    """Refuse rows, or prompts with their generated tokens, that are longer than the model's positions.
+
+    Args:
+        max_length: `tokenizer.max_length` of the job.
+        max_new_tokens: the most tokens that a task of the job generates; 0 if none does.
+        config: the configuration of the trunk.
+        url: of the checkpoint.
+
+    Raises:
+        FatalError: the message names the greatest possible setting.
+    """
+    positions = config.max_position_embeddings
+    if max_length > positions:
+        raise FatalError(
+            f"tokenizer.max_length is {max_length}, but {url} has positions for {positions} tokens; set it to at most "
+            f"{positions}"
+        )
+    max_prompt = positions - max_new_tokens + 1  # a prompt is fed to the model without its end token
+    if max_new_tokens and max_length > max_prompt:
+        shorter = f"set tokenizer.max_length to at most {max_prompt}, or " if max_prompt > 2 else ""
+        raise FatalError(
+            f"text-generation: rows of {max_length} tokens and {max_new_tokens} new tokens exceed the {positions} "
+            f"positions of {url}; {shorter}lower max_new_tokens"
+        )
+
+
+def check_vocabulary(tokenizer: XLMTokenizer, config: XLMConfig, url: str) -> None:
+    """Refuse a vocabulary with ids that have no embedding.
+
+    Raises:
+        FatalError: the vocabulary and the weights are from different checkpoints.
+    """
+    max_id = max(tokenizer.vocab.values())
+    if max_id >= config.vocab_size:
+        raise FatalError(
+            f"{url}: vocab.json has ids up to {max_id}, but the model has {config.vocab_size} embeddings; the two are "
+            "from different checkpoints"
+        )
+
+
+def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool) -> None:
+    """Refuse a fixed language that would have every row rejected, or whose segmenter is not installed.
+
+    Args:
+        lang: the language of all rows.
+        tokenizer: the tokenizer of the checkpoint.
+        reject_unknown: whether rows of an unknown language are rejected.
+
+    Raises:
+        FatalError: the message lists the languages of the checkpoint, or says what to install.
+    """
+    resolved = tokenizer.resolve_lang(lang)
+    if resolved is not None:
+        tokenizer.segmenters.prepare(resolved)
+    elif reject_unknown:
+        known = ", ".join(sorted(tokenizer.lang2id))
+        raise FatalError(f"input.lang: {lang!r} is not a language of the checkpoint; its languages are {known}")

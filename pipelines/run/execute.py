@@ -1,0 +1,171 @@
+"""Run a job: plan, compute what is missing, commit it, and report. The order of the steps makes a run safe to kill."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.errors import FatalError
+from pipelines.output.directory import Output
+from pipelines.output.resume import check_parts, compare_with_plan, remove_stale_parts
+from pipelines.report.page import render_html
+from pipelines.report.totals import build_report
+from pipelines.rows.rejection import PreRejected, Rejection, RejectionReason
+from pipelines.run.cluster_watch import cluster_watch
+from pipelines.run.commits import Commits
+from pipelines.run.graceful_stop import graceful_stop
+from pipelines.run.prepare import Prepared, prepare
+from pipelines.run.progress import Progress
+from pipelines.run.ray_session import ray_session
+from pipelines.run.shard_runner import ShardRunner
+from pipelines.stages.pools import Pools, allocate_pools
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+
+    import pyarrow as pa
+    from rich.console import Console
+
+    from pipelines.job.job import Job
+    from pipelines.output.lock import Lock
+    from pipelines.output.resume import OutputState
+    from pipelines.output.shard_record import ShardRecord
+
+# A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start anew, so it must be
+# neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
+WAVE_SHARDS = 4_000
+
+
+def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dict[str, Any]:
+    """Run a job to its end, or resume it where an earlier run stopped.
+
+    Args:
+        job: the job to run.
+        console: where progress is shown.
+        retry_rejected: reasons of rejected rows; the shards with such rows are computed again.
+
+    Returns:
+        The report. Its `status` is "complete" if every row of the corpus is written or rejected, and the numbers of
+        rejected rows and failed shards are within the job's limits; "interrupted" if the run was stopped before.
+        `_SUCCESS` is written if the run is complete and no shard failed.
+
+    Raises:
+        FatalError: the job cannot work. Committed shards are kept.
+        RetryableError: Ray, its cluster or a store failed. The same call resumes the job.
+    """
+    notify = partial(console.print, highlight=False, markup=False)
+    prepared = prepare(job, notify)
+    output = Output(prepared.output)
+    # Check before anything is written, even a lock, and again once no other run can write.
+    output.check_fingerprint(prepared.fingerprint)
+    if output.is_complete and (state := compare_with_plan(output, prepared.plan.shards, retry_rejected)).is_complete:
+        return _report_nothing_to_do(prepared, state.done, console)
+    with output.lock() as lock:
+        output.check_fingerprint(prepared.fingerprint)
+        state = compare_with_plan(output, prepared.plan.shards, retry_rejected)
+        if output.is_complete and state.is_complete:  # by the run that held the lock before
+            return _report_nothing_to_do(prepared, state.done, console)
+        state.check_removal(job.policy.max_removed, output.location.url)
+        for note in state.notes:
+            notify(note)
+        progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
+        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress)
+        # Repeated ids may end the run, so find them before the output is changed.
+        pre_rejected = reject_duplicate_ids(job, state) if len(state.todo) else {}
+        remove_stale_parts(output, state)
+        output.begin(prepared.description, prepared.plan.shards)
+        if len(state.todo):
+            _compute(job, prepared, state.todo, commits, progress, pre_rejected, notify)
+        return _finish(prepared, output, lock, commits, progress)
+
+
+def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
+    """Apply `policy.duplicate_ids`: find the rows whose id an earlier row has.
+
+    Returns:
+        The rows to reject; none if the policy is to ignore them.
+
+    Raises:
+        FatalError: there are such rows, and the policy is to end the run.
+    """
+    pre_rejected: PreRejected = {}
+    policy = job.policy.duplicate_ids
+    if job.input.id is None or policy == "ignore":
+        return pre_rejected
+    repeats = find_duplicates(state.shards, job.input.id, job.input.filter, state.repeats, job.storage)
+    if policy == "error" and (first := list(islice(repeats, 3))):
+        shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in first)
+        num_more = sum(1 for _ in repeats)  # not kept: if input.id is wrong, every row may repeat an id
+        raise FatalError(
+            f"input.id {job.input.id}: {len(first) + num_more} rows repeat an id ({shown}{' …' if num_more else ''}); "
+            "name a column of unique ids, or set policy.duplicate_ids to reject or ignore"
+        )
+    rejection = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
+    for repeat in repeats:
+        pre_rejected.setdefault(repeat.shard, {})[repeat.row] = rejection
+    return pre_rejected
+
+
+def _compute(
+    job: Job,
+    prepared: Prepared,
+    todo: pa.Table,
+    commits: Commits,
+    progress: Progress,
+    pre_rejected: PreRejected,
+    notify: Callable[[str], None],
+) -> None:
+    """Compute shards on Ray, wave by wave, until all are done or the run ends early."""
+    with (
+        ray_session(job.compute) as (cpus, gpus),
+        cluster_watch(),
+        progress.show(),
+        graceful_stop(job.policy.stop_grace_s, notify) as stop,
+    ):
+        pools = allocate_pools(cpus, gpus, job.compute)
+        notify(_describe_start(todo, len(commits.done), pools))
+        runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
+        for first in range(0, len(todo), WAVE_SHARDS):
+            runner.run(todo.slice(first, WAVE_SHARDS))
+            if stop.reason is not None or commits.exceeded is not None:
+                return
+
+
+def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
+    rows = sum(todo["num_rows"].to_pylist())
+    resumed = f", {num_done:,} already done" if num_done else ""
+    model = f"{pools.models} with {pools.model_gpus:g} GPUs each" if pools.model_gpus else f"{pools.models} on the CPU"
+    return f"{rows:,} rows in {len(todo):,} shards{resumed}; tokenizers: up to {pools.tokenizers}, models: {model}"
+
+
+def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress) -> dict[str, Any]:
+    """Write the report and, if every shard is committed, `_SUCCESS`."""
+    status = commits.status
+    report = _build_report(prepared, commits.done, commits.failed, status, progress)
+    success = status == "complete" and not commits.failed
+    if success:
+        check_parts(output, commits.done)
+    lock.check()
+    output.finish(report, render_html(report), success=success)
+    return report
+
+
+def _report_nothing_to_do(prepared: Prepared, done: Mapping[str, ShardRecord], console: Console) -> dict[str, Any]:
+    console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
+    return _build_report(prepared, done, {}, "complete", Progress(console, 0))
+
+
+def _build_report(
+    prepared: Prepared, done: Mapping[str, ShardRecord], failed: dict[str, str], status: str, progress: Progress
+) -> dict[str, Any]:
+    return build_report(
+        prepared.description,
+        prepared.plan.num_rows,
+        list(done.values()),
+        failed,
+        progress.elapsed_s,
+        status,
+        run_tokens=progress.tokens,
+    )

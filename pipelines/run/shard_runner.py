@@ -1,0 +1,94 @@
+"""Run shards through the stages on Ray until each is committed or has failed, or the run ends early."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipelines.flow import StageSettings, build_dataset, stream_results
+from pipelines.run.crash_isolation import discard, isolate_crashes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipelines.rows.rejection import PreRejected
+    from pipelines.run.commits import Commits
+    from pipelines.run.graceful_stop import Stop
+    from pipelines.stages.pools import Pools
+
+_CRASHED = "the worker died each time that it computed this shard, and no single row causes it"
+
+
+class ShardRunner:
+    """Computes shards on Ray and commits their results.
+
+    Args:
+        settings: the settings of the stages.
+        pools: the number of workers of each stage, and their resources.
+        commits: receives the results.
+        stop: whether the run ends early.
+        pre_rejected: rows to reject before they are tokenized; rows that crash their worker are added.
+        notify: receives progress messages.
+    """
+
+    def __init__(
+        self,
+        settings: StageSettings,
+        pools: Pools,
+        commits: Commits,
+        stop: Stop,
+        pre_rejected: PreRejected,
+        notify: Callable[[str], None],
+    ):
+        self._settings, self._pools, self._commits, self._stop = settings, pools, commits, stop
+        self._pre_rejected, self._notify = pre_rejected, notify
+
+    def run(self, shards: pa.Table) -> None:
+        """Compute and commit shards of the plan; rows that crash their worker are found and rejected."""
+        lost = self._compute(shards)
+        if len(lost):
+            compute = partial(self._compute, isolate=True)
+            for shard in isolate_crashes(lost, compute, self._probe, self._pre_rejected, self._notify):
+                self._commits.fail(shard, _CRASHED)
+
+    def _compute(self, shards: pa.Table, *, isolate: bool = False) -> pa.Table:
+        """Compute and commit shards, and return those that were lost because a worker died."""
+        returned: set[str] = set()
+        dataset = build_dataset(self._settings, self._pools, shards, self._pre_rejected, isolate=isolate)
+        # Close the stream, also after an error: otherwise Ray Data goes on, and logs errors once Ray has shut down.
+        with closing(stream_results(dataset)) as results:
+            try:
+                for result in results:
+                    returned.add(result.shard)
+                    self._stop.mark_returned(result.shard)
+                    self._commits.take(result)
+                    if (limit := self._commits.exceeded) is not None:
+                        self._stop.request(limit)
+                    if self._stop.is_done(returned):
+                        break
+            finally:
+                self._commits.append()
+        return self._lost(shards, returned)
+
+    def _probe(self, shards: pa.Table) -> set[str]:
+        """Compute shards, each alone in its worker, without writing them; return the ids of those that were lost."""
+        returned: set[str] = set()
+        dataset = build_dataset(self._settings, self._pools, shards, {}, isolate=True, write=discard)
+        with closing(stream_results(dataset)) as results:
+            for result in results:
+                returned.add(result.shard)
+                self._stop.mark_returned(result.shard)
+        return set(self._lost(shards, returned)["shard"].to_pylist())
+
+    def _lost(self, shards: pa.Table, returned: set[str]) -> pa.Table:
+        # Once the run ends early, a shard that did not return may simply not have been started.
+        stopped = self._stop.reason is not None
+        lost = shards.filter(
+            pa.array([not stopped and shard not in returned for shard in shards["shard"].to_pylist()], pa.bool_())
+        )
+        for shard in lost["shard"].to_pylist():
+            self._stop.mark_returned(shard)  # it is not in flight any more
+        return lost
