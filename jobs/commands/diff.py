@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
     from pipelines.diff import ColumnDiff, OutputDiff
-    from pipelines.diff.loaded_output import Side
+    from pipelines.diff.loaded_output import LoadedOutput
 
 Counts = TypeVar("Counts")
 
@@ -56,7 +56,7 @@ def _heading(diff: OutputDiff) -> Iterator[Text]:
         yield Text(f"languages are not told apart: {one_line(diff.no_langs)}")
 
 
-def _state(side: Side) -> str:
+def _state(side: LoadedOutput) -> str:
     shards = f"{side.num_shards:,} of {side.num_planned:,} shards"
     repeats = (
         f"; {counted(side.num_repeats, 'row')} with the id of an earlier one passed over" if side.num_repeats else ""

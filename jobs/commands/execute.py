@@ -64,8 +64,8 @@ def _run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> int:
-    from pipelines.run.execute import run
     from pipelines.report.summary import summary_lines
+    from pipelines.run.execute import run
 
     report = run(job, console, retry_rejected)
     for line in summary_lines(report):

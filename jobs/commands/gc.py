@@ -8,13 +8,13 @@ from rich.text import Text
 
 from pipelines.formatting import counted, one_line, size
 from pipelines.output.directory import Output
-from pipelines.output.orphans import find_leftovers
+from pipelines.output.orphans import find_orphans
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.output.orphans import Leftover
+    from pipelines.output.orphans import Orphan
 
 
 def collect(url: str, console: Console, *, dry_run: bool) -> None:
@@ -31,33 +31,33 @@ def collect(url: str, console: Console, *, dry_run: bool) -> None:
     output = Output(locate(url))
     output.known_job()
     if dry_run:
-        leftovers = _list(output, console)
+        orphans = _list(output, console)
     else:
         with output.lock() as lock:
-            leftovers = _list(output, console)
-            for leftover in leftovers:
+            orphans = _list(output, console)
+            for orphan in orphans:
                 lock.check()
-                leftover.location.delete()
-    if leftovers:
-        total = size(sum(leftover.size_bytes for leftover in leftovers))
-        done = f"{'would remove' if dry_run else 'removed'} {counted(len(leftovers), 'file')}, {total}"
+                orphan.location.delete()
+    if orphans:
+        total = size(sum(orphan.size_bytes for orphan in orphans))
+        done = f"{'would remove' if dry_run else 'removed'} {counted(len(orphans), 'file')}, {total}"
         console.print(done, style="bold", highlight=False)
     else:
         console.print("nothing to remove: the ledger accounts for all that is there", highlight=False)
-    if leftovers and not output.is_complete:
+    if orphans and not output.is_complete:
         note = "the output is incomplete, and a run that goes on would replace such results anyway"
         alive = "; of a run that is on its way, what it has not committed yet is listed too" if dry_run else ""
         console.print(note + alive, style="yellow", highlight=False)
 
 
-def _list(output: Output, console: Console) -> list[Leftover]:
+def _list(output: Output, console: Console) -> list[Orphan]:
     """Print what nothing accounts for, by what it is, and give what of it is ours."""
-    found = find_leftovers(output)
-    groups: dict[str, list[Leftover]] = {}
-    for leftover in sorted(found, key=lambda leftover: not leftover.is_ours):
-        groups.setdefault(leftover.why, []).append(leftover)
-    for why, leftovers in groups.items():
-        console.print(Text(f"{why}:" if leftovers[0].is_ours else f"{why}; left alone:"))
-        for leftover in leftovers:
-            console.print(Text(f"{size(leftover.size_bytes):>12}  {one_line(leftover.name)}"), soft_wrap=True)
-    return [leftover for leftover in found if leftover.is_ours]
+    found = find_orphans(output)
+    groups: dict[str, list[Orphan]] = {}
+    for orphan in sorted(found, key=lambda orphan: not orphan.is_removable):
+        groups.setdefault(orphan.description, []).append(orphan)
+    for why, orphans in groups.items():
+        console.print(Text(f"{why}:" if orphans[0].is_removable else f"{why}; not removed:"))
+        for orphan in orphans:
+            console.print(Text(f"{size(orphan.size_bytes):>12}  {one_line(orphan.path)}"), soft_wrap=True)
+    return [orphan for orphan in found if orphan.is_removable]

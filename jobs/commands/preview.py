@@ -19,6 +19,7 @@ from xlm_core.errors import FatalError
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
 
 _MAX_EXAMPLES = 5  # of rejected rows, for each reason
@@ -42,7 +43,7 @@ class Preview:
 
     complete: bool
     num_planned: int
-    records: list[dict[str, Any]]
+    records: list[ShardRecord]
     schema: pa.Schema
     groups: dict[str, list[str]]
     rows: list[dict[str, Any]]
@@ -63,7 +64,7 @@ def gather(location: Location, limit: int) -> Preview:
     records = [record for _, record in sorted(output.ledger.load().items())]
     if not records:
         raise FatalError(f"{location.url}: no results yet, since no shard is done; run the job, or wait for its run")
-    with _open(location / records[0]["part"]) as file:
+    with _open(location / records[0].part) as file:
         schema = file.schema_arrow
     named = _passed_through(job["spec"], schema.names)
     if named is None:
@@ -106,16 +107,16 @@ def _open(location: Location) -> Generator[pq.ParquetFile]:
 
 
 def _choose_rows(
-    location: Location, records: list[dict[str, Any]], schema: pa.Schema, keep: list[str], limit: int
+    location: Location, records: list[ShardRecord], schema: pa.Schema, keep: list[str], limit: int
 ) -> list[dict[str, Any]]:
     """Take rows of all languages in turn, the most frequent first, where a kept column tells; else the first rows."""
     lang = next((n for n in keep if n.lower() in ("lang", "language") and is_text(schema.field(n).type)), None)
     if lang is None:
-        first = ((record["part"], i) for record in records for i in range(record["rows_out"]))
+        first = ((record.part, i) for record in records for i in range(record.rows_out))
         return _read_rows(location, list(islice(first, limit)))
     frequency = Counter[str]()
     for record in records:
-        frequency.update({entry["lang"]: entry["rows"] for entry in record["langs"]})
+        frequency.update({entry.lang: entry.rows for entry in record.langs})
     found: dict[str, list[RowPlace]] = {}
     for part in _covering(records, [code for code, _ in frequency.most_common(limit)]):
         with _open(location / part) as file:
@@ -128,15 +129,15 @@ def _choose_rows(
     return _read_rows(location, [found[order[i]][turn] for i, turn in sorted((i, turn) for turn, i in turns)])
 
 
-def _covering(records: list[dict[str, Any]], codes: list[str]) -> list[str]:
+def _covering(records: list[ShardRecord], codes: list[str]) -> list[str]:
     """Name few parts that hold all these languages between them."""
     parts: list[str] = []
     covered: set[str] = set()
     for code in codes:
         if code not in covered:
-            record = next(r for r in records if any(entry["lang"] == code for entry in r["langs"]))
-            parts.append(record["part"])
-            covered |= {entry["lang"] for entry in record["langs"]}
+            record = next(r for r in records if any(entry.lang == code for entry in r.langs))
+            parts.append(record.part)
+            covered |= {entry.lang for entry in record.langs}
     return parts
 
 
@@ -169,14 +170,14 @@ def _as_python(value: pa.Scalar) -> Any:
         return "cannot be shown"
 
 
-def _examples(output: Output, records: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+def _examples(output: Output, records: list[ShardRecord]) -> dict[str, list[dict[str, Any]]]:
     """Read some rejected rows of every reason, from as few files as will do."""
-    examples: dict[str, list[dict[str, Any]]] = {reason: [] for record in records for reason in record["reasons"]}
+    examples: dict[str, list[dict[str, Any]]] = {reason: [] for record in records for reason in record.reasons}
     for record in records:
-        if all(len(examples[reason]) >= _MAX_EXAMPLES for reason in record["reasons"]):
+        if all(len(examples[reason]) >= _MAX_EXAMPLES for reason in record.reasons):
             continue
         with suppress(FileNotFoundError):
-            for row in (output.rejected / record["part"]).read_table(["file", "row", "id", "reason"]).to_pylist():
+            for row in (output.rejected / record.part).read_table(["file", "row", "id", "reason"]).to_pylist():
                 if len(same := examples.setdefault(row["reason"], [])) < _MAX_EXAMPLES:
                     same.append(row)
     return examples

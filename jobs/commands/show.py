@@ -61,13 +61,15 @@ def show(out: str, limit: int, console: Console) -> None:
 
 
 def _headline(out: str, preview: Preview) -> Iterator[Text]:
-    names = ("rows_in", "rows_out", "rows_rejected", "rows_truncated")
-    rows_in, rows_out, rejected, truncated = (sum(record[name] for record in preview.records) for name in names)
+    records = preview.records
+    rows_in, rows_out = sum(record.rows_in for record in records), sum(record.rows_out for record in records)
+    rejected = sum(record.rows_rejected for record in records)
+    truncated = sum(record.rows_truncated for record in records)
     state = Text("complete", "bold green") if preview.complete else Text("incomplete", "bold yellow")
     yield Text.assemble((_clean(out), "bold"), "  ", state)
     yield Text(
         f"{counted(rows_in, 'row')} in = {rows_out:,} out + {rejected:,} rejected; "
-        f"{truncated:,} truncated; {len(preview.records):,} of {preview.num_planned:,} shards"
+        f"{truncated:,} truncated; {len(records):,} of {preview.num_planned:,} shards"
     )
     if not preview.complete:
         yield Text("A run is on its way, or one stopped; the same xlm run goes on from here.", "yellow")
@@ -193,7 +195,7 @@ def _plain(value: object) -> str:
 def _rejected(preview: Preview) -> Iterator[Text]:
     counts = Counter[str]()
     for record in preview.records:
-        counts.update(record["reasons"])
+        counts.update(record.reasons)
     if not counts:
         return
     rows = [[Text(name, "bold") for name in ("rejected", "rows", "such as row", "id", "file")]]

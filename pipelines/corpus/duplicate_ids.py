@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from pandas.util import hash_array
 
-from pipelines.corpus.planned_shard import group_by_row_group
+from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.filter.parse import parse_filter
 from pipelines.rows.schemas import ROW
@@ -79,7 +79,7 @@ def _read_ids(
 ) -> Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]]:
     """Yield, for each shard, the ids that are not ignored, and the numbers of their rows in the file."""
     columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
-    for group in group_by_row_group(shards):
+    for group in group_by_row_group(planned_shards(shards)):
         try:
             row_group = read_row_group(locate(group[0].file, stores), group[0].row_group, columns)
         except (OSError, pa.ArrowException):

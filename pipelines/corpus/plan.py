@@ -95,13 +95,15 @@ def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMeta
     try:
         return location.persistently(lambda: _open_footer(location, file.size))
     except (OSError, pa.ArrowException):
-        return f"{file.url}: a damaged or truncated Parquet file ({file.size} bytes, no readable footer); write it again"
+        size = f"{file.size} bytes, no readable footer"
+        return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"
 
 
 def _open_footer(location: Location, size_bytes: int) -> pq.FileMetaData | str:
     with location.fs.open_input_file(location.path) as source:
         if size_bytes < 12 or source.read_at(4, 0) != b"PAR1":
-            return f"{location.url}: not a Parquet file ({size_bytes} bytes); name the data files, such as DIR/*.parquet"
+            hint = "name the data files, such as DIR/*.parquet"
+            return f"{location.url}: not a Parquet file ({size_bytes} bytes); {hint}"
         return pq.read_metadata(source)
 
 

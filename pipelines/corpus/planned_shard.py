@@ -89,10 +89,10 @@ def shard_id(file: FileInfo, row_group: int, first_row: int) -> str:
     return f"{identity}-{row_group:05d}-{first_row:09d}"
 
 
-def group_by_row_group(plan: pa.Table) -> Iterator[list[PlannedShard]]:
+def group_by_row_group(shards: Iterable[PlannedShard]) -> Iterator[list[PlannedShard]]:
     """Yield the consecutive shards of each row group, in plan order."""
     group: list[PlannedShard] = []
-    for shard in planned_shards(plan):
+    for shard in shards:
         if group and (group[-1].file, group[-1].row_group) != (shard.file, shard.row_group):
             yield group
             group = []

@@ -17,11 +17,11 @@ import pyarrow.compute
 
 from pipelines.diff.compare_columns import comparison
 from pipelines.diff.counts import RowCounts, Tally, by_group
-from pipelines.diff.loaded_output import Side
-from pipelines.diff.row_index import whole
+from pipelines.diff.loaded_output import LoadedOutput
+from pipelines.diff.row_index import to_array
 from pipelines.errors import FatalError
-from pipelines.output.directory import differences
-from pipelines.output.ledger import UNKNOWN_LANG
+from pipelines.output.directory import find_differences
+from pipelines.rows.shard_stats import UNKNOWN_LANG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,8 +70,8 @@ class OutputDiff:
         only_a, only_b: columns that one has.
     """
 
-    a: Side
-    b: Side
+    a: LoadedOutput
+    b: LoadedOutput
     settings: list[str]
     no_langs: str | None
     langs: dict[str, RowCounts]
@@ -91,7 +91,7 @@ def compare_outputs(a: Location, b: Location) -> OutputDiff:
     Raises:
         FatalError: one is no output, has no results yet or is damaged; or the two identify rows in different ways.
     """
-    side_a, side_b = Side(a), Side(b)
+    side_a, side_b = LoadedOutput(a), LoadedOutput(b)
     if side_a.id_columns != side_b.id_columns:
         ways = (" and ".join(side.id_columns) for side in (side_a, side_b))
         raise FatalError(
@@ -104,7 +104,7 @@ def compare_outputs(a: Location, b: Location) -> OutputDiff:
 class _Walk:
     """The way through all rows; what it meets is counted in `rows` and, for each column, `tallies`, by language."""
 
-    def __init__(self, a: Side, b: Side):
+    def __init__(self, a: LoadedOutput, b: LoadedOutput):
         self.a, self.b = a, b
         self.no_langs = a.no_langs or b.no_langs
         known = sorted((a.known_langs | b.known_langs) - {UNKNOWN_LANG})
@@ -129,7 +129,7 @@ class _Walk:
         return OutputDiff(
             a=self.a,
             b=self.b,
-            settings=[path for path, _, _ in differences(self.a.fingerprint, self.b.fingerprint)],
+            settings=[path for path, _, _ in find_differences(self.a.fingerprint, self.b.fingerprint)],
             no_langs=self.no_langs,
             langs={self.langs[i]: self.rows[i] for i in order},
             columns=[
@@ -166,7 +166,7 @@ class _Walk:
                 if way is None:
                     continue
                 sides = ((table, mine), (table_b, piece.rows))
-                measured = way.measure(*(whole(side[name]).take(pa.array(rows)) for side, rows in sides))
+                measured = way.measure(*(to_array(side[name]).take(pa.array(rows)) for side, rows in sides))
                 for group, chosen in parts:
                     self.tallies[name][group].add(measured, mine_ids, chosen)
 
@@ -183,7 +183,7 @@ class _Walk:
                 self.rows[group].rejected_in_a[reason] += count
 
     def _only(
-        self, ids: pa.Array, groups: NDArray[np.int64], rows: NDArray[np.int64], other: Side
+        self, ids: pa.Array, groups: NDArray[np.int64], rows: NDArray[np.int64], other: LoadedOutput
     ) -> Iterator[tuple[int, str | None, int]]:
         """Count rows that the other output lacks, by language and by why it rejected them, if it did."""
         if not len(rows):
@@ -193,7 +193,7 @@ class _Walk:
         for row in table.aggregate([([], "count_all")]).to_pylist():
             yield row["group"], row["reason"], row["count_all"]
 
-    def _groups(self, side: Side, table: pa.Table) -> NDArray[np.int64]:
+    def _groups(self, side: LoadedOutput, table: pa.Table) -> NDArray[np.int64]:
         """Give the number of each row's language; a code that no ledger has is one that the checkpoint lacks."""
         if self.no_langs:
             return np.zeros(len(table), np.int64)

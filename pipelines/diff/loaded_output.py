@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.diff.row_index import NumberedRows, RowIndex, whole
+from pipelines.diff.row_index import NumberedRows, RowIndex, to_array
 from pipelines.errors import FatalError
 from pipelines.output.directory import Output
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 
-class Side:
+class LoadedOutput:
     """One of the two outputs, as far as it is committed.
 
     Attributes:
@@ -34,7 +34,7 @@ class Side:
     def __init__(self, location: Location):
         output = Output(location)
         job = output.known_job()
-        records = sorted(output.ledger.load().values(), key=lambda record: (record["file"], record["part"]))
+        records = sorted(output.ledger.load().values(), key=lambda record: (record.file, record.part))
         if not records:
             raise FatalError(f"{location.url}: no results yet, since no shard is done; run the job first")
         self.url, self.is_complete, self.fingerprint = location.url, output.is_complete, job["fingerprint"]
@@ -42,14 +42,14 @@ class Side:
         spec = job["spec"]["input"]
         self.id_columns = ["file", "row"] if spec["id"] is None else [spec["id"]]
         self._lang, self._keep = spec["lang"], spec["keep"]
-        self.known_langs = {entry["lang"] for record in records for entry in record["langs"]}
-        parts = [location / record["part"] for record in records]
-        self.rows = NumberedRows(parts, [record["rows_out"] for record in records], self.id_columns)
+        self.known_langs = {counts.lang for record in records for counts in record.langs}
+        parts = [location / record.part for record in records]
+        self.rows = NumberedRows(parts, [record.rows_out for record in records], self.id_columns)
         self.schema = self.rows.schema()
-        bad = [record for record in records if record["rows_rejected"]]
+        bad = [record for record in records if record.rows_rejected]
         self._rejected = NumberedRows(
-            [output.rejected / record["part"] for record in bad],
-            [record["rows_rejected"] for record in bad],
+            [output.rejected / record.part for record in bad],
+            [record.rows_rejected for record in bad],
             ["file", "row"] if spec["id"] is None else ["id"],
             ["reason"],
         )
@@ -74,7 +74,7 @@ class Side:
     def langs(self, table: pa.Table) -> pa.Array:
         """Give the language of each row, as it stands in the data."""
         if self.lang_column:
-            return whole(table[self.lang_column]).cast(pa.string())
+            return to_array(table[self.lang_column]).cast(pa.string())
         return pa.repeat(self._lang["fixed"], len(table))
 
     @cached_property

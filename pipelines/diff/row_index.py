@@ -135,7 +135,7 @@ class NumberedRows:
         if not pieces:
             return pa.array([], pa.large_string())
         found = [
-            (self.ids(self.table(piece.file)) if column is None else whole(self.table(piece.file)[column])).take(
+            (self.ids(self.table(piece.file)) if column is None else to_array(self.table(piece.file)[column])).take(
                 pa.array(piece.rows)
             )
             for piece in pieces
@@ -194,13 +194,13 @@ class RowIndex:
 
 def as_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
     """Make one text of the columns that identify a row; it is null where one of them is."""
-    parts = [whole(table[name]).cast(pa.large_string()) for name in columns]
+    parts = [to_array(table[name]).cast(pa.large_string()) for name in columns]
     if len(parts) == 1:
         return parts[0]
     return pc.binary_join_element_wise(*parts, pa.scalar("\n", pa.large_string()))
 
 
-def whole(column: pa.ChunkedArray) -> pa.Array:
+def to_array(column: pa.ChunkedArray) -> pa.Array:
     """Give a column as one array."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 

@@ -1,18 +1,18 @@
-"""The output directory: who may write to it, what it says of its job, and when it is complete."""
+"""The output directory: parts, rejected rows, ledger, plan and report, and the job that they belong to."""
 
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pipelines.errors import FatalError
 from pipelines.formatting import clip
-from pipelines.output.ledger import SHARD_ID, Ledger
-from pipelines.output.lock import lock_folder, no_place
-from pipelines.rows.shard import REPEATED
+from pipelines.output import layout
+from pipelines.output.ledger import Ledger
+from pipelines.output.lock import lock_folder, not_writable
+from pipelines.rows.rejection import RejectionReason
 from pipelines.storage import parquet_bytes
 
 if TYPE_CHECKING:
@@ -22,136 +22,134 @@ if TYPE_CHECKING:
     from pipelines.output.lock import Lock
     from pipelines.storage import Location
 
-# The names that `part_name` gives; another file of a similar name is none of ours.
-_PART = re.compile(rf"part-{SHARD_ID.pattern}\.parquet")
-
 
 class Output:
-    """`OUT`: parts beside each other, and below `_xlm` all that is not data."""
+    """An output directory: parts at the top, and all files that are not data below `_xlm`."""
 
     def __init__(self, location: Location):
         self.location = location
-        self.inner = location / "_xlm"
-        self.rejected = self.inner / "rejected"
-        self.ledger = Ledger(self.inner / "ledger")
+        self.inner = location / layout.INNER
+        self.rejected = self.inner / layout.REJECTED
+        self.ledger = Ledger(self.inner / layout.LEDGER)
 
     def saved_job(self) -> dict[str, Any] | None:
-        """Read `job.json`: what the job is that began this output, and what its results depend on; None in a new one.
+        """Read `job.json`, which describes the job that started this output; None if the directory is new.
 
         Raises:
-            FatalError: the directory holds something else.
+            FatalError: the file is damaged, or the directory contains other files.
         """
         try:
-            saved = json.loads((self.inner / "job.json").read_bytes())
+            saved = json.loads((self.inner / layout.JOB).read_bytes())
             if isinstance(saved, dict) and all(isinstance(saved.get(name), dict) for name in ("spec", "fingerprint")):
                 return saved
         except FileNotFoundError:
-            strangers = [file.url for file in self.location.list() if not file.name.startswith(".")]
-            if strangers:
+            foreign = [file.url for file in self.location.list() if not file.name.startswith(".")]
+            if foreign:
                 raise FatalError(
-                    f"{self.location.url}: holds files that no job here wrote, such as {strangers[0]}; set output.path "
-                    "to an empty or new directory"
+                    f"{self.location.url}: contains files that were not written by a job, such as {foreign[0]}; set "
+                    "output.path to a new or empty directory"
                 ) from None
             return None
         except OSError as error:
-            raise no_place(self.location, error) from None
-        except (ValueError, RecursionError):  # the latter of brackets without end
+            raise not_writable(self.location, error) from None
+        except (ValueError, RecursionError):  # json raises the latter for very deep nesting
             pass
-        raise FatalError(f"{self.inner.url}/job.json: damaged; restore it, or set output.path anew")
+        raise FatalError(f"{self.inner.url}/{layout.JOB}: damaged; restore it, or set output.path to a new directory")
 
     def known_job(self) -> dict[str, Any]:
-        """Read `job.json` where there must be one.
+        """Read `job.json` of an output that must exist.
 
         Raises:
-            FatalError: there is none, or it is damaged.
+            FatalError: it does not exist or is damaged.
         """
-        job = self.saved_job() if (self.inner / "job.json").is_file() else None
+        job = self.saved_job() if (self.inner / layout.JOB).is_file() else None
         if job is None:
             raise FatalError(
-                f"{self.location.url}: no results of a job (it has no _xlm/job.json); name the output.path of a job"
+                f"{self.location.url}: not the output of a job (it has no {layout.INNER}/{layout.JOB}); name the "
+                "output.path of a job"
             )
         return job
 
     def check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
-        """Refuse to go on where results would differ from those already there.
+        """Refuse to resume an output whose existing results were computed with other settings.
 
         Raises:
             FatalError: names every setting that differs.
         """
         saved = self.saved_job()
-        unlike = [
-            f"{path}: {_shown(there)} there, {_shown(now)} now"
-            for path, there, now in (differences(saved["fingerprint"], fingerprint) if saved else ())
+        differing = [
+            f"{path}: {_to_text(there)} there, {_to_text(now)} now"
+            for path, there, now in (find_differences(saved["fingerprint"], fingerprint) if saved else ())
         ]
-        if unlike:
+        if differing:
             raise FatalError(
-                f"{self.location.url}: holds results of another job ({'; '.join(unlike)}); "
-                "set output.path anew, or restore the settings"
+                f"{self.location.url}: contains the results of another job ({'; '.join(differing)}); set output.path "
+                "to a new directory, or restore the settings"
             )
 
     def begin(self, description: dict[str, Any], shards: pa.Table) -> None:
-        """Write what the job is and which shards it has; the output is not complete until `finish`."""
+        """Write the job's description and its plan. The output is incomplete until `finish`."""
         self.mark_incomplete()
-        self._put_json("job.json", description)
-        (self.inner / "plan.parquet").put(parquet_bytes(shards))
+        self._put_json(layout.JOB, description)
+        (self.inner / layout.PLAN).put(parquet_bytes(shards))
 
     def num_planned(self) -> int | None:
-        """Read how many shards the last run planned; None before the first."""
+        """Read how many shards the last run planned; None before the first run."""
         return len(self.planned()) or None
 
     def planned(self) -> list[str]:
-        """Read which shards the last run planned; none before the first."""
+        """Read the ids of the shards that the last run planned; empty before the first run."""
         try:
-            return (self.inner / "plan.parquet").read_table(["shard"])["shard"].to_pylist()
-        except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # of other columns, of no UTF-8
+            return (self.inner / layout.PLAN).read_table(["shard"])["shard"].to_pylist()
+        except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
             return []
 
     def parts(self) -> dict[str, int]:
-        """List the parts that are there, and their sizes in bytes."""
-        return _parts(self.location)
+        """List the existing parts and their sizes in bytes."""
+        return _list_parts(self.location)
 
     def rejected_parts(self) -> dict[str, int]:
-        """List the parts of which there are rejected rows, and the sizes of those rows' files in bytes."""
-        return _parts(self.rejected)
+        """List the existing files of rejected rows and their sizes in bytes. A file has the name of its part."""
+        return _list_parts(self.rejected)
 
     def repeated_rows(self, name: str) -> set[int]:
-        """Read which rows of a part's shard, by their number in the file, were rejected since they repeat an id."""
+        """Read which rows of a part's shard were rejected as duplicates, as row numbers in the input file."""
         rows = (self.rejected / name).read_table(["row", "reason"]).to_pylist()
-        return {row["row"] for row in rows if row["reason"] == REPEATED}
+        return {row["row"] for row in rows if row["reason"] == RejectionReason.DUPLICATE_ID}
 
     def remove_part(self, name: str) -> None:
-        """Remove a part, then its rejected rows."""
+        """Delete a part and its file of rejected rows."""
         (self.location / name).delete()
         (self.rejected / name).delete()
 
     def mark_incomplete(self) -> None:
-        """Take back that the output is complete, before anything is changed in it."""
-        (self.location / "_SUCCESS").delete()
+        """Delete `_SUCCESS`. This must happen before any other change to the output."""
+        (self.location / layout.SUCCESS).delete()
 
-    def remove_leftovers(self) -> None:
-        """Remove temporary files of writers that were killed, or that could not remove them."""
-        for folder in (self.location, self.inner, self.rejected, self.inner / "ledger"):
+    def remove_temporary_files(self) -> None:
+        """Delete temporary files of processes that were killed while writing."""
+        for folder in (self.location, self.inner, self.rejected, self.inner / layout.LEDGER):
             for file in folder.leftovers():
                 (folder / file.name).delete()
 
     @property
     def is_complete(self) -> bool:
-        """Whether the last run finished and said so."""
-        return (self.location / "_SUCCESS").is_file()
+        """Whether the last run was complete."""
+        return (self.location / layout.SUCCESS).is_file()
 
     def finish(self, report: dict[str, Any], page: str, *, success: bool) -> None:
-        """Write the report and, as the last act of a run that did all it should, `_SUCCESS`."""
-        self._put_json("report.json", report)
-        (self.inner / "report.html").put(page.encode())
+        """Write the report and, as the last write of a complete run, `_SUCCESS`."""
+        self._put_json(layout.REPORT_JSON, report)
+        (self.inner / layout.REPORT_HTML).put(page.encode())
         if success:
-            self.remove_leftovers()
-            (self.location / "_SUCCESS").put(b"")
+            self.remove_temporary_files()
+            (self.location / layout.SUCCESS).put(b"")
 
     def lock(self) -> AbstractContextManager[Lock]:
-        """Be the only run on this output for the length of a `with` block.
+        """Lock the output against other runs for the length of a `with` block.
 
         Raises:
-            FatalError: another run is alive, or nothing can be written here.
+            FatalError: another run holds the lock, or the output is not writable.
         """
         return lock_folder(self.inner)
 
@@ -159,18 +157,18 @@ class Output:
         (self.inner / name).put((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def _parts(folder: Location) -> dict[str, int]:
-    return {file.name: file.size for file in folder.list() if _PART.fullmatch(file.name)}
-
-
-def differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Give the leaves in which two trees of settings differ: where they are, and both values."""
+def find_differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield the leaves in which two trees of settings differ, as path, old value and new value."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
-            yield from differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+            yield from find_differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
         yield path, old, new
 
 
-def _shown(value: Any) -> str:
+def _list_parts(folder: Location) -> dict[str, int]:
+    return {file.name: file.size for file in folder.list() if layout.PART.fullmatch(file.name)}
+
+
+def _to_text(value: Any) -> str:
     return clip(json.dumps(value, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""One writer: a lock on an output, which a dead holder's does not block and a suspended holder's does not survive."""
+"""A lock that gives one run at a time write access to an output, and that ends with its holder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import random
-import re
 import secrets
 import socket
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError, RetryableError
+from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
 from pipelines.storage.retries import reason
 
 if TYPE_CHECKING:
@@ -23,21 +23,19 @@ if TYPE_CHECKING:
 
     from pipelines.storage import FileInfo, Location
 
-# A lock on a store is a file that its holder renews; one that was not renewed for this long is a dead one's.
+# A lock on a store is a file that its holder renews. It expires if it is not renewed for this long.
 _EXPIRES_S = 120.0
-_ATTEMPTS, _STEP_BACK_S = 3, 2.0
-
-_LOCK = re.compile(r"lock-[0-9a-f]{16}\.json")
+_ATTEMPTS, _MAX_BACKOFF_S = 3, 2.0
 
 
 class Lock:
-    """A lock that is held."""
+    """A lock that is held. This class is the local lock, which cannot be lost while its holder lives."""
 
     def check(self) -> None:
-        """Make sure that it is still held, before something is done that only its holder may do.
+        """Check that the lock is still held; call this before anything that only its holder may do.
 
         Raises:
-            FatalError: it was lost, and another run may be at work.
+            FatalError: the lock was lost, and another run may hold it.
         """
 
 
@@ -45,50 +43,50 @@ class Lock:
 def lock_folder(folder: Location) -> Generator[Lock]:
     """Hold the lock of a directory for the length of a `with` block.
 
-    On a local file system the lock is the kernel's and ends with its holder, however that dies. Elsewhere it is a
-    file that its holder renews.
+    On a local file system this is a `flock`, which the kernel releases when its holder ends for any reason. On other
+    stores it is a file that its holder renews, and that expires.
 
     Raises:
-        FatalError: another holder is alive, or nothing can be written here.
+        FatalError: another run holds the lock, or the directory is not writable.
     """
     with _local_lock(folder) if folder.is_local else _renewed_lock(folder) as lock:
         yield lock
 
 
-def no_place(folder: Location, error: Exception) -> FatalError:
-    """Say that an output cannot be written where the job wants it."""
-    return FatalError(f"{folder.url}: no place for results ({reason(error)}); correct output.path")
+def not_writable(folder: Location, error: Exception) -> FatalError:
+    """Return the error for an output directory that cannot be used."""
+    return FatalError(f"{folder.url}: not usable as output ({reason(error)}); correct output.path")
 
 
 @contextmanager
 def _local_lock(folder: Location) -> Generator[Lock]:
     try:
-        path = Path(folder.path) / "lock"
+        path = Path(folder.path) / LOCAL_LOCK
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a+b", buffering=0)  # with a buffer, closing would try once more what has failed
+        file = path.open("a+b", buffering=0)  # with a buffer, close() would repeat a failed write
     except (OSError, ValueError) as error:
-        raise no_place(folder, error) from None
+        raise not_writable(folder, error) from None
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
-            raise _taken(folder, file.read().decode() or "another process") from None
+            raise _held_by(folder, file.read().decode() or "another process") from None
         try:
             file.truncate(0)
-            file.write(_me().encode())
+            file.write(_describe_holder().encode())
         except OSError as error:
-            raise no_place(folder, error) from None
+            raise not_writable(folder, error) from None
         yield Lock()
 
 
 @contextmanager
 def _renewed_lock(folder: Location) -> Generator[Lock]:
-    lock = _take(folder)
-    ended = threading.Event()
+    lock = _acquire(folder)
+    released = threading.Event()
 
     def keep_renewing() -> None:
-        while not ended.wait(_EXPIRES_S / 4) and lock.renew():
+        while not released.wait(_EXPIRES_S / 4) and lock.renew():
             pass
 
     renewer = threading.Thread(target=keep_renewing, daemon=True)
@@ -96,34 +94,35 @@ def _renewed_lock(folder: Location) -> Generator[Lock]:
     try:
         yield lock
     finally:
-        ended.set()
+        released.set()
         renewer.join()
         lock.file.delete()
 
 
-def _take(folder: Location) -> _RenewedLock:
-    """Put a lock's file there, then look whether there is another one.
+def _acquire(folder: Location) -> _RenewedLock:
+    """Write a lock file, then check that there is no other one.
 
-    A store lists a file as soon as it was put, so of two that come at once at least one sees the other's file, and
-    steps back. Each is written by its holder alone: nothing is overwritten, and no clock but the store's is asked.
+    A store lists a file as soon as it is written. If two runs start at once, at least one of them sees the other's
+    file, deletes its own and tries again. Each file is written by its holder alone, so nothing is overwritten, and ages
+    are measured by the store's clock.
     """
     holder = ""
     for attempt in range(_ATTEMPTS):
-        lock = _RenewedLock(folder / f"lock-{secrets.token_hex(8)}.json")
+        lock = _RenewedLock(folder / lock_name(secrets.token_hex(8)))
         lock.put()
-        found = {file.name: file for file in folder.list() if _LOCK.fullmatch(file.name)}
-        mine = found.pop(lock.file.name, None)
-        now = _renewed(folder, mine) if mine else time.time()
-        alive = [file for file in found.values() if now - _renewed(folder, file) < _EXPIRES_S]
-        if not alive:
-            for name in found:  # its holder, if it is not dead but suspended, will see that it lost the lock
+        others = {file.name: file for file in folder.list() if RENEWED_LOCK.fullmatch(file.name)}
+        own = others.pop(lock.file.name, None)
+        now = _renewed_at(folder, own) if own else time.time()
+        valid = [file for file in others.values() if now - _renewed_at(folder, file) < _EXPIRES_S]
+        if not valid:
+            for name in others:  # a holder that was only suspended notices that its file is missing
                 (folder / name).delete()
             return lock
         lock.file.delete()
-        holder = f"{_read(folder / alive[0].name) or 'another process'}, lock {alive[0].name}"
+        holder = f"{_read_holder(folder / valid[0].name) or 'another process'}, lock {valid[0].name}"
         if attempt < _ATTEMPTS - 1:
-            time.sleep(random.uniform(0, _STEP_BACK_S))  # two that both stepped back do not come back together
-    raise _taken(folder, holder)
+            time.sleep(random.uniform(0, _MAX_BACKOFF_S))  # so that two runs do not collide again
+    raise _held_by(folder, holder)
 
 
 class _RenewedLock(Lock):
@@ -133,33 +132,33 @@ class _RenewedLock(Lock):
         self._renewed = time.monotonic()
 
     def put(self) -> None:
-        began = time.monotonic()
-        self.file.put(json.dumps({"by": _me(), "renewed": time.time()}).encode())
-        # if it took so long, another run may have taken the lock meanwhile, and this put back the file it removed
-        self._lost = self._lost or time.monotonic() - began > _EXPIRES_S / 2
-        self._renewed = began
+        start = time.monotonic()
+        self.file.put(json.dumps({"by": _describe_holder(), "renewed": time.time()}).encode())
+        # If this took very long, another run may have removed the file in between, and this write restored it.
+        self._lost = self._lost or time.monotonic() - start > _EXPIRES_S / 2
+        self._renewed = start
 
     def renew(self) -> bool:
-        """Renew it if it is still there; gives whether it is."""
+        """Renew the lock unless its file was removed, and return whether it is still held."""
         try:
             self._lost = self._lost or not self.file.is_file()
             if not self._lost:
                 self.put()
         except (RetryableError, FatalError):
-            pass  # the store is in trouble, and whoever writes there next will hear of it; `check` asks again
+            pass  # the store fails for the moment; `check` tries again, and other writes report the error
         return not self._lost
 
     def check(self) -> None:
-        if time.monotonic() - self._renewed > _EXPIRES_S / 2:  # the renewer could not, or the process was suspended
+        if time.monotonic() - self._renewed > _EXPIRES_S / 2:  # renewing failed, or the process was suspended
             self._lost = self._lost or not self.file.is_file()
         if self._lost:
             raise FatalError(
-                f"{self.file.url}: the lock of this run is gone, so another may be at work; what is done is kept"
+                f"{self.file.url}: this run lost its lock, so another run may be writing; committed shards are kept"
             )
 
 
-def _renewed(folder: Location, file: FileInfo) -> float:
-    """When a lock was last renewed, in seconds: by the store's clock, or by its holder's where the store tells none."""
+def _renewed_at(folder: Location, file: FileInfo) -> float:
+    """Return when a lock was last renewed, in seconds, by the store's clock or, if it has none, its holder's."""
     if file.mtime_ns:
         return file.mtime_ns / 1e9
     try:
@@ -168,16 +167,16 @@ def _renewed(folder: Location, file: FileInfo) -> float:
         return 0.0
 
 
-def _read(file: Location) -> str:
+def _read_holder(file: Location) -> str:
     try:
         return str(json.loads(file.read_bytes())["by"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return ""
 
 
-def _taken(folder: Location, by: str) -> FatalError:
-    return FatalError(f"{folder.url}: another run is writing here ({by.strip()}); wait for it, or stop it")
+def _held_by(folder: Location, holder: str) -> FatalError:
+    return FatalError(f"{folder.url}: another run is writing here ({holder.strip()}); wait for it, or stop it")
 
 
-def _me() -> str:
+def _describe_holder() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"

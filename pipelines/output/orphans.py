@@ -1,84 +1,79 @@
-"""What lies in an output and no record accounts for: what runs that were killed left there, and what is not ours."""
+"""Orphans: files in an output that the ledger does not account for."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import FatalError
-from pipelines.output.ledger import SHARD_ID
+from pipelines.output.layout import METADATA_PATH, PART_PATH
 from pipelines.storage import final_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.output.directory import Output
+    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
 
-# What a run writes, by its path below the output.
-_PART = re.compile(rf"(_xlm/rejected/)?part-({SHARD_ID.pattern})\.parquet")
-_ABOUT = re.compile(
-    r"_SUCCESS|_xlm/(?:job\.json|plan\.parquet|report\.(?:json|html)|lock|lock-[0-9a-f]{16}\.json)"
-    r"|_xlm/ledger/[0-9]{20}-[0-9a-f]{8}\.parquet"
-)
 
-
-class Leftover(NamedTuple):
-    """A file that nothing accounts for.
+class Orphan(NamedTuple):
+    """A file that the ledger does not account for.
 
     Attributes:
         location: the file.
-        name: its path below the output.
+        path: its path below the output.
         size_bytes: its size.
-        why: what it is, in the plural.
-        is_ours: whether a run wrote it, so that it may be removed.
+        description: what such files are, in the plural.
+        is_removable: whether a run wrote it, so that it may be removed.
     """
 
     location: Location
-    name: str
+    path: str
     size_bytes: int
-    why: str
-    is_ours: bool
+    description: str
+    is_removable: bool
 
 
-def find_leftovers(output: Output) -> list[Leftover]:
-    """List what no record of the ledger accounts for, in the order of the names.
+def find_orphans(output: Output) -> list[Orphan]:
+    """List the files that the ledger does not account for, ordered by path.
 
-    Of a run that is alive, parts that it has not committed yet are among them. Only the holder of the output's lock
-    knows that there is none.
+    While a run writes to the output, its uncommitted parts are listed too. Only the holder of the output's lock can
+    rule that out.
 
     Raises:
-        FatalError: the ledger is damaged; or it is gone though the output is complete, and would account for nothing.
+        FatalError: the ledger is damaged; or it is empty although the output is complete, so that every part would be
+            an orphan.
     """
-    files = output.location.list(recursive=True)  # before the ledger: what is committed meanwhile is accounted for
+    # List before loading the ledger, so that parts committed in between have a record.
+    files = output.location.list(recursive=True)
     records = output.ledger.load()
-    found: list[Leftover] = []
+    orphans: list[Orphan] = []
     for file in files:
-        name = file.url[len(output.location.url.rstrip("/")) + 1 :]
-        if (judged := _judge(name, records)) is not None:
-            found.append(Leftover(output.location / name, name, file.size, *judged))
-    if not records and output.is_complete and any(_PART.fullmatch(leftover.name) for leftover in found):
+        path = file.url[len(output.location.url.rstrip("/")) + 1 :]
+        if (found := _classify(path, records)) is not None:
+            orphans.append(Orphan(output.location / path, path, file.size, *found))
+    if not records and output.is_complete and any(PART_PATH.fullmatch(orphan.path) for orphan in orphans):
         raise FatalError(
-            f"{output.location.url}: complete, but without a ledger, by which none of its parts is a leftover; restore "
-            "_xlm/ledger"
+            f"{output.location.url}: complete, but its ledger is missing, so its parts cannot be told from orphans; "
+            "restore _xlm/ledger"
         )
-    return found
+    return orphans
 
 
-def _judge(name: str, records: Mapping[str, dict[str, Any]]) -> tuple[str, bool] | None:
-    """Say what a file is, and whether it is ours; None of one that is accounted for."""
-    if _ABOUT.fullmatch(name):
+def _classify(path: str, records: Mapping[str, ShardRecord]) -> tuple[str, bool] | None:
+    """Return what a file is, and whether it may be removed; None if the ledger accounts for it."""
+    if METADATA_PATH.fullmatch(path):
         return None
-    if part := _PART.fullmatch(name):
+    if part := PART_PATH.fullmatch(path):
         is_rejected, record = part[1] is not None, records.get(part[2])
         if record is None:
             return f"{'rejected rows' if is_rejected else 'results'} of shards that were never committed", True
-        if is_rejected and not record["rows_rejected"]:
-            return "rejected rows of shards of which no row is rejected by now", True
+        if is_rejected and not record.rows_rejected:
+            return "rejected rows of shards that have no rejected rows any more", True
         return None
-    folder, slash, last = name.rpartition("/")
-    if final := final_name(last):
+    folder, slash, name = path.rpartition("/")
+    if final := final_name(name):
         target = folder + slash + final
-        if _PART.fullmatch(target) or _ABOUT.fullmatch(target):
-            return "unfinished files of processes that were killed", True
-    return "files that no run writes", False
+        if PART_PATH.fullmatch(target) or METADATA_PATH.fullmatch(target):
+            return "temporary files of processes that were killed", True
+    return "files that were not written by a job", False

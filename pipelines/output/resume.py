@@ -1,152 +1,166 @@
-"""What an output holds already, against what the job plans: the difference is what a run has to do."""
+"""Compare an output with the plan: which shards are done, which must be computed, and which parts are stale."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import counted
-from pipelines.output.ledger import part_name
-from pipelines.rows.shard import REPEATED
+from pipelines.output.layout import part_name
+from pipelines.rows.rejection import RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pipelines.output.directory import Output
+    from pipelines.output.shard_record import ShardRecord
 
 
-class Standing(NamedTuple):
-    """Where an output stands.
+class OutputState(NamedTuple):
+    """What an output contains, compared with the plan.
 
     Attributes:
-        shards: the whole plan, shards that are done first: of two rows with one id, that which is written stays.
-        done: the record of each shard that is in the output.
-        repeats: for shards that are done, the rows that were rejected since an earlier row has their id.
-        surplus: names of parts, and of files of rejected rows, that are of no shard that is done.
-        notes: what a person should know of parts that are surplus, missing or to be computed once more.
-        num_stale, num_recorded: parts that have a record: of files that changed or went, and all.
+        shards: the whole plan, the done shards first: if two rows have the same id, the one already written stays.
+        done: the records of the planned shards that are done, by shard id.
+        repeats: for done shards, the rows that were rejected because an earlier row has their id.
+        stale_parts: names of parts, and of files of rejected rows, that belong to no done shard.
+        notes: messages for the user about parts that are stale, missing or to be computed again.
+        num_removed: number of recorded parts whose files changed or were deleted.
+        num_recorded: number of all recorded parts.
     """
 
     shards: pa.Table
-    done: dict[str, dict[str, Any]]
+    done: dict[str, ShardRecord]
     repeats: dict[str, set[int]]
-    surplus: list[str]
+    stale_parts: list[str]
     notes: list[str]
-    num_stale: int
+    num_removed: int
     num_recorded: int
 
     def check_removal(self, max_removed: float, out: str) -> None:
-        """Refuse to remove most of an output unasked.
+        """Refuse to remove a large share of an output unless the job allows it.
 
         Raises:
-            FatalError: the files of too many parts changed or went.
+            FatalError: the files of too many parts changed or were deleted.
         """
-        if self.num_stale > max_removed * self.num_recorded:
+        if self.num_removed > max_removed * self.num_recorded:
             raise FatalError(
-                f"{out}: {self.num_stale} of {self.num_recorded} parts would be removed, since their files changed or "
-                f"went; if they did, set policy.max_removed above {max_removed:g}, else correct input.path"
+                f"{out}: {self.num_removed} of {self.num_recorded} parts would be removed, because their files changed "
+                f"or were deleted; if that is right, set policy.max_removed above {max_removed:g}, else correct "
+                "input.path"
             )
 
     @property
-    def is_whole(self) -> bool:
-        """Whether every shard of the plan is done, and nothing else is there."""
-        return not len(self.todo) and not self.surplus
+    def is_complete(self) -> bool:
+        """Whether every shard of the plan is done, and no part is stale."""
+        return not len(self.todo) and not self.stale_parts
 
     @property
     def todo(self) -> pa.Table:
-        """The part of the plan that is not done."""
+        """The shards of the plan that are not done."""
         return self.shards.slice(len(self.done))
 
 
-def compare(output: Output, planned: pa.Table, retry_rejected: Collection[str] = ()) -> Standing:
+def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collection[str] = ()) -> OutputState:
     """Compare the plan with the ledger and the parts.
 
-    A shard is done if it has a record, and its part is there in the size that the record says, with its rejected rows
-    if it has any. All other parts are surplus: those of files that changed or went, since `OUT` holds the rows of the
-    corpus as it is now, and those that are to be computed again, such as a part without a record, which is what a run
-    leaves that was killed between the two: another shard may come to hold a row with an id of theirs before they do.
-    What files that changed or went have settled goes with them: shards with rows that repeated an id are computed
-    again.
+    A shard is done if it has a record, and its part and its file of rejected rows have the recorded sizes. All other
+    parts are stale and are removed before the run starts:
+
+    - Parts of files that changed or were deleted, because the output contains the rows of the corpus as it is now.
+    - Parts that are computed again, such as parts without a record, which a killed run leaves. Until they are
+      computed, another shard may produce a row with an id that they contain.
+
+    If files changed or were deleted, shards with rows that were rejected as duplicates are computed again too, since
+    the row with the first occurrence of the id may be gone.
 
     Args:
-        output: what is there.
+        output: the output.
         planned: the whole plan.
-        retry_rejected: reasons of rejected rows whose shards count as not done.
+        retry_rejected: reasons of rejected rows; shards with such rows count as not done.
     """
     notes: list[str] = []
-    wanted = {part_name(shard) for shard in planned["shard"].to_pylist()}
+    planned_ids: list[str] = planned["shard"].to_pylist()
+    planned_parts = {part_name(shard) for shard in planned_ids}
     records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()
-    stale = [record for shard, record in records.items() if part_name(shard) not in wanted]
-    if stale:
-        files = sorted({record["file"] for record in stale})
-        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
-        notes.append(f"removing {len(stale)} parts of files that changed or went: {', '.join(files[:5])}{more}")
-    # also a shard without a record, such as one that failed, may have settled which row of an id stays
-    files_went = bool(stale) or not {part_name(shard) for shard in output.planned()} <= wanted
-    done: dict[str, dict[str, Any]] = {}
-    num_lost = num_unsettled = num_retried = 0
+    removed = [record for record in records.values() if record.part not in planned_parts]
+    if removed:
+        files = sorted({record.file for record in removed})
+        shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
+        notes.append(f"removing {len(removed)} parts of files that changed or were deleted: {shown}")
+    # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
+    files_changed = bool(removed) or not {part_name(shard) for shard in output.planned()} <= planned_parts
+    done: dict[str, ShardRecord] = {}
+    num_damaged = num_with_repeats = num_retried = 0
     for shard, record in records.items():
-        name = part_name(shard)
-        if name not in wanted:
+        if record.part not in planned_parts:
             continue
-        if sizes.get(name) != record["bytes"] or rejected.get(name) != record["rejected_bytes"]:
-            num_lost += 1
-        elif not dict(record["reasons"]).keys().isdisjoint(retry_rejected):
+        if not _has_recorded_sizes(record, sizes, rejected):
+            num_damaged += 1
+        elif not record.reasons.keys().isdisjoint(retry_rejected):
             num_retried += 1
-        elif files_went and _repeats(record):
-            num_unsettled += 1
+        elif files_changed and _num_repeats(record):
+            num_with_repeats += 1
         else:
             done[shard] = record
     repeats: dict[str, set[int]] = {}
-    for shard in [shard for shard, record in done.items() if _repeats(record)]:
+    for record in [record for record in done.values() if _num_repeats(record)]:
         try:
-            repeats[shard] = output.repeated_rows(part_name(shard))
-        except pa.ArrowException:  # damaged, though of the right size
-            del done[shard]
-            num_lost += 1
-    if num_lost:
-        notes.append(f"{num_lost} recorded parts are gone, or not as they were written; computing them again")
-    if num_unsettled:
-        notes.append(f"{num_unsettled} parts lack rows that repeated an id; computing them again, since files went")
+            repeats[record.shard] = output.repeated_rows(record.part)
+        except pa.ArrowException:  # damaged, although it has the recorded size
+            del done[record.shard]
+            num_damaged += 1
+    if num_damaged:
+        notes.append(f"{num_damaged} recorded parts are missing or changed; computing them again")
+    if num_with_repeats:
+        notes.append(
+            f"{num_with_repeats} parts have rows rejected as duplicates, and files changed or were deleted; computing "
+            "them again"
+        )
     if num_retried:
-        notes.append(f"computing {counted(num_retried, 'part')} again, for their rejected rows")
-    surplus = sorted((sizes.keys() | rejected.keys() | set(map(part_name, records))) - set(map(part_name, done)))
-    is_done = np.array([shard in done for shard in planned["shard"].to_pylist()], bool)
+        notes.append(f"computing {counted(num_retried, 'part')} again, because of their rejected rows")
+    existing = sizes.keys() | rejected.keys() | {record.part for record in records.values()}
+    stale_parts = sorted(existing - {record.part for record in done.values()})
+    is_done = np.array([shard in done for shard in planned_ids], bool)
     shards = pa.concat_tables([planned.filter(pa.array(is_done)), planned.filter(pa.array(~is_done))])
-    return Standing(shards, done, repeats, surplus, notes, len(stale), len(records))
+    return OutputState(shards, done, repeats, stale_parts, notes, len(removed), len(records))
 
 
-def clean_up(output: Output, standing: Standing) -> None:
-    """Remove what has no place in the output any more. Only the holder of the output's lock may call this."""
-    output.remove_leftovers()
-    if standing.surplus:
+def remove_stale_parts(output: Output, state: OutputState) -> None:
+    """Delete stale parts and temporary files. Only the holder of the output's lock may call this."""
+    output.remove_temporary_files()
+    if state.stale_parts:
         output.mark_incomplete()
-        for name in standing.surplus:
+        for name in state.stale_parts:
             output.remove_part(name)
-        output.ledger.replace(list(standing.done.values()))
+        output.ledger.replace(list(state.done.values()))
 
 
-def check_parts(output: Output, done: dict[str, dict[str, Any]]) -> None:
-    """Make sure, as the last thing before an output is called complete, that its parts are those of the ledger.
+def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
+    """Check that the parts are those of the ledger, as the last step before an output is marked complete.
 
-    What no record accounts for goes: a writer that was thought dead, of this run or of one before, may have finished.
+    Parts without a record are deleted: a writer of this run or an earlier one, which was taken for dead, may have
+    finished after all.
 
     Raises:
-        RetryableError: a part is gone, or is not as it was written.
+        RetryableError: a part is missing, or is not as it was written.
     """
     sizes, rejected = output.parts(), output.rejected_parts()
-    records = {part_name(shard): record for shard, record in done.items()}
-    for name in (sizes.keys() | rejected.keys()) - records.keys():
+    for name in (sizes.keys() | rejected.keys()) - {record.part for record in done.values()}:
         output.remove_part(name)
-    bad = [n for n, r in records.items() if sizes.get(n) != r["bytes"] or rejected.get(n) != r["rejected_bytes"]]
-    if bad:
+    changed = [record.part for record in done.values() if not _has_recorded_sizes(record, sizes, rejected)]
+    if changed:
         raise RetryableError(
-            f"{output.location.url}: {counted(len(bad), 'part')} changed since written, such as {bad[0]}"
+            f"{output.location.url}: {counted(len(changed), 'part')} changed after it was written, such as {changed[0]}"
         )
 
 
-def _repeats(record: dict[str, Any]) -> int:
-    return dict(record["reasons"]).get(REPEATED, 0)
+def _has_recorded_sizes(record: ShardRecord, sizes: dict[str, int], rejected: dict[str, int]) -> bool:
+    return sizes.get(record.part) == record.bytes and rejected.get(record.part) == record.rejected_bytes
+
+
+def _num_repeats(record: ShardRecord) -> int:
+    return record.reasons.get(RejectionReason.DUPLICATE_ID, 0)

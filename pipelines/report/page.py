@@ -1,4 +1,4 @@
-"""A report as an HTML page: one file, without scripts, that can be opened wherever it is copied to."""
+"""Render a report as an HTML page: a single file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from pipelines.formatting import counted, duration, percent, shorten, size
-from pipelines.report.totals import MAX_LANG_CHARS, out_of_memory
+from pipelines.report.summary import MAX_LANG_CHARS, out_of_memory_note
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-_OPEN_LANGS = 20  # rows of the table that need no click
+_MAX_OPEN_LANGS = 20  # table rows that are visible without a click
 _MAX_LANGS = 300
 
 
 def render_html(report: dict[str, Any]) -> str:
-    """Draw a report, as `build_report` gives it, as one page that needs nothing from outside; its data is escaped."""
+    """Render a report, as `build_report` returns it. All data is escaped."""
     sections = [
-        _head(report),
-        _failed(report),
-        _balance(report),
-        _reasons(report),
+        _header(report),
+        _failed_shards(report),
+        _row_balance(report),
+        _rejection_reasons(report),
         _langs(report),
-        _stages(report),
-        _settings(report),
+        _stage_times(report),
+        _job_settings(report),
     ]
     title = f"{escape(report['name'])}: {escape(report['status'])}"
     return (
@@ -39,13 +39,13 @@ def render_html(report: dict[str, Any]) -> str:
     )
 
 
-def _head(report: dict[str, Any]) -> str:
+def _header(report: dict[str, Any]) -> str:
     totals, run, spec = report["totals"], report["run"], report["settings"]
-    per_row = f"{totals['tokens'] / totals['rows_out']:,.0f} a row" if totals["rows_out"] else ""
+    per_row = f"{totals['tokens'] / totals['rows_out']:,.0f} per row" if totals["rows_out"] else ""
     figures = [
         ("rows written", f"{totals['rows_out']:,}", size(totals["bytes"])),
         ("tokens", f"{totals['tokens']:,}", per_row),
-        ("tokens a second", f"{run['tokens_per_s']:,.0f}", f"{duration(run['elapsed_s'])}, this run"),
+        ("tokens per second", f"{run['tokens_per_s']:,.0f}", f"{duration(run['elapsed_s'])}, this run"),
         ("languages", f"{len(report['langs']):,}", counted(totals["shards"], "shard")),
     ]
     cards = "".join(
@@ -62,44 +62,44 @@ def _head(report: dict[str, Any]) -> str:
 
 def _verdict(report: dict[str, Any]) -> str:
     totals, policy = report["totals"], report["settings"]["policy"]
-    left = f"{counted(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are still to do."
+    left = f"{counted(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
     match report["status"]:
         case "complete" if totals["failed_shards"]:
             failed = counted(totals["failed_shards"], "shard")
-            return f"{failed} failed, which policy.max_failed_shards ({policy['max_failed_shards']:,}) allows. {left}"
+            return f"{failed} failed; policy.max_failed_shards allows {policy['max_failed_shards']:,}. {left}"
         case "complete":
-            return "Every row of the corpus is accounted for."
+            return "Every row of the corpus is written, rejected or dropped by the filter."
         case "too many rejected rows":
             rejected = percent(totals["rows_rejected"], totals["rows_in"])
             limit = policy["max_rejected"]
             return f"{rejected} of the rows were rejected; policy.max_rejected is {limit}. All other rows are written."
         case "interrupted":
-            return f"{left} Run the same job again, and it goes on from here."
+            return f"{left} Run the same job again to resume."
         case _:
-            return f"{left} Run the same job again, and only the missing shards are tried."
+            return f"{left} Run the same job again to compute only the missing shards."
 
 
-def _balance(report: dict[str, Any]) -> str:
+def _row_balance(report: dict[str, Any]) -> str:
     totals = report["totals"]
     parts = [
         ("written", totals["rows_out"], "a"),
         ("rejected", totals["rows_rejected"], "bad"),
-        ("left out by the filter", totals["rows_filtered"], "off"),
-        ("still to do", totals["rows_left"], "wait"),
+        ("dropped by the filter", totals["rows_filtered"], "off"),
+        ("not processed yet", totals["rows_left"], "wait"),
     ]
-    cut = totals["rows_truncated"]
+    truncated = totals["rows_truncated"]
     limit = report["settings"]["tokenizer"]["max_length"]
     note = ""
-    if cut:
-        part = f"{counted(cut, 'row')} ({percent(cut, totals['rows_out'])} of those written)"
-        note = f"<p>{part} had more than {limit:,} tokens and were truncated: what follows was not seen.</p>"
+    if truncated:
+        rows = f"{counted(truncated, 'row')} ({percent(truncated, totals['rows_out'])} of those written)"
+        note = f"<p>{rows} had more than {limit:,} tokens and were truncated; the model did not see the rest.</p>"
     if totals["oom_halvings"]:
-        note += f"<p>{out_of_memory(totals['oom_halvings']).capitalize()}.</p>"
+        note += f"<p>{out_of_memory_note(totals['oom_halvings']).capitalize()}.</p>"
     bar = _stacked([(name, n, f"{n:,}", kind) for name, n, kind in parts if n])
     return f"<section><h2>{totals['rows_corpus']:,} rows in the corpus</h2>{bar}{note}</section>"
 
 
-def _reasons(report: dict[str, Any]) -> str:
+def _rejection_reasons(report: dict[str, Any]) -> str:
     if not report["reasons"]:
         return ""
     most = max(report["reasons"].values())
@@ -108,8 +108,8 @@ def _reasons(report: dict[str, Any]) -> str:
         [_bdi(reason), f"{count:,}", percent(count, total), _bar(count, most, "bad")]
         for reason, count in report["reasons"].items()
     ]
-    note = "<p class=dim>Which rows, and why: <code>_xlm/rejected/</code> in the output.</p>"
-    return f"<section><h2>Rejected, by reason</h2>{_table(['reason', 'rows', 'of all', ''], rows)}{note}</section>"
+    note = "<p class=dim>The rejected rows are listed in <code>_xlm/rejected/</code> in the output.</p>"
+    return f"<section><h2>Rejected rows by reason</h2>{_table(['reason', 'rows', 'share', ''], rows)}{note}</section>"
 
 
 def _langs(report: dict[str, Any]) -> str:
@@ -122,25 +122,27 @@ def _langs(report: dict[str, Any]) -> str:
             f"<code>{_bdi(shorten(lang['lang'], MAX_LANG_CHARS))}</code>",
             f"{lang['rows']:,}",
             f"{lang['tokens']:,}",
-            percent(lang["unknown"], lang["tokens"] + lang["truncated"]),  # unknown ones are counted before the cut
+            percent(
+                lang["unknown"], lang["tokens"] + lang["truncated"]
+            ),  # counted before truncation
             f"{lang['truncated']:,}",
             percent(lang["rows"], total),
             _bar(lang["rows"], langs[0]["rows"], "a"),
         ]
         for lang in langs[:_MAX_LANGS]
     ]
-    names = ["language", "rows", "tokens", "unknown", "cut off", "rows, share", ""]
-    html = _table(names, rows[:_OPEN_LANGS])
-    if len(rows) > _OPEN_LANGS:
-        summary = counted(len(rows) - _OPEN_LANGS, "more language")
-        html += f"<details><summary>{summary}</summary>{_table(names, rows[_OPEN_LANGS:])}</details>"
+    names = ["language", "rows", "tokens", "unknown", "truncated", "share of rows", ""]
+    html = _table(names, rows[:_MAX_OPEN_LANGS])
+    if len(rows) > _MAX_OPEN_LANGS:
+        summary = counted(len(rows) - _MAX_OPEN_LANGS, "more language")
+        html += f"<details><summary>{summary}</summary>{_table(names, rows[_MAX_OPEN_LANGS:])}</details>"
     if len(langs) > _MAX_LANGS:
         rest = langs[_MAX_LANGS:]
-        html += f"<p>And {len(rest):,} more, with {counted(sum(lang['rows'] for lang in rest), 'row')}.</p>"
+        html += f"<p>And {len(rest):,} more with {counted(sum(lang['rows'] for lang in rest), 'row')}.</p>"
     return f"<section><h2>{counted(len(langs), 'language')}</h2>{html}</section>"
 
 
-def _stages(report: dict[str, Any]) -> str:
+def _stage_times(report: dict[str, Any]) -> str:
     if not report["slowest"]:
         return ""
     seconds = report["stage_seconds"]
@@ -157,13 +159,13 @@ def _stages(report: dict[str, Any]) -> str:
     slowest = _table(["shard", "rows", "tokens", "time"], rows)
     shards = counted(report["totals"]["shards"], "shard")
     return (
-        f"<section><h2>Where the time went</h2><p class=dim>Summed over {shards}, "
-        f"many of which run at the same time.</p>{bar}"
+        f"<section><h2>Time by stage</h2><p class=dim>Summed over {shards}; "
+        f"shards run concurrently.</p>{bar}"
         f"<details><summary>Slowest shards</summary>{slowest}</details></section>"
     )
 
 
-def _failed(report: dict[str, Any]) -> str:
+def _failed_shards(report: dict[str, Any]) -> str:
     if not report["failed"]:
         return ""
     rows = [[f"<code>{_bdi(shard['shard'])}</code>", _bdi(shard["error"])] for shard in report["failed"]]
@@ -172,7 +174,7 @@ def _failed(report: dict[str, Any]) -> str:
     return f"<section><h2>{heading}</h2>{_table(['shard', 'error'], rows, 'words')}{more}</section>"
 
 
-def _settings(report: dict[str, Any]) -> str:
+def _job_settings(report: dict[str, Any]) -> str:
     settings, provenance = (escape(_yaml(report[key])) for key in ("settings", "provenance"))
     return (
         f"<section><h2>The job</h2><pre>{settings}</pre>"
@@ -191,7 +193,7 @@ def _bar(value: float, most: float, kind: str) -> str:
 
 
 def _stacked(parts: Sequence[tuple[str, float, str, str]]) -> str:
-    """Draw parts of a whole; each has a name, a value, the value as text, and a colour."""
+    """Render a stacked bar with a legend; each part has a name, a value, the value as text, and a colour class."""
     total = sum(value for _, value, _, _ in parts) or 1
     bars = "".join(
         f'<i class={kind} style="flex-grow:{value / total:.5f}"></i>' for _, value, _, kind in parts if value
@@ -204,7 +206,7 @@ def _stacked(parts: Sequence[tuple[str, float, str, str]]) -> str:
 
 
 def _bdi(text: str) -> str:
-    """Escape text and keep its direction, right-to-left marks included, from its surroundings."""
+    """Escape text, and isolate its writing direction, right-to-left marks included, from the surrounding text."""
     return f"<bdi>{escape(text)}</bdi>"
 
 

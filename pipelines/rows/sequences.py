@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, ragged
-from xlm_core.decoding import central_tokens, earliest_tokens
-from xlm_core.model.packing import cumulate
+from pipelines.rows.list_columns import flatten_list_column
+from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS
+from xlm_core.decoding import tokens_from_first_window, tokens_with_most_context
+from xlm_core.model.packing import cumulative_lengths
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,10 +42,10 @@ class Sequences:
     @classmethod
     def of(cls, rows: pa.RecordBatch) -> Sequences:
         """View the columns of tokenized rows; nothing is copied."""
-        ids, _ = ragged(rows.column(INPUT_IDS))
-        lengths, borders = ragged(rows.column(LENGTHS))
+        ids, _ = flatten_list_column(rows.column(INPUT_IDS))
+        lengths, borders = flatten_list_column(rows.column(LENGTHS))
         langs = np.repeat(rows.column(LANG).to_numpy(), np.diff(borders))
-        return cls(rows, ids, cumulate(lengths), langs, borders)
+        return cls(rows, ids, cumulative_lengths(lengths), langs, borders)
 
     @property
     def lengths(self) -> NDArray[np.int32]:
@@ -59,17 +60,17 @@ class Sequences:
     @cached_property
     def word_ids(self) -> NDArray[np.int32]:
         """The word of each token in its text, [T]; -1 for special tokens. Only where a task needs places."""
-        return ragged(self.rows.column(WORD_IDS))[0]
+        return flatten_list_column(self.rows.column(WORD_IDS))[0]
 
     @cached_property
     def offsets(self) -> NDArray[np.int32]:
         """First and last (exclusive) character of each token in its text, [T, 2]. Only where a task needs places."""
-        return ragged(self.rows.column(OFFSETS))[0].reshape(-1, 2)
+        return flatten_list_column(self.rows.column(OFFSETS))[0].reshape(-1, 2)
 
     @cached_property
     def window_starts(self) -> NDArray[np.int32]:
         """Number of each sequence's first token of the row's last text in that whole text, [S]."""
-        return ragged(self.rows.column(WINDOW_STARTS))[0]
+        return flatten_list_column(self.rows.column(WINDOW_STARTS))[0]
 
     def once(self, text: Literal["first", "last"], *, causal: bool = False) -> NDArray[np.int64]:
         """Choose each token of a text once, where windows overlap that with more of the context that the model sees.
@@ -77,7 +78,7 @@ class Sequences:
         Returns:
             [K], numbers of tokens [T] by row and place in the text; special tokens never.
         """
-        choose = earliest_tokens if causal else central_tokens
+        choose = tokens_from_first_window if causal else tokens_with_most_context
         return choose(self.word_ids, self.cu_seqlens, self.row_ids, self.window_starts, text)
 
     def mean_over_windows(self, values: NDArray[Any]) -> NDArray[Any]:

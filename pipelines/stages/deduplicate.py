@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, decode_texts, ragged
+from pipelines.rows.list_columns import flatten_list_column
+from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS
+from pipelines.rows.text_columns import decode_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from pipelines.rows.schemas import Words
+    from pipelines.rows.text_columns import WordList
 
 
 _STAGE = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
@@ -58,11 +60,11 @@ def find_repeats(rows: pa.RecordBatch, text_columns: list[str]) -> Repeats | Non
     return None if len(distinct) == len(rows) else Repeats(np.array(distinct), source)
 
 
-def _hashable(texts: Sequence[str | Words | None]) -> list[object]:
+def _hashable(texts: Sequence[str | WordList | None]) -> list[object]:
     return [tuple(text) if isinstance(text, list) else text for text in texts]
 
 
 def _bytes(column: pa.ListArray) -> list[object]:
-    values, borders = ragged(column)
+    values, borders = flatten_list_column(column)
     content, places = values.tobytes(), (borders.astype(np.int64) * values.itemsize).tolist()
     return [content[start:end] for start, end in pairwise(places)]

@@ -40,8 +40,6 @@ class InferSettings:
         load: builds trunk and tasks on a device, in a precision, for passes of so many tokens; once in each process.
         precision: "auto" is float16 on a GPU, in which the released checkpoints were trained, else float32.
         max_tokens: tokens of one forward pass; None for what suits the device.
-        on_gpu: whether the process has a GPU to itself, or a share of one.
-        num_threads: of the CPU, where there is no GPU.
         text_columns: the input's columns of text.
         schema: of the rows handed on: input columns and results.
         limit: on the time for a shard.
@@ -50,20 +48,24 @@ class InferSettings:
     load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task]]]
     precision: str
     max_tokens: int | None
-    on_gpu: bool
-    num_threads: int
     text_columns: list[str]
     schema: pa.Schema
     limit: ShardLimit
 
 
 class Infer:
-    """A model process of the pool; trunk and heads stay loaded from shard to shard."""
+    """A model process of the pool; trunk and heads stay loaded from shard to shard.
 
-    def __init__(self, settings: InferSettings):
-        self._settings = settings
+    Args:
+        settings: what it needs.
+        on_gpu: whether the process has a GPU, or a share of one.
+        num_threads: CPU threads to compute with, where there is no GPU.
+    """
+
+    def __init__(self, settings: InferSettings, *, on_gpu: bool, num_threads: int):
+        self._settings, self._num_threads = settings, num_threads
         self._loaded: tuple[Model, list[Task]] | None = None
-        self._device = torch.device("cuda" if settings.on_gpu and torch.cuda.is_available() else "cpu")
+        self._device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Run one shard, as Ray hands it over."""
@@ -89,14 +91,12 @@ class Infer:
             for field, column in columns:
                 results[field.name] = column if repeats is None else column.take(repeats.source)
         arrays = [results[name] if name in results else rows.column(name) for name in schema.names]
-        stats = shard.stats | {
-            "precision": str(model.trunk.embeddings.weight.dtype).removeprefix("torch."),
-            "oom_halvings": halvings,
-        }
+        precision = str(model.trunk.embeddings.weight.dtype).removeprefix("torch.")
+        stats = replace(shard.stats, precision=precision, oom_halvings=halvings)
         return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
     def _load(self) -> tuple[Model, list[Task]]:
-        torch.set_num_threads(self._settings.num_threads)
+        torch.set_num_threads(self._num_threads)
         on_gpu = self._device.type == "cuda"
         name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
         # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
@@ -122,7 +122,7 @@ def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Fie
         collectors = [task.collect(shard) for task in tasks]
         readers = [collector for task, collector in zip(tasks, collectors, strict=True) if task.reads_pass]
         if readers:
-            for step in model.passes(shard, all_layers=any(task.wants_layers for task in tasks)):
+            for step in model.passes(shard, all_layers=any(task.needs_all_layers for task in tasks)):
                 for collector in readers:
                     collector.add(step)
         return [

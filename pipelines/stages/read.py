@@ -123,7 +123,8 @@ class PlanSource(Datasource):
     def __init__(self, reader: Reader, plan: pa.Table, *, isolate: bool = False):
         super().__init__()
         self._reader = reader
-        self._groups = [[shard] for shard in planned_shards(plan)] if isolate else list(group_by_row_group(plan))
+        shards = planned_shards(plan)
+        self._groups = [[shard] for shard in shards] if isolate else list(group_by_row_group(shards))
 
     @property
     def num_tasks(self) -> int:

@@ -90,7 +90,8 @@ class RowChecks:
                 rejection = Rejection(RejectionReason.NULL_LANG, detail)
             elif lang is None and self.reject_unknown_lang:
                 shown = code if _LANG_CODE.fullmatch(code) else f"of {len(code):,} characters"
-                rejection = Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown} is not in the checkpoint's lang2id")
+                detail = f"language {shown} is not in the checkpoint's lang2id"
+                rejection = Rejection(RejectionReason.UNKNOWN_LANG, detail)
             texts = [
                 _Text(name, found[i], invalid.get(i))
                 for name, (found, invalid) in zip(spec.text_columns, columns, strict=True)

@@ -1,10 +1,10 @@
-"""A stage's turn with a shard: what every stage of a pool does before and after its own work."""
+"""Run one stage on a shard: unpack it, catch errors, check the row count, and measure the time."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import ShardError
 from pipelines.rows.shard import Shard
@@ -17,37 +17,39 @@ if TYPE_CHECKING:
 
 
 def run_stage(
-    name: str,
+    name: Literal["tokenize", "infer"],
     table: pa.Table,
     step: Callable[[Shard], Shard],
     schema: pa.Schema,
-    may_begin: Callable[[str], bool] = lambda _: not stop_requested(),
+    may_start: Callable[[str], bool] = lambda _: not stop_requested(),
 ) -> pa.Table:
-    """Take a shard through one stage; an error becomes the shard's own, since one that is raised would end the run.
+    """Run a stage on one shard, and return the shard packed as a table of one row.
 
-    A shard that has an error already is passed on, and one whose run is to end is not begun.
+    An error becomes the shard's failure, because an exception would end the run. A shard that has failed already is
+    passed on, and no shard is started once the run is ending early.
 
     Args:
-        name: the stage, under which its seconds are kept.
-        table: the shard, as Ray hands it over.
+        name: the stage, whose time is recorded.
+        table: the shard, packed as a table of one row.
         step: what the stage does.
-        schema: of the rows it hands on, also when it fails.
-        may_begin: tells, of a shard's id, whether the run still wants it.
+        schema: of the rows that the stage passes on, also when it fails.
+        may_start: returns whether the shard with a given id may be started.
     """
     shard = Shard.from_table(table)
-    if shard.error is not None:
+    if shard.failure is not None:
         return shard.emptied(schema).to_table()
-    began = time.perf_counter()
+    start = time.perf_counter()
     try:
-        if not may_begin(shard.id):
+        if not may_start(shard.id):
             return shard.stopped(schema).to_table()
         result = step(shard)
         if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):
             raise ShardError(
                 f"{name}: {len(shard.rows)} rows went in, {len(result.rows)} came out and "
-                f"{len(result.rejected) - len(shard.rejected)} were rejected; this is a defect, please report it"
+                f"{len(result.rejected) - len(shard.rejected)} were rejected; this is a bug, please report it"
             )
     except Exception as error:
         result = shard.failed(error, schema)
-    seconds = {f"{name}_s": round(time.perf_counter() - began, 6)}
-    return replace(result, stats=result.stats | seconds).to_table()
+    seconds = round(time.perf_counter() - start, 6)
+    stats = replace(result.stats, **{f"{name}_s": seconds})
+    return replace(result, stats=stats).to_table()

@@ -1,4 +1,4 @@
-"""Proof, without the model, that an output is what its job promised."""
+"""Verify, without the model, that an output is complete and correct."""
 
 from pipelines.verify.check_output import Verdict, verify
 

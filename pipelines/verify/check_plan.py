@@ -1,144 +1,152 @@
-"""What must hold of the plan: its shards are what their ids say, and they cut up all of the input, each row once."""
+"""Check that the plan's shard ids are right, and that its shards cover every row of the input once."""
 
 from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpus.plan import PLAN, shard_id
+from pipelines.corpus.planned_shard import PLAN, PlannedShard, planned_shards, shard_id
+from pipelines.corpus.row_groups import read_row_group
 from pipelines.errors import FatalError, RetryableError
 from pipelines.filter.parse import parse_filter
 from pipelines.formatting import counted
-from pipelines.stages.read import read_row_group
+from pipelines.output import layout
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.check_results import quoted_columns
-from pipelines.verify.check_shard import Problem
+from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.job.job import Job
     from pipelines.output.directory import Output
+    from pipelines.storage.options import StoreSettings
 
 _THREADS = 16  # a footer is a small read, mostly waiting
-_ANEW = "delete _SUCCESS, and run the job again to write the plan anew"
+_PLAN_AGAIN = "delete _SUCCESS, and run the job again to write a new plan"
 _UNREADABLE = (OSError, LookupError, ValueError, pa.ArrowException, FatalError, RetryableError)
 
 
-class Sources(NamedTuple):
-    """What was found of the input.
+class InputFiles(NamedTuple):
+    """The files of the input, compared with the plan.
 
     Attributes:
-        reachable: the files that are as they were planned.
-        missing: for each of the others, what became of it.
+        unchanged: the files that are as they were planned.
+        changed: for each other file, what happened to it.
         problems: what is wrong with the plan.
     """
 
-    reachable: set[str]
-    missing: dict[str, str]
+    unchanged: set[str]
+    changed: dict[str, str]
     problems: list[Problem]
 
 
-def read_plan(output: Output) -> pa.Table:
-    """Read which shards there are to be.
+def read_plan(output: Output) -> list[PlannedShard]:
+    """Read the plan.
 
     Raises:
-        FatalError: there is no plan, or none that can be read.
+        FatalError: the plan is missing or damaged.
     """
-    place = output.inner / "plan.parquet"
+    file = output.inner / layout.PLAN
     try:
-        plan = place.read_table()
+        plan = file.read_table()
         if plan.schema.equals(PLAN):
-            return plan
+            return planned_shards(plan)
     except FileNotFoundError:
-        raise FatalError(f"{place.url}: gone; {_ANEW}") from None
-    except (ValueError, pa.ArrowException):  # of no UTF-8, of no Parquet
+        raise FatalError(f"{file.url}: missing; {_PLAN_AGAIN}") from None
+    except (ValueError, pa.ArrowException):  # text that is not UTF-8, or not Parquet
         pass
-    raise FatalError(f"{place.url}: damaged; {_ANEW}")
+    raise FatalError(f"{file.url}: damaged; {_PLAN_AGAIN}")
 
 
-def check_plan(output: Output, plan: pa.Table) -> tuple[pa.Table, list[Problem]]:
-    """Check that shards have the ids that follow from their files, and lie end to end in them.
+def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[PlannedShard], list[Problem]]:
+    """Check that shard ids follow from the files, and that the shards of a file are contiguous.
 
     Returns:
-        The shards of which that is so of the id, each once: no other id may become the name of a file.
+        The shards with the right id, each once, and the problems. A wrong id must not become a file name.
     """
-    place, rows, problems = (output.inner / "plan.parquet").url, plan.to_pylist(), list[Problem]()
-    ids = [shard_id(_identity(row), row["row_group"], row["first_row"]) for row in rows]
-    first = {shard: i for i, shard in reversed(list(enumerate(ids)))}
-    sound = [row["shard"] == ids[i] and first[ids[i]] == i for i, row in enumerate(rows)]
-    if not all(sound):
-        wrong = counted(sound.count(False), "shard")
-        problems.append(Problem(place, f"{wrong} with an id that is not its own, or is another's too", _ANEW))
-    gaps = [row["file"] for before, row in pairwise([None, *rows]) if row and not _follows(before, row)]
+    url, problems = (output.inner / layout.PLAN).url, list[Problem]()
+    ids = [shard_id(shard.file_info, shard.row_group, shard.first_row) for shard in plan]
+    first = {expected: i for i, expected in reversed(list(enumerate(ids)))}
+    valid = [shard for i, shard in enumerate(plan) if shard.id == ids[i] and first[ids[i]] == i]
+    if len(valid) < len(plan):
+        invalid = counted(len(plan) - len(valid), "shard")
+        problems.append(Problem(url, f"{invalid} with a wrong or repeated id", _PLAN_AGAIN))
+    gaps = [shard.file for before, shard in pairwise([None, *plan]) if shard and not _is_next(before, shard)]
     if gaps:
-        problems.append(Problem(place, f"shards do not lie end to end: {gaps[0]}, in {len(gaps)} places", _ANEW))
-    return plan.filter(pa.array(sound, pa.bool_())), problems
+        message = f"the shards of a file are not contiguous, at {counted(len(gaps), 'position')}, such as in {gaps[0]}"
+        problems.append(Problem(url, message, _PLAN_AGAIN))
+    return valid, problems
 
 
-def check_sources(job: Job, output: Output, plan: pa.Table) -> Sources:
-    """See which files of the input are still as they were planned, and whether the plan covers each row of them."""
+def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequence[StoreSettings]) -> InputFiles:
+    """Find the input files that changed after the plan was made, and check that the plan covers all rows of the others.
+
+    Args:
+        output: the output, whose plan is named in problems.
+        plan: the shards with the right id.
+        stores: options of the stores that contain the corpus.
+    """
     files: dict[str, FileInfo] = {}
     planned: dict[str, Counter[int]] = {}
-    for row in plan.to_pylist():
-        files[row["file"]] = _identity(row)
-        planned.setdefault(row["file"], Counter())[row["row_group"]] += row["num_rows"]
-    found = Sources(set(), {}, [])
+    for shard in plan:
+        files[shard.file] = shard.file_info
+        planned.setdefault(shard.file, Counter())[shard.row_group] += shard.num_rows
+    found = InputFiles(set(), {}, [])
     with ThreadPoolExecutor(_THREADS) as pool:
-        for file, rows in zip(files, pool.map(lambda file: _rows_by_group(job, file), files.values()), strict=True):
+        num_rows = pool.map(lambda file: _count_rows(file, stores), files.values())
+        for file, rows in zip(files, num_rows, strict=True):
             if isinstance(rows, str):
-                found.missing[file] = rows
+                found.changed[file] = rows
             elif rows == planned[file]:
-                found.reachable.add(file)
+                found.unchanged.add(file)
             else:
-                has, of = counted(rows.total(), "row"), f"{planned[file].total():,} in {len(planned[file])}"
-                what = f"{file} has {has} in {len(rows)} row groups, but the plan {of}"
-                found.problems.append(Problem((output.inner / "plan.parquet").url, what, _ANEW))
+                got = f"{counted(planned[file].total(), 'row')} in {counted(len(planned[file]), 'row group')}"
+                message = f"has {got} of {file}, expected {rows.total():,} in {len(rows)}"
+                found.problems.append(Problem((output.inner / layout.PLAN).url, message, _PLAN_AGAIN))
     return found
 
 
-def read_source(job: Job, shard: dict[str, Any]) -> pa.Table | None:
-    """Read what tells the rows of a shard's row group: ids, what the filter reads, and texts that results quote.
+def read_input(job: Job, shard: PlannedShard) -> pa.Table | None:
+    """Read what verification needs of a shard's row group: ids, filter columns, and the texts that results quote.
 
     Returns:
-        None where it cannot be read any more.
+        None if the row group cannot be read any more.
     """
     columns = set(quoted_columns(job)) | ({job.input.id} if job.input.id else set[str]())
     columns |= parse_filter(job.input.filter)[1] if job.input.filter else set()
     try:
-        return read_row_group(locate(shard["file"], job.storage), shard["row_group"], sorted(columns))
+        return read_row_group(locate(shard.file, job.storage), shard.row_group, sorted(columns))
     except _UNREADABLE:
         return None
 
 
-def _rows_by_group(job: Job, planned: FileInfo) -> Counter[int] | str:
-    """Count the rows of each row group that has any; or say why the file is not the one that was planned."""
+def _count_rows(planned: FileInfo, stores: Sequence[StoreSettings]) -> Counter[int] | str:
+    """Count the rows of each row group that has any; or return what happened to the file after it was planned."""
     try:
-        location = locate(planned.url, job.storage)
+        location = locate(planned.url, stores)
         if location.file_info() != planned:
-            return "changed since"
+            return "changed"
         with location.open() as source:
             footer = pq.read_metadata(source)
     except FileNotFoundError:
-        return "gone"
+        return "deleted"
     except _UNREADABLE:
-        return "out of reach"
+        return "unreadable"
     return +Counter({group: footer.row_group(group).num_rows for group in range(footer.num_row_groups)})
 
 
-def _identity(row: dict[str, Any]) -> FileInfo:
-    return FileInfo(row["file"], row["size"], row["mtime_ns"])
-
-
-def _follows(before: dict[str, Any] | None, row: dict[str, Any]) -> bool:
-    """Whether a shard begins where the one before it ends, or its file begins."""
-    if before is None or before["file"] != row["file"]:
-        return row["file_row"] == row["first_row"] == 0
-    if row["file_row"] != before["file_row"] + before["num_rows"]:
+def _is_next(before: PlannedShard | None, shard: PlannedShard) -> bool:
+    """Return whether a shard starts where the one before it ends, or at the start of another file."""
+    if before is None or before.file != shard.file:
+        return shard.file_row == shard.first_row == 0
+    if shard.file_row != before.end_row:
         return False
-    if row["row_group"] == before["row_group"]:
-        return row["first_row"] == before["first_row"] + before["num_rows"]
-    return row["row_group"] > before["row_group"] and row["first_row"] == 0
+    if shard.row_group == before.row_group:
+        return shard.first_row == before.first_row + before.num_rows
+    return shard.row_group > before.row_group and shard.first_row == 0

@@ -1,10 +1,9 @@
-"""What must hold of one shard: its record, its part and its rejected rows agree, and together they are its rows."""
+"""Check one shard: its record, its part and its rejected rows agree, and together contain the input's rows once."""
 
 from __future__ import annotations
 
 import base64
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,168 +11,120 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.formatting import counted
-from pipelines.output.ledger import part_name
-from pipelines.rows.schemas import ROW, decode_texts, whole
-from pipelines.stages.write import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.rows.schemas import ROW
+from pipelines.rows.text_columns import decode_texts, join_words
 from pipelines.verify.check_results import check_results, quoted_columns
+from pipelines.verify.findings import ShardFindings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import Job
+    from pipelines.corpus.planned_shard import PlannedShard
     from pipelines.output.directory import Output
+    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
+    from pipelines.verify.promise import Promise
 
-VERSION = "xlm:version"  # of what wrote a part: parts of one output may differ in it
-_ANEW = "delete the part, and run the job again to compute its shard anew"
-
-
-class Problem(NamedTuple):
-    """Something that is not as it was promised.
-
-    Attributes:
-        where: the file.
-        what: what is wrong with it, and what was expected.
-        advice: what to do.
-    """
-
-    where: str
-    what: str
-    advice: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.what}; {self.advice}"
-
-
-@dataclass(frozen=True)
-class Promise:
-    """What `job.json` says of every part."""
-
-    job: Job
-    columns: dict[str, str]
-    metadata: dict[str, str]
-
-
-@dataclass
-class Checked:
-    """What was found of one shard.
-
-    Attributes:
-        shard: its id.
-        problems: what is wrong.
-        schema: of its part, as it was declared; None if that cannot be read.
-        ids: a hash of each row's id, int64 [N], equal within this process for equal ids; none without an id column.
-        counts: `rows_out`, `rows_rejected`, `bytes`, `vectors` and `spans` that were looked at.
-        proved: whether the input's own rows were at hand.
-        rewritten: whether a file is whole, but not the one that was recorded.
-    """
-
-    shard: str
-    problems: list[Problem] = field(default_factory=list[Problem])
-    schema: pa.Schema | None = None
-    ids: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
-    counts: Counter[str] = field(default_factory=Counter[str])
-    proved: bool = False
-    rewritten: bool = False
-
-    def tell(self, place: Location, what: str, advice: str = _ANEW) -> None:
-        """Take note of a problem."""
-        self.problems.append(Problem(place.url, what, advice))
+_VERSION = "xlm:version"  # of the program that wrote a part; the parts of one output may differ in it
 
 
 def check_shard(
-    output: Output, promise: Promise, shard: dict[str, Any], record: dict[str, Any], source: pa.Table | None
-) -> Checked:
+    output: Output, promise: Promise, shard: PlannedShard, record: ShardRecord, source: pa.Table | None
+) -> ShardFindings:
     """Check one shard.
 
     Args:
-        output: where its files are.
-        promise: what holds for all shards.
-        shard: its row of the plan; the id is the one that follows from the others.
+        output: contains its files.
+        promise: what holds for all parts.
+        shard: its row of the plan, with the right id.
         record: its record in the ledger.
-        source: its rows of the input that the filter lets through, with their numbers; None if they are out of reach.
+        source: its rows in the input after the filter, with row numbers; None if they cannot be read.
 
     Raises:
         FatalError, RetryableError: the output's storage cannot be read.
     """
-    found, name = Checked(shard["shard"], proved=source is not None), part_name(shard["shard"])
-    part, rejected_file = output.location / name, output.rejected / name
+    found = ShardFindings(shard.id, compared_with_input=source is not None)
+    part, rejected_file = output.location / record.part, output.rejected / record.part
     _check_record(found, part, shard, record)
     rejected: list[dict[str, Any]] | None = []
-    if record["rows_rejected"]:
-        file = _read(found, rejected_file, record["rejected_bytes"], record["rejected_digest"])
+    if record.rows_rejected:
+        file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
         rejected = None if file is None else _check_rejected(found, rejected_file, file, shard, record)
-    file = _read(found, part, record["bytes"], record["digest"])
+    file = _read(found, part, record.bytes, record.digest)
     if file is None or not _check_schema(found, part, file.declared, promise):
         return found
     rows = file.rows
     found.schema, found.counts["rows_out"] = file.declared, len(rows)
-    if len(rows) != record["rows_out"]:
-        found.tell(part, f"has {counted(len(rows), 'row')}, but {record['rows_out']:,} in the ledger")
+    if len(rows) != record.rows_out:
+        found.add_problem(part, f"has {counted(len(rows), 'row')}, expected {record.rows_out:,} as in the ledger")
     id_column = promise.job.input.id
     ids = rows[id_column or "row"].combine_chunks()
-    if digest_ids(ids) != record["ids_digest"]:
-        found.tell(part, "its rows, or their order, are not those that the ledger's digest of their ids is of")
+    if digest_ids(ids) != record.ids_digest:
+        found.add_problem(part, "its rows, or their order, do not match the digest of row ids in the ledger")
     keys = id_keys(ids)
     if id_column is not None:
-        found.ids = np.fromiter((hash(key) for key in keys), np.int64, len(keys))
-    elif any(file != shard["file"] for file in rows["file"].to_pylist()):
-        found.tell(part, f"has rows of another file than {shard['file']}")
+        found.id_hashes = np.fromiter((hash(key) for key in keys), np.int64, len(keys))
+    elif any(file != shard.file for file in rows["file"].to_pylist()):
+        found.add_problem(part, f"has rows of files other than {shard.file}")
     texts = None
     if source is not None and rejected is not None:
-        if len(source) != record["rows_in"]:
+        if len(source) != record.rows_in:
             rows_in = counted(len(source), "row")
-            found.tell(part, f"{shard['file']} has {rows_in} for it, but {record['rows_in']:,} in the ledger")
-        kept = _less_rejected(found, rejected_file, source, rejected)
-        if difference := _difference(id_keys(kept[id_column or ROW].combine_chunks()), keys):
-            found.tell(part, f"its rows are not those of {shard['file']}: {difference}")
+            found.add_problem(part, f"{shard.file} has {rows_in} of this shard, but the ledger has {record.rows_in:,}")
+        expected = _remove_rejected(found, rejected_file, source, rejected)
+        if difference := _describe_difference(id_keys(expected[id_column or ROW].combine_chunks()), keys):
+            found.add_problem(part, f"its rows are not those of {shard.file}: {difference}")
         else:
-            texts = {column: _texts(kept[column]) for column in quoted_columns(promise.job)}
+            texts = {column: _decode(expected[column]) for column in quoted_columns(promise.job)}
     results = check_results(promise.job, rows, texts)
     found.counts |= {"vectors": results.vectors, "spans": results.spans}
     for wrong in results.wrong:
-        found.tell(part, wrong)
+        found.add_problem(part, wrong)
     return found
 
 
-def _check_record(found: Checked, part: Location, shard: dict[str, Any], record: dict[str, Any]) -> None:
-    if record["rows_in"] != record["rows_out"] + record["rows_rejected"]:
-        out, gone = record["rows_out"], record["rows_rejected"]
-        found.tell(part, f"its record has {record['rows_in']:,} rows in, but {out:,} out and {gone:,} rejected")
-    for name, planned in (("file", shard["file"]), ("rows_read", shard["num_rows"])):
-        if record[name] != planned:
-            found.tell(part, f"its record has {name} {record[name]}, but the plan {planned}")
+def _check_record(found: ShardFindings, part: Location, shard: PlannedShard, record: ShardRecord) -> None:
+    if record.rows_in != record.rows_out + record.rows_rejected:
+        rows = f"{record.rows_in:,} rows in, but {record.rows_out:,} out and {record.rows_rejected:,} rejected"
+        found.add_problem(part, f"its record has {rows}")
+    for name, got, expected in (
+        ("file", record.file, shard.file),
+        ("rows_read", record.rows_read, shard.num_rows),
+    ):
+        if got != expected:
+            found.add_problem(part, f"its record has {name} {got}, expected {expected} as in the plan")
 
 
 class _File(NamedTuple):
-    """A file of the write stage: its rows, as Parquet brings them back, and the schema that they were given."""
+    """A file of the write stage: its rows as Parquet returns them, and the schema that was declared for them."""
 
     rows: pa.Table
     declared: pa.Schema
 
 
-def _read(found: Checked, place: Location, size: int | None, digest: str | None) -> _File | None:
-    """Read a file that the ledger knows, and hold it against its record; None if there is nothing to read."""
+def _read(found: ShardFindings, location: Location, size_bytes: int | None, digest: str | None) -> _File | None:
+    """Read a recorded file and compare it with its record; None if it is missing or cannot be read."""
     try:
-        data = place.read_bytes()
+        data = location.read_bytes()
     except FileNotFoundError:
-        found.tell(place, "gone, though the ledger has it")
+        found.add_problem(location, "missing, although the ledger has it")
         return None
     found.counts["bytes"] += len(data)
     try:
         file = _parse(data)
-    except (OSError, LookupError, ValueError, pa.ArrowException):  # what Arrow says of bytes that are no Parquet
+    except (OSError, LookupError, ValueError, pa.ArrowException):  # Arrow's errors for invalid Parquet
         file = None
     if sha256(data) == digest and file is not None:
         return file
     if file is not None and _is_as_written(file, data):
         found.rewritten = True
         return file
-    what = "damaged: it cannot be read, and is" if file is None else "changed: it is"
+    state = "damaged, and cannot be read" if file is None else "changed"
     got = f"{counted(len(data), 'byte')} with SHA-256 {sha256(data)[:12]}…"
-    found.tell(place, f"{what} {got}, expected {size or 0:,} with {digest and digest[:12]}…")
+    found.add_problem(location, f"{state}; got {got}, expected {size_bytes or 0:,} with {digest and digest[:12]}…")
     return file
 
 
@@ -183,94 +134,100 @@ def _parse(data: bytes) -> _File:
     declared = pa.ipc.read_schema(pa.BufferReader(stored))
     rows = parquet.read()
     if not rows.schema.equals(pq.read_schema(pa.BufferReader(part_bytes(declared.empty_table())))):
-        raise ValueError("what the file holds is not what it declares")
+        raise ValueError("the columns are not those of the declared schema")
     return _File(rows, declared)
 
 
 def _is_as_written(file: _File, data: bytes) -> bool:
-    """Whether the write stage gives these very bytes for these rows, so that nothing happened to them since.
+    """Return whether the write stage produces exactly these bytes for these rows, so that the file is intact.
 
-    Checksums would not tell: they cover pages, and neither what lies between these nor the footer.
+    Page checksums are not enough: they do not cover the footer or the bytes between pages.
     """
     try:
         return part_bytes(file.rows.cast(file.declared)).equals(pa.py_buffer(data))
-    except pa.ArrowNotImplementedError:  # a column was kept in a form that Parquet does not bring back
+    except pa.ArrowNotImplementedError:  # Parquet does not return this column's type
         return False
 
 
 def _check_rejected(
-    found: Checked, place: Location, file: _File, shard: dict[str, Any], record: dict[str, Any]
+    found: ShardFindings, location: Location, file: _File, shard: PlannedShard, record: ShardRecord
 ) -> list[dict[str, Any]] | None:
+    """Check a file of rejected rows, and return them; None if it has other columns."""
     if not file.declared.equals(REJECTED_FILE):
-        found.tell(place, f"has columns {', '.join(file.declared.names)}, expected {', '.join(REJECTED_FILE.names)}")
+        got, expected = ", ".join(file.declared.names), ", ".join(REJECTED_FILE.names)
+        found.add_problem(location, f"has columns {got}, expected {expected}")
         return None
     rejected = file.rows.to_pylist()
     found.counts["rows_rejected"] = len(rejected)
     reasons = Counter(row["reason"] for row in rejected)
-    if reasons != (expected := dict(record["reasons"])) or len(rejected) != record["rows_rejected"]:
-        found.tell(place, f"has {_reasons(reasons)} rows, but the ledger {_reasons(expected)}")
+    if reasons != record.reasons or len(rejected) != record.rows_rejected:
+        got, expected = _describe_reasons(reasons), _describe_reasons(record.reasons)
+        found.add_problem(location, f"has {got}, expected {expected} as in the ledger")
     if not all(reasons):
-        found.tell(place, "has rows without a reason")
-    first, last = shard["file_row"], shard["file_row"] + shard["num_rows"] - 1
-    strange = sum(row["file"] != shard["file"] or not first <= row["row"] <= last for row in rejected)
-    if strange:
-        found.tell(place, f"has {counted(strange, 'row')} outside of its shard, {shard['file']} rows {first} to {last}")
-    repeated = len(rejected) - len({row["row"] for row in rejected})
-    if repeated:
-        found.tell(place, f"has {counted(repeated, 'row')} more than once")
+        found.add_problem(location, "has rows without a reason")
+    num_outside = sum(row["file"] != shard.file or not shard.file_row <= row["row"] < shard.end_row for row in rejected)
+    if num_outside:
+        rows = f"{shard.file} rows {shard.file_row} to {shard.end_row - 1}"
+        found.add_problem(location, f"has {counted(num_outside, 'row')} outside of its shard, {rows}")
+    num_repeated = len(rejected) - len({row["row"] for row in rejected})
+    if num_repeated:
+        found.add_problem(location, f"has {counted(num_repeated, 'row')} more than once")
     return rejected
 
 
-def _check_schema(found: Checked, part: Location, schema: pa.Schema, promise: Promise) -> bool:
+def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, promise: Promise) -> bool:
     columns = {column.name: str(column.type) for column in schema}
     if list(columns.items()) != list(promise.columns.items()) or len(columns) != len(schema):
-        found.tell(part, f"has columns {_differences(columns, promise.columns)}, unlike job.json")
+        found.add_problem(part, f"its columns differ from job.json: {_name_differences(columns, promise.columns)}")
         return False
-    told = {
+    metadata = {
         key.decode(errors="replace"): value.decode(errors="replace") for key, value in (schema.metadata or {}).items()
     }
-    if told | {VERSION: ""} != promise.metadata | {VERSION: ""}:
-        found.tell(part, f"has metadata {_differences(told, promise.metadata)}, unlike job.json")
+    if metadata | {_VERSION: ""} != promise.metadata | {_VERSION: ""}:
+        found.add_problem(part, f"its metadata differs from job.json: {_name_differences(metadata, promise.metadata)}")
     return True
 
 
-def _less_rejected(found: Checked, place: Location, source: pa.Table, rejected: list[dict[str, Any]]) -> pa.Table:
-    """Take rejected rows out of those of the input: what is left must be in the part."""
+def _remove_rejected(
+    found: ShardFindings, rejected_file: Location, source: pa.Table, rejected: list[dict[str, Any]]
+) -> pa.Table:
+    """Remove rejected rows from the rows of the input; the part must contain all others."""
     numbers: NDArray[np.int64] = source[ROW].to_numpy()
-    gone = np.array([row["row"] for row in rejected], np.int64)
-    unread = np.setdiff1d(gone, numbers)
-    if len(unread):
-        found.tell(place, f"has {counted(len(unread), 'row')} that input.filter leaves out, such as row {unread[0]}")
-    return source.filter(pa.array(~np.isin(numbers, gone)))
+    rejected_numbers = np.array([row["row"] for row in rejected], np.int64)
+    dropped = np.setdiff1d(rejected_numbers, numbers)
+    if len(dropped):
+        rows = f"{counted(len(dropped), 'row')} that input.filter drops, such as row {dropped[0]}"
+        found.add_problem(rejected_file, f"has {rows}")
+    return source.filter(pa.array(~np.isin(numbers, rejected_numbers)))
 
 
-def _difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str:
-    """Say how rows differ from those that were expected, by place and number alone; nothing if they do not."""
+def _describe_difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str:
+    """Describe how rows differ from the expected ones, by position and count only; empty if they do not differ."""
     if expected == got:
         return ""
-    lacking, surplus = Counter(expected), Counter(got)
-    both = lacking & surplus
-    lacking, surplus = (lacking - both).total(), (surplus - both).total()
-    ends = min(len(expected), len(got))
-    place = next((i for i in range(ends) if expected[i] != got[i]), ends)
-    if not lacking and not surplus:
-        return f"their order is another from row {place} of the part on"
-    return f"{counted(lacking, 'row')} lacking, {surplus:,} too many, from row {place} of the part on"
+    num_missing, num_surplus = Counter(expected), Counter(got)
+    common = num_missing & num_surplus
+    num_missing, num_surplus = (num_missing - common).total(), (num_surplus - common).total()
+    end = min(len(expected), len(got))
+    first = next((i for i in range(end) if expected[i] != got[i]), end)
+    if not num_missing and not num_surplus:
+        return f"their order differs, from row {first} of the part on"
+    return f"{counted(num_missing, 'row')} missing, {num_surplus:,} surplus, from row {first} of the part on"
 
 
-def _texts(column: pa.ChunkedArray) -> list[str]:
+def _decode(column: pa.ChunkedArray) -> list[str]:
     texts = [text for chunk in column.chunks for text in decode_texts(chunk)[0]]
-    return [whole(text or "") for text in texts]
+    return [join_words(text or "") for text in texts]
 
 
-def _differences(got: dict[str, str], expected: dict[str, str]) -> str:
-    """Name what two mappings differ in, with both values."""
+def _name_differences(got: dict[str, str], expected: dict[str, str]) -> str:
+    """Name the keys in which two mappings differ, with both values."""
     names = [
-        name for name in dict.fromkeys([*expected, *got]) if got.get(name) != expected.get(name) and name != VERSION
+        name for name in dict.fromkeys([*expected, *got]) if got.get(name) != expected.get(name) and name != _VERSION
     ]
     shown = [f"{name} {got.get(name, 'missing')} (expected {expected.get(name, 'none')})" for name in names[:3]]
     return ", ".join([*shown, *(["…"] if names[3:] else [])]) or f"in the order {', '.join(got)}"
 
 
-def _reasons(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items())) or "no"
+def _describe_reasons(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {reason}" for reason, count in sorted(counts.items())) or "no rows"

@@ -12,7 +12,7 @@ from pipelines.output.ledger import RECORD
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.chaos.bad_input.bench import GOOD, Bench, Refused, Spoil
-from tests.flow.in_process import run_stages
+from tests.flow.in_process import run_to_records
 
 
 def begun(change: Callable[[Bench], Any]) -> Spoil:
@@ -20,7 +20,7 @@ def begun(change: Callable[[Bench], Any]) -> Spoil:
 
     def spoil(bench: Bench) -> None:
         job = Job.model_validate(bench.settings)
-        records = [{name: record[name] for name in RECORD.names} for record in run_stages(job)]
+        records = run_to_records(job)
         prepared = prepare(job)
         output = Output(locate(str(bench.out)))
         output.begin(prepared.description, prepared.plan.shards)
@@ -76,11 +76,11 @@ def _damaged_plan(bench: Bench) -> None:
 
 
 OUTPUTS = [
-    Refused("an output that holds a stranger's files", _strangers, "holds files that no job here wrote"),
-    Refused("an output that holds another job's results", begun(_another_job), "holds results of another job"),
-    Refused("a file for an output", _a_file, "no place for results"),
-    Refused("an output below a file", _below_a_file, "no place for results"),
-    Refused("an output that is a link to itself", _loop, "no place for results"),
+    Refused("an output that holds a stranger's files", _strangers, "contains files that were not written by a job"),
+    Refused("an output that holds another job's results", begun(_another_job), "contains the results of another job"),
+    Refused("a file for an output", _a_file, "not usable as output"),
+    Refused("an output below a file", _below_a_file, "not usable as output"),
+    Refused("an output that is a link to itself", _loop, "not usable as output"),
     Refused("an output within the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "lies within input.path"),
     Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "lies within input.path"),
     Refused(
@@ -106,22 +106,22 @@ OUTPUTS = [
     Refused(
         "a ledger that is no Parquet",
         begun(lambda b: inner(b, "ledger/0.parquet", b"PAR1 no more")),
-        "a damaged file of the ledger; delete it",
+        "a damaged ledger file; delete it",
     ),
     Refused(
         "a ledger of other columns",
         begun(lambda b: pq.write_table(GOOD, b.out / "_xlm" / "ledger" / "0.parquet")),
-        "a damaged file of the ledger; delete it",
+        "a damaged ledger file; delete it",
     ),
     Refused(
         "a ledger that names a path out of the output",
         ledger(lambda row: row | {"shard": "../../escaped"}),
-        "a damaged file of the ledger; delete it",
+        "a damaged ledger file; delete it",
     ),
     Refused(
         "a ledger that names a part that is no part",
         ledger(lambda row: row | {"part": "../../escaped.parquet"}),
-        "a damaged file of the ledger; delete it",
+        "a damaged ledger file; delete it",
     ),
-    Refused("a plan that is damaged, of another job", begun(_damaged_plan), "holds results of another job"),
+    Refused("a plan that is damaged, of another job", begun(_damaged_plan), "contains the results of another job"),
 ]

@@ -1,0 +1,46 @@
+"""The names of all files below an output directory."""
+
+from __future__ import annotations
+
+import re
+
+# Readers of datasets skip names that begin with an underscore or a dot.
+INNER = "_xlm"
+SUCCESS = "_SUCCESS"
+
+# Below INNER.
+JOB = "job.json"
+PLAN = "plan.parquet"
+REPORT_JSON = "report.json"
+REPORT_HTML = "report.html"
+LEDGER = "ledger"
+REJECTED = "rejected"
+LOCAL_LOCK = "lock"
+
+# The form of the ids that `shard_id` returns. An id becomes part of a file name, so any other form is refused.
+SHARD_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,18}-[0-9]{1,18}")
+
+RENEWED_LOCK = re.compile(r"lock-[0-9a-f]{16}\.json")
+PART = re.compile(rf"part-({SHARD_ID.pattern})\.parquet")
+
+# The same, as paths below the output directory.
+PART_PATH = re.compile(rf"({INNER}/{REJECTED}/)?{PART.pattern}")
+METADATA_PATH = re.compile(
+    rf"{SUCCESS}|{INNER}/(?:{'|'.join(map(re.escape, (JOB, PLAN, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))})"
+    rf"|{INNER}/{RENEWED_LOCK.pattern}|{INNER}/{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet"
+)
+
+
+def part_name(shard: str) -> str:
+    """Return the file name of a shard's part. It depends only on the shard, so writing a part again replaces it."""
+    return f"part-{shard}.parquet"
+
+
+def lock_name(token: str) -> str:
+    """Return the file name of a renewed lock; `token` is 16 hexadecimal digits."""
+    return f"lock-{token}.json"
+
+
+def ledger_file_name(time_ns: int, token: str) -> str:
+    """Return the name of a ledger file. Names sort by time; `token`, 8 hexadecimal digits, makes them unique."""
+    return f"{time_ns:020d}-{token}.parquet"

@@ -1,0 +1,67 @@
+"""Why a shard was not finished, as a value that stages and the driver exchange."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.errors import FatalError, RetryableError, ShardError
+
+FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string())])
+
+
+class FailureKind(StrEnum):
+    """What a shard's failure means for the run."""
+
+    STOPPED = "stopped"  # the shard was not started, because the run is ending early
+    FAILED = "failed"  # the shard cannot be finished; others can
+    FATAL = "fatal"  # no shard can be finished; the run ends
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFailure:
+    """Why a shard was not finished.
+
+    Attributes:
+        kind: what the failure means for the run.
+        message: one line for the user, without the text of any row.
+    """
+
+    kind: FailureKind
+    message: str
+
+    @classmethod
+    def from_error(cls, error: BaseException) -> ShardFailure:
+        """Describe an exception that a stage raised."""
+        return cls(FailureKind.FATAL if isinstance(error, FatalError) else FailureKind.FAILED, _describe(error))
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any] | None) -> ShardFailure | None:
+        """Build a failure from a struct's Python value; None from None."""
+        return None if row is None else cls(FailureKind(row["kind"]), row["message"])
+
+    def to_row(self) -> dict[str, Any]:
+        """Return the failure as the Python value of a `FAILURE_TYPE` struct."""
+        return asdict(self)
+
+
+STOPPED = ShardFailure(FailureKind.STOPPED, "not started, because the run is ending early")
+
+
+def _describe(error: BaseException) -> str:
+    """Describe an exception in one line, without the text of any row.
+
+    The messages of our own errors are written for users. The messages of all others may quote the data, so only the
+    exception's type and source line are given.
+    """
+    if isinstance(error, (FatalError, RetryableError, ShardError)):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    source_line = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    cause = error.strerror if isinstance(error, OSError) else error.name if isinstance(error, ImportError) else None
+    return f"{type(error).__name__}{f' ({cause})' if cause else ''}{source_line}"

@@ -1,0 +1,84 @@
+"""Statistics of a shard: what the stages counted and measured, passed on from stage to stage."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+
+UNKNOWN_LANG = "und"  # rows whose language is not in the checkpoint's lang2id are counted under this ISO 639 code
+
+# The fields of LangCounts, in the order of the ledger's columns.
+LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")
+LANG_COUNTS_TYPE = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
+
+
+@dataclass(frozen=True, slots=True)
+class LangCounts:
+    """Counts of a shard's written rows in one language.
+
+    Attributes:
+        lang: the language code as it stands in the data, or `UNKNOWN_LANG`.
+        rows: number of rows.
+        tokens: tokens fed to the model.
+        truncated: tokens that were cut off.
+        unknown: tokens not in the vocabulary, counted before truncation.
+    """
+
+    lang: str
+    rows: int
+    tokens: int
+    truncated: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class ShardStats:
+    """What the stages counted and measured for one shard.
+
+    Attributes:
+        file: URL of the input file.
+        rows_read: rows of the shard in the input file.
+        rows_in: rows that pass the filter.
+        rows_truncated: rows that were truncated.
+        tokens: tokens fed to the model.
+        oom_halvings: how often the tokens per forward pass were halved because memory ran out.
+        langs: counts by language.
+        precision: the data type of the trunk's weights; empty until a model has run.
+        read_s, tokenize_s, infer_s: seconds that each stage took.
+    """
+
+    file: str
+    rows_read: int
+    rows_in: int = 0
+    rows_truncated: int = 0
+    tokens: int = 0
+    oom_halvings: int = 0
+    langs: tuple[LangCounts, ...] = ()
+    precision: str = ""
+    read_s: float = 0.0
+    tokenize_s: float = 0.0
+    infer_s: float = 0.0
+
+    def to_array(self) -> pa.StructArray:
+        """Return the statistics as an array of one struct."""
+        return pa.array([asdict(self)], STATS_TYPE)
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> ShardStats:
+        """Build the statistics from a struct's Python value."""
+        values = dict(row)
+        values["langs"] = tuple(LangCounts(**lang) for lang in row["langs"])
+        return cls(**values)
+
+
+STATS_TYPE = pa.struct(
+    [
+        ("file", pa.string()),
+        *((name, pa.int64()) for name in ("rows_read", "rows_in", "rows_truncated", "tokens", "oom_halvings")),
+        ("langs", pa.list_(LANG_COUNTS_TYPE)),
+        ("precision", pa.string()),
+        *((name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s")),
+    ]
+)
