@@ -24,17 +24,17 @@ END_WITHIN_S = 180.0  # a test that a removal keeps from ending has failed too; 
 
 PROTOCOL = "tests/chaos/driver/test_protocol.py::test_"
 KILLS = f"{PROTOCOL}killed_at_each_moment_by_name"
-RUN = "tests/flow/test_run.py::test_"
+RUN = "tests/flow/run/test_"
 
 # What a run would believe that took each part for done, with a record or without.
 _EVERY_PART_IS_DONE = """
-    from pipelines.output.ledger import SHARD_COUNTS
-    for shard in planned["shard"].to_pylist():
+    from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord
+    for shard in planned_ids:
         if (size := sizes.get(part_name(shard))) is not None:
-            none = dict.fromkeys(SHARD_COUNTS, 0)
-            none |= dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
-            none |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "file": "", "reasons": []}
-            records.setdefault(shard, {"shard": shard, "langs": [], "precision": "float32", **none})
+            values = dict.fromkeys(SHARD_COUNTS, 0) | dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
+            values |= dict.fromkeys(("file", "digest", "rejected_digest", "ids_digest"), "")
+            values |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "precision": "float32"}
+            records.setdefault(shard, ShardRecord(shard=shard, reasons={}, langs=(), **values))
 """
 
 
@@ -68,14 +68,14 @@ SAFEGUARDS = [
     Safeguard(
         "ledger: a record counts without its part",
         "pipelines/output/resume.py",
-        'if sizes.get(name) != record["bytes"] or rejected.get(name) != record["rejected_bytes"]:\n',
+        "if not _has_recorded_sizes(record, sizes, rejected):\n",
         "if False:\n",
-        f"{RUN}parts_that_are_cut_short_or_lack_their_rejected_rows_are_computed_again",
+        f"{RUN}resume.py::test_truncated_parts_and_missing_rejected_rows_are_computed_again",
     ),
     Safeguard(
         "ledger: what files that went have settled is kept",
         "pipelines/output/resume.py",
-        "and _repeats(record):\n",
+        "and _num_repeats(record):\n",
         "and False:\n",
         f"{PROTOCOL}what_the_protocols_come_to",
     ),
@@ -110,7 +110,7 @@ SAFEGUARDS = [
     Safeguard(
         "row count: not checked by the writer",
         "pipelines/stages/write.py",
-        'if stats["rows_in"] != len(rows) + len(rejected):',
+        "if stats.rows_in != len(rows) + len(rejected):",
         "if False:",
         f"{PROTOCOL}rows_that_a_stage_loses",
     ),
@@ -126,19 +126,19 @@ SAFEGUARDS = [
         "pipelines/flow.py",
         "_RETRIES = 2\n",
         "_RETRIES = -1\n",
-        "tests/flow/test_poison.py::test_rows_that_kill_their_process_cost_only_themselves",
+        f"{RUN}crash_isolation.py::test_only_rows_that_crash_or_hang_their_worker_are_rejected",
     ),
     Safeguard(
         "_SUCCESS: written before the report",
         "pipelines/output/directory.py",
-        '        self._put_json("report.json", report)\n',
-        '        (self.location / "_SUCCESS").put(b"")\n        self._put_json("report.json", report)\n',
+        "        self._put_json(layout.REPORT_JSON, report)\n",
+        '        (self.location / layout.SUCCESS).put(b"")\n        self._put_json(layout.REPORT_JSON, report)\n',
         KILLS,
     ),
     Safeguard(
         "_SUCCESS: stays while the output changes",
         "pipelines/output/directory.py",
-        '        (self.location / "_SUCCESS").delete()\n',
+        "        (self.location / layout.SUCCESS).delete()\n",
         "        pass\n",
         KILLS,
     ),
@@ -166,13 +166,13 @@ SAFEGUARDS = [
     Safeguard(
         "input: a file that changes while it is read is believed",
         "pipelines/stages/read.py",
-        "        _check_unchanged(location, planned)  # else it could be rows of another file\n",
+        "        _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read\n",
         "",
         f"{PROTOCOL}an_input_file_that_is_rewritten",
     ),
     Safeguard(
         "shard ids: without the time of the file",
-        "pipelines/corpus/plan.py",
+        "pipelines/corpus/planned_shard.py",
         r"{file.url}\0{file.size}\0{file.mtime_ns}",
         r"{file.url}\0{file.size}",
         f"{PROTOCOL}a_file_of_the_same_size_is_another",
@@ -180,9 +180,9 @@ SAFEGUARDS = [
     Safeguard(
         "output: of another job is gone on with",
         "pipelines/output/directory.py",
-        "        if unlike:\n",
+        "        if differing:\n",
         "        if False:\n",
-        f"{RUN}heads_that_change_places_are_another_job",
+        f"{RUN}refused_outputs.py::test_heads_in_another_order_are_refused",
     ),
 ]
 

@@ -3,6 +3,7 @@
 
 import io
 import json
+from collections import Counter
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +12,14 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from jobs.commands.show import show
-from pipelines.corpus.plan import PLAN
+from pipelines.corpus.planned_shard import PLAN
 from pipelines.job import job
 from pipelines.output.directory import Output
-from pipelines.output.ledger import part_name
+from pipelines.output.layout import part_name
+from pipelines.rows.rejection import REJECTED
 from pipelines.rows.schemas import ROW
-from pipelines.rows.shard import REJECTED, Shard
+from pipelines.rows.shard import Shard
+from pipelines.rows.shard_stats import LangCounts, ShardStats
 from pipelines.stages.write import Writer
 from pipelines.storage import locate
 from pipelines.tasks.feature_extraction import Embedding
@@ -88,21 +91,19 @@ class Results:
         self.schema = pa.schema([f for f in schema if f.name not in ("lang", "title") or f.name in self.keep])
 
     def add(self, shard, rows, rejected=(), *, truncated=0):
-        langs = {}
-        for entry in rows:
-            count = langs.setdefault(entry["lang"], [0, 0, 0, 0])  # rows, and tokens: all, cut off, unknown
-            count[0] += 1
-            count[1] += 10
+        num_rows = Counter(entry["lang"] for entry in rows)
         batch = pa.RecordBatch.from_pylist(rows, pa.schema([*self.schema, pa.field(ROW, pa.int64())]))
-        seconds = {"read_s": 0.1, "tokenize_s": 0.1, "infer_s": 0.1}
-        counts = {"rows_read": len(rows) + len(rejected), "rows_in": len(rows) + len(rejected)}
-        file = f"/corpus/2024/news/{shard}.parquet"
-        told = {"file": file, "langs": langs, "rows_truncated": truncated, "precision": "float32"}
+        stats = ShardStats(
+            file=f"/corpus/2024/news/{shard}.parquet",
+            rows_read=len(rows) + len(rejected),
+            rows_in=len(rows) + len(rejected),
+            rows_truncated=truncated,
+            langs=tuple(LangCounts(lang, rows, 10 * rows, 0, 0) for lang, rows in num_rows.items()),
+            precision="float32",
+        )
         gone = pa.RecordBatch.from_pylist([{"detail": "", **r} for r in rejected], REJECTED)
         writer = Writer(output=self.output.location, schema=self.schema, id_column="doc_id")
-        shard = shard_of(shard)
-        record = writer.write(Shard(shard, batch, gone, counts | seconds | told))
-        self.output.ledger.append([record | {"shard": shard, "write_s": 0.1}])
+        self.output.ledger.append([writer.write(Shard(shard_of(shard), batch, stats, gone))])
 
     def show(self, limit=10, **console):
         return shown(self.url, limit, **console)
@@ -375,9 +376,9 @@ def test_what_cannot_be_shown_is_one_line(tmp_path):
     (damaged.output.location / part_name(shard_of("a"))).put(b"PAR1 no")
     for name, reason in {
         "nowhere": "no such directory",
-        "file": "no results of a job",
-        "empty": "no results of a job",
-        "corpus": "no results of a job",
+        "file": "not the output of a job",
+        "empty": "not the output of a job",
+        "corpus": "not the output of a job",
         "new": "no results yet",
         "gone": "gone, though the ledger has it",
         "damaged": "damaged",

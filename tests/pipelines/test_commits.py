@@ -12,7 +12,7 @@ from pipelines.output.shard_record import ShardResult
 from pipelines.run.commits import Commits
 from pipelines.run.progress import Progress
 from pipelines.storage import locate
-from tests.pipelines.test_ledger import record
+from tests.pipelines.output.shard_records import make_record
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from tests.pipelines.test_ledger import record
 )
 def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, statuses):
     records = [
-        record(i, rows_in=100, rows_out=100 - n, rows_rejected=n, precision="float32") for i, n in enumerate(rejected)
+        make_record(i, rows_in=100, rows_out=100 - n, rows_rejected=n, precision="float32") for i, n in enumerate(rejected)
     ]
     plan = plan_table(
         PlannedShard(r.shard, "f", size_bytes=0, mtime_ns=0, row_group=0, first_row=0, file_row=0, num_rows=100)

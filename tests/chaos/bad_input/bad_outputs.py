@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.output.ledger import RECORD
+from pipelines.output.shard_record import RECORD
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.chaos.bad_input.bench import GOOD, Bench, Refused, Spoil

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from jobs.demo.build import write_demo
 from pipelines.job.job import Job
-from pipelines.output.ledger import part_name
+from pipelines.output.layout import part_name
 from tests.chaos.driver.fault_points import fail_at, kill_at
 from tests.chaos.driver.protocols import (
     Ending,

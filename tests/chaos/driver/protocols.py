@@ -264,7 +264,7 @@ def contents(out: Path) -> dict[str, object]:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     ledger = Output(locate(str(out))).ledger.load()
     untimed = {
-        shard: {key: value for key, value in record.items() if not key.endswith("_s")}
+        shard: {key: value for key, value in record.to_row().items() if not key.endswith("_s")}
         for shard, record in ledger.items()
     }
     return found | {"ledger": untimed}

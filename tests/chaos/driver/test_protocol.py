@@ -143,7 +143,7 @@ def test_a_limit_on_the_size_of_files(protocols, tmp_path, most_bytes):
     [error] = played.errors
     assert "\n" not in error
     assert str(tmp_path / "out") in error
-    assert "no space is left" in error or "no place for results" in error
+    assert "no space is left" in error or "not usable as output" in error
 
 
 @contextmanager
@@ -269,7 +269,7 @@ def test_an_input_file_that_is_rewritten(protocols, tmp_path, rewrite: Callable[
     assert after.st_mtime_ns != before.st_mtime_ns
     failures = ending.report["failed"]
     assert len(failures) == 2
-    assert all("changed since the plan was made" in failure["error"] for failure in failures)
+    assert all("changed after the plan was made" in failure["error"] for failure in failures)
     assert set(rows(tmp_path / "out")) == {"b1", "b2", "a2"}
     assert not (tmp_path / "out" / "_SUCCESS").exists()
     ending = in_fork(drive, job, undisturbed)

@@ -21,20 +21,22 @@ from hypothesis import strategies as st
 from jobs.commands.preview import gather
 from jobs.job_file.load import dump_job, load_job
 from jobs.job_file.yaml_reader import SpecError
-from pipelines.corpus.plan import PLAN, make_plan
+from pipelines.corpus.plan import make_plan
+from pipelines.corpus.planned_shard import PLAN, planned_shards
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter.parse import FilterError, parse_filter
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.output.ledger import RECORD, Ledger
+from pipelines.output.ledger import Ledger
+from pipelines.output.shard_record import ShardRecord
 from pipelines.stages.read import Reader
 from pipelines.storage import locate
 from tests.chaos.bad_input.bench import Bench
 from tests.chaos.fuzz.mutations import THOROUGH, VALUES, examples, mutated, mutated_json
-from tests.flow.in_process import run_stages
+from tests.flow.in_process import run_to_records
 from tests.jobs.job_files import FULL, JOBS
 from tests.pipelines.test_filters import TABLE
-from tests.pipelines.test_ledger import record
+from tests.pipelines.output.shard_records import make_record
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint
 from xlm_core.errors import CheckpointError, TokenizerError
 
@@ -155,7 +157,7 @@ PARQUET_MARKS = (b"PAR1", b"PARE", b"\x15", b"\xff\xff\xff\x7f", b"\xff\xff\xff\
 
 def _ledger_file() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        Ledger(locate(folder)).append([record(1), record(2)])
+        Ledger(locate(folder)).append([make_record(1), make_record(2)])
         (file,) = Path(folder).glob("*.parquet")
         assert len(Ledger(locate(folder)).load()) == 2
         return file.read_bytes()
@@ -172,9 +174,9 @@ def test_a_ledger_of_any_bytes(folder, data):
     try:
         records = Ledger(locate(str(folder / "ledger"))).load()
     except FatalError as error:
-        in_lines(error, "0.parquet: a damaged file of the ledger; delete it", most=1)
+        in_lines(error, "0.parquet: a damaged ledger file; delete it", most=1)
     else:
-        assert all(record.keys() == set(RECORD.names) for record in records.values())
+        assert all(ShardRecord.from_row(record.to_row()) == record for record in records.values())
 
 
 @examples(100, 3_000)
@@ -212,15 +214,16 @@ def test_a_corpus_of_any_bytes(folder, data):
         "model": {"checkpoint": "x"}, "tasks": ["feature-extraction"], "output": {"path": "y", "rows_per_shard": 7},
     }  # fmt: skip
     try:
-        plan = make_plan(Job.model_validate(spec))
+        job = Job.model_validate(spec)
+        plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     except FatalError as error:
         in_lines(error, "a.parquet: ")
         return
-    shards = plan.shards.to_pylist()[:50]
+    shards = planned_shards(plan.shards)[:50]
     schema = pa.schema([*plan.schema, ("_xlm_row", pa.int64())])
     for shard in Reader(schema, plan.schema.names, "n < 30").read(shards):
-        if shard.error is not None:
-            in_lines(ShardError(shard.error))
+        if shard.failure is not None:
+            in_lines(ShardError(shard.failure.message))
         else:
             assert shard.rows.schema.equals(schema)
 
@@ -249,9 +252,9 @@ def test_a_job_json_of_any_content(folder, saved):
 def shown(demo, folder) -> Path:
     """An output to show."""
     bench = Bench(folder / "shown", demo)
-    (record,) = run_stages(Job.model_validate(bench.settings))
+    (record,) = run_to_records(Job.model_validate(bench.settings))
     output = Output(locate(str(bench.out)))
-    output.ledger.append([{name: record[name] for name in RECORD.names}])
+    output.ledger.append([record])
     return bench.out
 
 

@@ -99,7 +99,7 @@ def test_a_run_that_was_suspended_and_lost_its_lock_stops(s3, number, request_pa
     driver.resume()
     ending = driver.ending()
     assert ending is not None
-    assert "the lock of this run is gone" in ending
+    assert "this run lost its lock" in ending
     assert s3.output(out) == done
 
 

@@ -1,0 +1,130 @@
+"""The ledger returns the records that were appended, and refuses files that no run writes."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipelines.corpus.planned_shard import shard_id
+from pipelines.errors import FatalError
+from pipelines.output.layout import SHARD_ID, part_name
+from pipelines.output.ledger import Ledger
+from pipelines.output.shard_record import RECORD, ShardRecord, ShardResult
+from pipelines.rows.shard_failure import FailureKind, ShardFailure
+from pipelines.rows.shard_stats import LangCounts
+from pipelines.storage import FileInfo, locate
+from tests.pipelines.output.shard_records import make_record
+
+LANGS = (LangCounts("de", rows=2, tokens=9, truncated=1, unknown=0), LangCounts("und", 1, 3, 0, 3))
+
+
+@pytest.fixture
+def ledger(tmp_path) -> Ledger:
+    return Ledger(locate(str(tmp_path)))
+
+
+def test_later_record_of_a_shard_replaces_the_earlier_one(ledger):
+    ledger.append([make_record(1), make_record(2)])
+    ledger.append([])
+    ledger.append([make_record(2, tokens=5)])
+    assert [record.tokens for record in ledger.history()] == [1, 1, 5]
+    loaded = ledger.load()
+    assert {shard: record.tokens for shard, record in loaded.items()} == {
+        make_record(1).shard: 1,
+        make_record(2).shard: 5,
+    }
+    assert loaded[make_record(1).shard].reasons == {"empty_text": 2}
+    ledger.replace([make_record(3)])
+    assert [record.shard for record in ledger.history()] == [make_record(3).shard]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        make_record(1, langs=LANGS, read_s=0.25, write_s=1e-9),
+        make_record(1, rejected_bytes=None, rejected_digest=None, reasons={}),
+    ],
+)
+def test_record_is_loaded_unchanged(ledger, record):
+    ledger.append([record])
+    assert ledger.history() == [record]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        ShardResult("a", make_record(1, langs=LANGS)),
+        ShardResult("a", failure=ShardFailure(FailureKind.FATAL, "no space")),
+        ShardResult("a"),
+    ],
+)
+def test_result_survives_packing_into_a_table(result):
+    (row,) = result.to_table().to_pylist(maps_as_pydicts="strict")
+    assert ShardResult.from_row(row) == result
+
+
+@given(st.text(), st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**30), st.integers(0, 2**50))
+def test_ledger_accepts_every_shard_id(url, size, mtime_ns, row_group, first_row):
+    name = shard_id(FileInfo(url.encode(errors="replace").decode(), size, mtime_ns), row_group, first_row)
+    assert SHARD_ID.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"shard": "../../../etc/passwd"},
+        {"shard": "../0123456789abcdef-00000-000000000", "part": "part-../0123456789abcdef-00000-000000000.parquet"},
+        {"shard": "0123456789abcdef-00000-000000000\n", "part": "part-0123456789abcdef-00000-000000000\n.parquet"},
+        {"shard": "0123456789abcdef-00000-٠٠٠٠", "part": "part-0123456789abcdef-00000-٠٠٠٠.parquet"},
+        {"shard": "0123456789ABCDEF-00000-000000000", "part": "part-0123456789ABCDEF-00000-000000000.parquet"},
+        {"shard": "", "part": "part-.parquet"},
+        {"part": "../../../etc/passwd"},
+        {"part": part_name(make_record(1).shard)},
+        {"part": None},
+        {"rows_out": None},
+        {"langs": None},
+        {"bytes": -1},
+    ],
+)
+def test_record_that_no_run_writes_is_refused(ledger, tmp_path, changes):
+    ledger.append([make_record(1), make_record(2)])
+    (file,) = tmp_path.iterdir()
+    rows = pq.read_table(file).to_pylist()
+    pq.write_table(pa.Table.from_pylist([rows[0], rows[1] | changes], RECORD), file)
+    with pytest.raises(FatalError, match=rf"{file.name}: a damaged ledger file; delete it"):
+        ledger.load()
+    with pytest.raises(ValueError, match="not a record"):
+        ShardRecord.from_row(make_record(2).to_row() | changes)
+
+
+@pytest.mark.parametrize("length", [0, 4, 99, -1, -30])
+def test_truncated_file_is_refused(ledger, tmp_path, length):
+    ledger.append([make_record(1)])
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(FatalError, match="a damaged ledger file"):
+        ledger.load()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        pa.table({"shard": [make_record(1).shard]}),
+        pa.table({name: ["x"] for name in RECORD.names}),
+        pa.table({"shard": pa.nulls(1)}),
+    ],
+)
+def test_file_with_other_columns_is_refused(ledger, tmp_path, table):
+    pq.write_table(table, tmp_path / "1.parquet")
+    with pytest.raises(FatalError, match="a damaged ledger file"):
+        ledger.load()
+
+
+def test_temporary_files_of_killed_writers_are_ignored(ledger, tmp_path):
+    ledger.append([make_record(1)])
+    Path(tmp_path / ".2.parquet.ab12.tmp").write_bytes(b"PAR1")
+    Path(tmp_path / "notes.txt").write_bytes(b"")
+    assert len(ledger.load()) == 1
