@@ -1,7 +1,7 @@
-"""The stages of a corpus job, the plan, storage, the ledger and the report. `flow.py` strings them together."""
+"""Ray batch pipelines for XLM models: stages, plan, storage, ledger and report. Start reading at `flow.py`."""
 
 import os
 
-# Ray reads this once, when it is imported. Without it, a thread of Ray Data that outlives a session which was ended
-# early would start another Ray, unseen.
+# Ray reads this variable once, when it is imported. Without it, a Ray Data thread that outlives its session would
+# silently start Ray again.
 os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")

@@ -1,4 +1,4 @@
-"""Variables of the environment that libraries read, and of which a process has one set for all its threads."""
+"""Set environment variables that libraries read; all threads of a process share them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _lock = threading.Lock()
 
 @contextmanager
 def environment(**variables: str | None) -> Generator[None]:
-    """Set environment variables for the length of a `with` block; those that are None stay as they are."""
+    """Set environment variables for the duration of a `with` block. Variables given as None are not changed.
+
+    Only one thread at a time can be in such a block; others wait.
+    """
     with _lock:
         before = {name: os.environ.get(name) for name, value in variables.items() if value is not None}
         os.environ.update({name: value for name, value in variables.items() if value is not None})

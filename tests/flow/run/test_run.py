@@ -1,0 +1,85 @@
+"""Complete runs of a job on Ray."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from pipelines.flow import build_dataset, stream_results
+from pipelines.output.directory import Output
+from pipelines.run.execute import run
+from pipelines.run.prepare import prepare
+from pipelines.storage import locate
+from tests.flow.in_process import POOLS, read_rejected, run_stages
+from tests.flow.run.outputs import modification_times, printed, quiet_console, result_digests
+
+
+def test_every_row_is_written_or_rejected_and_accounted_for(undisturbed, demo):
+    table = ds.dataset(undisturbed).to_table()
+    source = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
+    rejected = read_rejected(str(undisturbed))
+    assert len(rejected) == 5
+    assert sorted(table["id"].to_pylist() + [row["id"] for row in rejected]) == sorted(source["id"].to_pylist())
+    assert table.schema.names == ["id", "lang", "topic", "year", "embedding", "label", "score", "words"]
+    assert (undisturbed / "_SUCCESS").exists()
+    report = json.loads((undisturbed / "_xlm" / "report.json").read_text())
+    assert report["totals"]["rows_in"] == len(source)
+    assert report["totals"]["rows_out"] == len(table)
+    assert report["reasons"] == dict.fromkeys(
+        ["empty_text", "invalid_utf8", "null_lang", "null_text", "unknown_lang"], 1
+    )
+    assert len(report["langs"]) == 18
+    ledger = Output(locate(str(undisturbed))).ledger.load()
+    assert set(ledger) == set(pq.read_table(undisturbed / "_xlm" / "plan.parquet")["shard"].to_pylist())
+    for record in ledger.values():
+        assert record.rows_in == record.rows_out + record.rows_rejected
+        assert pq.read_metadata(undisturbed / record.part).num_rows == record.rows_out
+
+
+def test_ray_writes_the_same_bytes_as_the_stages_in_one_process(undisturbed, make_job):
+    job = make_job()
+    run_stages(job)
+    assert result_digests(Path(job.output.path)) == result_digests(undisturbed)
+
+
+def test_second_run_writes_nothing(undisturbed, make_job):
+    before = modification_times(undisturbed)
+    console = quiet_console()
+    report = run(make_job(output__path=str(undisturbed)), console)
+    assert "nothing to do" in printed(console)
+    assert report["status"] == "complete"
+    assert modification_times(undisturbed) == before
+
+
+def test_each_stage_has_its_own_processes(make_job, cluster):
+    """If Ray fused two stages, reading and tokenizing would run in the model's process and wait for the model."""
+    prepared = prepare(make_job())
+    dataset = build_dataset(prepared.stages, POOLS, prepared.plan.shards, {})
+    results = list(stream_results(dataset))
+    assert sorted(result.shard for result in results) == sorted(prepared.plan.shards["shard"].to_pylist())
+    stages = [line for line in dataset.stats().splitlines() if line.startswith("Operator ")]
+    names = [line.split()[2].rstrip(":") for line in stages]
+    assert names == ["ReadCorpus", "MapBatches(Tokenize)", "MapBatches(Infer)", "MapBatches(Writer)"]
+
+
+def test_fatal_error_in_a_worker_ends_the_run_with_one_line(demo, tmp_path):
+    """Only the data show this error: Japanese text without a KyTea model."""
+    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", f"output.path={tmp_path}/out"]
+    done = subprocess.run([*command, "--set", "tokenizer.ja=kytea"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("xlm: Japanese text needs a KyTea model, and none is configured: set ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_run_beyond_max_rejected_is_not_successful(make_job, cluster):
+    job = make_job(policy={"max_rejected": 4}, tasks=["feature-extraction"])
+    report = run(job, quiet_console())
+    assert report["status"] == "too many rejected rows"
+    assert not Path(job.output.path, "_SUCCESS").exists()
+    # The limit does not change results, so another run may raise it.
+    report = run(make_job(policy={"max_rejected": 5}, tasks=["feature-extraction"]), quiet_console())
+    assert report["status"] == "complete"
+    assert Path(job.output.path, "_SUCCESS").exists()
