@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         return execute(args)
     except KeyboardInterrupt:
-        print("xlm: interrupted; what is done is kept, run the same command to go on", file=sys.stderr)
+        print("xlm: interrupted; finished shards are kept, run the same command to resume", file=sys.stderr)
         return INTERRUPTED
 
 

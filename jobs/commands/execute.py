@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
-_RESUME = "what is done is kept, run the same command to go on"
+_RESUME = "finished shards are kept, run the same command to resume"
 
 
 def execute(args: argparse.Namespace) -> int:
@@ -42,12 +42,12 @@ def execute(args: argparse.Namespace) -> int:
     except RetryableError as error:
         _complain(f"{error}{resume}")
     except OSError as error:
-        _complain(f"{reason(error)}{resume and f'{resume} once that is mended'}")
+        _complain(f"{reason(error)}{resume and f'{resume} once this is fixed'}")
     except Exception as error:
         if os.environ.get("XLM_TRACEBACK"):
             raise
         _complain(
-            f"unexpected: {type(error).__name__}: {reason(error)}; this is a defect, please report it with what "
+            f"unexpected: {type(error).__name__}: {reason(error)}; this is a bug, please report it with what "
             f"XLM_TRACEBACK=1 prints{resume}"
         )
     return UNEXPECTED

@@ -67,4 +67,4 @@ def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool
         tokenizer.segmenters.prepare(resolved)
     elif reject_unknown:
         known = ", ".join(sorted(tokenizer.lang2id))
-        raise FatalError(f"input.lang: {lang!r} is not a language of the checkpoint; its languages are {known}")
+        raise FatalError(f"input.lang: {lang!r} is not in the checkpoint's lang2id; its languages are {known}")

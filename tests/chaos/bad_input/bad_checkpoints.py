@@ -252,9 +252,9 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused("a vocab.json with ids below zero", edited(VOCAB, _swapped), "whole-number id, from 0"),
     Refused("a vocab.json with huge ids", edited(VOCAB, lambda v: v | {"a": 2**70}), "whole-number id, from 0"),
     Refused(
-        "a vocab.json larger than the model", edited(VOCAB, lambda v: v | {"newcomer": 99_999}), "goes up to id 99999"
+        "a vocab.json larger than the model", edited(VOCAB, lambda v: v | {"newcomer": 99_999}), "has ids up to 99999"
     ),
-    Refused("a vocab.json of another model", _another_models_vocabulary, "goes up to id 90099"),
+    Refused("a vocab.json of another model", _another_models_vocabulary, "has ids up to 90099"),
     Refused("a vocab.json in Latin-1", file(VOCAB, '{"é": 1}'.encode("latin-1")), "vocab.json: not valid JSON"),
     Refused("a merges.txt without a merge", file(MERGES, "\n\n\n"), "holds no merges"),
     Refused("a merges.txt in another encoding", file(MERGES, "é t\n".encode("latin-1")), "not UTF-8 at byte 0"),
@@ -277,7 +277,7 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused("a head that is none", lambda b: _head(b, b.demo / "heads" / "upos"), "sequence_summary"),
     Refused("a head that is not there", lambda b: _head(b, b.folder / "nowhere"), "no such checkpoint directory"),
     Refused("a head of another width", _narrow_head, "made for a model of width 32, but the checkpoint's is 64"),
-    Refused("a head that was trained over another trunk", _head_of_another_trunk, "trained over another trunk"),
+    Refused("a head that was trained over another trunk", _head_of_another_trunk, "trained with another trunk"),
     Harmless(
         "a vocab.json with gaps, and two tokens of one id",
         edited(

@@ -124,7 +124,7 @@ SPECS = [
     Refused(
         "one language for all rows, which the checkpoint lacks",
         setting("input.lang", {"fixed": "tlh"}),
-        "knows no language 'tlh'; it knows ar, bg, de",
+        "'tlh' is not in the checkpoint's lang2id; its languages are ar, bg, de",
     ),
     Refused(
         "Japanese without a model",

@@ -81,12 +81,12 @@ OUTPUTS = [
     Refused("a file for an output", _a_file, "not usable as output"),
     Refused("an output below a file", _below_a_file, "not usable as output"),
     Refused("an output that is a link to itself", _loop, "not usable as output"),
-    Refused("an output within the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "lies within input.path"),
-    Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "lies within input.path"),
+    Refused("an output within the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "is inside input.path"),
+    Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "is inside input.path"),
     Refused(
         "an output in the memory of a process",
         lambda b: b.set("output.path", "memory://out"),
-        "memory:// lives in one process",
+        "workers cannot reach the driver's memory",
     ),
     Refused("an output of no known kind", lambda b: b.set("output.path", "nope://out"), "nothing here reads nope://"),
     *(

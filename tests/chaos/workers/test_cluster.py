@@ -138,7 +138,7 @@ def test_all_nodes_are_drained(machines, start, whole, tmp_path):
     machines.drain(within_s=30)
     status, errors = end_run(run, within_s=60)
     assert status == 130
-    assert errors.endswith("run the same command to go on\n")
+    assert errors.endswith("run the same command to resume\n")
     assert not (out / "_SUCCESS").exists()
     machines.remove()
     machines.add()
@@ -170,4 +170,4 @@ def test_the_head_is_lost(machines, start, whole, tmp_path):
     machines.lose_head()
     status, errors = end_run(run, within_s=60)
     assert status == 1
-    assert errors.endswith("what is done is kept, run the same command to go on\n")
+    assert errors.endswith("finished shards are kept, run the same command to resume\n")

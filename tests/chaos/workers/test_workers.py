@@ -19,7 +19,7 @@ from tests.chaos.workers.processes import (
     wait_for,
 )
 
-RESUME = "what is done is kept, run the same command to go on\n"
+RESUME = "finished shards are kept, run the same command to resume\n"
 
 # Allocates in one process of the tokenize stage until the memory monitor ends it; the next one finds that it did.
 HOG = """

@@ -71,7 +71,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
         lines, errors = process.communicate(timeout=60)
         assert process.returncode == 130
         assert f"{reason}; finishing the shards in flight, for at most 25 s" in lines
-        assert errors == "xlm: interrupted; what is done is kept, run the same command to go on\n"
+        assert errors == "xlm: interrupted; finished shards are kept, run the same command to resume\n"
         assert not (out / "_SUCCESS").exists()
         assert num_recorded() >= before
         assert Output(locate(str(out))).parts().keys() == {record.part for record in ledger_records(out)}
@@ -80,6 +80,6 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
     os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=60)  # without the cluster watch, Ray would wait forever
     assert process.returncode == 1
-    assert "run the same command to go on" in errors
+    assert "run the same command to resume" in errors
     assert "Traceback" not in errors
     assert not (out / "_SUCCESS").exists()
