@@ -115,7 +115,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
     uncommitted = {part_name(shard) for shard in planned} - recorded
     if num_uncommitted := len(uncommitted.intersection(visible)):
         parts = counted(num_uncommitted, "part")
-        verdict.notes.append(f"{parts} without a record, left by a run that was stopped; the next run replaces them")
+        verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run replaces such parts")
     problems += [
         Problem((root / name).url, "not recorded in the ledger, but readers take it for results", _REMOVE)
         for name in visible
