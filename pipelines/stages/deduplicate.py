@@ -1,4 +1,4 @@
-"""Rows of a shard that say the same: headings, boilerplate and empty phrases are computed once."""
+"""Find identical rows in a shard, such as headings and boilerplate, so that they are computed only once."""
 
 from __future__ import annotations
 
@@ -19,52 +19,51 @@ if TYPE_CHECKING:
 
     from pipelines.rows.text_columns import WordList
 
+_TOKEN_COLUMNS = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
 
-_STAGE = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
 
-
-class Repeats(NamedTuple):
-    """Which rows stand for which.
+class DistinctRows(NamedTuple):
+    """Which rows are distinct, and which are identical to an earlier one.
 
     Attributes:
-        distinct: int64 [U], the first row of each kind, in order.
-        source: int64 [N], for each row the place of its like in `distinct`.
+        rows: int64 [U], the first of each set of identical rows, in order.
+        source: int64 [N], for each row, the index in `rows` of the row that it is identical to.
     """
 
-    distinct: NDArray[np.int64]
+    rows: NDArray[np.int64]
     source: NDArray[np.int64]
 
 
-def find_repeats(rows: pa.RecordBatch, text_columns: list[str]) -> Repeats | None:
-    """Find rows alike in all that a result depends on: tokens, language, and the texts where they are quoted.
+def find_distinct_rows(rows: pa.RecordBatch, text_columns: list[str]) -> DistinctRows | None:
+    """Compare rows by everything that a result depends on: tokens, language, and texts that results quote.
 
     Args:
-        rows: as tokenized.
-        text_columns: the columns of text; those that the rows still have are quoted from.
+        rows: rows as the tokenize stage passes them on.
+        text_columns: the input's text columns; those still present in `rows` are quoted by results.
 
     Returns:
-        None where no row repeats another.
+        None if all rows are distinct.
     """
-    keys = [_bytes(rows.column(name)) for name in _STAGE if name in rows.schema.names]
+    keys = [_to_bytes(rows.column(name)) for name in _TOKEN_COLUMNS if name in rows.schema.names]
     keys.append(rows.column(LANG).to_pylist())
     quoted = [name for name in dict.fromkeys(text_columns) if name in rows.schema.names]
-    keys += [_hashable(decode_texts(rows.column(name))[0]) for name in quoted]
-    places: dict[tuple[object, ...], int] = {}
+    keys += [_to_hashable(decode_texts(rows.column(name))[0]) for name in quoted]
+    indices: dict[tuple[object, ...], int] = {}
     source = np.empty(len(rows), np.int64)
     distinct: list[int] = []
     for i, key in enumerate(zip(*keys, strict=True)):
-        place = places.setdefault(key, len(distinct))
-        if place == len(distinct):
+        index = indices.setdefault(key, len(distinct))
+        if index == len(distinct):
             distinct.append(i)
-        source[i] = place
-    return None if len(distinct) == len(rows) else Repeats(np.array(distinct), source)
+        source[i] = index
+    return None if len(distinct) == len(rows) else DistinctRows(np.array(distinct), source)
 
 
-def _hashable(texts: Sequence[str | WordList | None]) -> list[object]:
+def _to_hashable(texts: Sequence[str | WordList | None]) -> list[object]:
     return [tuple(text) if isinstance(text, list) else text for text in texts]
 
 
-def _bytes(column: pa.ListArray) -> list[object]:
-    values, borders = flatten_list_column(column)
-    content, places = values.tobytes(), (borders.astype(np.int64) * values.itemsize).tolist()
-    return [content[start:end] for start, end in pairwise(places)]
+def _to_bytes(column: pa.ListArray) -> list[object]:
+    values, row_offsets = flatten_list_column(column)
+    content, byte_offsets = values.tobytes(), (row_offsets.astype(np.int64) * values.itemsize).tolist()
+    return [content[start:end] for start, end in pairwise(byte_offsets)]

@@ -1,4 +1,4 @@
-"""Infer: one pass of the trunk over a shard's tokens serves all tasks of the job."""
+"""The infer stage: run the trunk once over a shard's tokens, and all tasks of the job on its output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from pipelines.errors import ShardError
 from pipelines.rows.sequences import Sequences
-from pipelines.stages.deduplicate import find_repeats
+from pipelines.stages.deduplicate import find_distinct_rows
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.stop_signal import begin
 from pipelines.stages.time_limit import time_limit
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
     from pipelines.rows.shard import Shard
     from pipelines.stages.time_limit import ShardLimit
-    from pipelines.tasks.task import Model, Task
+    from pipelines.tasks.model import Model
+    from pipelines.tasks.task import Task
 
-# What is said where torch has no type for it: by its CPU allocator on Linux and on Windows, and by CUDA and cuBLAS,
-# which take memory that torch's CUDA allocator has left them.
+# Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
+# Windows, and from CUDA and cuBLAS, which allocate device memory beside torch's own allocator.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -37,11 +38,12 @@ class InferSettings:
     """What a model process needs.
 
     Attributes:
-        load: builds trunk and tasks on a device, in a precision, for passes of so many tokens; once in each process.
-        precision: "auto" is float16 on a GPU, in which the released checkpoints were trained, else float32.
-        max_tokens: tokens of one forward pass; None for what suits the device.
-        text_columns: the input's columns of text.
-        schema: of the rows handed on: input columns and results.
+        load: builds trunk and tasks, given a device, a data type, and the maximum number of tokens per forward pass;
+            called once in each process.
+        precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
+        max_tokens: maximum number of tokens per forward pass; None for the default of the device.
+        text_columns: the input's text columns.
+        schema: of the rows passed on: input columns and results.
         limit: on the time for a shard.
     """
 
@@ -54,12 +56,12 @@ class InferSettings:
 
 
 class Infer:
-    """A model process of the pool; trunk and heads stay loaded from shard to shard.
+    """A process of the model pool. Trunk and heads stay loaded from shard to shard.
 
     Args:
-        settings: what it needs.
+        settings: what the process needs.
         on_gpu: whether the process has a GPU, or a share of one.
-        num_threads: CPU threads to compute with, where there is no GPU.
+        num_threads: number of CPU threads to compute with, if it has no GPU.
     """
 
     def __init__(self, settings: InferSettings, *, on_gpu: bool, num_threads: int):
@@ -68,11 +70,11 @@ class Infer:
         self._device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
 
     def __call__(self, table: pa.Table) -> pa.Table:
-        """Run one shard, as Ray hands it over."""
+        """Run one shard, packed as a table of one row."""
         return run_stage("infer", table, self.step, self._settings.schema, begin)
 
     def step(self, shard: Shard) -> Shard:
-        """Run all tasks over the rows of a shard, each distinct row once; results come in input order."""
+        """Run all tasks on the rows of a shard. Identical rows are computed once; results are in input order."""
         model, tasks = self._loaded = self._loaded or self._load()
         with time_limit(self._settings.limit.seconds(len(shard.rows))):
             return self._infer(shard, model, tasks)
@@ -83,13 +85,13 @@ class Infer:
         results: dict[str, pa.Array] = {field.name: pa.array([], field.type) for task in tasks for field in task.fields}
         halvings = 0
         if len(rows):
-            repeats = find_repeats(rows, self._settings.text_columns)
-            sequences = Sequences.of(rows if repeats is None else rows.take(repeats.distinct))
-            while (columns := _run(model, tasks, sequences)) is None:
+            distinct = find_distinct_rows(rows, self._settings.text_columns)
+            sequences = Sequences.of(rows if distinct is None else rows.take(distinct.rows))
+            while (columns := _run_tasks(model, tasks, sequences)) is None:
                 model.shrink(sequences)
                 halvings += 1
             for field, column in columns:
-                results[field.name] = column if repeats is None else column.take(repeats.source)
+                results[field.name] = column if distinct is None else column.take(distinct.source)
         arrays = [results[name] if name in results else rows.column(name) for name in schema.names]
         precision = str(model.trunk.embeddings.weight.dtype).removeprefix("torch.")
         stats = replace(shard.stats, precision=precision, oom_halvings=halvings)
@@ -99,7 +101,7 @@ class Infer:
         torch.set_num_threads(self._num_threads)
         on_gpu = self._device.type == "cuda"
         name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
-        # on a CPU larger passes fall out of the caches; a GPU wants enough rows to fill its multiprocessors
+        # On a CPU, larger passes do not fit the caches. A GPU needs enough rows to fill its multiprocessors.
         max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
         try:
             return self._settings.load(self._device, getattr(torch, name), max_tokens)
@@ -107,16 +109,16 @@ class Infer:
             if not _is_out_of_memory(error):
                 raise
             raise ShardError(
-                f"out of memory on {self._device}: the model does not fit there in {name}; use a device with more "
-                "memory, or one that nothing else uses (compute.gpus_per_model: 1), or a smaller model.precision"
+                f"out of memory on {self._device}: the model does not fit in {name}; use a device with more memory, or "
+                "one that no other process uses (compute.gpus_per_model: 1), or a smaller model.precision"
             ) from None
 
 
-def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
-    """Take the shard's sequences through the trunk, and give the columns of all tasks; None if memory runs out.
+def _run_tasks(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
+    """Run the trunk on a shard's sequences, and return the columns of all tasks; None if memory runs out.
 
-    The shard then runs again from its beginning, with new collectors: one that has taken a part of a pass has no way
-    back. Passes begin with the largest, so little is lost.
+    The caller then runs the whole shard again, with new collectors, because a collector cannot undo what it has added.
+    The largest pass runs first, so little work is lost.
     """
     try:
         collectors = [task.collect(shard) for task in tasks]
@@ -133,8 +135,8 @@ def _run(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Fie
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise
-        return None  # not from here: the error's traceback still holds the tensors of the pass
+        return None  # the caller retries, because the traceback still references the tensors of the pass
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(said in str(error) for said in _OUT_OF_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in _OUT_OF_MEMORY)

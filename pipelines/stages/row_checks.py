@@ -15,7 +15,7 @@ from pipelines.rows.text_columns import decode_text, decode_texts, join_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipelines.job.job import InputSettings
+    from pipelines.job.input import InputSettings
     from pipelines.rows.shard import Shard
     from pipelines.rows.text_columns import WordList
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.job import InputSettings, PolicySettings, TokenizerSettings
+    from pipelines.job.input import InputSettings
+    from pipelines.job.sections import PolicySettings, TokenizerSettings
     from pipelines.rows.rejection import PreRejected
     from pipelines.rows.shard import Shard
     from pipelines.stages.row_checks import InputRow

@@ -244,7 +244,7 @@ def test_a_model_that_does_not_fit_is_told(job_over, rows, monkeypatch):
     for shard in results(job_over(rows, ["feature-extraction"])):
         assert shard.failure is not None
         assert shard.failure.message.startswith(
-            "out of memory on cpu: the model does not fit there in float32; use a device"
+            "out of memory on cpu: the model does not fit in float32; use a device"
         )
         assert shard.failure.kind == FailureKind.FAILED
 

