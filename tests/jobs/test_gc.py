@@ -1,4 +1,4 @@
-"""`xlm gc`: what killed runs left goes, what a record accounts for and what is not ours stays."""
+"""`xlm gc` removes the files that killed runs left behind, and no others."""
 
 import io
 import shutil
@@ -13,8 +13,8 @@ from jobs.commands.gc import collect
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.output.ledger import part_name
-from pipelines.output.orphans import find_leftovers
+from pipelines.output.layout import part_name
+from pipelines.output.orphans import find_orphans
 from pipelines.run.prepare import prepare
 from pipelines.storage import locate
 from tests.flow.in_process import run_to_records
@@ -22,7 +22,7 @@ from tests.flow.in_process import run_to_records
 
 @pytest.fixture(scope="module")
 def made(demo, corpus, tmp_path_factory):
-    """An output of the real stages: five shards, one row rejected in the first."""
+    """An output of the real stages: five shards, and a rejected row in the first."""
     folder = tmp_path_factory.mktemp("gc")
     rows = [{"id": "empty", "lang": "de", "text": " "}, *corpus[:19]]
     pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
@@ -58,7 +58,7 @@ def files(out):
 
 
 def uncommit(out, *, number=1):
-    """Take the records of the last shards away, as if the run had been killed before it could append them."""
+    """Remove the records of the last shards, as if the run had been killed before it appended them."""
     output = Output(locate(str(out)))
     records = sorted(output.ledger.load().values(), key=lambda record: record.shard)
     output.ledger.replace(records[:-number])
@@ -66,7 +66,7 @@ def uncommit(out, *, number=1):
     return [record.part for record in records[-number:]]
 
 
-def test_an_output_that_is_whole_has_no_leftovers(out):
+def test_complete_output_has_no_orphans(out):
     before = files(out)
     assert gc(out) == "nothing to remove: the ledger accounts for all that is there\n"
     assert gc(out, dry_run=True) == gc(out)
@@ -75,13 +75,13 @@ def test_an_output_that_is_whole_has_no_leftovers(out):
     }
 
 
-def test_what_killed_runs_left_is_removed_and_nothing_else(out):
+def test_files_of_killed_runs_are_removed_and_no_others(out):
     lost = uncommit(out, number=2)
     kept = files(out).keys() - set(lost)
     first = part_name(min(Output(locate(str(out))).ledger.load()))
     second = part_name(sorted(Output(locate(str(out))).ledger.load())[1])
     other = "part-0123456789abcdef-00000-000000000.parquet"
-    left = {
+    orphans = {
         *lost,
         other,
         f"_xlm/rejected/{other}",
@@ -92,7 +92,7 @@ def test_what_killed_runs_left_is_removed_and_nothing_else(out):
         f"_xlm/rejected/.{first}.0a1b2c3d.tmp",
         "_xlm/ledger/.00000000000000000001-0a1b2c3d.parquet.0a1b2c3d.tmp",
     }
-    strangers = {
+    foreign = {
         "thesis.docx",
         "part-1.parquet",
         f"old/{other}",
@@ -105,25 +105,25 @@ def test_what_killed_runs_left_is_removed_and_nothing_else(out):
         "_xlm/ledger/copy.txt",
         ".hidden",
     }
-    for name in (left | strangers) - set(lost):
+    for name in (orphans | foreign) - set(lost):
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         (out / name).write_bytes(b"12345")
     before = files(out)
     listed = gc(out, dry_run=True)
     assert files(out) == before
-    assert {line.split("  ")[-1] for line in listed.splitlines() if line.startswith(" ")} == left | strangers
-    size = sum(len(before[name]) for name in left)
-    assert f"would remove {len(left)} files, {size / 1000:.1f} kB" in listed
+    assert {line.split("  ")[-1] for line in listed.splitlines() if line.startswith(" ")} == orphans | foreign
+    size = sum(len(before[name]) for name in orphans)
+    assert f"would remove {len(orphans)} files, {size / 1000:.1f} kB" in listed
     text = gc(out)
-    assert f"removed {len(left)} files, {size / 1000:.1f} kB" in text
+    assert f"removed {len(orphans)} files, {size / 1000:.1f} kB" in text
     assert "the output is incomplete, and a run that goes on would replace such results anyway" in text
     after = files(out)
-    assert after.keys() == kept | strangers
+    assert after.keys() == kept | foreign
     assert all(after[name] == before[name] for name in after if name != "_xlm/lock")
     assert "nothing to remove" in gc(out)
 
 
-def test_each_file_is_told_with_its_size_and_what_it_is(out):
+def test_each_file_is_listed_with_its_size_and_kind(out):
     (lost,) = uncommit(out)
     (out / "thesis.docx").write_bytes(b"x" * 1500)
     (out / "_xlm/rejected" / lost).write_bytes(b"")
@@ -138,11 +138,11 @@ def test_each_file_is_told_with_its_size_and_what_it_is(out):
         "the output is incomplete, and a run that goes on would replace such results anyway; of a run that is on its "
         "way, what it has not committed yet is listed too",
     ]
-    found = find_leftovers(Output(locate(str(out))))
-    assert [leftover.name for leftover in found if leftover.is_ours] == [f"_xlm/rejected/{lost}", lost]
+    orphans = find_orphans(Output(locate(str(out))))
+    assert [orphan.path for orphan in orphans if orphan.is_removable] == [f"_xlm/rejected/{lost}", lost]
 
 
-def test_a_run_that_is_alive_is_not_disturbed(out):
+def test_nothing_is_removed_while_a_run_writes_to_the_output(out):
     (lost,) = uncommit(out)
     with Output(locate(str(out))).lock():
         with pytest.raises(FatalError, match="another run is writing here"):
@@ -151,7 +151,7 @@ def test_a_run_that_is_alive_is_not_disturbed(out):
         assert "of a run that is on its way, what it has not committed yet is listed too" in gc(out, dry_run=True)
 
 
-def test_without_its_ledger_a_complete_output_is_left_alone(out):
+def test_nothing_is_removed_from_a_complete_output_without_a_ledger(out):
     shutil.rmtree(out / "_xlm" / "ledger")
     before = files(out)
     for dry_run in (True, False):
@@ -160,7 +160,7 @@ def test_without_its_ledger_a_complete_output_is_left_alone(out):
     assert files(out).keys() == before.keys()
 
 
-def test_a_damaged_ledger_accounts_for_nothing_and_removes_nothing(out):
+def test_nothing_is_removed_if_the_ledger_is_damaged(out):
     uncommit(out)
     (entry,) = (out / "_xlm" / "ledger").glob("*.parquet")
     entry.write_bytes(b"PAR1 no")
@@ -170,7 +170,7 @@ def test_a_damaged_ledger_accounts_for_nothing_and_removes_nothing(out):
     assert files(out).keys() == before.keys()
 
 
-def test_what_is_no_output_is_refused_and_stays_as_it_is(tmp_path):
+def test_directory_that_is_no_output_is_refused_and_unchanged(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "part-0123456789abcdef-00000-000000000.parquet").write_bytes(b"")
     for name in ("docs", "nowhere"):
