@@ -1,4 +1,4 @@
-"""The fixed position vectors of checkpoints with `sinusoidal_embeddings`."""
+"""Position embeddings of checkpoints with `sinusoidal_embeddings`."""
 
 import numpy as np
 import torch
@@ -6,11 +6,11 @@ from torch import Tensor
 
 
 def sinusoidal_positions(num_positions: int, dim: int) -> Tensor:
-    """Compute sin and cos position vectors.
+    """Compute sinusoidal position embeddings.
 
     Column 2i holds sin(p / 10000^(2i / dim)) and column 2i + 1 the cosine (Vaswani et al. 2017, section 3.5).
-    Angles are computed in float64, since float32 loses the last digits of the sine at large positions, and a
-    checkpoint trained on the float64 table expects those.
+    Angles are computed in float64: float32 loses the last digits of the sine at large positions, and checkpoints were
+    trained with the float64 table.
 
     Returns:
         float32 [num_positions, dim].

@@ -1,4 +1,4 @@
-"""The precisions that a model runs in, and the one that sums and probabilities are computed in."""
+"""The precisions of models, and the precision of sums and probabilities."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,16 @@ _BY_NAME = {
 
 
 def upcast(x: Tensor) -> Tensor:
-    """Give float64 as it is and every other precision as float32."""
+    """Convert to float32; float64 stays float64."""
     return x if x.dtype == torch.float64 else x.float()
 
 
 def model_dtype(dtype: torch.dtype | str | None) -> torch.dtype:
-    """Give the precision that a caller asks for by torch's type or its name; float32 for None.
+    """Return the precision for a torch dtype or its name; float32 for None.
 
     Raises:
-        ValueError: none that a model runs in; "auto" is none, since the result would be the file's choice.
+        ValueError: a dtype that models do not support. "auto" is not supported, because the result would depend on the
+            precision of the file.
     """
     if dtype is None:
         return torch.float32

@@ -1,6 +1,6 @@
-"""Attention over packed sequences, with the kernel chosen once for a device, a precision and a mode.
+"""Attention over packed sequences. The kernel is chosen once for a device, a precision and a mode.
 
-Letters: B sequences, T packed tokens, N heads, H head width, L length of the sequences of one group, or padded length.
+Letters: B sequences, T packed tokens, N heads, H head width, L sequence length within a group, or padded length.
 """
 
 from collections.abc import Callable
@@ -19,54 +19,55 @@ from xlm_core.precision import upcast
 
 
 class AttentionPlan(Protocol):
-    """What one batch's attention needs to know, worked out once and used by every layer.
+    """The attention of one batch: computed once, then used by every layer.
 
-    A plan may want the tokens in another order than the batch has them: `to_plan_order` puts them there before the
-    first layer and `to_batch_order` back after the last.
+    A plan may need the tokens in another order than the batch's. The trunk calls `to_plan_order` before the first
+    layer and `to_batch_order` after the last.
     """
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
-        """Put [T, …] from the batch's order into the plan's."""
+        """Reorder [T, …] from the batch's order to the plan's."""
         ...
 
     def to_batch_order(self, packed: Tensor) -> Tensor:
-        """Put [T, …] from the plan's order back into the batch's."""
+        """Reorder [T, …] from the plan's order to the batch's."""
         ...
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
-        """Attend within each sequence, softmax of q·k / sqrt(H): [T, 3, N, H] to [T, N, H]."""
+        """Compute attention within each sequence, softmax of q·k / sqrt(H): [T, 3, N, H] to [T, N, H]."""
         ...
 
 
 AttentionPlanner = Callable[[PackedBatch, bool, float], AttentionPlan]
-"""Makes the plan of a batch from (batch, whether a token sees only those before it, dropout of the weights)."""
+"""Builds the plan of a batch from (batch, whether attention is causal, dropout of the attention weights)."""
 
 
 @dataclass(frozen=True)
 class VarlenPlan:
-    """One kernel call a layer, over all sequences at once; CUDA in half precision only."""
+    """One flash attention call per layer for all sequences; CUDA in half precision only."""
 
     cu_seqlens: Tensor
     max_seqlen: int
-    window: tuple[int, int]  # how far a token sees to the left and to the right; -1 without end
+    window: tuple[int, int]  # number of tokens visible to the left and to the right; -1 for all
 
     @classmethod
     def from_batch(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
-        """Plan a batch; the kernel has no dropout, and `choose_attention` takes another where it is wanted."""
+        """Plan a batch. The kernel has no dropout, and `choose_attention` selects another plan where it is needed."""
         assert dropout == 0.0
         return cls(batch.cu_seqlens, batch.max_seqlen, (-1, 0) if causal else (-1, -1))
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
-        """Change nothing."""
+        """Return the tensor unchanged."""
         return packed
 
     def to_batch_order(self, packed: Tensor) -> Tensor:
-        """Change nothing."""
+        """Return the tensor unchanged."""
         return packed
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
         """See `AttentionPlan`."""
-        from torch.nn.attention.varlen import varlen_attn  # loads torch's compiler, a second that only GPUs owe
+        # imported here because it loads torch's compiler, which takes a second and is only needed on GPUs
+        from torch.nn.attention.varlen import varlen_attn
 
         q_TNH, k_TNH, v_TNH = qkv_T3NH.unbind(1)
         context_TNH = varlen_attn(
@@ -85,38 +86,38 @@ class VarlenPlan:
 
 @dataclass(frozen=True)
 class GroupedPlan:
-    """Scaled-dot-product attention over sequences of equal length; no pads and no masks, on any device.
+    """Scaled-dot-product attention over groups of sequences of equal length, without pads or masks, on any device.
 
-    Sequences of one length must lie side by side to be viewed as one [B, L] block. Batches of `plan_batches`
-    do already; others are put in order once, before the first layer, rather than gathered in each.
+    A group is viewed as one [B, L] block, so its sequences must be adjacent. Batches from `plan_batches` are already
+    sorted by length; the tokens of other batches are reordered once, before the first layer, instead of in each layer.
     """
 
-    groups: tuple[tuple[int, int, int], ...]  # (first token, sequences, tokens of each)
-    order: Tensor | None  # int64 [T], the batch's number of each token in the plan's order; None: same order
-    restore: Tensor | None  # int64 [T], the inverse
+    groups: tuple[tuple[int, int, int], ...]  # (first token, number of sequences, tokens per sequence)
+    order: Tensor | None  # int64 [T], index in the batch of each token in the plan's order; None: same order
+    inverse_order: Tensor | None  # int64 [T]
     causal: bool
     dropout: float
 
     @classmethod
     def from_batch(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
-        """Plan a batch on the host, from its lengths."""
+        """Plan a batch on the host, from its sequence lengths."""
         lengths = batch.lengths
         num_runs = 1 + int(np.count_nonzero(np.diff(lengths)))
         order: Tensor | None = None
-        restore: Tensor | None = None
-        if num_runs > len(np.unique(lengths)):  # some length stands in two places
+        inverse_order: Tensor | None = None
+        if num_runs > len(np.unique(lengths)):  # sequences of the same length are not adjacent
             by_length = np.argsort(-lengths, kind="stable")
             tokens = np.arange(batch.num_tokens)
-            there, _ = take_ragged(tokens, cumulative_lengths(lengths), by_length)
-            back = np.empty_like(there)
-            back[there] = tokens
-            order = torch.from_numpy(there).to(batch.input_ids.device)
-            restore = torch.from_numpy(back).to(batch.input_ids.device)
+            token_order, _ = take_ragged(tokens, cumulative_lengths(lengths), by_length)
+            inverse = np.empty_like(token_order)
+            inverse[token_order] = tokens
+            order = torch.from_numpy(token_order).to(batch.input_ids.device)
+            inverse_order = torch.from_numpy(inverse).to(batch.input_ids.device)
             lengths = lengths[by_length]
         bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         starts = cumulative_lengths(lengths).tolist()
         groups = tuple((starts[first], last - first, int(lengths[first])) for first, last in pairwise(bounds))
-        return cls(groups, order, restore, causal, dropout)
+        return cls(groups, order, inverse_order, causal, dropout)
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
@@ -124,7 +125,7 @@ class GroupedPlan:
 
     def to_batch_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
-        return packed if self.restore is None else packed[self.restore]
+        return packed if self.inverse_order is None else packed[self.inverse_order]
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
         """See `AttentionPlan`."""
@@ -141,14 +142,14 @@ class GroupedPlan:
 
 @dataclass(frozen=True)
 class ExplicitPlan:
-    """Attention written out over padded tensors, which keeps every layer's probabilities.
+    """Attention computed step by step over padded tensors; it keeps the attention probabilities of every layer.
 
-    The kernels never hold them, so this is the plan of a call that asks for them, and of no other: it takes
-    memory for [B, N, L, L] a layer.
+    The kernels never materialize the probabilities, so this plan is used only for calls that request them. It needs
+    memory for [B, N, L, L] per layer.
     """
 
     layout: PaddedLayout
-    seen: Tensor  # bool [B, 1, L, L], whether the token of a row sees that of a column; neither is ever a pad
+    visible: Tensor  # bool [B, 1, L, L], whether the row's token attends to the column's; False at pads
     dropout: float
     probabilities: list[Tensor] = field(default_factory=list[Tensor])  # [B, N, L, L] of each layer run so far
 
@@ -156,23 +157,23 @@ class ExplicitPlan:
     def from_layout(cls, layout: PaddedLayout, causal: bool, dropout: float) -> Self:
         """Plan the batch that a layout has packed."""
         keep_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))
-        seen_BLL = keep_BL[:, :, None] & keep_BL[:, None, :]
-        return cls(layout, (seen_BLL.tril() if causal else seen_BLL)[:, None], dropout)
+        visible_BLL = keep_BL[:, :, None] & keep_BL[:, None, :]
+        return cls(layout, (visible_BLL.tril() if causal else visible_BLL)[:, None], dropout)
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
-        """Change nothing."""
+        """Return the tensor unchanged."""
         return packed
 
     def to_batch_order(self, packed: Tensor) -> Tensor:
-        """Change nothing."""
+        """Return the tensor unchanged."""
         return packed
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
-        """See `AttentionPlan`; the probabilities are kept as they are used, dropout included."""
+        """See `AttentionPlan`; stores the probabilities after dropout."""
         q_BNLH, k_BNLH, v_BNLH = self.layout.unpack(qkv_T3NH).permute(2, 0, 3, 1, 4).unbind(0)
         scores_BNLL = q_BNLH @ k_BNLH.transpose(-1, -2) / q_BNLH.shape[-1] ** 0.5
-        weights_BNLL = upcast(scores_BNLL).masked_fill(~self.seen, -torch.inf).softmax(-1)
-        weights_BNLL = weights_BNLL.masked_fill(~self.seen, 0.0)  # a pad's row was NaN: it sees nothing
+        weights_BNLL = upcast(scores_BNLL).masked_fill(~self.visible, -torch.inf).softmax(-1)
+        weights_BNLL = weights_BNLL.masked_fill(~self.visible, 0.0)  # rows of pads are NaN: they attend to nothing
         weights_BNLL = F.dropout(weights_BNLL.to(qkv_T3NH.dtype), self.dropout)
         self.probabilities.append(weights_BNLL)
         return self.layout.pack((weights_BNLL @ v_BNLH).transpose(1, 2))
@@ -181,16 +182,19 @@ class ExplicitPlan:
 def choose_attention(
     device: torch.device, dtype: torch.dtype, head_dim: int, dropout: float, capability: tuple[int, int]
 ) -> AttentionPlanner:
-    """Choose how the plan of a batch is made.
+    """Choose the fastest kernel that supports a model.
 
     Args:
-        device: where the model lies.
-        dtype: its precision.
-        head_dim: width of one head; the flash kernels take multiples of 8 up to 256.
+        device: the model's device.
+        dtype: the model's precision.
+        head_dim: width of one head; the flash kernels support multiples of 8 up to 256.
         dropout: of the attention weights, 0 outside training.
-        capability: compute capability of the device, (0, 0) where there is none; flash kernels want 8.0.
+        capability: compute capability of the device, (0, 0) if it has none; the flash kernels need 8.0.
+
+    Returns:
+        The constructor of the plan.
     """
-    flash = (
+    supports_flash = (
         device.type == "cuda"
         and torch.version.hip is None
         and dtype in (torch.float16, torch.bfloat16)
@@ -199,9 +203,9 @@ def choose_attention(
         and head_dim <= 256
         and dropout == 0.0
     )
-    return VarlenPlan.from_batch if flash else GroupedPlan.from_batch
+    return VarlenPlan.from_batch if supports_flash else GroupedPlan.from_batch
 
 
 def device_capability(device: torch.device) -> tuple[int, int]:
-    """Give a GPU's compute capability, (0, 0) for any other device."""
+    """Return the compute capability of a GPU, (0, 0) for other devices."""
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else (0, 0)

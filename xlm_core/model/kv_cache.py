@@ -1,6 +1,6 @@
-"""Keys and values of earlier passes, so that a causal model goes on with a text by its new tokens alone.
+"""Key/value cache: a causal model extends a text by running only its new tokens.
 
-Letters: B sequences, T packed tokens, S slots, Q tokens of each sequence in a pass, N heads, H head width.
+Letters: B sequences, T packed tokens, S slots, Q tokens of each sequence in a decode pass, N heads, H head width.
 """
 
 from collections.abc import Iterator
@@ -17,39 +17,39 @@ from xlm_core.model.attention import AttentionPlan
 from xlm_core.model.packing import PackedBatch
 
 Slots = tuple[Tensor, Tensor]
-"""The sequence and the position of each token, int64 [T] each: the first two indices of a layer's tensor."""
+"""The sequence and the position of each token, int64 [T] each: the first two indices of a layer's cache tensor."""
 
 
 class KeyValueCache:
-    """Each layer's keys and values of a batch of sequences.
+    """The keys and values of each layer for a batch of sequences.
 
-    A token's slot is its position, and a pass overwrites the slots it comes to. So a token that is fed only to ask
-    for a prediction (XLM's mask token) is forgotten as soon as the next real token takes its position.
+    The slot of a token is its position, and each pass overwrites the slots of its tokens. A token that is only run to
+    get a prediction (XLM's mask token) is therefore overwritten by the next real token at its position.
 
-    All slots are there from the start: a batch that fits the device when it begins fits it to the end.
+    All slots are allocated at the start: a batch that fits on the device at the start fits until the end.
     """
 
     def __init__(
         self, config: XLMConfig, num_sequences: int, num_slots: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        """Make room for `num_slots` tokens of each sequence."""
-        # zeros, since a slot without a token gets the weight 0, and 0 times what lay in memory may be NaN
+        """Allocate `num_slots` slots for each sequence."""
+        # zeros, because an unused slot gets weight 0, and 0 times uninitialized memory may be NaN
         shape = (num_sequences, num_slots, 2, config.n_heads, config.head_dim)
         self._layers_BS2NH = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
 
     def plan_prefill(self, batch: PackedBatch, plan: AttentionPlan) -> AttentionPlan:
-        """Plan the pass of whole prompts, which attend among themselves by `plan` and leave their keys here."""
+        """Plan the first pass, over whole prompts: attention by `plan`, which also fills the cache."""
         return _PrefillPlan(plan, iter(self._layers_BS2NH), _slots(batch))
 
     def plan_decode(self, batch: PackedBatch) -> AttentionPlan:
-        """Plan a pass of Q further tokens of each sequence, which see what is kept of it up to their own position."""
+        """Plan a pass over Q further tokens of each sequence, which attend to the slots up to their own position."""
         positions_BQ = batch.positions.unflatten(0, (len(batch.lengths), -1))
-        slot_S = torch.arange(batch.metadata.positions[1] + 1, device=batch.positions.device)
+        slot_S = torch.arange(batch.metadata.positions_range[1] + 1, device=batch.positions.device)
         return _DecodePlan(iter(self._layers_BS2NH), _slots(batch), slot_S <= positions_BQ[:, None, :, None])
 
     def keep_sequences(self, index: NDArray[np.int64]) -> None:
-        """Keep the sequences of these numbers and forget the others."""
-        for i, layer_BS2NH in enumerate(self._layers_BS2NH):  # one at a time, so that no second cache ever lies beside
+        """Keep only the sequences that `index` selects."""
+        for i, layer_BS2NH in enumerate(self._layers_BS2NH):  # layer by layer, so that memory never holds two caches
             self._layers_BS2NH[i] = layer_BS2NH[torch.from_numpy(index).to(layer_BS2NH.device)]
 
 
@@ -60,7 +60,7 @@ def _slots(batch: PackedBatch) -> Slots:
 
 @dataclass(frozen=True)
 class _PrefillPlan:
-    """Another plan's attention; each call writes the next layer's keys and values."""
+    """Attention by another plan; each call of `attend` also writes the keys and values of the next layer."""
 
     plan: AttentionPlan
     layers: Iterator[Tensor]
@@ -79,7 +79,7 @@ class _PrefillPlan:
 
 @dataclass(frozen=True)
 class _DecodePlan:
-    """Attention of Q tokens of each sequence to its slots; each call writes and reads the next layer's."""
+    """Attention of Q tokens of each sequence to its slots; each call of `attend` updates and reads the next layer."""
 
     layers: Iterator[Tensor]
     slots: Slots

@@ -1,4 +1,4 @@
-"""One layer of the trunk: attention and feed-forward, over packed tokens.
+"""One layer of the trunk: attention and feed-forward network, over packed tokens.
 
 Letters: T packed tokens, D model width, N heads, H head width.
 """
@@ -11,37 +11,37 @@ from xlm_core.model.attention import AttentionPlan
 
 
 class SelfAttention(nn.Module):
-    """Multi-head attention of each token to its own sequence."""
+    """Multi-head self-attention within each sequence."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
-        self.heads = (3, config.n_heads, config.head_dim)
+        self.qkv_shape = (3, config.n_heads, config.head_dim)
         self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim)  # one wide product instead of three
         self.out = nn.Linear(config.emb_dim, config.emb_dim)
 
     def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
-        """Mix each sequence's tokens."""
-        qkv_T3NH = self.qkv(hidden_TD).unflatten(-1, self.heads)
+        """Apply attention; `plan` defines the sequences."""
+        qkv_T3NH = self.qkv(hidden_TD).unflatten(-1, self.qkv_shape)
         return self.out(plan.attend(qkv_T3NH).flatten(-2))
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a non-linearity between, four times as wide inside."""
+    """Two linear layers with an activation in between; the inner layer is four times as wide."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
         self.lin1 = nn.Linear(config.emb_dim, 4 * config.emb_dim)
         self.lin2 = nn.Linear(4 * config.emb_dim, config.emb_dim)
-        # the exact gelu: the tanh approximation is off by up to 5e-4, which adds up over the layers
+        # the exact gelu: the tanh approximation differs by up to 5e-4, which adds up over the layers
         self.activation = F.gelu if config.gelu_activation else F.relu
 
     def forward(self, hidden_TD: Tensor) -> Tensor:
-        """Transform each token on its own."""
+        """Transform each token independently."""
         return self.lin2(self.activation(self.lin1(hidden_TD)))
 
 
 class Layer(nn.Module):
-    """Attention and feed-forward; each adds to the stream, which is normalised after the addition."""
+    """Attention and feed-forward network, each with a residual connection followed by a layer norm (post-norm)."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
@@ -52,8 +52,8 @@ class Layer(nn.Module):
         self.ffn_norm = nn.LayerNorm(config.emb_dim, eps=config.layer_norm_eps)
 
     def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
-        """Run one layer."""
-        mixed_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
-        hidden_TD = self.attention_norm(hidden_TD + mixed_TD)
-        mixed_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
-        return self.ffn_norm(hidden_TD + mixed_TD)
+        """Run the layer; `plan` defines the sequences."""
+        update_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
+        hidden_TD = self.attention_norm(hidden_TD + update_TD)
+        update_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
+        return self.ffn_norm(hidden_TD + update_TD)

@@ -1,4 +1,4 @@
-"""Packed batches: sequences laid end to end, and planned by token budget.
+"""Packed batches: sequences concatenated without padding, and batches planned by token budget.
 
 Letters: B sequences, T packed tokens.
 """
@@ -17,30 +17,30 @@ IntArray = NDArray[np.integer[Any]]
 
 @dataclass(frozen=True)
 class BatchMetadata:
-    """What the host must know of a batch; kept beside the tensors so that no forward waits for the GPU.
+    """Sequence lengths and value ranges of a batch, kept on the host so that a forward pass never waits for the GPU.
 
-    Ranges are (smallest, largest), and may be wider than the batch's own where it was cut from a larger one.
+    Ranges are (smallest, largest).
     """
 
     lengths: NDArray[np.int64]  # [B]
-    ids: tuple[int, int]
-    positions: tuple[int, int]
-    langs: tuple[int, int] | None
-    token_types: tuple[int, int] | None
+    input_ids_range: tuple[int, int]
+    positions_range: tuple[int, int]
+    langs_range: tuple[int, int] | None
+    token_types_range: tuple[int, int] | None
 
 
 @dataclass(frozen=True)
 class PackedBatch:
-    """The sequences of one forward pass, end to end; sequence b is tokens cu_seqlens[b]:cu_seqlens[b + 1].
+    """The concatenated sequences of one forward pass; sequence b is tokens cu_seqlens[b]:cu_seqlens[b + 1].
 
     Attributes:
         input_ids: int32 or int64 [T].
-        positions: int32 or int64 [T], indices of the position table.
-        cu_seqlens: int32 [B + 1], from 0, strictly increasing.
-        langs: int32 or int64 [T], or None; -1 adds no language vector.
-        token_types: int32 or int64 [T], or None. XLM has no segment table: the reference adds the *word*
-            vector of each of these ids, and so do we.
-        metadata: filled in from the tensors when not given, which waits for the GPU if they lie there.
+        positions: int32 or int64 [T], indices into the position embeddings.
+        cu_seqlens: int32 [B + 1], starts at 0 and strictly increases.
+        langs: int32 or int64 [T], or None; -1 adds no language embedding.
+        token_types: int32 or int64 [T], or None. XLM has no token type embeddings: like the reference, the model adds
+            the *word* embedding of each of these ids.
+        metadata: computed from the tensors if not given, which synchronizes with the GPU if they are on one.
     """
 
     input_ids: Tensor
@@ -52,21 +52,21 @@ class PackedBatch:
 
     def __post_init__(self) -> None:
         if self.metadata is None:  # pyright: ignore[reportUnnecessaryComparison]
-            object.__setattr__(self, "metadata", _survey(self))
+            object.__setattr__(self, "metadata", _compute_metadata(self))
 
     @property
     def lengths(self) -> NDArray[np.int64]:
-        """Tokens of each sequence, on the host, int64 [B]."""
+        """Number of tokens of each sequence, on the host, int64 [B]."""
         return self.metadata.lengths
 
     @property
     def max_seqlen(self) -> int:
-        """Tokens of the longest sequence."""
+        """Number of tokens of the longest sequence."""
         return int(self.metadata.lengths.max())
 
     @property
     def num_tokens(self) -> int:
-        """T."""
+        """Number of tokens of all sequences, T."""
         return self.input_ids.shape[0]
 
     @classmethod
@@ -77,16 +77,16 @@ class PackedBatch:
         langs: Sequence[int] | IntArray | None = None,
         index: IntArray | None = None,
     ) -> Self:
-        """Pack ragged arrays, or the sequences of them that `index` names, in its order.
+        """Pack all sequences of a ragged array, or the sequences that `index` selects, in its order.
 
         Args:
-            input_ids: [T], ids of all sequences, end to end.
-            cu_seqlens: [B + 1], from 0, strictly increasing.
-            langs: [B], one language id per sequence; -1 for no language vector.
-            index: [b], numbers of the sequences to take, for instance one of `plan_batches`.
+            input_ids: [T], concatenated ids of all sequences.
+            cu_seqlens: [B + 1], starts at 0 and strictly increases.
+            langs: [B], one language id per sequence; -1 for no language embedding.
+            index: [b], numbers of the sequences to select, such as an array returned by `plan_batches`.
 
         Raises:
-            ValueError: no sequence, an empty one, or arrays that do not fit each other.
+            ValueError: no sequence, an empty sequence, or arrays whose lengths do not match.
         """
         langs = None if langs is None else np.asarray(langs, np.int64)
         if index is not None:
@@ -94,19 +94,21 @@ class PackedBatch:
             langs = None if langs is None else langs[index]
         lengths = np.diff(cu_seqlens).astype(np.int64)
         if not len(lengths) or lengths.min() < 1:
-            raise ValueError(f"cu_seqlens: expected a strict increase, got {np.array2string(cu_seqlens, threshold=8)}")
+            raise ValueError(
+                f"cu_seqlens: got {np.array2string(cu_seqlens, threshold=8)}, expected strictly increasing values"
+            )
         if langs is not None and len(langs) != len(lengths):
-            raise ValueError(f"langs: expected one per sequence ({len(lengths)}), got {len(langs)}")
+            raise ValueError(f"langs: got {len(langs)}, expected one per sequence ({len(lengths)})")
         langs_T = None if langs is None or bool((langs == -1).all()) else np.repeat(langs, lengths)
         return cls(
-            input_ids=_tensor(input_ids),
-            positions=_tensor(_ramps(lengths).astype(np.int32)),
-            cu_seqlens=_tensor(cu_seqlens.astype(np.int32)),
-            langs=None if langs_T is None else _tensor(langs_T),
+            input_ids=_copy_to_tensor(input_ids),
+            positions=_copy_to_tensor(_aranges(lengths).astype(np.int32)),
+            cu_seqlens=_copy_to_tensor(cu_seqlens.astype(np.int32)),
+            langs=None if langs_T is None else _copy_to_tensor(langs_T),
         )
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """Give the batch with its tensors on a device."""
+        """Return a copy of the batch with its tensors on the given device."""
 
         def move(tensor: Tensor | None) -> Any:
             return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
@@ -122,82 +124,89 @@ class PackedBatch:
 
 
 def plan_batches(lengths: IntArray, max_tokens: int) -> list[NDArray[np.int64]]:
-    """Group sequences into batches of at most `max_tokens` tokens, longest first.
+    """Group sequences into batches of at most `max_tokens` tokens, longest sequences first.
 
-    Similar lengths fall together, which is what grouped attention wants, and a budget too large for the device
-    fails on the first batch rather than hours later. The plan depends on the lengths and the budget alone.
+    Sequences of similar length share a batch, which makes grouped attention efficient. A budget that is too large for
+    the device fails in the first batch, not hours later. The plan depends only on the lengths and the budget.
 
     Args:
-        lengths: [B], tokens per sequence, each at least 1.
-        max_tokens: the budget; a sequence longer than it gets a batch of its own.
+        lengths: [B], number of tokens of each sequence, at least 1.
+        max_tokens: the token budget; a longer sequence gets a batch of its own.
 
     Returns:
-        Index arrays that hold every sequence once.
+        Index arrays that together contain every sequence once.
     """
     if max_tokens < 1:
-        raise ValueError(f"max_tokens: expected at least 1, got {max_tokens}")
+        raise ValueError(f"max_tokens: got {max_tokens}, expected at least 1")
     order = np.argsort(-lengths.astype(np.int64), kind="stable")
     ends = np.cumsum(lengths[order], dtype=np.int64)
-    plan: list[NDArray[np.int64]] = []
+    batches: list[NDArray[np.int64]] = []
     start = 0
     while start < len(order):
         used = int(ends[start - 1]) if start else 0
         stop = max(int(np.searchsorted(ends, used + max_tokens, side="right")), start + 1)
-        plan.append(order[start:stop])
+        batches.append(order[start:stop])
         start = stop
-    return plan
+    return batches
 
 
 def take_ragged(values: NDArray[Any], cu_seqlens: IntArray, index: IntArray) -> tuple[NDArray[Any], IntArray]:
-    """Take sequences out of a ragged array, in the order of `index`, without a Python loop.
+    """Take the sequences that `index` selects from a ragged array, in its order, without a Python loop.
 
     Returns:
-        The values and int32 cu_seqlens of the sequences taken.
+        The values and the int32 cu_seqlens of the selected sequences.
     """
     lengths = np.diff(cu_seqlens)[index].astype(np.int64)
     starts = cu_seqlens[:-1][index].astype(np.int64)
-    return values[np.repeat(starts, lengths) + _ramps(lengths)], cumulative_lengths(lengths)
+    return values[np.repeat(starts, lengths) + _aranges(lengths)], cumulative_lengths(lengths)
 
 
 def cumulative_lengths(lengths: IntArray) -> NDArray[np.int32]:
-    """Sum lengths [B] into cu_seqlens, int32 [B + 1]."""
+    """Convert lengths [B] to cu_seqlens, int32 [B + 1]."""
     return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
 
 
-def _ramps(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count 0, 1, 2 … anew for each length, end to end."""
+def _aranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Concatenate `np.arange(length)` for each length."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
 
 
-def _tensor(array: NDArray[Any]) -> Tensor:
-    """Copy into a tensor; torch shares memory with a NumPy array, and Arrow's must not be written."""
+def _copy_to_tensor(array: NDArray[Any]) -> Tensor:
+    """Copy an array to a tensor; torch would share its memory, and Arrow's memory is read-only."""
     return torch.from_numpy(np.array(array, order="C"))
 
 
-def _survey(batch: PackedBatch) -> BatchMetadata:
-    """Check that a batch is whole, and note what the host must know of it."""
+def _compute_metadata(batch: PackedBatch) -> BatchMetadata:
+    """Validate the tensors of a batch and compute its metadata."""
     for name in ("input_ids", "positions", "cu_seqlens", "langs", "token_types"):
         tensor: Tensor | None = getattr(batch, name)
         if tensor is not None and (tensor.dim() != 1 or tensor.dtype not in (torch.int32, torch.int64)):
-            raise ValueError(f"{name}: expected int32 or int64 [T], got {tensor.dtype} {list(tensor.shape)}")
+            raise ValueError(f"{name}: got {tensor.dtype} {list(tensor.shape)}, expected int32 or int64 [T]")
     cu_seqlens = batch.cu_seqlens.cpu().numpy().astype(np.int64)
     lengths = np.diff(cu_seqlens)
     if not len(lengths) or cu_seqlens[0] != 0 or lengths.min() < 1 or cu_seqlens[-1] != batch.num_tokens:
         raise ValueError(
-            f"cu_seqlens: expected 0 first, then strictly increasing to {batch.num_tokens} (the number of"
-            f" tokens), got {np.array2string(cu_seqlens, threshold=8)}"
+            f"cu_seqlens: got {np.array2string(cu_seqlens, threshold=8)}, expected 0 first, then strictly increasing"
+            f" values up to {batch.num_tokens} (the number of tokens)"
         )
 
-    def span(name: str, tensor: Tensor | None) -> tuple[int, int] | None:
+    def value_range(name: str, tensor: Tensor | None) -> tuple[int, int] | None:
         if tensor is None:
             return None
         if tensor.shape != batch.input_ids.shape:
-            raise ValueError(f"{name}: expected {batch.num_tokens} values, got shape {list(tensor.shape)}")
+            raise ValueError(f"{name}: got shape {list(tensor.shape)}, expected {batch.num_tokens} values")
         low, high = torch.aminmax(tensor)
         return int(low), int(high)
 
-    ids, positions = span("input_ids", batch.input_ids), span("positions", batch.positions)
-    assert ids is not None
-    assert positions is not None
-    return BatchMetadata(lengths, ids, positions, span("langs", batch.langs), span("token_types", batch.token_types))
+    input_ids_range = value_range("input_ids", batch.input_ids)
+    positions_range = value_range("positions", batch.positions)
+    assert input_ids_range is not None
+    assert positions_range is not None
+    return BatchMetadata(
+        lengths,
+        input_ids_range,
+        positions_range,
+        value_range("langs", batch.langs),
+        value_range("token_types", batch.token_types),
+    )

@@ -1,6 +1,6 @@
 """The XLM trunk: a post-norm transformer over packed sequences (Lample & Conneau 2019, arXiv:1901.07291).
 
-Letters: B sequences, T packed tokens, L padded length, D model width, N heads.
+Letters: B sequences, T packed tokens, L number of positions, D model width.
 """
 
 from collections.abc import Callable
@@ -19,18 +19,18 @@ from xlm_core.model.packing import PackedBatch
 from xlm_core.positions import sinusoidal_positions
 
 HiddenStates = tuple[Tensor, ...]
-"""The output of the embeddings and of each layer, so one more than there are layers."""
+"""The output of the embeddings and of each layer: one tensor more than there are layers."""
 
 
 class Trunk(PretrainedModule):
-    """The trunk: tokens in, one vector per token out."""
+    """The trunk: token ids in, one vector per token out."""
 
     kind: ClassVar[Kind] = "trunk"
     parts: ClassVar[tuple[Part, ...]] = ("trunk",)
     reference_class: ClassVar[str] = "XLMModel"
 
     def __init__(self, config: XLMConfig) -> None:
-        """Build with fresh random weights; `from_pretrained` loads trained ones."""
+        """Build a trunk with random weights; `from_pretrained` loads trained ones."""
         super().__init__(config)
         dim = config.emb_dim
         self.embeddings = nn.Embedding(config.vocab_size, dim, padding_idx=config.pad_token_id)
@@ -42,7 +42,7 @@ class Trunk(PretrainedModule):
         init_weights(self, config)
         if config.sinusoidal_embeddings:
             table_LD = self.position_embeddings.weight.requires_grad_(False)
-            if not table_LD.is_meta:  # there a checkpoint is about to bring it
+            if not table_LD.is_meta:  # on the meta device, the weights come from a checkpoint
                 table_LD.copy_(sinusoidal_positions(config.max_position_embeddings, dim))
         self._choose_attention()
 
@@ -63,9 +63,9 @@ class Trunk(PretrainedModule):
         """Run a packed batch.
 
         A sequence's result depends on the other sequences of the batch in the last bits, because matrix products
-        choose their blocking, and with it the order of summation, by the number of rows. For results that are
-        identical to the bit, run each sequence as a batch of its own, on one torch build, device type and number of
-        threads; this takes several times as long for short sequences.
+        choose their blocking, and with it the order of summation, by the number of rows. For bit-identical results,
+        run each sequence as a batch of its own, with the same torch build, device type and number of threads; this
+        takes several times as long for short sequences.
 
         Args:
             batch: on the model's device.
@@ -79,12 +79,15 @@ class Trunk(PretrainedModule):
             ValueError: an id, a language or a position outside its embedding table.
         """
         states = self.forward_with_plan(
-            batch, self.plan_attention(batch), embeds_TD=inputs_embeds_TD, output_hidden_states=output_hidden_states
+            batch,
+            self.plan_attention(batch),
+            inputs_embeds_TD=inputs_embeds_TD,
+            output_hidden_states=output_hidden_states,
         )
         return (states[-1], states) if output_hidden_states else states[-1]
 
     def plan_attention(self, batch: PackedBatch) -> AttentionPlan:
-        """Plan a batch's attention with the kernel chosen for the model."""
+        """Plan the attention of a batch, for the kernel that was chosen for the model."""
         return self.attention_planner(batch, self.config.causal, self.attention_dropout)
 
     @property
@@ -97,33 +100,33 @@ class Trunk(PretrainedModule):
         batch: PackedBatch,
         plan: AttentionPlan,
         *,
-        embeds_TD: Tensor | None = None,
+        inputs_embeds_TD: Tensor | None = None,
         output_hidden_states: bool = False,
     ) -> HiddenStates:
-        """Run a packed batch with a ready plan of its attention, for those who need one of their own.
+        """Run a packed batch with a given attention plan, such as one that fills a key/value cache.
 
         Args:
             batch: on the model's device.
-            plan: made for this batch; its `attend` is called once by each layer, in their order.
-            embeds_TD: take these in place of the word vectors.
-            output_hidden_states: return the embeddings' output and every layer's, not the last alone.
+            plan: made for this batch; each layer calls `attend` once, in order.
+            inputs_embeds_TD: used instead of the word embeddings.
+            output_hidden_states: return the output of the embeddings and of each layer, not only the last.
 
         Returns:
-            The states, each [T, D], in the batch's order; the last is the trunk's output.
+            The hidden states, each [T, D], in the batch's order; the last one is the trunk's output.
 
         Raises:
-            ValueError: an id, a language or a position that the model has no vector for.
+            ValueError: an id, a language or a position outside its embedding table.
         """
-        self._check(batch, has_embeds=embeds_TD is not None)
-        hidden_TD = plan.to_plan_order(self._embed(batch, embeds_TD))
+        self._check_ranges(batch, has_embeds=inputs_embeds_TD is not None)
+        hidden_TD = plan.to_plan_order(self._embed(batch, inputs_embeds_TD))
         states = [hidden_TD]
         for layer in self.layers:
             hidden_TD = layer(hidden_TD, plan)
             states = [*states, hidden_TD] if output_hidden_states else [hidden_TD]
         return tuple(plan.to_batch_order(state_TD) for state_TD in states)
 
-    def _embed(self, batch: PackedBatch, embeds_TD: Tensor | None) -> Tensor:
-        words_TD = self.embeddings(batch.input_ids) if embeds_TD is None else embeds_TD
+    def _embed(self, batch: PackedBatch, inputs_embeds_TD: Tensor | None) -> Tensor:
+        words_TD = self.embeddings(batch.input_ids) if inputs_embeds_TD is None else inputs_embeds_TD
         hidden_TD = words_TD + self.position_embeddings(batch.positions)
         if batch.langs is not None and self.lang_embeddings is not None:
             langs_TD = self.lang_embeddings(batch.langs.clamp(min=0))
@@ -132,20 +135,20 @@ class Trunk(PretrainedModule):
             hidden_TD = hidden_TD + self.embeddings(batch.token_types)
         return F.dropout(self.layer_norm_emb(hidden_TD), self.config.dropout, self.training)
 
-    def _check(self, batch: PackedBatch, has_embeds: bool) -> None:
-        """Refuse what an embedding table has no row for; on a GPU that would kill the process's CUDA context."""
+    def _check_ranges(self, batch: PackedBatch, has_embeds: bool) -> None:
+        """Check that every index is in its embedding table; on a GPU a bad index would destroy the CUDA context."""
         metadata, config = batch.metadata, self.config
-        checks = [(metadata.positions, 0, config.max_position_embeddings, "positions", "max_position_embeddings")]
+        checks = [(metadata.positions_range, 0, config.max_position_embeddings, "positions", "max_position_embeddings")]
         if not has_embeds:
-            checks.append((metadata.ids, 0, config.vocab_size, "input_ids", "vocab_size"))
-        if metadata.langs is not None and config.has_lang_embeddings:
-            checks.append((metadata.langs, -1, config.n_langs, "langs", "n_langs"))
-        if metadata.token_types is not None:
-            checks.append((metadata.token_types, 0, config.vocab_size, "token_type_ids", "vocab_size"))
-        for (low, high), floor, ceiling, name, setting in checks:
-            if low < floor or high >= ceiling:
+            checks.append((metadata.input_ids_range, 0, config.vocab_size, "input_ids", "vocab_size"))
+        if metadata.langs_range is not None and config.has_lang_embeddings:
+            checks.append((metadata.langs_range, -1, config.n_langs, "langs", "n_langs"))
+        if metadata.token_types_range is not None:
+            checks.append((metadata.token_types_range, 0, config.vocab_size, "token_type_ids", "vocab_size"))
+        for (low, high), minimum, end, name, setting in checks:
+            if low < minimum or high >= end:
                 raise ValueError(
-                    f"{name}: got {low} to {high}, expected {floor} to {ceiling - 1} ({setting} is {ceiling});"
+                    f"{name}: got {low} to {high}, expected {minimum} to {end - 1} ({setting} is {end});"
                     f" the longest of {len(metadata.lengths)} sequences has {batch.max_seqlen} tokens"
                 )
 
@@ -159,7 +162,7 @@ class Trunk(PretrainedModule):
             device_capability(weight.device),
         )
 
-    # The kernel depends on device, precision and mode, and these two are where a module's change.
+    # The choice depends on device, precision and mode, which only change in these two methods.
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         module = super()._apply(fn, recurse)
         self._choose_attention()
@@ -173,11 +176,11 @@ class Trunk(PretrainedModule):
 
 
 def init_weights(module: nn.Module, config: XLMConfig) -> None:
-    """Draw fresh weights as the configuration says: normal, biases and the pad's vector zero."""
+    """Initialize weights from normal distributions with the configuration's deviations; biases and pad vector to 0."""
     for part in module.modules():
         if isinstance(part, nn.Linear):
             nn.init.normal_(part.weight, std=config.init_std)
-            if part.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]  # with bias=False it is
+            if part.bias is not None:  # pyright: ignore[reportUnnecessaryComparison]  # None with bias=False
                 nn.init.zeros_(part.bias)
         elif isinstance(part, nn.Embedding):
             nn.init.normal_(part.weight, std=config.embed_init_std)

@@ -98,7 +98,7 @@ class XLMModel(Trunk):
             ExplicitPlan.from_layout(layout, self.config.causal, self.attention_dropout) if with_attentions else None
         )
         states = self.forward_with_plan(
-            batch, explicit or self.plan_attention(batch), embeds_TD=embeds_TD, output_hidden_states=with_states
+            batch, explicit or self.plan_attention(batch), inputs_embeds_TD=embeds_TD, output_hidden_states=with_states
         )
         return EncodedPadded(
             hidden=states[-1],

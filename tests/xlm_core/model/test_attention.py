@@ -1,4 +1,4 @@
-"""The choice of the attention kernel, and both of them against the formula."""
+"""Attention plans compared with the attention formula, and the choice of the kernel."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def packed(lengths, device="cpu"):
     return PackedBatch.from_ragged(np.ones(sum(lengths), dtype=np.int32), cu_seqlens).to(device)
 
 
-def by_formula(qkv, lengths, causal):
-    """softmax(q k / sqrt(H)) v, one sequence after the other, in float64."""
+def attention_formula(qkv, lengths, causal):
+    """Compute softmax(q·k / sqrt(H)) v for each sequence separately, in float64."""
     contexts = []
     for part in qkv.double().split(lengths):
         q, k, v = (x.transpose(0, 1) for x in part.unbind(1))
@@ -33,16 +33,16 @@ def by_formula(qkv, lengths, causal):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.booleans())
-def test_grouped_attention_is_the_formula_in_any_order_of_lengths(lengths, causal):
+def test_grouped_attention_equals_the_formula_for_any_order_of_lengths(lengths, causal):
     qkv = torch.randn(sum(lengths), 3, 2, 4)
     plan = GroupedPlan.from_batch(packed(lengths), causal, 0.0)
     context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
-    torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+    torch.testing.assert_close(context.double(), attention_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.data(), st.booleans())
-def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabilities(data, causal):
+def test_explicit_attention_equals_the_formula_for_any_mask_and_stores_its_probabilities(data, causal):
     shape = data.draw(st.tuples(st.integers(1, 4), st.integers(1, 6)))
     mask = torch.tensor(data.draw(st.lists(st.booleans(), min_size=shape[0] * shape[1], max_size=shape[0] * shape[1])))
     mask = mask.view(shape)
@@ -51,7 +51,7 @@ def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabiliti
     plan = ExplicitPlan.from_layout(layout, causal, 0.0)
     qkv, lengths = torch.randn(batch.num_tokens, 3, 2, 4), batch.lengths.tolist()
     context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
-    torch.testing.assert_close(context.double(), by_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+    torch.testing.assert_close(context.double(), attention_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
 
     (weights,) = plan.probabilities
     assert weights.shape == (shape[0], 2, shape[1], shape[1])
@@ -62,15 +62,15 @@ def test_explicit_attention_is_the_formula_in_any_mask_and_keeps_its_probabiliti
     assert not causal or not weights.triu(1).any()
 
 
-def test_lengths_side_by_side_are_not_moved_and_others_are_grouped():
+def test_tokens_are_reordered_only_if_sequences_of_equal_length_are_not_adjacent():
     assert GroupedPlan.from_batch(packed([2, 2, 5, 1, 1]), False, 0.0).order is None
-    scattered = GroupedPlan.from_batch(packed([2, 5, 2, 5]), False, 0.0)
-    assert scattered.groups == ((0, 2, 5), (10, 2, 2))
-    assert scattered.order is not None
+    mixed = GroupedPlan.from_batch(packed([2, 5, 2, 5]), False, 0.0)
+    assert mixed.groups == ((0, 2, 5), (10, 2, 2))
+    assert mixed.order is not None
 
 
 @pytest.mark.parametrize(
-    ("changed", "chosen"),
+    ("changed", "expected"),
     [
         ({}, VarlenPlan),
         ({"dtype": torch.float16}, VarlenPlan),
@@ -82,17 +82,17 @@ def test_lengths_side_by_side_are_not_moved_and_others_are_grouped():
         ({"capability": (7, 5)}, GroupedPlan),
     ],
 )
-def test_the_flash_kernel_is_chosen_where_it_works(changed, chosen):
-    situation = {"device": CUDA, "dtype": torch.bfloat16, "head_dim": 128, "dropout": 0.0, "capability": (9, 0)}
+def test_flash_kernel_is_chosen_where_it_is_supported(changed, expected):
+    arguments = {"device": CUDA, "dtype": torch.bfloat16, "head_dim": 128, "dropout": 0.0, "capability": (9, 0)}
     if torch.version.hip is not None:
-        chosen = GroupedPlan
-    plan = choose_attention(**(situation | changed))(packed([2, 1]), False, situation["dropout"])
-    assert type(plan) is chosen
+        expected = GroupedPlan
+    plan = choose_attention(**(arguments | changed))(packed([2, 1]), False, arguments["dropout"])
+    assert type(plan) is expected
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_flash_kernel_takes_our_call(causal):
-    """Shapes and arguments only, on fake CUDA tensors, so that this is seen on a machine without a GPU too."""
+def test_flash_kernel_accepts_the_arguments(causal):
+    """Uses fake CUDA tensors, so that shapes and arguments are checked on machines without a GPU too."""
     plan = VarlenPlan.from_batch(packed([3, 2]), causal, 0.0)
     with FakeTensorMode(allow_non_fake_inputs=True):
         qkv = torch.empty(5, 3, 2, 16, dtype=torch.bfloat16, device="cuda")
@@ -102,10 +102,10 @@ def test_the_flash_kernel_takes_our_call(causal):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_flash_kernel_is_the_formula(causal):
+def test_flash_kernel_equals_the_formula(causal):
     lengths = [7, 1, 130, 64, 7]
     assert device_capability(CUDA) >= (8, 0)
     plan = VarlenPlan.from_batch(packed(lengths, "cuda"), causal, 0.0)
     qkv = torch.randn(sum(lengths), 3, 2, 64, dtype=torch.bfloat16, device="cuda")
-    difference = plan.attend(qkv).double() - by_formula(qkv, lengths, causal)
+    difference = plan.attend(qkv).double() - attention_formula(qkv, lengths, causal)
     assert difference.abs().max() < 2e-2

@@ -1,4 +1,4 @@
-"""What a generated text depends on, and what it does not; what it ends at, and what is refused."""
+"""Text generation: independence of the batch, end tokens, filters, and invalid arguments."""
 
 import dataclasses
 
@@ -10,7 +10,6 @@ from xlm_core import XLMWithLMHeadModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.generation.generate import GenerationSettings, generate
-from xlm_core.generation.sampling import sample, text_draws
 from xlm_core.model.packing import cumulative_lengths
 
 MASK, PAD = 5, 2
@@ -34,7 +33,7 @@ def model():
     torch.manual_seed(0)
     model = XLMWithLMHeadModel(CONFIG).eval()
     with torch.no_grad():
-        for parameter in model.parameters():  # at 0.02 every prompt would go on alike
+        for parameter in model.parameters():  # at the initial deviation of 0.02 all continuations would be the same
             parameter.add_(0.25 * torch.randn_like(parameter))
     return model
 
@@ -47,7 +46,7 @@ def prompts():
 
 
 def run(model, texts, langs, settings, **options):
-    """Give each prompt's new tokens as a list."""
+    """Return the new tokens of each prompt as a list."""
     cu_seqlens = cumulative_lengths(np.array([len(text) for text in texts]))
     new_ids, cu_new = generate(model.trunk, model.head, np.concatenate(texts), cu_seqlens, langs, settings, **options)
     assert new_ids.dtype == cu_new.dtype == np.int32
@@ -55,7 +54,7 @@ def run(model, texts, langs, settings, **options):
 
 
 @pytest.mark.parametrize("settings", [GREEDY, SAMPLING], ids=["greedy", "sampling"])
-def test_a_continuation_is_the_same_whatever_its_batch(model, prompts, settings):
+def test_continuation_is_independent_of_the_batch(model, prompts, settings):
     texts, langs = prompts
     expected = [run(model, [text], langs[[i]], settings)[0] for i, text in enumerate(texts)]
     order = np.random.default_rng(3).permutation(len(texts))
@@ -65,7 +64,7 @@ def test_a_continuation_is_the_same_whatever_its_batch(model, prompts, settings)
         assert run(model, texts, langs, settings, max_tokens=max_tokens) == expected
 
 
-def test_a_sample_belongs_to_the_seed_the_text_and_the_language(model, prompts):
+def test_sample_depends_only_on_the_seed_the_text_and_the_language(model, prompts):
     text = prompts[0][1]
     first, again, other = run(model, [text] * 3, np.array([0, 0, 1]), SAMPLING)
     assert first == again
@@ -76,38 +75,7 @@ def test_a_sample_belongs_to_the_seed_the_text_and_the_language(model, prompts):
     assert run(model, [text], np.array([0]), longer)[0][:7] == first
 
 
-def test_samples_are_distributed_as_the_model_says(model):
-    """Pearson's chi-square over many texts' first draws; the seed is fixed, so it passes always or never."""
-    probs_V = torch.tensor([0.4, 0.25, 0.0, 0.2, 0.1, 0.05])
-    num_texts = 20_000
-    draws = np.array([text_draws(0, -1, np.array([number]), 1)[0] for number in range(num_texts)])
-    assert 0 <= draws.min() < 0.001
-    assert 0.999 < draws.max() < 1
-    scores_BV = (probs_V.log() + 3.0).expand(num_texts, -1)
-    counts = np.bincount(sample(scores_BV, torch.from_numpy(draws)).numpy(), minlength=6)
-    expected = probs_V.numpy() * num_texts
-    assert counts[2] == 0
-    likely = expected > 0
-    assert ((counts - expected)[likely] ** 2 / expected[likely]).sum() < 14.9  # 4 degrees of freedom, 99.5 %
-
-
-def test_draws_belong_to_a_text_and_are_not_related():
-    text = np.array([3, 4])
-    draws = text_draws(0, 1, text, 20_000)
-    assert abs(draws.mean() - 0.5) < 0.01
-    assert abs(np.corrcoef(draws[:-1], draws[1:])[0, 1]) < 0.03
-    assert np.array_equal(text_draws(0, 1, text.astype(np.int32), 10), draws[:10])  # whatever the width of ids
-    for other in (text_draws(1, 1, text, 20_000), text_draws(0, 2, text, 20_000), text_draws(0, 1, text[::-1], 20_000)):
-        assert abs(np.corrcoef(draws, other)[0, 1]) < 0.03
-
-
-def test_the_largest_and_the_smallest_draw_choose_a_possible_token():
-    scores_BV = torch.tensor([[-torch.inf, 0.0, 1.0, -torch.inf]]).expand(2, -1)
-    draws_B = torch.tensor([0.0, 1 - 2.0**-52], dtype=torch.float64)
-    assert sample(scores_BV, draws_B).tolist() == [1, 2]
-
-
-def test_a_sequence_ends_with_an_end_token(model, prompts):
+def test_generation_stops_at_an_end_token(model, prompts):
     texts, langs = prompts
     free = run(model, texts, langs, SAMPLING)
     ends = (free[0][2], free[4][4])
@@ -119,7 +87,7 @@ def test_a_sequence_ends_with_an_end_token(model, prompts):
     assert run(model, texts, langs, keeping) == [tokens[: n + 1] for tokens, n in zip(free, cut, strict=True)]
 
 
-def test_a_text_may_fill_every_position_and_no_more(model, prompts):
+def test_text_can_fill_every_position_and_no_more(model, prompts):
     texts, langs = prompts
     long = dataclasses.replace(GREEDY, max_new_tokens=10**12)
     assert [len(tokens) for tokens in run(model, texts, langs, long)] == (20 - LENGTHS).tolist()
@@ -130,7 +98,7 @@ def test_a_text_may_fill_every_position_and_no_more(model, prompts):
         run(model, texts[:2], langs[:3], long)
 
 
-def test_forbidden_tokens_never_come(model, prompts):
+def test_forbidden_tokens_are_never_generated(model, prompts):
     texts, langs = prompts
     banned = tuple(range(10, 40))
     for settings in (GREEDY, SAMPLING):
@@ -141,12 +109,12 @@ def test_forbidden_tokens_never_come(model, prompts):
 
 
 @pytest.mark.parametrize("banned", [(40,), (-1,), tuple(range(40))])
-def test_what_cannot_be_forbidden_is_named(model, prompts, banned):
+def test_invalid_forbidden_ids_raise_an_error(model, prompts, banned):
     with pytest.raises(ValueError, match=r"forbidden_ids: got .*, expected ids from 0 to 39 .* not all of them"):
         run(model, *prompts, dataclasses.replace(GREEDY, forbidden_ids=banned))
 
 
-def test_the_narrowest_filters_sample_the_best_token(model, prompts):
+def test_sampling_with_the_narrowest_filters_equals_greedy(model, prompts):
     expected = run(model, *prompts, GREEDY)
     for narrow in (
         {"top_k": 1, "top_p": 1.0},
@@ -157,7 +125,7 @@ def test_the_narrowest_filters_sample_the_best_token(model, prompts):
         assert run(model, *prompts, dataclasses.replace(SAMPLING, **narrow)) == expected
 
 
-def test_no_languages_are_languages_of_minus_one(model, prompts):
+def test_langs_none_equals_minus_one_and_generate_uses_the_configured_language(model, prompts):
     texts, _ = prompts
     assert run(model, texts, None, SAMPLING) == run(model, texts, np.full(len(texts), -1), SAMPLING)
     ids = torch.from_numpy(texts[0])[None].long()
@@ -169,18 +137,18 @@ def test_no_languages_are_languages_of_minus_one(model, prompts):
     assert torch.equal(by_default, model.generate(ids, langs=torch.tensor([CONFIG.lang_id]), **options))
 
 
-def test_no_top_k_keeps_all(model):
+def test_top_k_none_equals_zero(model):
     options = {"max_new_tokens": 7, "eos_token_id": [], "do_sample": True, "temperature": 9.0}
     ids = torch.tensor([[7, 8, 9]])
     assert torch.equal(model.generate(ids, top_k=None, **options), model.generate(ids, top_k=0, **options))
 
 
-def test_nothing_in_nothing_out(model):
+def test_no_prompts_give_no_tokens(model):
     new_ids, cu_new = generate(model.trunk, model.head, np.array([], np.int32), np.array([0]), None, GREEDY)
     assert (len(new_ids), cu_new.tolist()) == (0, [0])
 
 
-def test_a_model_that_is_not_causal_is_refused():
+def test_masked_model_raises_an_error():
     masked = XLMWithLMHeadModel(dataclasses.replace(CONFIG, causal=False)).eval()
     with pytest.raises(FatalError, match=r"causal: false in config\.json; state the objective"):
         masked.generate(torch.tensor([[7]]), max_new_tokens=1)
@@ -196,12 +164,12 @@ def test_a_model_that_is_not_causal_is_refused():
         ({"top_p": 1.1}, "top_p: got 1.1"),
     ],
 )
-def test_settings_that_make_no_sense(changes, message):
+def test_invalid_settings_raise_an_error(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(GREEDY, **changes)
 
 
-def test_misuse_of_the_padded_interface(model):
+def test_invalid_arguments_of_generate_raise_an_error(model):
     ids = torch.tensor([[7, 8, 9]])
     for lengths in ({}, {"max_length": 5, "max_new_tokens": 2}):
         with pytest.raises(ValueError, match="give one of max_new_tokens and max_length"):

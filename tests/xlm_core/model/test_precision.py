@@ -1,4 +1,4 @@
-"""Double precision stays double through every head, so that gradients can be checked against differences."""
+"""Every head and the trunk compute in float64 for float64 inputs, so that gradients can be checked numerically."""
 
 import pytest
 import torch
@@ -34,14 +34,14 @@ def build(head_class, **changes):
     return head_class(XLMConfig.from_dict(CONFIG.to_dict() | changes)).double().eval()
 
 
-def test_what_is_wider_than_float32_stays_so():
+def test_upcast_converts_to_float32_and_keeps_float64():
     for dtype in (torch.float16, torch.bfloat16, torch.float32):
         assert upcast(torch.ones(1, dtype=dtype)).dtype == torch.float32
     assert upcast(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
 
 
 @pytest.mark.parametrize("name", POOLINGS)
-def test_poolings(name):
+def test_pooling_gradients(name):
     assert gradcheck(lambda hidden_TD: POOLINGS[name](hidden_TD, CU_SEQLENS), (hidden(),))
 
 
@@ -49,20 +49,20 @@ def test_poolings(name):
     "head_class",
     [SequenceClassificationHead, TokenClassificationHead, QuestionAnsweringSimpleHead, MultipleChoiceHead],
 )
-def test_scores(head_class):
+def test_scoring_head_gradients(head_class):
     head = build(head_class, summary_type="mean")
     assert gradcheck(lambda hidden_TD: head.forward_packed(hidden_TD, CU_SEQLENS), (hidden(),))
 
 
 @pytest.mark.parametrize("changes", [{}, ASM], ids=["full", "adaptive"])
-def test_words(changes):
+def test_language_model_head_gradients(changes):
     head = build(LanguageModelHead, **changes)
     targets = torch.tensor([0, 6, 19, 13, 4])
-    for ask in (head.log_probs, lambda hidden_TD: head.token_log_probs(hidden_TD, targets)):
-        assert gradcheck(ask, (hidden(),))
+    for function in (head.log_probs, lambda hidden_TD: head.token_log_probs(hidden_TD, targets)):
+        assert gradcheck(function, (hidden(),))
 
 
-def test_beams():
+def test_beam_head_gradients_and_dtypes():
     head = build(QuestionAnsweringHead)
     positions = torch.tensor([0, 1]), torch.tensor([1, 2])
     found = head.forward_packed(hidden(), CU_SEQLENS)
@@ -73,7 +73,7 @@ def test_beams():
 
 
 @pytest.mark.parametrize("output_attentions", [False, True])
-def test_trunk(output_attentions):
+def test_trunk_gradients(output_attentions):
     trunk = build(XLMModel)
     vectors = hidden()[None]
 
