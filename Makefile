@@ -1,4 +1,4 @@
-# The environment is made anew when what it is made from changes; everything else runs in it.
+# All targets run in the environment .venv, which is rebuilt when pyproject.toml or constraints.txt changes.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -14,22 +14,22 @@ test: .venv/test
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest
 
-chaos: .venv/test  ## kills and breaks everything that can be, and writes down what came of it
+chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes up to an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
 
-bench: .venv/test  ## ratios to the reference, measured in one run
+bench: .venv/test  ## measure speed relative to the reference implementation
 	.venv/bin/python tests/bench/bench_tokenizer.py
 	.venv/bin/python tests/bench/bench_model.py
 	.venv/bin/python tests/bench/bench_language_model.py
 
-parity: .venv/test  ## the table of how near everything is to the reference
+parity: .venv/test  ## write the table of the largest differences from the reference
 	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity
 
 format: .venv/test
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-lock: .venv/test  ## write down the versions that are installed, after the tests have passed with them
+lock: .venv/test  ## record the installed versions, after the tests have passed with them
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt
 
 clean:
@@ -44,6 +44,6 @@ clean:
 
 .venv/test: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) -e '.[kytea,fugashi,rjieba,test]'
-	# an Azure server on loopback, whose tests are passed over where there is no npm
+	# an Azure server on loopback; its tests are skipped without npm
 	command -v npm > /dev/null && npm install --silent --no-audit --no-fund --prefix .venv/azurite azurite@3 || true
 	touch $@
