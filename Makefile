@@ -14,7 +14,7 @@ test: .venv/test
 	.venv/bin/lint-imports
 	.venv/bin/python -m pytest
 
-chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes up to an hour
+chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
 
 bench: .venv/test  ## measure speed relative to the reference implementation
