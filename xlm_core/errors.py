@@ -10,10 +10,10 @@ shown = _short.repr
 """Writes into a message what was got: as `repr` does, and cut where it is long."""
 
 
-def some(items: Sequence[str], most: int) -> str:
+def some(items: Sequence[str], most: int, separator: str = ", ") -> str:
     """Name the first few of many in a message: `a, b, c and 4 more`."""
     more = f" and {len(items) - most} more" if len(items) > most else ""
-    return f"{', '.join(items[:most])}{more}"
+    return f"{separator.join(items[:most])}{more}"
 
 
 class FatalError(Exception):

@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate, sync
-from xlm_core.checkpoint.content_hash import content_hash, needed_files
+from xlm_core.checkpoint.content_hash import content_hash
+from xlm_core.checkpoint.files import needed_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence

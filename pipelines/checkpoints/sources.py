@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate
 from pipelines.storage.retries import judged, reason
-from xlm_core.checkpoint.config import CONFIG_FILE
-from xlm_core.checkpoint.content_hash import needed_files
-from xlm_core.checkpoint.files import weights_files
+from xlm_core.checkpoint.files import CONFIG_FILE, needed_files, weights_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence

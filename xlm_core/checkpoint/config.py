@@ -1,36 +1,31 @@
 """The configuration of an XLM checkpoint, read from and written to the field-standard `config.json`."""
 
-import re
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field
 from pathlib import Path
-from typing import Any, Literal, Self, cast, get_args, get_type_hints
+from types import NoneType
+from typing import Any, Literal, Self, get_args
 
-from xlm_core.checkpoint.files import find_original
-from xlm_core.errors import CheckpointError, FatalError, shown
-from xlm_core.files.field_types import accepts, spell
+from pydantic import ConfigDict, ValidationError, ValidationInfo, ValidatorFunctionWrapHandler, field_validator
+from pydantic.dataclasses import dataclass
+
+from xlm_core.checkpoint.config_json import (
+    INT_KEYED_FIELDS,
+    MODEL_TYPE,
+    default_labels,
+    field_error,
+    fields_from_json,
+)
+from xlm_core.checkpoint.files import CONFIG_FILE, find_original
+from xlm_core.errors import CheckpointError, FatalError, shown, some
 from xlm_core.files.json_files import read_json_object
-
-CONFIG_FILE = "config.json"
-MODEL_TYPE = "xlm"
 
 SummaryType = Literal["first", "last", "mean", "cls_index"]
 SummaryActivation = Literal["tanh", "relu", "gelu", "sigmoid", "silu", "swish", "linear", ""]
 Objective = Literal["causal", "masked"]
 ProblemType = Literal["regression", "single_label_classification", "multi_label_classification"]
 
-# Other names under which checkpoints store a field; the 2019 files know only the *_index ones and n_words.
-ALIASES = {
-    "hidden_size": "emb_dim",
-    "num_attention_heads": "n_heads",
-    "num_hidden_layers": "n_layers",
-    "n_words": "vocab_size",
-    "bos_index": "bos_token_id",
-    "eos_index": "eos_token_id",
-    "pad_index": "pad_token_id",
-}
-_INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")  # int() would also take " 1", "01" and "1_0"
-_INT_KEYED = ("id2label", "id2lang")  # JSON has string keys only
 _POSITIVE = (
     "vocab_size",
     "emb_dim",
@@ -39,37 +34,35 @@ _POSITIVE = (
     "n_langs",
     "max_position_embeddings",
 )
-# Settings of other architectures and of compressed files. The reference's XLM ignores some of them; here a checkpoint
-# that turns one on is refused, since what it describes is not what would run.
+# Settings of other architectures and of compressed files. The reference's XLM ignores some of them. Here a checkpoint
+# that turns one on is refused, because the model that would run is not the one that the file describes.
 _MUST_BE_OFF = {
-    "is_decoder": "false (no checkpoint of a decoder exists; a left-to-right model says causal: true)",
-    "is_encoder_decoder": "false (XLM is one encoder)",
+    "is_decoder": "false (XLM has no decoder; a left-to-right model sets causal: true)",
+    "is_encoder_decoder": "false (XLM is a single encoder)",
     "add_cross_attention": "false (XLM has no cross-attention)",
-    "pruned_heads": "none (undo the pruning, or mask by weights of zero)",
-    "per_layer_config": "none (all layers are alike)",
+    "pruned_heads": "none (undo the pruning, or set the weights of these heads to zero)",
+    "per_layer_config": "none (all layers have the same settings)",
     "quantization_config": "none (save the weights in floating point)",
 }
-_SHARES = ("dropout", "attention_dropout", "summary_first_dropout", "summary_last_dropout")
+_PROBABILITIES = ("dropout", "attention_dropout", "summary_first_dropout", "summary_last_dropout")
 _DEVIATIONS = ("init_std", "embed_init_std")
-_BEAMS = ("start_n_top", "end_n_top")
-_NULL_MEANS_ABSENT = ("id2label", "label2id", "num_labels")
-# Far above any use; each is one number in a file, by which memory grows.
-_MAX_UNNAMED_LABELS = 100_000
-_MAX_BEAMS = 1_000
+_BEAM_SIZES = ("start_n_top", "end_n_top")
+# Limits far above any real use: memory grows with these numbers, and a damaged file may hold any.
+_MAX_BEAM_SIZE = 1_000
 _MAX_SINUSOIDAL_POSITIONS = 1 << 20
+_MAX_LISTED = 3
 
 
-def _default_labels(num_labels: int) -> dict[int, str]:
-    return {i: f"LABEL_{i}" for i in range(num_labels)}
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, config=ConfigDict(strict=True, extra="forbid"))
 class XLMConfig:
-    """Every setting of an XLM checkpoint that has an effect; defaults are the reference's.
+    """Every setting of an XLM checkpoint that has an effect; the defaults are the reference's.
 
-    Keys of a file that have none are kept in `extra` and written back; those that would ask for what XLM is not are
-    refused. Construction checks types and values and raises `FatalError` with the field, what it got and what it
-    expected. The keys of `id2label` and `id2lang` are integers; the reference leaves those of `id2lang` strings.
+    Other keys of a `config.json` are kept in `extra` and written back, except keys that ask for another architecture:
+    those are refused. The keys of `id2label` and `id2lang` are integers; the reference leaves those of `id2lang`
+    strings.
+
+    Raises:
+        FatalError: a field of the wrong type or value; the message has the field, the value and what is expected.
     """
 
     vocab_size: int = 30145
@@ -109,7 +102,7 @@ class XLMConfig:
     tie_word_embeddings: bool = True
     lang2id: dict[str, int] | None = None
     id2lang: dict[int, str] | None = None
-    id2label: dict[int, str] = field(default_factory=lambda: _default_labels(2))
+    id2label: dict[int, str] = field(default_factory=lambda: default_labels(2))
     label2id: dict[str, int] = field(default_factory=dict[str, int])  # empty: the inverse of id2label
     problem_type: ProblemType | None = None
     output_hidden_states: bool | None = False
@@ -117,31 +110,40 @@ class XLMConfig:
     return_dict: bool | None = True
     extra: dict[str, Any] = field(default_factory=dict[str, Any])
 
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _check_type(cls, value: object, check: ValidatorFunctionWrapHandler, info: ValidationInfo) -> object:
+        name = info.field_name or ""
+        if name == "summary_type" and value == "attn":
+            raise field_error(name, value, "first, last, mean or cls_index (attn was never implemented)")
+        try:
+            check(value)
+        except ValidationError as error:
+            raise field_error(name, value, _format_expected(value, error, cls.__annotations__[name])) from None
+        return value  # unconverted: an integer such as `dropout: 0` is written back as an integer
+
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(XLMConfig).items():
-            value = getattr(self, name)
-            if name == "summary_type" and value == "attn":
-                raise _mismatch(name, value, "first, last, mean or cls_index (attn was never implemented)")
-            if not accepts(value, hint):
-                raise _mismatch(name, value, spell(hint))
         for name, bounds, holds in self._rules():
             if not holds:
-                raise _mismatch(name, getattr(self, name), bounds)
+                raise field_error(name, getattr(self, name), bounds)
         for name, expected in _MUST_BE_OFF.items():
             if self.extra.get(name):
-                raise _mismatch(name, self.extra[name], expected)
+                raise field_error(name, self.extra[name], expected)
         if not self.label2id:
             object.__setattr__(self, "label2id", {label: i for i, label in self.id2label.items()})
 
     def _rules(self) -> list[tuple[str, str, bool]]:
-        """List (field, what is expected of it, whether it holds)."""
+        """List (field, the range of its values, whether the value is in it)."""
         langs = (self.lang2id or {}).values()
         fed_langs = self.n_langs > 1 and self.use_lang_emb
         return [
             *((name, "at least 1", getattr(self, name) >= 1) for name in _POSITIVE),
-            *((name, "at least 0 and below 1", 0 <= getattr(self, name) < 1) for name in _SHARES),
+            *((name, "at least 0 and below 1", 0 <= getattr(self, name) < 1) for name in _PROBABILITIES),
             *((name, "from 0 to 1e6", 0 <= getattr(self, name) <= 1e6) for name in _DEVIATIONS),
-            *((name, f"from 1 to {_MAX_BEAMS}", 1 <= getattr(self, name) <= _MAX_BEAMS) for name in _BEAMS),
+            *(
+                (name, f"from 1 to {_MAX_BEAM_SIZE}", 1 <= getattr(self, name) <= _MAX_BEAM_SIZE)
+                for name in _BEAM_SIZES
+            ),
             (
                 "max_position_embeddings",
                 f"at most {_MAX_SINUSOIDAL_POSITIONS}, where sinusoidal_embeddings is true",
@@ -211,7 +213,7 @@ class XLMConfig:
         """
         if objective not in get_args(Objective):
             raise ValueError(f"objective: got {objective!r}, expected causal or masked")
-        return replace(self, causal=objective == "causal")
+        return dataclasses.replace(self, causal=objective == "causal")
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -224,39 +226,18 @@ class XLMConfig:
             FatalError: a field of the wrong type or value, two names of one field that disagree, or another
                 `model_type`.
         """
-        values = {k: v for k, v in values.items() if not (k in _NULL_MEANS_ABSENT and v is None)}
-        model_type = values.pop("model_type", MODEL_TYPE)
-        if model_type != MODEL_TYPE:
-            raise _mismatch("model_type", model_type, f"{MODEL_TYPE!r}; this is a checkpoint of another family")
-        known = {f.name for f in fields(cls)} - {"extra"}
-        given: dict[str, Any] = {name: values[name] for name in values if name in known}
-        for alias, name in ALIASES.items():
-            if alias in values and given.setdefault(name, values[alias]) != values[alias]:
-                raise _mismatch(alias, values[alias], f"{shown(given[name])}, the value of {name}")
-        for name in _INT_KEYED:
-            given |= {name: _int_keys(name, given[name])} if given.get(name) is not None else {}
-        if (num_labels := values.get("num_labels")) is not None:
-            if not accepts(num_labels, int) or num_labels < 0:
-                raise _mismatch("num_labels", num_labels, "int, at least 0")
-            if "id2label" not in given:
-                if num_labels > _MAX_UNNAMED_LABELS:
-                    raise _mismatch("num_labels", num_labels, f"at most {_MAX_UNNAMED_LABELS} without id2label")
-                given["id2label"] = _default_labels(num_labels)
-            if isinstance(labels := given["id2label"], dict) and len(cast("dict[Any, Any]", labels)) != num_labels:
-                raise _mismatch("num_labels", num_labels, f"{len(labels)}, the number of labels in id2label")
-        extra = {k: v for k, v in values.items() if k not in known | ALIASES.keys() | {"num_labels"}}
-        return cls(**given, extra=extra)
+        return cls(**fields_from_json(values, [f.name for f in dataclasses.fields(cls) if f.name != "extra"]))
 
     def to_dict(self) -> dict[str, Any]:
         """Give the content of a `config.json`, which the reference reads as well.
 
         The aliases are not written; `from_dict(to_dict())` equals this configuration.
         """
-        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "extra"}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
         for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value"):
             if values[name] is None:
                 del values[name]
-        for name in _INT_KEYED:
+        for name in INT_KEYED_FIELDS:
             if name in values:
                 values[name] = {str(key): value for key, value in values[name].items()}
         return {"model_type": MODEL_TYPE, **self.extra, **values}
@@ -286,16 +267,14 @@ class XLMConfig:
             raise CheckpointError(f"{file}: {error}") from None
 
 
-def _mismatch(name: str, got: object, expected: str) -> FatalError:
-    return FatalError(f"configuration field {name}: got {shown(got)}, expected {expected}")
-
-
-def _int_keys(name: str, mapping: object) -> object:
-    """Turn JSON's string keys into integers; leave what is no mapping to the type check."""
-    if not isinstance(mapping, Mapping):
-        return mapping
-    given = cast("Mapping[Any, Any]", mapping)
-    numbers = [int(key) for key in given if _INTEGER.fullmatch(str(key))]
-    if len(set(numbers)) < len(given):
-        raise _mismatch(name, mapping, "integer keys, each once")
-    return dict(zip(numbers, given.values(), strict=True))
+def _format_expected(value: object, error: ValidationError, annotation: Any) -> str:
+    """Format pydantic's errors, such as `a valid boolean or null` or, within a mapping, `a valid integer at 'en'`."""
+    expected: list[str] = []
+    for detail in error.errors(include_url=False):
+        message = detail["msg"].removeprefix("Input should be ")
+        if detail["input"] is not value:
+            message += f" at {shown([key for key in detail['loc'] if key != '[key]'][-1])}"
+        expected.append(message)
+    if NoneType in get_args(annotation):
+        expected.append("null")
+    return some(expected, _MAX_LISTED, " or ")

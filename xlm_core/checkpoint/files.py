@@ -1,4 +1,4 @@
-"""Which files of a checkpoint directory hold its weights."""
+"""Which files of a directory make a checkpoint: configuration, weights and tokenizer."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from pathlib import Path
 
+CONFIG_FILE = "config.json"
 SAFETENSORS_FILE = "model.safetensors"
 BIN_FILE = "pytorch_model.bin"
 H5_FILE = "tf_model.h5"
@@ -19,6 +20,32 @@ _ORIGINAL_SUFFIX = ".pth"
 
 # The first that a directory holds is its weights; where there is none, the one .pth of the original release.
 _WEIGHTS_FILES = (SAFETENSORS_FILE, SAFETENSORS_FILE + INDEX_SUFFIX, BIN_FILE, BIN_FILE + INDEX_SUFFIX, H5_FILE)
+
+
+VOCAB_FILE = "vocab.json"
+MERGES_FILE = "merges.txt"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+
+_TOKENIZER_FILES = (
+    VOCAB_FILE,
+    MERGES_FILE,
+    "tokenizer.json",  # not read here, but hashed and fetched
+    TOKENIZER_CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    ADDED_TOKENS_FILE,
+)
+
+
+def needed_files(names: Collection[str]) -> list[str]:
+    """Choose the files of a checkpoint from the file names of a directory.
+
+    Returns:
+        Configuration, weights of the one format that is loaded, and tokenizer files, as far as they exist.
+    """
+    config = [CONFIG_FILE] if CONFIG_FILE in names else []
+    return [*config, *weights_files(names), *(name for name in _TOKENIZER_FILES if name in names)]
 
 
 def weights_path(directory: Path) -> Path:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from xlm_core.checkpoint.config import CONFIG_FILE, XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.files import CONFIG_FILE
 from xlm_core.checkpoint.formats import open_weights
 from xlm_core.checkpoint.formats.tensors import FLOATS
 from xlm_core.checkpoint.names import (

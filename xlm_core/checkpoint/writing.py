@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
-from xlm_core.checkpoint.config import CONFIG_FILE, XLMConfig
-from xlm_core.checkpoint.files import SAFETENSORS_FILE
+from xlm_core.checkpoint.files import CONFIG_FILE, SAFETENSORS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from torch import Tensor
+
+    from xlm_core.checkpoint.config import XLMConfig
 
 
 def write_checkpoint(

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.checkpoint.config import ALIASES, XLMConfig
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.config_json import ALIASES
 from xlm_core.errors import CheckpointError, FatalError
 
 OLD = {  # as the 2019 research code's exports have it: no model_type, no *_token_id
@@ -65,31 +66,33 @@ def test_label_names_in_json_have_string_keys():
     ("values", "message"),
     [
         ({"model_type": "bert"}, "model_type: got 'bert', expected 'xlm'"),
-        ({"n_heads": "eight"}, "n_heads: got 'eight', expected int"),
-        ({"n_layers": True}, "n_layers: got True, expected int"),
-        ({"n_layers": 2.5}, "n_layers: got 2.5, expected int"),
+        ({"n_heads": "eight"}, "n_heads: got 'eight', expected a valid integer"),
+        ({"n_layers": True}, "n_layers: got True, expected a valid integer"),
+        ({"n_layers": 2.5}, "n_layers: got 2.5, expected a valid integer"),
         ({"n_layers": 0}, "n_layers: got 0, expected at least 1"),
-        ({"causal": 1}, "causal: got 1, expected bool"),
-        ({"dropout": "0.1"}, "dropout: got '0.1', expected float"),
+        ({"causal": 1}, "causal: got 1, expected a valid boolean"),
+        ({"dropout": "0.1"}, "dropout: got '0.1', expected a valid number"),
         ({"dropout": 1.0}, "dropout: got 1.0, expected at least 0 and below 1"),
         ({"emb_dim": 100, "n_heads": 3}, "n_heads: got 3, expected a divisor of emb_dim 100"),
         ({"n_heads": 0}, "n_heads: got 0, expected at least 1"),
         ({"is_encoder": False}, "is_encoder: got False, expected true"),
         ({"summary_type": "attn"}, "summary_type: got 'attn', expected first, last, mean or cls_index"),
-        ({"summary_type": "max"}, "summary_type: got 'max', expected first, last, mean, cls_index"),
-        ({"summary_activation": "quux"}, "summary_activation: got 'quux', expected tanh, .* or null"),
+        ({"summary_type": "max"}, "summary_type: got 'max', expected 'first', 'last', 'mean' or 'cls_index'"),
+        ({"summary_activation": "quux"}, "summary_activation: got 'quux', expected 'tanh', .* or null"),
         ({"pad_token_id": 30145}, "pad_token_id: got 30145, expected below vocab_size 30145"),
         ({"id2label": {"a": "x"}}, "id2label: got .*, expected integer keys"),
-        ({"id2label": ["x"]}, "id2label: got .*, expected dict"),
+        ({"id2label": ["x"]}, "id2label: got .*, expected a valid dictionary"),
         ({"id2label": {"1": "x"}}, "id2label: got .*, expected keys 0, 1, 2"),
         ({"id2label": {"0": "x"}, "num_labels": 2}, "num_labels: got 2, expected 1"),
-        ({"num_labels": "2"}, "num_labels: got '2', expected int"),
+        ({"num_labels": "2"}, "num_labels: got '2', expected an integer"),
         ({"n_langs": 2, "lang2id": {"en": 2}}, "lang2id: got .*, expected ids from 0 to 1"),
-        ({"lang2id": {"en": "0"}}, "lang2id: got .*, expected dict"),
+        ({"lang2id": [1]}, "lang2id: got .*, expected a valid dictionary or null"),
+        ({"eos_token_id": "x"}, "eos_token_id: got 'x', expected a valid integer or a valid list or null"),
+        ({"lang2id": {"en": "0"}}, "lang2id: got .*, expected a valid integer at 'en'"),
         ({"num_labels": 1, "problem_type": "single_label_classification"}, "problem_type: got .*, expected regr"),
-        ({"problem_type": "ranking"}, "problem_type: got 'ranking', expected regression"),
+        ({"problem_type": "ranking"}, "problem_type: got 'ranking', expected 'regression'"),
         ({"layer_norm_eps": 0}, "layer_norm_eps: got 0, expected above 0"),
-        ({"output_attentions": "yes"}, "output_attentions: got 'yes', expected bool or null"),
+        ({"output_attentions": "yes"}, "output_attentions: got 'yes', expected a valid boolean or null"),
         ({"asm": True}, "asm_cutoffs: got None, expected increasing, from 1 to 30144, where asm is true"),
         ({"asm": True, "asm_cutoffs": [], "asm_div_value": 4}, r"asm_cutoffs: got \[\], expected increasing"),
         ({"asm": True, "asm_cutoffs": [20, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[20, 10\], expected incr"),
@@ -109,13 +112,13 @@ def test_label_names_in_json_have_string_keys():
         ({"max_position_embeddings": 10**9, "sinusoidal_embeddings": True}, "max_position_embeddings: got 1000000000"),
         ({"num_labels": 10**12}, "num_labels: got 1000000000000, expected at most 100000 without id2label"),
         ({"num_labels": 10**12, "id2label": {"0": "x"}}, "num_labels: got 1000000000000, expected 1, the number of"),
-        ({"num_labels": 2, "id2label": 5}, "id2label: got 5, expected dict"),
+        ({"num_labels": 2, "id2label": 5}, "id2label: got 5, expected a valid dictionary"),
         ({"id2lang": {"00": "x"}}, "id2lang: got .*, expected integer keys, each once"),
         ({"id2lang": {" 1": "x"}}, "id2lang: got .*, expected integer keys, each once"),
         ({"id2lang": {"1_0": "x"}}, "id2lang: got .*, expected integer keys, each once"),
         ({"id2label": {"0": "x", 0: "y"}}, "id2label: got .*, expected integer keys, each once"),
-        ({"problem_type": "x" * 10**6}, r"problem_type: got 'x+\.\.\.x+', expected regression"),
-        ({"is_decoder": True}, "is_decoder: got True, expected false .* a left-to-right model says causal: true"),
+        ({"problem_type": "x" * 10**6}, r"problem_type: got 'x+\.\.\.x+', expected 'regression'"),
+        ({"is_decoder": True}, "is_decoder: got True, expected false .* a left-to-right model sets causal: true"),
         ({"pruned_heads": {"0": [1]}}, "pruned_heads: got .*, expected none"),
     ],
 )
@@ -161,7 +164,7 @@ def test_construction_checks_as_well():
         (b"[1]", "expected a JSON object, got list"),
         (b'{"a": ' + b"[" * 100_000, "not valid JSON"),
         (b'{"vocab_size": ' + b"9" * 5000 + b"}", "not valid JSON"),
-        (b'{"n_heads": null}', "n_heads: got None, expected int"),
+        (b'{"n_heads": null}', "n_heads: got None, expected a valid integer"),
         (b'{"model_type": "xlm-roberta"}', "model_type"),
     ],
 )

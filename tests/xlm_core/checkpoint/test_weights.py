@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, XLMWithLMHeadModel, content_hash
-from xlm_core.checkpoint.content_hash import needed_files
+from xlm_core.checkpoint.files import needed_files
 from xlm_core.checkpoint.formats import open_weights
 from xlm_core.errors import CheckpointError, TokenizerError, shown
 
