@@ -2,17 +2,41 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test chaos bench parity format lock clean
+# The static checks, which can run at the same time.
+STATIC = format-check lint types imports plain-english
+
+.PHONY: demo check test $(STATIC) quick-tests chaos bench parity format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
 
-test: .venv/test
+# Two worker processes, as many as CI has cores; tests/scheduling.py distributes the tests.
+PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
+
+check: .venv/test  ## the quick checks: all static ones, and the tests that need no Ray, servers or reference
+	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC) quick-tests
+
+test: .venv/test  ## everything that CI checks
+	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC)
+	$(PYTEST)
+
+format-check: .venv/test
 	.venv/bin/ruff format --check .
+
+lint: .venv/test
 	.venv/bin/ruff check .
+
+types: .venv/test
 	.venv/bin/basedpyright
+
+imports: .venv/test
 	.venv/bin/lint-imports
-	.venv/bin/python -m pytest
+
+plain-english: .venv/test
+	.venv/bin/python -m tests.style.plain_english
+
+quick-tests: .venv/test
+	$(PYTEST) tests/xlm_core tests/jobs tests/pipelines tests/style
 
 chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md

@@ -1,10 +1,11 @@
-"""What tests share: the demo's corpus and checkpoint, the real corpora where they are, one Ray for the session."""
+"""Fixtures of all tests, the hypothesis profile, and the distribution of tests over worker processes."""
 
 import json
 import os
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -15,24 +16,43 @@ settings.register_profile("busy machines", deadline=None)
 settings.load_profile("busy machines")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Run tests that share expensive fixtures in one worker process."""
+    from tests.scheduling import GroupScheduling  # xdist is not needed to run tests in one process
+
+    return GroupScheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Sort the tests for xdist: the longest groups first."""
+    if hasattr(config, "workerinput"):
+        from tests.scheduling import longest_first
+
+        items.sort(key=longest_first)
+
+
 @pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of checkpoints that goes with the tests; before Ray starts, whose workers take it over."""
+def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Set the environment of this process and of the Ray processes that it starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # Ray starts idle worker processes in advance: 4 of the 26 CPU seconds that a run of the demo takes
+        patch.setenv("RAY_prestart_worker_first_driver", "0")
+        patch.setenv("RAY_enable_worker_prestart", "0")
         yield
 
 
 @pytest.fixture(scope="session")
 def corpus() -> list[dict[str, str]]:
-    """The demo's sentences: 18 languages, 20 each."""
+    """Read the demo's sentences: 20 in each of 18 languages."""
     lines = (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's folder: corpus/, checkpoint/, heads/topic, heads/upos, job.yaml."""
+    """Write the demo: corpus/, checkpoint/, heads/topic, heads/upos, job.yaml."""
     from jobs.demo.build import write_demo
 
     return write_demo(tmp_path_factory.mktemp("demo")).parent
@@ -45,13 +65,13 @@ def checkpoint(demo: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def kytea_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small KyTea model that the real KyTea reads."""
+    """Write a small KyTea model, in the format of KyTea itself."""
     return write_kytea_model(tmp_path_factory.mktemp("kytea") / "model.txt")
 
 
 @pytest.fixture(scope="session")
 def real_corpora() -> Path:
-    """Real corpora, which are not part of the project: of each file the columns `lang` and `text` are read."""
+    """Find the folder of real corpora, which are not part of the project. Their columns `lang` and `text` are read."""
     if not (folder := os.environ.get("XLM_TEST_CORPORA")):
         pytest.skip("needs real corpora: set XLM_TEST_CORPORA to a folder with ud_pos.parquet and tatoeba.parquet")
     return Path(folder)
