@@ -14,7 +14,7 @@ total = 1  # the run goes on
 raise ValueError(f"{total}: say so")
 '''
     assert messages("pipelines/sums.py", code) == [
-        'pipelines/sums.py:1: "Gives"; write "Return"',
+        'pipelines/sums.py:1: "gives"; write "Return"',
         'pipelines/sums.py:2: "goes on"; write "continue, resume"',
         'pipelines/sums.py:3: "say so"; write "name the setting, the field or the message"',
     ]
