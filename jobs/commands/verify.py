@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pipelines.formatting import counted, size
 from pipelines.output.directory import Output
+from pipelines.run.progress import ProgressLine
 from pipelines.storage import locate
 from pipelines.verify import verify
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from pipelines.verify import Verdict
 
 _MAX_PROBLEMS = 20
-_PLAIN_EVERY_S = 10.0
 
 
 def verify_output(out: str, console: Console) -> bool:
@@ -40,7 +38,7 @@ def verify_output(out: str, console: Console) -> bool:
         FatalError: there is no output, or it cannot be read at all.
         RetryableError: its storage fails.
     """
-    with _shown(console) as progress:
+    with _show_progress(console) as progress:
         verdict = verify(Output(locate(out)), progress)
     console.print(_counts(verdict))
     for note in verdict.notes:
@@ -78,20 +76,15 @@ def _closing(out: str, verdict: Verdict) -> str:
 
 
 @contextmanager
-def _shown(console: Console) -> Generator[Callable[[int, int], None]]:
-    """Show how far the check is: a bar on a terminal, a line now and then elsewhere."""
-    if not console.is_terminal:
-        said = time.monotonic()
+def _show_progress(console: Console) -> Generator[Callable[[int, int], None]]:
+    """Show how many rows are checked; yields a function that takes this number and the number of all rows."""
+    num_done = num_rows = 0
+    line = ProgressLine(console, lambda: f"{num_done:,} of {num_rows:,} rows checked")
 
-        def say(done: int, total: int) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _PLAIN_EVERY_S:
-                said = time.monotonic()
-                console.print(f"{done:,} of {total:,} rows checked", highlight=False)
+    def update(done: int, total: int) -> None:
+        nonlocal num_done, num_rows
+        num_done, num_rows = done, total
+        line.update()
 
-        yield say
-        return
-    columns = TextColumn("checking rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("")
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with line.show():
+        yield update

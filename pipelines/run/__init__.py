@@ -1,1 +1,1 @@
-"""run."""
+"""Run a job around the pipeline: preparation, Ray session, commits, crashes, early stops and progress."""

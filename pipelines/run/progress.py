@@ -1,4 +1,4 @@
-"""Show the progress of a run: on a terminal a line that updates in place, elsewhere a plain line every 10 seconds."""
+"""Show progress: on a terminal a line that updates in place, elsewhere a plain line every 10 seconds."""
 
 from __future__ import annotations
 
@@ -12,13 +12,45 @@ from rich.text import Text
 from pipelines.formatting import duration
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
     from pipelines.output.shard_record import ShardRecord
 
 _PLAIN_LINE_EVERY_S = 10.0
+
+
+class ProgressLine:
+    """A line of text that shows how far some work is.
+
+    Args:
+        console: where the line is shown.
+        text: returns the current text of the line.
+    """
+
+    def __init__(self, console: Console, text: Callable[[], str]):
+        self._console, self._text = console, text
+        self._printed = time.monotonic()
+
+    @contextmanager
+    def show(self) -> Generator[None]:
+        """Show the line for the duration of a `with` block."""
+        if self._console.is_terminal:
+            with Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True):
+                yield
+        else:
+            yield
+
+    def update(self) -> None:
+        """Print the line if the console is no terminal and the last line is 10 seconds old."""
+        if not self._console.is_terminal and time.monotonic() - self._printed >= _PLAIN_LINE_EVERY_S:
+            self._printed = time.monotonic()
+            self._console.print(self._line(), highlight=False)
+
+    def _line(self) -> Text:
+        return Text(self._text(), no_wrap=True, overflow="ellipsis")
 
 
 class Progress:
@@ -33,22 +65,17 @@ class Progress:
     """
 
     def __init__(self, console: Console, num_rows: int):
-        self._console = console
+        self._line = ProgressLine(console, self._text)
         self._num_rows = num_rows
         self.tokens = 0
         self._num_done = self._num_rejected = self._num_failed_shards = 0
-        self._started = self._printed = time.monotonic()
+        self._started = time.monotonic()
         # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
         self._first: tuple[float, int] | None = None
 
-    @contextmanager
-    def show(self) -> Generator[None]:
-        """Show the line for the duration of a `with` block."""
-        if self._console.is_terminal:
-            with Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True):
-                yield
-        else:
-            yield
+    def show(self) -> AbstractContextManager[None]:
+        """Show the counts for the duration of a `with` block."""
+        return self._line.show()
 
     def count(self, record: ShardRecord) -> None:
         """Count a shard that is done."""
@@ -69,13 +96,10 @@ class Progress:
         return time.monotonic() - self._started
 
     def _update(self) -> None:
-        now = time.monotonic()
-        self._first = self._first or (now, self._num_done)
-        if not self._console.is_terminal and now - self._printed >= _PLAIN_LINE_EVERY_S:
-            self._printed = now
-            self._console.print(self._line(), highlight=False)
+        self._first = self._first or (time.monotonic(), self._num_done)
+        self._line.update()
 
-    def _line(self) -> Text:
+    def _text(self) -> str:
         share = self._num_done / self._num_rows if self._num_rows else 1.0
         fields = [f"{self._num_done:,} of {self._num_rows:,} rows ({share:.0%})"]
         if self._first is None:
@@ -90,4 +114,4 @@ class Progress:
             fields.append(f"{self._num_rejected:,} rejected")
         if self._num_failed_shards:
             fields.append(f"{self._num_failed_shards:,} shards failed")
-        return Text("  ".join(fields), no_wrap=True, overflow="ellipsis")
+        return "  ".join(fields)
