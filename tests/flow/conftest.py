@@ -13,10 +13,10 @@ Settings = dict[str, Any]
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[None]:
-    """One Ray for all tests: 4 CPUs and 2 GPUs by name, so that the stages stand as they do on a real cluster."""
+    """Start one Ray for all tests, with 4 CPUs and 2 nominal GPUs, so that stages are placed as on a real cluster."""
     import ray
 
-    from pipelines.job.job import ComputeSettings
+    from pipelines.job.sections import ComputeSettings
     from pipelines.run.ray_session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
@@ -30,7 +30,7 @@ def cluster() -> Iterator[None]:
 
 @pytest.fixture
 def make_job(demo: Path, tmp_path: Path) -> Callable[..., Job]:
-    """Make a job over the demo's corpus and checkpoint; arguments `section__setting` change it."""
+    """Return a function that makes a job over the demo's corpus; arguments named `section__setting` change settings."""
 
     def make(**changes: Any) -> Job:
         spec: Settings = copy.deepcopy(yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8")))

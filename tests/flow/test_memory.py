@@ -1,4 +1,4 @@
-"""A device that runs out of memory costs time, not rows: passes get smaller, and results stay what they are."""
+"""When a device runs out of memory, forward passes get smaller, and results do not change."""
 
 import math
 import weakref
@@ -34,7 +34,7 @@ def parts(demo, tmp_path_factory) -> Path:
 
 @pytest.fixture
 def job_over(make_job, parts, tmp_path):
-    """Make a job over rows, with the checkpoint that has every head."""
+    """Return a function that makes a job over given rows, with a checkpoint that has all heads."""
 
     def make(rows: list[Row], tasks: list[Any], text: Any = "text", **changes: Any) -> Job:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
@@ -53,7 +53,7 @@ def rows(corpus) -> list[Row]:
 
 
 def results(job: Job) -> list[Shard]:
-    """Take a job's shards through the stages as far as the model; one model process has them all."""
+    """Run all shards of a job through the stages up to the model, in one model process."""
     prepared = prepare(job)
     tokenize, infer = Tokenize(prepared.stages.tokenize, {}), build_infer(prepared.stages)
     blocks = (
@@ -63,7 +63,7 @@ def results(job: Job) -> list[Shard]:
 
 
 def assert_close(found: Any, expected: Any) -> None:
-    """Compare values of any depth, floats within what another order of sums makes of them."""
+    """Compare nested values. Floats may differ by the rounding of sums in another order."""
     if isinstance(expected, float):
         assert math.isclose(found, expected, rel_tol=1e-5, abs_tol=2e-5)
     elif isinstance(expected, dict):
@@ -78,33 +78,40 @@ def assert_close(found: Any, expected: Any) -> None:
         assert found == expected
 
 
-def of_cpu() -> None:
-    torch.empty(2**52)  # torch's own error: no machine has it
+def raise_cpu_error() -> None:
+    torch.empty(2**52)  # more than any machine has, so torch raises its own error
 
 
-def of_gpu() -> None:
+def raise_gpu_error() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def of_cuda() -> None:
+def raise_cuda_error() -> None:
     raise torch.AcceleratorError("CUDA error: out of memory")
 
 
-def of_cublas() -> None:
+def raise_cublas_error() -> None:
     raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
 
 
 class Device:
-    """Lets the trunk's passes fail: those of more tokens than `room`, or those whose number is in `bad`."""
+    """Makes forward passes of the trunk fail.
+
+    Attributes:
+        max_tokens: passes with more tokens fail.
+        failing_passes: passes with these numbers, from 1, fail.
+        fail: raises the error.
+        sizes: number of tokens of each pass so far.
+    """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
-        self.room, self.bad, self.fail = 10**9, set[int](), of_cpu
-        self.sizes = list[int]()  # tokens of each pass so far
+        self.max_tokens, self.failing_passes, self.fail = 10**9, set[int](), raise_cpu_error
+        self.sizes = list[int]()
         run = XLMModel.forward_with_plan
 
         def forward_with_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
             self.sizes.append(batch.num_tokens)
-            if batch.num_tokens > self.room or len(self.sizes) in self.bad:
+            if batch.num_tokens > self.max_tokens or len(self.sizes) in self.failing_passes:
                 self.fail()
             return run(trunk, batch, *args, **options)
 
@@ -121,7 +128,7 @@ def heads(parts: Path, task: str, *names: str) -> list[Any]:
 
 
 KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "of one pass": lambda parts: {
+    "tasks that share one pass": lambda parts: {
         "tasks": [
             {"feature-extraction": {"layer": [0, -1]}},
             *heads(parts, "text-classification", "topic"),
@@ -152,13 +159,13 @@ def causal(parts: Path) -> Row:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_of_task_goes_on_with_smaller_passes(job_over, rows, parts, device, kind):
-    """800 tokens are too many, and so are 400 and 200; the second shard begins where the first has come to."""
+def test_every_task_retries_with_smaller_passes(job_over, rows, parts, device, kind):
+    """Passes of 800, 400 and 200 tokens fail. The second shard starts with the size at which the first succeeded."""
     job = job_over(rows, **KINDS[kind](parts))
     undisturbed = results(job)
     assert max(device.sizes) > 200
     assert [shard.stats.oom_halvings for shard in undisturbed] == [0, 0]
-    device.room, device.sizes[:] = 100, ()
+    device.max_tokens, device.sizes[:] = 100, ()
     found = results(job)
     assert [(shard.failure, shard.stats.oom_halvings) for shard in found] == [(None, 3), (None, 0)]
     assert [size for size in device.sizes if size > 100] == device.sizes[:3]
@@ -166,15 +173,13 @@ def test_every_kind_of_task_goes_on_with_smaller_passes(job_over, rows, parts, d
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
 
 
-@pytest.mark.parametrize("fail", [of_cpu, of_gpu, of_cuda, of_cublas])
+@pytest.mark.parametrize("fail", [raise_cpu_error, raise_gpu_error, raise_cuda_error, raise_cublas_error])
 @pytest.mark.parametrize("invariant", [False, True])
-def test_a_pass_that_fails_in_the_middle_is_neither_lost_nor_taken_twice(
-    job_over, rows, parts, device, invariant, fail
-):
-    """Collectors that took some of the shard's passes begin anew; sequences that run alone keep their very bytes."""
-    job = job_over(rows, **KINDS["of one pass"](parts), batch={"max_tokens": 100, "invariant": invariant})
+def test_no_pass_is_lost_or_counted_twice_after_an_error_between_passes(job_over, rows, parts, device, invariant, fail):
+    """Results that were already collected are dropped. With `invariant`, results are identical to the last bit."""
+    job = job_over(rows, **KINDS["tasks that share one pass"](parts), batch={"max_tokens": 100, "invariant": invariant})
     undisturbed = results(job)
-    device.fail, device.bad, device.sizes[:] = fail, {3}, ()
+    device.fail, device.failing_passes, device.sizes[:] = fail, {3}, ()
     found = results(job)
     assert [(shard.failure, shard.stats.oom_halvings) for shard in found] == [(None, 1), (None, 0)]
     for shard, other in zip(found, undisturbed, strict=True):
@@ -182,8 +187,8 @@ def test_a_pass_that_fails_in_the_middle_is_neither_lost_nor_taken_twice(
         assert not invariant or shard.rows.equals(other.rows)
 
 
-def test_a_head_may_run_out_as_well(job_over, rows, device, monkeypatch):
-    """The scores over a vocabulary are the largest of all tensors."""
+def test_head_that_runs_out_of_memory_retries_with_smaller_passes(job_over, rows, device, monkeypatch):
+    """Scores over the vocabulary are the largest tensors of all."""
     job = job_over(rows, **KINDS["fill-mask"](Path()))
     undisturbed = results(job)
     top_k, sizes = LanguageModelHead.top_k, list[int]()
@@ -191,7 +196,7 @@ def test_a_head_may_run_out_as_well(job_over, rows, device, monkeypatch):
     def limited(self: LanguageModelHead, hidden_TD: torch.Tensor, k: int) -> Any:
         sizes.append(len(hidden_TD))
         if len(hidden_TD) > 6:
-            of_cpu()
+            raise_cpu_error()
         return top_k(self, hidden_TD, k)
 
     monkeypatch.setattr(LanguageModelHead, "top_k", limited)
@@ -202,13 +207,13 @@ def test_a_head_may_run_out_as_well(job_over, rows, device, monkeypatch):
         assert_close(shard.rows.to_pylist(), other.rows.to_pylist())
 
 
-def test_nothing_of_the_failed_try_takes_memory_from_the_next(job_over, rows, monkeypatch):
+def test_tensors_of_the_failed_pass_are_freed_before_the_next(job_over, rows, monkeypatch):
     run, kept, tries = XLMModel.forward_with_plan, list[Any](), [0]
 
     def forward_with_plan(trunk: XLMModel, batch: Any, *args: Any, **options: Any) -> Any:
         if len(kept) == 3 and tries[0] == 0:
             tries[0] = 1
-            of_cpu()
+            raise_cpu_error()
         if tries[0] == 1:
             assert [reference() for reference in kept] == [None] * 3
             tries[0] = 2
@@ -222,11 +227,11 @@ def test_nothing_of_the_failed_try_takes_memory_from_the_next(job_over, rows, mo
     assert [shard.failure for shard in found] == [None, None]
 
 
-def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, device):
-    """And says which, how long it is, and what to do; shards of shorter rows go on."""
+def test_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, device):
+    """The message names the row, its length and the next step. Shards with shorter rows succeed."""
     short = [row | {"text": f"No. {i}"} for i, row in enumerate(rows)]
     short[5] = rows[5] | {"text": rows[5]["text"] * 3}
-    device.room = MAX_LENGTH - 1
+    device.max_tokens = MAX_LENGTH - 1
     first, second = results(job_over(short, ["feature-extraction"]))
     assert first.failure is not None
     assert first.failure.message == (
@@ -239,21 +244,19 @@ def test_a_sequence_that_does_not_fit_alone_fails_its_shard(job_over, rows, devi
     assert device.sizes[-1] <= 25
 
 
-def test_a_model_that_does_not_fit_is_told(job_over, rows, monkeypatch):
-    monkeypatch.setattr(XLMModel, "from_pretrained", lambda *_, **__: of_cpu())
+def test_model_that_does_not_fit_fails_its_shards(job_over, rows, monkeypatch):
+    monkeypatch.setattr(XLMModel, "from_pretrained", lambda *_, **__: raise_cpu_error())
     for shard in results(job_over(rows, ["feature-extraction"])):
         assert shard.failure is not None
-        assert shard.failure.message.startswith(
-            "out of memory on cpu: the model does not fit in float32; use a device"
-        )
+        assert shard.failure.message.startswith("out of memory on cpu: the model does not fit in float32; use a device")
         assert shard.failure.kind == FailureKind.FAILED
 
 
-def test_other_errors_are_not_taken_for_it(job_over, rows, device):
+def test_other_runtime_errors_are_not_retried(job_over, rows, device):
     def fail() -> None:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied (3x4 and 5x6)")
 
-    device.bad, device.fail = {1}, fail
+    device.failing_passes, device.fail = {1}, fail
     first, second = results(job_over(rows, ["feature-extraction"]))
     assert first.failure is not None
     assert first.failure.message.startswith("RuntimeError at test_memory.py:")
