@@ -1,4 +1,4 @@
-"""What all groups of settings of a job have in common: their strictness, a few types, and how errors are carried."""
+"""The base class of all settings in a job file, types that several of them use, and errors with several violations."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -8,22 +8,32 @@ from pydantic_core import PydanticCustomError
 
 
 class Settings(BaseModel):
-    """A group of settings."""
+    """A group of settings. Values are not converted, unknown settings are errors, and instances cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Violation = tuple[tuple[str | int, ...], str]  # where, below the setting that is checked, and what
+Violation = tuple[tuple[str | int, ...], str]
+"""The path of a setting, relative to the group that is validated, and a message that says what is wrong with it."""
 
 
 def violations(*found: Violation) -> PydanticCustomError:
-    """Carry several violations in one error, each with its own place; a check with one problem raises ValueError."""
+    """Return one error for several violations, each with the path of its own setting.
+
+    A validator with a single violation raises `ValueError` instead.
+    """
     summary = "; ".join(message for _, message in found)
     return PydanticCustomError("violations", "{summary}", {"summary": summary, "found": found})
 
 
 def one_of(expected: str, tag: Callable[[Any], str | None], *, text: bool = False) -> Discriminator:
-    """Choose a union's branch before validation, so that an error speaks of one branch and not of them all."""
+    """Return a discriminator that selects the branch of a union, so that an error message is about one branch only.
+
+    Args:
+        expected: what the setting may be, for the message if no branch is selected.
+        tag: returns the tag of the branch for a value; None if there is none.
+        text: whether one of the branches is text, so that the message may advise to quote a value.
+    """
     return Discriminator(
         tag,
         custom_error_type="expected",

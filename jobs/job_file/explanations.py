@@ -8,7 +8,8 @@ from pydantic_core import ErrorDetails
 
 from jobs.job_file.yaml_reader import Document, Key, described, dotted, quoted
 from pipelines.formatting import clip, nearest
-from pipelines.job.job import SECTIONS, TASKS, settings_at
+from pipelines.job.job import SECTION_SETTINGS, settings_class_at
+from pipelines.tasks import TASKS
 
 
 def explain(errors: list[ErrorDetails], document: Document) -> None:
@@ -51,7 +52,7 @@ def _key(error: ErrorDetails, root: Any) -> Key:
 
 def _fields(key: Key) -> dict[str, FieldInfo]:
     """The settings of the group at a key."""
-    group = settings_at(key)
+    group = settings_class_at(key)
     return group.model_fields if group else {}
 
 
@@ -62,7 +63,7 @@ def _meant(key: Key) -> str | None:
 
 def _advise(key: Key) -> str:
     """Say what to write instead of a setting that does not exist."""
-    for section, settings in SECTIONS.items():
+    for section, settings in SECTION_SETTINGS.items():
         if key[-1] in settings.model_fields:
             return f"did you mean {section}.{key[-1]}?"
     if meant := _meant(key):

@@ -4,7 +4,7 @@ import re
 from typing import Any, cast
 
 from jobs.job_file.yaml_reader import Document, Key, Place, SpecError, described, dotted, read_yaml
-from pipelines.job.job import TASKS
+from pipelines.tasks import TASKS
 
 
 def override(document: Document, setting: str, order: int) -> None:

@@ -14,7 +14,7 @@ from pipelines.rows.text_columns import is_text, is_words
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipelines.job.job import InputSettings
+    from pipelines.job.input import InputSettings
     from pipelines.storage import FileInfo
 
 

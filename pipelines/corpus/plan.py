@@ -20,7 +20,7 @@ from pipelines.storage.listing import find_files
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipelines.job.job import InputSettings
+    from pipelines.job.input import InputSettings
     from pipelines.storage.options import StoreSettings
 
 # Footers are small reads that wait for the network; this many at once hide it without exhausting connections.

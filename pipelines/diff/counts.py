@@ -1,4 +1,4 @@
-"""What a comparison of two outputs counts, for each language and for all."""
+"""What a comparison of two outputs counts, for one language or for all rows."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.diff.compare_columns import Measured
+    from pipelines.results.comparison import RowDifferences
 
 
 @dataclass
 class RowCounts:
-    """Rows by the output they are in.
+    """Number of rows by the output that contains them.
 
     Attributes:
-        both: rows that are in A and in B.
-        only_a, only_b: rows that are in one.
-        rejected_in_b: of `only_a`, those that B rejected, by reason.
-        rejected_in_a: of `only_b`, those that A rejected, by reason.
+        both: rows in A and in B.
+        only_a, only_b: rows in only one of them.
+        rejected_in_b: those of `only_a` that B rejected, by reason.
+        rejected_in_a: those of `only_b` that A rejected, by reason.
     """
 
     both: int = 0
@@ -33,6 +33,11 @@ class RowCounts:
     only_b: int = 0
     rejected_in_b: Counter[str] = field(default_factory=Counter[str])
     rejected_in_a: Counter[str] = field(default_factory=Counter[str])
+
+    @property
+    def total(self) -> int:
+        """Number of rows in either output."""
+        return self.both + self.only_a + self.only_b
 
     def __add__(self, other: RowCounts) -> RowCounts:
         return RowCounts(
@@ -46,16 +51,17 @@ class RowCounts:
 
 @dataclass
 class Tally:
-    """How far one column is apart in the rows that both outputs have.
+    """How much a column differs, summed over rows in both outputs.
 
     Attributes:
-        rows: how many were compared.
-        changed: in how many of them it is another.
-        changes: of labels and choices, the two values, and in how many rows.
+        rows: number of rows that were compared.
+        changed: number of rows in which the value differs.
+        changes: for labels and choices, the number of rows by pair of values.
         gap: the largest difference of its numbers.
-        gap_id: the id of the row with it, None where there is no difference.
-        similarities: of vectors, float32, in pieces; 4 bytes a row.
-        least_id: the id of the row with the least similar vectors.
+        gap_id: the id of the row with this difference; None if there is none.
+        similarities: for vectors, float32 arrays with a similarity per row; 4 bytes per row.
+        min_similarity: the smallest similarity.
+        min_similarity_id: the id of the row with the smallest similarity.
     """
 
     rows: int = 0
@@ -64,8 +70,8 @@ class Tally:
     gap: float = 0.0
     gap_id: str | None = None
     similarities: list[NDArray[np.float32]] = field(default_factory=list["NDArray[np.float32]"])
-    least: float = np.inf
-    least_id: str | None = None
+    min_similarity: float = np.inf
+    min_similarity_id: str | None = None
 
     @property
     def is_same(self) -> bool:
@@ -73,56 +79,60 @@ class Tally:
         return not self.changed and not self.gap
 
     @property
-    def mean(self) -> float:
-        """The mean similarity; NaN where there is none."""
-        total = sum(len(some) for some in self.similarities)
-        return sum(float(some.sum(dtype=np.float64)) for some in self.similarities) / total if total else np.nan
+    def mean_similarity(self) -> float:
+        """The mean similarity; NaN without vectors."""
+        num_rows = sum(len(some) for some in self.similarities)
+        if not num_rows:
+            return np.nan
+        return sum(float(some.sum(dtype=np.float64)) for some in self.similarities) / num_rows
 
     @property
     def first_percentile(self) -> float:
-        """The similarity that 1 % of the rows do not reach, between neighbours by their distance; NaN without any."""
+        """The first percentile of the similarities, linearly interpolated; NaN without vectors."""
         return float(np.percentile(np.concatenate(self.similarities), 1)) if self.similarities else np.nan
 
-    def add(self, measured: Measured, ids: pa.Array, chosen: NDArray[np.int64]) -> None:
-        """Count some of the rows that were measured.
+    def add(self, differences: RowDifferences, ids: pa.Array, chosen: NDArray[np.int64]) -> None:
+        """Add some of N rows.
 
         Args:
-            measured: of N rows.
+            differences: of the N rows.
             ids: of the N rows.
-            chosen: which rows to count, at least one.
+            chosen: indices of the rows to add, at least one.
         """
-        changed = measured.changed[chosen]
+        changed = differences.changed[chosen]
         self.rows += len(chosen)
         self.changed += int(changed.sum())
-        if measured.values is not None and changed.any():
-            taken = [side.take(pa.array(chosen[changed])) for side in measured.values]
-            counts = pa.table(taken, ["a", "b"]).group_by(["a", "b"]).aggregate([([], "count_all")])
+        if differences.values is not None and changed.any():
+            pairs = [side.take(pa.array(chosen[changed])) for side in differences.values]
+            counts = pa.table(pairs, ["a", "b"]).group_by(["a", "b"]).aggregate([([], "count_all")])
             self.changes.update({(str(row["a"]), str(row["b"])): row["count_all"] for row in counts.to_pylist()})
-        worst = chosen[np.argmax(measured.gap[chosen])]
-        if measured.gap[worst] > self.gap:
-            self.gap, self.gap_id = float(measured.gap[worst]), ids[int(worst)].as_py()
-        if measured.similarity is not None:
-            chosen = chosen[~np.isnan(measured.similarity[chosen])]
+        largest = chosen[np.argmax(differences.gap[chosen])]
+        if differences.gap[largest] > self.gap:
+            self.gap, self.gap_id = float(differences.gap[largest]), ids[int(largest)].as_py()
+        if differences.similarity is not None:
+            chosen = chosen[~np.isnan(differences.similarity[chosen])]
             if len(chosen):
-                some = measured.similarity[chosen]
+                some = differences.similarity[chosen]
                 self.similarities.append(some)
-                if some.min() < self.least:
-                    self.least, self.least_id = float(some.min()), ids[int(chosen[some.argmin()])].as_py()
+                if some.min() < self.min_similarity:
+                    self.min_similarity = float(some.min())
+                    self.min_similarity_id = ids[int(chosen[some.argmin()])].as_py()
 
     def __add__(self, other: Tally) -> Tally:
-        gap, least = (self if self.gap >= other.gap else other), (self if self.least <= other.least else other)
+        largest = self if self.gap >= other.gap else other
+        least_similar = self if self.min_similarity <= other.min_similarity else other
         return Tally(
             self.rows + other.rows,
             self.changed + other.changed,
             self.changes + other.changes,
-            gap.gap,
-            gap.gap_id,
+            largest.gap,
+            largest.gap_id,
             self.similarities + other.similarities,
-            least.least,
-            least.least_id,
+            least_similar.min_similarity,
+            least_similar.min_similarity_id,
         )
 
 
-def by_group(groups: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
-    """Give each group that some rows have, and which rows have it."""
+def split_by_group(groups: NDArray[np.int64]) -> Iterable[tuple[int, NDArray[np.int64]]]:
+    """Return each group number that occurs, and the indices of its rows."""
     return [(int(group), np.flatnonzero(groups == group)) for group in np.unique(groups)]

@@ -1,10 +1,8 @@
-"""What no single setting of a job can get wrong, but several together can."""
+"""Check settings that are valid each on their own, but not together."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-
-from pipelines.tasks.settings import FillMask, MultipleChoice, QuestionAnswering, TextGeneration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -12,73 +10,93 @@ if TYPE_CHECKING:
     from pipelines.job.input import InputSettings
     from pipelines.job.sections import OutputSettings, TokenizerSettings
     from pipelines.settings import Violation
-    from pipelines.tasks.task_spec import TaskSettings
+    from pipelines.tasks import TaskSettings
+
+_SET_NAME = "set the name of the task, which is put before its columns"
 
 
-def contradictions(
-    source: InputSettings, tasks: Sequence[TaskSettings], tokenizer: TokenizerSettings, output: OutputSettings
+def check_combinations(
+    input_settings: InputSettings, tasks: Sequence[TaskSettings], tokenizer: TokenizerSettings, output: OutputSettings
 ) -> list[Violation]:
-    """List what in a job does not go together, each with its place and what to do."""
+    """Return every combination of settings that cannot work, with the setting to change."""
     return [
-        *_texts(source, tasks),
-        *_windows(source, tasks, tokenizer),
-        *_masks(tasks),
-        *_counts(source, tasks, output),
+        *_check_text_columns(input_settings, tasks),
+        *_check_windows(input_settings, tasks, tokenizer),
+        *_check_mask_markers(tasks),
+        *_check_count_columns(input_settings, tasks, output),
     ]
 
 
-def _texts(source: InputSettings, tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
-    """Which columns of text a task needs."""
-    columns, kinds = len(source.text_columns), {task.kind for task in tasks}
-    has_choices = MultipleChoice.kind in kinds
-    if has_choices and len(kinds) > 1:
-        others = ", ".join(sorted(kinds - {MultipleChoice.kind}))
-        yield ("tasks",), f"multiple-choice reads a row as several sequences, {others} as one; run them as two jobs"
-    if has_choices and columns < 2:
-        yield ("input", "text"), "multiple-choice needs [premise, choice, choice …], or [premise, column of lists]"
-    if not has_choices and columns > 2:
-        yield ("input", "text"), f"{columns} columns are a premise and choices, which only multiple-choice reads"
-    if QuestionAnswering.kind in kinds and columns != 2:
-        yield ("input", "text"), "question-answering needs two columns, [question, context]"
+def check_task_columns(input_settings: InputSettings | None, tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
+    """Yield tasks that write a column of the input, or the same column as an earlier task.
 
-
-def _windows(source: InputSettings, tasks: Sequence[TaskSettings], spec: TokenizerSettings) -> Iterator[Violation]:
-    """What windows go with."""
-    if spec.on_overflow != "window":
-        return
-    room = spec.max_length - 1 - min(len(source.text_columns), 2)
-    if spec.overlap_tokens >= room:
-        yield (
-            ("tokenizer", "overlap_tokens"),
-            f"got {spec.overlap_tokens}, but a window has room for {room} tokens beside the special ones; lower it",
-        )
+    Args:
+        input_settings: None if they are not valid.
+        tasks: the tasks. The paths of the violations are relative to them.
+    """
+    owners: dict[str, str] = {}
+    if input_settings is not None:
+        owners = dict.fromkeys(input_settings.keep, "input.keep")
+        owners |= dict.fromkeys(input_settings.id_columns, "the row's id")
     for i, task in enumerate(tasks):
-        if isinstance(task, MultipleChoice | TextGeneration):
-            yield ("tasks", i), f"{task.kind} cannot be put together from windows; set tokenizer.on_overflow to reject"
+        for owner in dict.fromkeys(owners[column] for column in task.columns if column in owners):
+            shared = ", ".join(column for column in task.columns if owners.get(column) == owner)
+            yield (i,), f"{task.kind} writes {shared}, and so does {owner}; {_SET_NAME}"
+        owners = dict.fromkeys(task.columns, f"tasks.{i} ({task.kind})") | owners
 
 
-def _masks(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
-    """One text has one mark for masks."""
-    marks = {task.mask for task in tasks if isinstance(task, FillMask)}
-    if len(marks) > 1:
+def _check_text_columns(input_settings: InputSettings, tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
+    num_columns = len(input_settings.text_columns)
+    choice_kinds = sorted({task.kind for task in tasks if task.reads_choices})
+    other_kinds = sorted({task.kind for task in tasks if not task.reads_choices})
+    if choice_kinds and other_kinds:
         yield (
             ("tasks",),
-            f"all fill-mask tasks of a job read one text; give them one mask, not {', '.join(sorted(marks))}",
+            f"{', '.join(choice_kinds)} reads a row as several sequences, {', '.join(other_kinds)} as one; run them "
+            "as two jobs",
+        )
+    if not choice_kinds and num_columns > 2:
+        yield ("input", "text"), f"{num_columns} columns are a premise and choices, which only multiple-choice reads"
+    for message in dict.fromkeys(task.check_text_columns(num_columns) for task in tasks):
+        if message is not None:
+            yield ("input", "text"), message
+
+
+def _check_windows(
+    input_settings: InputSettings, tasks: Sequence[TaskSettings], tokenizer: TokenizerSettings
+) -> Iterator[Violation]:
+    if tokenizer.on_overflow != "window":
+        return
+    window_tokens = tokenizer.max_length - 1 - min(len(input_settings.text_columns), 2)
+    if tokenizer.overlap_tokens >= window_tokens:
+        yield (
+            ("tokenizer", "overlap_tokens"),
+            f"got {tokenizer.overlap_tokens}, but a window has room for {window_tokens} tokens besides the special "
+            "ones; lower it",
+        )
+    for i, task in enumerate(tasks):
+        if not task.supports_windows:
+            yield ("tasks", i), f"{task.kind} cannot merge windows; set tokenizer.on_overflow to truncate or reject"
+
+
+def _check_mask_markers(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
+    markers = {task.mask_marker for task in tasks if task.mask_marker is not None}
+    if len(markers) > 1:
+        yield (
+            ("tasks",),
+            f"all tasks of a job read the same text; set one mask for all, got {', '.join(sorted(markers))}",
         )
 
 
-def _counts(source: InputSettings, tasks: Sequence[TaskSettings], output: OutputSettings) -> Iterator[Violation]:
-    """Columns of counts beside those of input and tasks."""
+def _check_count_columns(
+    input_settings: InputSettings, tasks: Sequence[TaskSettings], output: OutputSettings
+) -> Iterator[Violation]:
     counts = output.count_columns
     for i, task in enumerate(tasks):
         if shared := [column for column in task.columns if column in counts]:
-            yield (
-                ("tasks", i),
-                f"{task.kind} writes {', '.join(shared)}, and so does output.token_counts; set the task's name, which "
-                "goes before its columns",
-            )
-    if shared := [column for column in (*source.id_columns, *source.keep) if column in counts]:
+            yield ("tasks", i), f"{task.kind} writes {', '.join(shared)}, and so does output.token_counts; {_SET_NAME}"
+    if shared := [column for column in (*input_settings.id_columns, *input_settings.keep) if column in counts]:
         yield (
             ("output", "token_counts"),
-            f"the output has {', '.join(shared)} from the input; rename it, or leave out token_counts",
+            f"the output has {', '.join(shared)} from the input; rename that column, or remove token_counts",
         )

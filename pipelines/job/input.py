@@ -1,28 +1,27 @@
-"""The input of a job as its settings: where the corpus lies, and which of its columns are what."""
+"""The `input` section of a job: where the corpus is stored, and what its columns mean."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
+from pipelines.errors import FatalError
 from pipelines.filter.parse import parse_filter
 from pipelines.settings import NonEmptyStr, Settings, Violation, one_of, violations
 from pipelines.storage.options import Url
-from xlm_core.errors import FatalError
 
-RESERVED_PREFIX = "_xlm_"  # columns that stages add for each other; no input column that is read may begin so
-FILE_COLUMNS = ("file", "row")  # what identifies a row of the output when the job names no id column
+RESERVED_PREFIX = "_xlm_"  # of columns that stages add; input columns that a job names must not start with it
+FILE_COLUMNS = ("file", "row")  # identify a row of the output if the job names no id column
 
 
-def _check_column(name: str) -> str:
+def _check_column_name(name: str) -> str:
     if name.startswith(RESERVED_PREFIX):
-        reason = f"since columns that begin with {RESERVED_PREFIX} are the job's own"
-        raise ValueError(f"{name} is not free, {reason}; rename it")
+        raise ValueError(f"got {name}, but names that start with {RESERVED_PREFIX} are reserved; rename the column")
     return name
 
 
-def _check_columns(columns: list[str]) -> list[str]:
+def _check_column_list(columns: list[str]) -> list[str]:
     if len(columns) < 2:
-        raise ValueError("a list names the columns of a pair, or of choices; write a single column without brackets")
+        raise ValueError("a list is for the columns of a pair or of choices; write a single column without brackets")
     return columns
 
 
@@ -39,48 +38,53 @@ def _text_or_list(value: object) -> str | None:
 
 
 def _column_or_fixed(value: object) -> str | None:
-    return "column" if isinstance(value, str) else "one for all" if isinstance(value, dict | FixedLang) else None
+    return "column" if isinstance(value, str) else "fixed" if isinstance(value, dict | FixedLang) else None
 
 
-Column = Annotated[
-    NonEmptyStr, AfterValidator(_check_column), Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}})
+ColumnName = Annotated[
+    NonEmptyStr,
+    AfterValidator(_check_column_name),
+    Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}}),
 ]
-Columns = Annotated[list[Column], AfterValidator(_check_columns), Field(json_schema_extra={"minItems": 2})]
+ColumnNames = Annotated[list[ColumnName], AfterValidator(_check_column_list), Field(json_schema_extra={"minItems": 2})]
 
 
 class FixedLang(Settings):
-    """One language for every row."""
+    """One language for all rows."""
 
-    fixed: NonEmptyStr = Field(description="The language code of every row, such as de.")
+    fixed: NonEmptyStr = Field(description="The language code of all rows, such as de.")
 
 
 class InputSettings(Settings):
-    """The corpus, and which of its columns are what."""
+    """The corpus, and the meaning of its columns."""
 
     path: Annotated[
         Annotated[Url, Tag("text")] | Annotated[list[Url], Field(min_length=1), Tag("list")],
         one_of("a path or a list of paths", _text_or_list, text=True),
-    ] = Field(description="Parquet file, directory or glob, or a list of them; local, or the URL of an object store.")
-    id: Column | None = Field(
-        default=None, description="Column that identifies a row; without it, the output has file and row."
+    ] = Field(description="Parquet file, directory or glob, or a list of them; local paths or object store URLs.")
+    id: ColumnName | None = Field(
+        default=None,
+        description="Column that identifies a row. By default the output has the columns file and row instead.",
     )
     text: Annotated[
-        Annotated[Column, Tag("text")] | Annotated[Columns, Tag("list")],
+        Annotated[ColumnName, Tag("text")] | Annotated[ColumnNames, Tag("list")],
         one_of("a column or a list of columns", _text_or_list, text=True),
     ] = Field(
-        description="Column with the text, or the columns of a pair, such as [question, context], or of choices, such "
-        "as [premise, choice1, choice2]. A column may hold lists of words that are parted already."
+        description="Column with the text, or a list of columns: [question, context] for pairs, or [premise, choice1, "
+        "choice2] for choices. A column may contain lists of words instead of strings."
     )
     lang: Annotated[
-        Annotated[Column, Tag("column")] | Annotated[FixedLang, Tag("one for all")],
+        Annotated[ColumnName, Tag("column")] | Annotated[FixedLang, Tag("fixed")],
         one_of("a column or {fixed: CODE}", _column_or_fixed, text=True),
-    ] = Field(description="Column with each row's language code, or {fixed: CODE} for one language throughout.")
+    ] = Field(description="Column with the language code of each row, or {fixed: CODE} for one language.")
     filter: Annotated[NonEmptyStr, AfterValidator(_check_filter)] | None = Field(
-        default=None, description='Rows to compute, such as year >= 2024 and lang in ["de", "fr"]; others are left out.'
+        default=None,
+        description='Condition that rows must meet, such as year >= 2024 and lang in ["de", "fr"]. Other rows are '
+        "skipped.",
     )
-    keep: list[Column] = Field(
+    keep: list[ColumnName] = Field(
         default=[],
-        description="Columns passed through to the output, types unchanged.",
+        description="Columns that are copied to the output unchanged.",
         json_schema_extra={"uniqueItems": True},
     )
 
@@ -91,26 +95,26 @@ class InputSettings(Settings):
         found: list[Violation] = []
         for i, column in enumerate(keep):
             if column in keep[:i]:
-                found.append(((i,), f"{column} is kept twice; remove one"))
+                found.append(((i,), f"{column} is listed twice; remove one"))
             elif column == row_id:
-                found.append(((i,), f"{column} is input.id, which the output has anyway; remove it from keep"))
+                found.append(((i,), f"{column} is input.id, which is always in the output; remove it from keep"))
             elif row_id is None and column in FILE_COLUMNS:
-                found.append(((i,), f"without input.id the output has a column {column} of its own; set input.id"))
+                found.append(((i,), f"without input.id, the output has its own column {column}; set input.id"))
         if found:
             raise violations(*found)
         return keep
 
     @property
     def id_columns(self) -> list[str]:
-        """Columns of the output which identify a row."""
+        """The columns of the output that identify a row."""
         return list(FILE_COLUMNS) if self.id is None else [self.id]
 
     @property
     def text_columns(self) -> list[str]:
-        """One column, the two of a pair, or a premise and its choices."""
+        """The columns with text: one, two of a pair, or a premise and its choices."""
         return [self.text] if isinstance(self.text, str) else self.text
 
     @property
     def lang_column(self) -> str | None:
-        """The column with each row's language, if it is not the same for all."""
+        """The column with each row's language; None if all rows have the same."""
         return self.lang if isinstance(self.lang, str) else None

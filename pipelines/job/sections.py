@@ -1,101 +1,107 @@
-"""The sections of a job beside its input and tasks: model, tokenizer, batches, output, policy and compute."""
+"""The sections of a job other than `input` and `tasks`: model, tokenizer, batch, output, policy and compute."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
-from pipelines.rows.schemas import TOKEN_COUNTS
 from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
 from pipelines.storage.options import Url
 
+TOKEN_COUNT_COLUMNS = ["num_tokens", "num_truncated", "num_unknown"]  # int32, written on request
+
 
 class ModelSettings(Settings):
-    """The trunk that all tasks share."""
+    """The model that all tasks share."""
 
     checkpoint: Url = Field(description="Directory or URL of the checkpoint, such as hf://FacebookAI/xlm-mlm-100-1280.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
-        default="auto", description="Arithmetic of the trunk; auto takes what suits the device."
+        default="auto",
+        description="Number type of the model's weights. auto is float16 on a GPU and float32 on a CPU.",
     )
     objective: Literal["checkpoint", "causal", "masked"] = Field(
         default="checkpoint",
-        description="Whether a token sees only those before it (causal) or all; checkpoint takes what config.json "
-        "says, which for the released causal models is wrong.",
+        description="Whether a token sees only earlier tokens (causal) or all tokens (masked). checkpoint uses the "
+        "value in config.json, which is wrong in the released causal checkpoints.",
     )
 
 
 class TokenizerSettings(Settings):
-    """How text becomes tokens; all of it changes results."""
+    """How text is converted to tokens. Every setting affects results."""
 
-    max_length: int = Field(default=512, ge=3, description="Most tokens of a row, the special ones included.")
+    max_length: int = Field(default=512, ge=3, description="Maximum number of tokens of a row, with special tokens.")
     on_overflow: Literal["truncate", "window", "reject"] = Field(
         default="truncate",
-        description="What happens to a row with more tokens: its end is cut off, it is read in overlapping windows, or "
-        "it is rejected.",
+        description="What to do with longer rows: cut off the end, split the row into overlapping windows, or reject "
+        "the row.",
     )
     overlap_tokens: Annotated[int, Field(ge=0)] = Field(
-        default=64, description="Tokens that two windows of a row have in common."
+        default=64, description="Number of tokens that consecutive windows of a row have in common."
     )
     bypass_tokenizer: bool = Field(
         default=False,
-        description="The texts are words parted by spaces already, lower-cased where the checkpoint wants it: they go "
-        "straight to byte-pair encoding.",
+        description="Set to true if texts are words separated by spaces, in lower case if the checkpoint needs it. "
+        "They are then split into subwords without any other processing.",
     )
-    zh: Literal["jieba", "rjieba"] = Field(default="jieba", description="Segmenter of Chinese.")
+    zh: Literal["jieba", "rjieba"] = Field(default="jieba", description="Word segmenter for Chinese.")
     ja: Literal["kytea", "fugashi"] = Field(
-        default="kytea", description="Segmenter of Japanese; the released checkpoints had kytea."
+        default="kytea", description="Word segmenter for Japanese. The released checkpoints were trained with kytea."
     )
-    kytea_model: NonEmptyStr | None = Field(default=None, description="KyTea's model file.")
+    kytea_model: NonEmptyStr | None = Field(default=None, description="Path of KyTea's model file.")
     compat: Literal["default", "reference"] = Field(
         default="default",
-        description="reference gives the reference implementation's ids to the letter; default also keeps words "
-        "apart at tabs and line breaks, and lets no text inject special tokens.",
+        description="reference gives exactly the ids of the reference implementation. default also separates words at "
+        "tabs and line breaks, and treats the names of special tokens in texts as plain text.",
     )
-    max_chars: Count = Field(
-        default=1_000_000, description="Rows with more characters are rejected before they are tokenized."
-    )
+    max_chars: Count = Field(default=1_000_000, description="Rows with more characters are rejected, not tokenized.")
 
 
 class BatchSettings(Settings):
-    """How rows share a forward pass."""
+    """How rows are grouped into forward passes."""
 
     max_tokens: AutoOrCount = Field(
         default="auto",
-        description="Most tokens of a forward pass; auto is what most devices have room for. Halved where memory runs "
-        "out. No result depends on it.",
+        description="Maximum number of tokens of a forward pass. auto fits most devices. It is halved if memory runs "
+        "out, and does not affect results.",
     )
     invariant: bool = Field(
-        default=False, description="Make every row's bytes independent of its neighbours, at some cost in speed."
+        default=False,
+        description="Run each sequence alone, so that not even the last bit of a result depends on other rows. Slower.",
     )
 
 
 class OutputSettings(Settings):
     """The dataset that the job writes."""
 
-    path: Url = Field(description="Directory of the output, local or the URL of an object store.")
+    path: Url = Field(description="Directory of the output, or its URL in an object store.")
     rows_per_shard: Count = Field(
         default=16_384,
-        description="Most rows of a shard, which is a file of the output and the unit of work and commit.",
+        description="Maximum number of rows of a shard. A shard is one file of the output, and is computed and "
+        "committed as a whole.",
     )
     token_counts: bool = Field(
         default=False,
-        description="Add columns num_tokens (special ones and those cut off included), num_truncated and num_unknown.",
+        description="Add the columns num_tokens (with special tokens, before truncation), num_truncated and "
+        "num_unknown.",
     )
 
     @property
     def count_columns(self) -> list[str]:
-        """Columns of the output which count a row's tokens."""
-        return list(TOKEN_COUNTS) if self.token_counts else []
+        """The columns of the output with numbers of tokens."""
+        return TOKEN_COUNT_COLUMNS if self.token_counts else []
 
 
 class PolicySettings(Settings):
-    """What to do with rows and shards that cannot be served."""
+    """What to do with rows and shards that cannot be processed."""
 
     unknown_lang: Literal["reject", "neutral"] = Field(
-        default="reject", description="A row whose language the checkpoint lacks: rejected, or run without a language."
+        default="reject",
+        description="What to do with rows whose language is not in the checkpoint: reject them, or run the model "
+        "without a language (neutral).",
     )
     duplicate_ids: Literal["error", "reject", "ignore"] = Field(
         default="error",
-        description="Rows that repeat an id: the job stops, all but the first are rejected, or all are written.",
+        description="What to do with rows that repeat an id: stop the job (error), reject all but the first, or write "
+        "all of them (ignore).",
     )
     max_rejected: Annotated[
         Annotated[int, Field(ge=0), Tag("count")] | Annotated[float, Field(ge=0, le=1), Tag("share")],
@@ -106,56 +112,59 @@ class PolicySettings(Settings):
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "number", "minimum": 0, "maximum": 1}]}),
     ] = Field(
         default=0.01,
-        description="Most rejected rows; a run that must exceed it ends early. A number with a point is a share of all "
-        "rows, one without is a count: 1.0 allows every row, 1 allows one row.",
+        description="Maximum number of rejected rows. A run that must exceed it ends early. A number with a decimal "
+        "point is a share of all rows, and a whole number is a count: 1.0 allows all rows, 1 allows one row.",
     )
     max_failed_shards: int = Field(
         default=0,
         ge=0,
-        description="Most failed shards; a run that exceeds it ends early. With any, the output has no _SUCCESS, and "
-        "the next run tries them again.",
+        description="Maximum number of failed shards. A run that exceeds it ends early. If any shard failed, the "
+        "output has no _SUCCESS, and the next run computes the failed shards again.",
     )
     max_removed: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5,
-        description="Largest share of the output's parts that a run may remove because their files changed or went; "
-        "beyond it the run stops and asks, since an input that is not there looks the same.",
+        description="Maximum share of the output's parts that a run may remove because their input files changed or "
+        "were deleted. A run that exceeds it stops, because the input may be unavailable instead.",
     )
     shard_timeout_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = Field(
         default=3600.0,
-        description="Seconds that tokenizing a full shard may take, and running the model over it; a process that "
-        "takes longer is killed, and the shard tried again, three times in all. "
-        "Where a shard honestly takes long, raise it or lower output.rows_per_shard.",
+        description="Time limit in seconds for tokenizing a full shard, and for running the model on it. A process "
+        "that exceeds it is killed and the shard retried, at most twice. If shards need more time, raise the limit or "
+        "lower output.rows_per_shard.",
     )
     stop_grace_s: Annotated[float, Field(ge=0)] = Field(
         default=25.0,
-        description="Seconds that shards in flight have to finish when a run is interrupted or ends early; Kubernetes "
-        "kills after 30.",
+        description="Seconds that shards in flight have to finish when a run is interrupted or ends early. Kubernetes "
+        "kills a process after 30.",
     )
 
 
 def _check_gpus(gpus: float) -> float:
     if gpus > 1 and gpus != int(gpus):
-        raise ValueError(f"got {gpus}, but only up to 1 may a GPU be shared; write a fraction or a whole number")
+        raise ValueError(f"got {gpus}, expected a fraction below 1, or a whole number")
     return gpus
 
 
 class ComputeSettings(Settings):
-    """Where the job runs and how wide; none of it changes results."""
+    """Where the job runs, and with how many processes. No setting affects results."""
 
     address: NonEmptyStr = Field(
         default="local",
-        description="local starts Ray on this machine; auto, or a cluster's address, joins a running one.",
+        description="local starts Ray on this machine. auto, or the address of a Ray cluster, joins a running one.",
     )
-    tokenizers: AutoOrCount = Field(default="auto", description="Processes that tokenize.")
-    models: AutoOrCount = Field(default="auto", description="Processes that hold the model.")
+    tokenizers: AutoOrCount = Field(default="auto", description="Number of tokenizer processes.")
+    models: AutoOrCount = Field(default="auto", description="Number of model processes.")
     gpus_per_model: Annotated[
         float,
         Field(ge=0),
         AfterValidator(_check_gpus),
         WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "integer", "minimum": 1}]}),
     ] = Field(
-        default=1.0, description="GPUs of each model process; 0.5 lets two share one, 0 runs the model on the CPU."
+        default=1.0,
+        description="Number of GPUs of each model process. With 0.5 two processes share a GPU; with 0 the model runs "
+        "on the CPU.",
     )
     object_store_mb: Annotated[int, Field(ge=80)] | None = Field(
-        default=None, description="Ray's shared memory in MB, where the job starts Ray itself; without it, Ray chooses."
+        default=None,
+        description="Size of Ray's object store in MB, if the job starts Ray. By default Ray chooses it.",
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.storage.options import StoreSettings
-    from pipelines.tasks.task_spec import TaskSettings
+    from pipelines.tasks import TaskSettings
 
 
 def pin_heads(

@@ -26,8 +26,6 @@ from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import TokenizeSettings
 from pipelines.stages.write import Writer
 from pipelines.storage import locate
-from pipelines.tasks.make_task import make_task
-from pipelines.tasks.settings import FillMask, MultipleChoice, TextGeneration
 from xlm_core import check_checkpoint
 
 if TYPE_CHECKING:
@@ -92,7 +90,7 @@ def prepare(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepare
         tokenizer = read_tokenizer(job.tokenizer, folder)
     if job.model.objective != "checkpoint":
         config = config.with_objective(job.model.objective)
-    max_new_tokens = max((task.max_new_tokens for task in job.tasks if isinstance(task, TextGeneration)), default=0)
+    max_new_tokens = max(task.num_new_tokens for task in job.tasks)
     check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
     check_vocabulary(tokenizer, config, url)
     if isinstance(job.input.lang, FixedLang):
@@ -103,7 +101,7 @@ def prepare(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepare
     tasks: list[Task] = []
     for settings, (head, head_folder) in zip(job.tasks, heads, strict=True):
         with named_as(head.url, head_folder):
-            tasks.append(make_task(settings, config, head_folder, text_fields, job.storage))
+            tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
     pinned_heads = [head for head, _ in heads]
 
     fingerprint = _build_fingerprint(job, trunk, pinned_heads, tasks, tokenizer)
@@ -175,8 +173,8 @@ def _stage_settings(
             input=job.input,
             tokenizer=job.tokenizer,
             policy=job.policy,
-            mask_marker=next((task.mask for task in job.tasks if isinstance(task, FillMask)), None),
-            has_choices=any(isinstance(task, MultipleChoice) for task in job.tasks),
+            mask_marker=next((task.mask_marker for task in job.tasks if task.mask_marker), None),
+            has_choices=any(task.reads_choices for task in job.tasks),
             schema=token_schema(columns),
             limit=limit,
         ),

@@ -1,116 +1,223 @@
-"""feature-extraction: one vector a row, or one for each of its windows."""
+"""feature-extraction: one vector for each row, or for each window of a row.
+
+Shapes: B sequences of one pass, T tokens, S sequences and N rows of a shard, D dimensions.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-import torch
-from torch.nn import functional as F
+from pydantic import Field, Tag, model_validator
 
 from pipelines.errors import FatalError
+from pipelines.results.columns import list_column, list_of, required
+from pipelines.results.rendering import render_bits, render_vector, render_vector_list
+from pipelines.results.vector_comparison import compare_vectors
+from pipelines.results.verification import count_vectors, verify_unit_length
+from pipelines.settings import Count, one_of
+from pipelines.storage.options import Url
 from pipelines.tasks.quantization import Ranges
-from pipelines.tasks.task import Task, list_column, list_of, required
-from xlm_core import POOLINGS
+from pipelines.tasks.task import Task, TaskSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from pipelines.results.comparison import CompareFields
+    from pipelines.results.verification import ResultFindings
     from pipelines.rows.sequences import Sequences
     from pipelines.storage.options import StoreSettings
-    from pipelines.tasks.settings import FeatureExtraction
-    from pipelines.tasks.task import Collector, Model, Pass
+    from pipelines.tasks.model import Model, Pass
+    from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
 
-_NUMBERS = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
+# Only catches typing errors: XLM models have 6 to 24 layers, and `prepare` checks the checkpoint's own number.
+LayerIndex = Annotated[int, Field(ge=-100, le=100)]
+
+_NUMBER_TYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
+
+# How far rounding can move a vector's norm from 1: half a step of each number, and for float32 the division before it.
+_NORM_TOLERANCE = {"float32": 1e-5, "float16": 1e-3}
 
 
-class Embedding(Task):
-    """See `FeatureExtraction`."""
+class FeatureExtraction(TaskSettings):
+    """Compute a vector for each row: a column `embedding`, or `embeddings` with one vector for each window."""
 
-    def __init__(self, spec: FeatureExtraction, config: XLMConfig, stores: Sequence[StoreSettings] = ()):
-        self.spec, self.pool = spec, POOLINGS[spec.pooling]
-        layers = [spec.layer] if isinstance(spec.layer, int) else spec.layer
-        for layer in layers:
-            if not -config.n_layers - 1 <= layer <= config.n_layers:
-                raise FatalError(
-                    f"feature-extraction: layer {layer}; the checkpoint has {config.n_layers} layers, so 0 (below the "
-                    f"first) to {config.n_layers}, or -1 (the last) to {-config.n_layers - 1}"
-                )
-        self.layers = layers
-        self.wants_layers = layers != [-1] and layers != [config.n_layers]
-        self.dim = spec.truncate_dim or config.emb_dim
-        if self.dim > config.emb_dim:
-            raise FatalError(
-                f"feature-extraction: truncate_dim {self.dim}; the checkpoint's vectors have {config.emb_dim}"
+    kind: ClassVar[str] = "feature-extraction"
+
+    pooling: Literal["first", "mean", "last", "max"] = Field(
+        default="mean", description="How the token vectors of a row are combined into one vector."
+    )
+    layer: Annotated[
+        Annotated[LayerIndex, Tag("layer")] | Annotated[list[LayerIndex], Field(min_length=1), Tag("list")],
+        one_of(
+            "a layer such as -1, or a list of layers",
+            lambda value: {int: "layer", list: "list"}.get(type(value)),
+        ),
+    ] = Field(
+        default=-1,
+        description="Layer whose output is used, or a list of layers to average; 0 is the embeddings, -1 the last one.",
+    )
+    truncate_dim: Count | None = Field(
+        default=None, description="Keep only the first dimensions of a vector, before it is normalized."
+    )
+    normalize: bool = Field(default=True, description="Scale each vector to length 1.")
+    dtype: Literal["float32", "float16", "int8", "binary"] = Field(
+        default="float32",
+        description="Number type of the column. Some readers do not support float16. binary stores only the sign of "
+        "each number, 8 to a byte.",
+    )
+    calibration: Url | None = Field(
+        default=None,
+        description="Required for int8: the output of a run over a sample of the corpus with float32. Its smallest and "
+        "largest value of each dimension become the range of int8.",
+    )
+    windows: Literal["mean", "each"] = Field(
+        default="mean",
+        description="For rows with several windows: write the mean of their vectors (mean) or one vector each (each).",
+    )
+
+    @model_validator(mode="after")
+    def _check_calibration(self) -> Self:
+        if (self.dtype == "int8") != (self.calibration is not None):
+            raise ValueError(
+                "calibration is required for int8, and not allowed otherwise; run a sample of the corpus with float32 "
+                "first, and set calibration to its output.path"
             )
-        self.about = {
-            "pooling": spec.pooling,
-            "normalized": str(spec.normalize).lower(),
-            "layers": json.dumps(layers),
+        return self
+
+    def column_comparisons(self) -> dict[str, CompareFields]:
+        """See `TaskSettings`."""
+        return {"embedding" if self.windows == "mean" else "embeddings": compare_vectors}
+
+    def prepare(
+        self,
+        trunk: XLMConfig,
+        head_folder: Path,
+        text_fields: Sequence[pa.Field],
+        stores: Sequence[StoreSettings] = (),
+    ) -> FeatureExtractionTask:
+        """See `TaskSettings`. There is no head."""
+        return FeatureExtractionTask(self, trunk, stores)
+
+    def verify(self, rows: pa.Table, texts: Sequence[str] | None, findings: ResultFindings) -> None:
+        """See `TaskSettings`. Normalized floats must have length 1."""
+        super().verify(rows, texts, findings)
+        (name,) = self.columns
+        column = rows[name].combine_chunks()
+        findings.num_vectors += count_vectors(column)
+        if self.normalize and self.dtype in _NORM_TOLERANCE:
+            verify_unit_length(findings, name, column, _NORM_TOLERANCE[self.dtype])
+
+    def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
+        """See `TaskSettings`."""
+        (name,) = self.columns
+        if self.windows == "mean":
+            yield name, self._render_vector(row[name])
+        else:
+            yield name, render_vector_list([self._render_vector(vector) for vector in row[name]])
+
+    def _render_vector(self, vector: list[Any]) -> str:
+        if self.dtype == "binary":
+            return render_bits(vector)
+        return render_vector(vector, with_norm=self.dtype != "int8")  # int8 are steps of a range
+
+
+class FeatureExtractionTask(Task):
+    """The task of `FeatureExtraction`."""
+
+    def __init__(self, settings: FeatureExtraction, trunk: XLMConfig, stores: Sequence[StoreSettings] = ()):
+        self.settings = settings
+        self.layers = [settings.layer] if isinstance(settings.layer, int) else settings.layer
+        for layer in self.layers:
+            if not -trunk.n_layers - 1 <= layer <= trunk.n_layers:
+                raise FatalError(
+                    f"feature-extraction: got layer {layer}, but the checkpoint has {trunk.n_layers} layers; set layer "
+                    f"to 0 (embeddings) to {trunk.n_layers}, or -1 (last layer) to {-trunk.n_layers - 1}"
+                )
+        self.needs_all_layers = self.layers not in ([-1], [trunk.n_layers])
+        self.dim = settings.truncate_dim or trunk.emb_dim
+        if self.dim > trunk.emb_dim:
+            raise FatalError(
+                f"feature-extraction: got truncate_dim {self.dim}, but the checkpoint's vectors have {trunk.emb_dim} "
+                "dimensions; lower truncate_dim"
+            )
+        self._metadata = {
+            "pooling": settings.pooling,
+            "normalized": str(settings.normalize).lower(),
+            "layers": json.dumps(self.layers),
             "dim": str(self.dim),
         }
-        self.ranges: Ranges | None = None
-        if spec.calibration is not None:
-            self.ranges = Ranges.read(spec.calibration, stores, spec.columns[0], self.dim, self.about)
+        self._ranges: Ranges | None = None
+        if settings.calibration is not None:
+            self._ranges = Ranges.read(settings.calibration, stores, settings.columns[0], self.dim, self._metadata)
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        spec = self.spec
-        width = -(-self.dim // 8) if spec.dtype == "binary" else self.dim
-        kind: pa.DataType = pa.list_(required("item", _NUMBERS[spec.dtype]), width)
-        about = dict(self.about)
-        if spec.dtype == "binary":
-            about["bits"] = "1 where the number is above 0; the first dimension is the highest bit of the first byte"
-        if self.ranges is not None:
-            about["int8_low"] = json.dumps([float(value) for value in self.ranges.low])
-            about["int8_high"] = json.dumps([float(value) for value in self.ranges.high])
-            about["int8"] = "round((x - low) / (high - low) * 255 - 128)"
-        return [required(spec.columns[0], kind if spec.windows == "mean" else list_of(kind), about)]
+        settings = self.settings
+        size = -(-self.dim // 8) if settings.dtype == "binary" else self.dim
+        data_type: pa.DataType = pa.list_(required("item", _NUMBER_TYPES[settings.dtype]), size)
+        metadata = dict(self._metadata)
+        if settings.dtype == "binary":
+            metadata["bits"] = "1 where the number is above 0; the first dimension is the highest bit of the first byte"
+        if self._ranges is not None:
+            metadata["int8_low"] = json.dumps([float(value) for value in self._ranges.low])
+            metadata["int8_high"] = json.dumps([float(value) for value in self._ranges.high])
+            metadata["int8"] = "round((x - low) / (high - low) * 255 - 128)"
+        if settings.windows == "each":
+            data_type = list_of(data_type)
+        return [required(settings.columns[0], data_type, metadata)]
 
-    def load(self, model: Model, head: Path) -> None:
-        """Load nothing: there is no head."""
+    def load(self, model: Model, head_folder: Path) -> None:
+        """Load nothing: the task has no head."""
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
-        return _EmbeddingCollector(self, shard)
+        return _FeatureExtractionCollector(self, shard)
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        """Turn finished vectors [.., D] into the numbers that are written."""
-        if self.spec.dtype == "binary":
+        """Convert vectors [.., D] to the number type of the column."""
+        if self.settings.dtype == "binary":
             return np.packbits(vectors > 0, axis=1)
-        if self.ranges is not None:
-            return self.ranges.quantize(vectors)
-        return vectors.astype(np.float16 if self.spec.dtype == "float16" else np.float32)
+        if self._ranges is not None:
+            return self._ranges.quantize(vectors)
+        return vectors.astype(np.float16 if self.settings.dtype == "float16" else np.float32)
 
 
-class _EmbeddingCollector:
-    def __init__(self, task: Embedding, shard: Sequences):
-        self.task, self.shard = task, shard
-        self.vectors_SD = np.empty((len(shard.lengths), task.dim), np.float32)
+class _FeatureExtractionCollector:
+    def __init__(self, task: FeatureExtractionTask, shard: Sequences):
+        from xlm_core import POOLINGS
+
+        self._task, self._shard = task, shard
+        self._pool = POOLINGS[task.settings.pooling]
+        self._vectors_SD = np.empty((len(shard.lengths), task.dim), np.float32)
 
     def add(self, step: Pass) -> None:
-        task = self.task
-        hidden_TD = step.hidden_TD
-        if task.wants_layers:
+        import torch
+
+        task, hidden_TD = self._task, step.hidden_TD
+        if task.needs_all_layers:
             chosen = [step.states[layer] for layer in task.layers]
             hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
-        vectors_BD = task.pool(hidden_TD, step.batch.cu_seqlens)
-        self.vectors_SD[step.sequences] = vectors_BD[:, : task.dim].cpu().numpy()
+        vectors_BD = self._pool(hidden_TD, step.batch.cu_seqlens)
+        self._vectors_SD[step.sequences] = vectors_BD[:, : task.dim].cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
-        task, kind = self.task, self.task.fields[0].type
-        each = task.spec.windows == "each"
-        vectors = self.vectors_SD if each else self.shard.mean_over_windows(self.vectors_SD)
-        if task.spec.normalize:
+        import torch
+        from torch.nn import functional as F
+
+        settings, data_type = self._task.settings, self._task.fields[0].type
+        each_window = settings.windows == "each"
+        vectors = self._vectors_SD if each_window else self._shard.mean_over_windows(self._vectors_SD)
+        if settings.normalize:
             vectors = F.normalize(torch.from_numpy(vectors), dim=1).numpy()
-        flat = pa.array(task.encode(vectors).reshape(-1))
-        vector_type = kind.value_type if each else kind
-        column = pa.FixedSizeListArray.from_arrays(flat, type=vector_type)
-        return [list_column(kind, self.shard.borders, column) if each else column]
+        numbers = pa.array(self._task.encode(vectors).reshape(-1))
+        vector_type = data_type.value_type if each_window else data_type
+        column = pa.FixedSizeListArray.from_arrays(numbers, type=vector_type)
+        return [list_column(data_type, self._shard.row_offsets, column) if each_window else column]

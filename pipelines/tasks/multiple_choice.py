@@ -1,70 +1,124 @@
-"""multiple-choice: the best of each row's choices."""
+"""multiple-choice: the best of each row's choices.
+
+Shapes: B sequences of one pass, S sequences of a shard, one for each choice of a row.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
-from pipelines.tasks.task import Task, check_width, list_column, list_of, load_head, required
-from xlm_core import MultipleChoiceHead
+from pipelines.errors import FatalError
+from pipelines.results.columns import list_column, list_of, required
+from pipelines.results.comparison import compare_categories, compare_numbers
+from pipelines.results.rendering import render_numbers
+from pipelines.rows.text_columns import is_words
+from pipelines.tasks.task import HeadTaskSettings, Task
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pipelines.results.comparison import CompareFields
     from pipelines.rows.sequences import Sequences
-    from pipelines.tasks.settings import MultipleChoice
-    from pipelines.tasks.task import Collector, Model, Pass
-    from xlm_core import XLMConfig
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks.model import Model, Pass
+    from pipelines.tasks.task import Collector
+    from xlm_core import MultipleChoiceHead, XLMConfig
 
 
-class Choice(Task):
-    """See `MultipleChoice`."""
+class MultipleChoice(HeadTaskSettings):
+    """Select one of each row's choices. Writes columns `choice`, which counts from 0, and `scores`.
 
-    def __init__(self, spec: MultipleChoice, config: XLMConfig, head: XLMConfig):
-        check_width(spec, head, config)
-        self.spec = spec
+    `input.text` is [premise, choice, choice …], or [premise, choices] with a column of lists.
+    """
+
+    kind: ClassVar[str] = "multiple-choice"
+    reads_choices: ClassVar[bool] = True
+    supports_windows: ClassVar[bool] = False
+
+    def column_comparisons(self) -> dict[str, CompareFields]:
+        """See `TaskSettings`."""
+        return {"choice": compare_categories("the choice"), "scores": compare_numbers("the numbers")}
+
+    def check_text_columns(self, num_columns: int) -> str | None:
+        """See `TaskSettings`."""
+        if num_columns >= 2:
+            return None
+        return "multiple-choice needs [premise, choice, choice …], or [premise, column of lists]"
+
+    def prepare(
+        self,
+        trunk: XLMConfig,
+        head_folder: Path,
+        text_fields: Sequence[pa.Field],
+        stores: Sequence[StoreSettings] = (),
+    ) -> MultipleChoiceTask:
+        """See `TaskSettings`. With two columns of text, the second must contain lists."""
+        if len(text_fields) == 2 and not is_words(text_fields[1].type):
+            raise FatalError(
+                f"multiple-choice: {text_fields[1].name} is {text_fields[1].type}, one choice a row; name a column of "
+                "lists, or several columns of choices"
+            )
+        self.read_head_config("multiple-choice", head_folder, trunk)
+        return MultipleChoiceTask(self)
+
+    def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
+        """See `TaskSettings`. The choice shares a line with the scores."""
+        choice, scores = row[self.column("choice")], row[self.column("scores")]
+        yield self.column("choice"), f"{choice} {scores[choice]:.2f} of {render_numbers(scores)}"
+
+
+class MultipleChoiceTask(Task):
+    """The task of `MultipleChoice`."""
+
+    def __init__(self, settings: MultipleChoice):
+        self.settings = settings
         self.head: MultipleChoiceHead | None = None
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        choice, scores = self.spec.columns
+        choice, scores = self.settings.columns
         return [
             required(choice, pa.int32(), {"counts": "from 0, in the order of the choices"}),
             required(scores, list_of(pa.float32())),
         ]
 
-    def load(self, model: Model, head: Path) -> None:
+    def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        self.head = load_head(MultipleChoiceHead, head, model)
+        from pipelines.tasks.model import load_head
+        from xlm_core import MultipleChoiceHead
+
+        self.head = load_head(MultipleChoiceHead, head_folder, model)
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
-        return _ChoiceCollector(self, shard)
+        return _MultipleChoiceCollector(self, shard)
 
 
-class _ChoiceCollector:
-    """The scores of a row's choices are the softmax of their logits, and sum to 1."""
+class _MultipleChoiceCollector:
+    """Collects logits. The scores of a row are their softmax over its choices."""
 
-    def __init__(self, task: Choice, shard: Sequences):
-        self.task, self.shard = task, shard
-        self.logits_S = np.empty(len(shard.lengths), np.float64)
+    def __init__(self, task: MultipleChoiceTask, shard: Sequences):
+        self._task, self._shard = task, shard
+        self._logits_S = np.empty(len(shard.lengths), np.float64)
 
     def add(self, step: Pass) -> None:
-        assert self.task.head is not None
-        logits_B = self.task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self.logits_S[step.sequences] = logits_B.double().cpu().numpy()
+        assert self._task.head is not None
+        logits_B = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
+        self._logits_S[step.sequences] = logits_B.double().cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
-        first, rows = self.shard.borders[:-1], self.shard.row_ids
-        exps = np.exp(self.logits_S - np.maximum.reduceat(self.logits_S, first)[rows])
+        logits, first, rows = self._logits_S, self._shard.row_offsets[:-1], self._shard.row_ids
+        exps = np.exp(logits - np.maximum.reduceat(logits, first)[rows])
         scores = exps / np.add.reduceat(exps, first)[rows]
-        # sorted by row, then score: the first of a row is its best, and of two alike the earlier choice
-        best = np.lexsort((-self.logits_S, rows))[first] - first
-        kind = list_of(pa.float32())
+        # sorted by row, then by score: the first of a row is its best, and of equal ones the earliest choice
+        best = np.lexsort((-logits, rows))[first] - first
+        score_items = pa.array(scores.astype(np.float32), pa.float32())
         return [
             pa.array(best, pa.int32()),
-            list_column(kind, self.shard.borders, pa.array(scores.astype(np.float32), pa.float32())),
+            list_column(list_of(pa.float32()), self._shard.row_offsets, score_items),
         ]

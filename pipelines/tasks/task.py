@@ -1,250 +1,297 @@
-"""What a task is: its columns, declared before any data is read, and what it takes from a pass of the trunk.
+"""The interfaces of a task: its settings in the job file, the prepared task, and the collector of one shard's results.
 
-A task is made on the driver, from settings and configurations alone, and sent to each model process, which loads its
-head there. For a shard it gives a collector, which takes the passes one after the other and at the end gives the
-columns, rows in input order.
+A module of this folder defines one kind of task. Its settings know everything that needs no model: the columns, how to
+verify, compare and display them, and what the task requires of the rest of the job. `TaskSettings.prepare` checks them
+against the checkpoint on the driver and returns a `Task`, without weights. The task is sent to every model process,
+which loads the head and creates a `Collector` for each shard. The collector receives every forward pass of the trunk,
+and returns the shard's columns at the end.
 
-Shapes: B sequences of one pass, T its tokens, D model width, C labels; N rows of the shard, S its sequences.
+Reader, tokenizer and writer processes import these modules too, so modules of tasks import torch only where they use
+it (`model` excepted).
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 import numpy as np
-import pyarrow as pa
-import torch
+from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipelines.errors import FatalError, ShardError
-from pipelines.rows.schemas import ROW
-from xlm_core import PackedBatch, XLMTokenizer, plan_batches, take_ragged
+from pipelines.errors import FatalError
+from pipelines.results.rendering import render_value
+from pipelines.results.verification import verify_finite
+from pipelines.settings import Settings
+from pipelines.storage.options import Url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    import pyarrow as pa
     from numpy.typing import NDArray
-    from torch import Tensor
+    from pydantic.json_schema import JsonSchemaValue
+    from pydantic_core import CoreSchema
 
+    from pipelines.results.comparison import CompareFields
+    from pipelines.results.verification import ResultFindings
     from pipelines.rows.sequences import Sequences
-    from pipelines.tasks.task_spec import TaskSettings
-    from xlm_core import XLMConfig, XLMModel
-    from xlm_core.checkpoint import PretrainedModule
-
-Head = TypeVar("Head", bound="PretrainedModule")
-
-
-@dataclass(frozen=True)
-class Pass:
-    """One forward pass of the trunk.
-
-    Attributes:
-        sequences: int64 [B], which of the shard's sequences it ran.
-        tokens: int64 [T], which of the shard's tokens.
-        batch: what went in.
-        states: what came out of each layer, [T, D] each, if any task wants layers; else of the last alone.
-    """
-
-    sequences: NDArray[np.int64]
-    tokens: NDArray[np.int64]
-    batch: PackedBatch
-    states: tuple[Tensor, ...]
-
-    @property
-    def hidden_TD(self) -> Tensor:  # noqa: N802
-        """The last layer's output."""
-        return self.states[-1]
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks.model import Model, Pass
+    from xlm_core import LanguageModelHead, XLMConfig
+    from xlm_core.checkpoint.names import HeadKind
 
 
-@dataclass(eq=False)
-class Model:
-    """A loaded trunk, and how it is to be run.
+class TaskSettings(Settings, ABC):
+    """The settings of one task of a job.
+
+    In YAML a task is its bare kind, or a mapping from its kind to its settings.
 
     Attributes:
-        trunk: on its device, in its precision.
-        checkpoint: the directory it was loaded from.
-        max_tokens: tokens of one forward pass; asked anew for each shard, since `shrink` lowers it.
-        invariant: run each sequence alone, so that its bytes are its own.
+        kind: the name of the task in a job file.
+        needs_offsets: whether it needs to know which characters and words its tokens are.
+        reads_choices: whether it reads a row as several sequences, one for each choice.
+        supports_windows: whether it can merge the results of several windows of a row.
+        quoted_text: index in `input.text` of the text that its spans quote; None if it has no spans.
     """
 
-    trunk: XLMModel
-    checkpoint: Path
-    max_tokens: int
-    invariant: bool
+    kind: ClassVar[str]
+    needs_offsets: ClassVar[bool] = False
+    reads_choices: ClassVar[bool] = False
+    supports_windows: ClassVar[bool] = True
+    quoted_text: ClassVar[int | None] = None
 
-    @cached_property
-    def tokenizer(self) -> XLMTokenizer:
-        """The checkpoint's, for its vocabulary: texts are tokenized elsewhere."""
-        return XLMTokenizer.from_pretrained(self.checkpoint)
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
+        description="Prefix of the task's columns, as in <name>_label: a letter, then letters, digits and underscores.",
+    )
+
+    @abstractmethod
+    def column_comparisons(self) -> dict[str, CompareFields]:
+        """Return the columns that the task adds, in order and without its name, and how each is compared."""
+
+    @abstractmethod
+    def prepare(
+        self,
+        trunk: XLMConfig,
+        head_folder: Path,
+        text_fields: Sequence[pa.Field],
+        stores: Sequence[StoreSettings] = (),
+    ) -> Task:
+        """Check the task against the trunk and its head, by names and shapes alone.
+
+        Args:
+            trunk: the trunk's configuration.
+            head_folder: the directory with the task's head, which may be the trunk's.
+            text_fields: the columns of text, as they are read.
+            stores: options of object stores.
+
+        Raises:
+            FatalError: the head is missing, does not fit the trunk, or is of a kind that the task cannot use.
+        """
 
     @property
-    def device(self) -> torch.device:
-        """Where the trunk lies."""
-        return self.trunk.embeddings.weight.device
+    def columns(self) -> list[str]:
+        """The columns that the task adds to the output, in order."""
+        return [self.column(name) for name in self.column_comparisons()]
 
-    def passes(self, shard: Sequences, *, all_layers: bool) -> Iterator[Pass]:
-        """Run the trunk over all sequences of a shard, longest first.
+    def column(self, name: str) -> str:
+        """Return the name in the output of one of the task's columns."""
+        return f"{self.name}_{name}" if self.name else name
+
+    @property
+    def head_url(self) -> str | None:
+        """Where the head is stored; None if the trunk's checkpoint contains it, or the task has none."""
+        return None
+
+    @property
+    def mask_marker(self) -> str | None:
+        """The string that marks a masked position in the text; None if the task reads no masks."""
+        return None
+
+    @property
+    def num_new_tokens(self) -> int:
+        """The most tokens that the task appends to a row; they need positions in the model."""
+        return 0
+
+    def check_text_columns(self, num_columns: int) -> str | None:
+        """Return what is wrong with the number of columns in `input.text`; None if nothing is."""
+        return None
+
+    def verify(self, rows: pa.Table, texts: Sequence[str] | None, findings: ResultFindings) -> None:
+        """Verify the task's columns in a part, without the model.
+
+        Args:
+            rows: the part.
+            texts: for each row, the text that the spans quote (`quoted_text`); None if it cannot be read.
+            findings: receives the faults.
+        """
+        for name in self.columns:
+            verify_finite(findings, name, rows[name].combine_chunks())
+
+    def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
+        """Yield lines that display the task's results in one row: the name of a column, and text for its value.
+
+        Args:
+            row: the row's values as Python objects, by column.
+            schema: the schema of the output.
+        """
+        for name in self.columns:
+            yield name, render_value(row[name], schema.field(name).type)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unwrap(cls, value: Any) -> Any:
+        if value == cls.kind:
+            return {}
+        if isinstance(value, dict) and list(cast("dict[Any, Any]", value)) == [cls.kind]:
+            return {} if value[cls.kind] is None else value[cls.kind]
+        return value
+
+    @model_serializer(mode="wrap")
+    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {self.kind: handler(self)}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        reference = handler(core_schema)
+        definition = handler.resolve_ref_schema(reference)
+        settings = {**definition, "title": f"{cls.kind} settings"}
+        mapping = {
+            "type": "object",
+            "properties": {cls.kind: {"anyOf": [settings, {"type": "null"}]}},
+            "required": [cls.kind],
+            "additionalProperties": False,
+        }
+        described = {"title": cls.kind, "description": definition["description"]}
+        definition.clear()
+        definition.update(described, oneOf=[{"const": cls.kind}, mapping])
+        return reference
+
+
+class HeadTaskSettings(TaskSettings):
+    """The settings of a task with a head, which may be stored apart from the trunk."""
+
+    head: Url | None = Field(
+        default=None, description="Directory or URL of the head. By default the model's checkpoint contains it."
+    )
+
+    @property
+    def head_url(self) -> str | None:
+        """Where the head is stored; None if the trunk's checkpoint contains it."""
+        return self.head
+
+    def read_head_config(self, kind: HeadKind, head_folder: Path, trunk: XLMConfig) -> XLMConfig:
+        """Check that a directory has a head of a kind that fits the trunk, and return the head's configuration.
 
         Raises:
-            ShardError: what came out is not finite, as when half precision overflows.
+            FatalError: the head is missing, or was trained with a model of another width.
         """
-        places = np.arange(len(shard.ids))
-        finite = torch.ones((), dtype=torch.bool, device=self.device)  # asked once: to know, the host waits
-        for index in self.batches(shard.lengths):
-            batch = PackedBatch.from_ragged(shard.ids, shard.cu_seqlens, shard.langs, index).to(self.device)
-            tokens, _ = take_ragged(places, shard.cu_seqlens, index)
-            if all_layers:
-                _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
-            else:
-                states = (self.trunk.forward_packed(batch),)
-            finite &= states[-1].isfinite().all()
-            yield Pass(index, tokens, batch, states)
-        if not finite:
-            raise ShardError(
-                f"the model gives numbers that are not finite in {self.trunk.embeddings.weight.dtype}; set "
-                "model.precision to bfloat16 or float32, or look at the checkpoint"
+        from xlm_core import check_checkpoint
+
+        head = check_checkpoint(head_folder, kind, head_only=True)
+        if head.emb_dim != trunk.emb_dim:
+            raise FatalError(
+                f"{self.kind}: {self.head_url} is made for a model of width {head.emb_dim}, but the checkpoint's is "
+                f"{trunk.emb_dim}; name a head that was trained on this checkpoint"
             )
-
-    def shrink(self, shard: Sequences) -> None:
-        """Halve the token budget, for good, after the device ran out of memory over a shard.
-
-        What rows get does not depend on the budget. Where it makes no pass smaller, as with `invariant`, the shard has
-        another try: the memory may have been short for a moment, on a device that several processes share.
-
-        Raises:
-            ShardError: the budget is no more than the shard's longest sequence, which runs alone then.
-        """
-        longest = int(shard.lengths.argmax())
-        num_tokens, row = int(shard.lengths[longest]), shard.rows.column(ROW)[int(shard.row_ids[longest])]
-        if self.max_tokens <= num_tokens:
-            raise ShardError(
-                f"out of memory on {self.device}: the longest sequence, of row {row}, has {num_tokens} tokens, and ran "
-                f"alone (batch.max_tokens is {self.max_tokens} by now); lower tokenizer.max_length, or use a device "
-                "with more memory"
-            )
-        self.max_tokens //= 2
-        torch.cuda.empty_cache()  # a smaller pass wants blocks of other sizes; without a GPU there is nothing to do
-
-    def batches(self, lengths: NDArray[np.integer[Any]]) -> list[NDArray[np.int64]]:
-        """Plan which sequences share a pass."""
-        if self.invariant:
-            # matrix products choose how to sum by the number of rows: only a row alone is always summed alike
-            return list(np.arange(len(lengths)).reshape(-1, 1))
-        return plan_batches(lengths, self.max_tokens)
+        return head
 
 
 class Collector(Protocol):
-    """Gathers one task's results for one shard."""
+    """Collects the results of one task for one shard."""
 
     def add(self, step: Pass) -> None:
-        """Take the results of one forward pass; not called for a task with `reads_pass` false."""
+        """Take the results of one forward pass. Not called if `Task.reads_pass` is false."""
         ...
 
     def columns(self) -> list[pa.Array]:
-        """Give the task's columns for the shard's rows."""
+        """Return the task's columns for all rows of the shard, in input order."""
         ...
 
 
 class Task(ABC):
-    """One task of a job.
+    """A task that was checked against its checkpoint.
 
     Attributes:
-        reads_pass: whether it takes the common pass of the trunk; others run the trunk themselves.
-        wants_layers: whether it needs the output of every layer.
+        fields: the columns that it adds.
+        reads_pass: whether it reads the forward passes that all tasks share; other tasks run the trunk themselves.
+        needs_all_layers: whether it needs the output of every layer.
     """
 
     reads_pass = True
-    wants_layers = False
+    needs_all_layers = False
 
     @property
     @abstractmethod
     def fields(self) -> list[pa.Field]:
-        """The columns it adds."""
+        """The columns that the task adds, without regard to any data."""
 
     @abstractmethod
-    def load(self, model: Model, head: Path) -> None:
-        """Load what it needs in a model process.
+    def load(self, model: Model, head_folder: Path) -> None:
+        """Load the head in a model process.
 
         Args:
-            model: the trunk.
-            head: the directory with its head, which is the checkpoint's where the job names no other.
+            model: the loaded trunk.
+            head_folder: the directory with the head; the trunk's, if the job names no other.
         """
 
     @abstractmethod
     def collect(self, shard: Sequences) -> Collector:
-        """Begin a shard of at least one row."""
+        """Return a collector for a shard of at least one row."""
 
 
-def load_head(kind: type[Head], path: Path, model: Model) -> Head:
-    """Load a head beside the trunk, in the precision of its file or better: heads are small."""
-    return kind.from_pretrained(path, device=model.device)
+class LanguageModelTask(Task):
+    """A task of the language model head, which predicts tokens of the trunk's vocabulary."""
+
+    def __init__(self, settings: HeadTaskSettings, trunk: XLMConfig, head: XLMConfig):
+        if head.vocab_size != trunk.vocab_size:
+            raise FatalError(
+                f"{settings.kind}: {settings.head_url} has {head.vocab_size} words, the checkpoint {trunk.vocab_size}; "
+                "name a head that was trained on this checkpoint"
+            )
+        self.trunk_config = trunk
+        self._loaded: tuple[Model, LanguageModelHead] | None = None
+
+    def load(self, model: Model, head_folder: Path) -> None:
+        """Load the head; see `Task.load`."""
+        from pipelines.tasks.model import load_language_model_head
+
+        self._loaded = model, load_language_model_head(model, head_folder)
+
+    @property
+    def model(self) -> Model:
+        """The loaded trunk."""
+        assert self._loaded is not None
+        return self._loaded[0]
+
+    @property
+    def head(self) -> LanguageModelHead:
+        """The loaded head."""
+        assert self._loaded is not None
+        return self._loaded[1]
 
 
-def labels_of(config: XLMConfig) -> list[str]:
-    """List a head's labels by id."""
-    return [config.id2label[i] for i in range(config.num_labels)]
+def head_labels(head: XLMConfig) -> list[str]:
+    """Return the labels of a head, in the order of their ids."""
+    return [head.id2label[i] for i in range(head.num_labels)]
 
 
 def label_metadata(labels: list[str], **more: str) -> dict[str, str]:
-    """Describe a column of labels."""
+    """Return the metadata of a column of labels."""
     return {"labels": json.dumps(labels, ensure_ascii=False), **more}
 
 
-def check_width(spec: TaskSettings, head: XLMConfig, trunk: XLMConfig) -> None:
-    """Refuse a head that does not fit the trunk.
-
-    Raises:
-        FatalError: it was made for a model of another width.
-    """
-    if head.emb_dim != trunk.emb_dim:
-        raise FatalError(
-            f"{spec.kind}: {spec.head_url} is made for a model of width {head.emb_dim}, but the checkpoint's is "
-            f"{trunk.emb_dim}; name a head that was trained on this checkpoint"
-        )
-
-
-def required(name: str, kind: pa.DataType, metadata: dict[str, str] | None = None) -> pa.Field:
-    """Declare a column, or a part of one, that is never null."""
-    return pa.field(name, kind, nullable=False, metadata=metadata)
-
-
-def list_of(kind: pa.DataType) -> pa.DataType:
-    """Declare lists without nulls in them."""
-    return pa.list_(required("item", kind))
-
-
-def struct_column(kind: pa.DataType, **parts: Any) -> pa.Array:
-    """Make structs of a type from the values of each of its parts, by name."""
-    return pa.StructArray.from_arrays([pa.array(parts[part.name], part.type) for part in kind], fields=list(kind))
-
-
-def span_column(
-    kind: pa.DataType,
-    texts: list[str],
-    rows: NDArray[np.int64],
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    **parts: Any,
-) -> pa.Array:
-    """Lay spans out as lists of structs, each with the characters it quotes.
+def mark_text_tokens(shard: Sequences, *, causal: bool) -> NDArray[np.bool_]:
+    """Mark the tokens of a row's texts: bool [T]. Of overlapping windows, a token is marked in one.
 
     Args:
-        kind: of the lists; its structs have text, start, end and what `parts` gives.
-        texts: N strings.
-        rows: the row of each span, never decreasing.
-        starts, ends: its characters, end exclusive.
-        parts: other values of the spans, by name.
+        shard: the sequences, with T tokens.
+        causal: whether the model sees only the tokens before each token; decides which window has more context.
     """
-    places = zip(rows.tolist(), starts.tolist(), ends.tolist(), strict=True)
-    surfaces = [texts[row][start:end] for row, start, end in places]
-    items = struct_column(kind.value_type, text=surfaces, start=starts, end=ends, **parts)
-    return list_column(kind, np.searchsorted(rows, np.arange(len(texts) + 1)), items)
-
-
-def list_column(kind: pa.DataType, borders: NDArray[np.integer[Any]], items: pa.Array) -> pa.Array:
-    """Lay items out as lists, one a row; `borders` [N + 1] says where each row's begin."""
-    return pa.ListArray.from_arrays(pa.array(borders, pa.int32()), items, type=kind)
+    is_text = np.zeros(len(shard.input_ids), np.bool_)
+    for text in ("first", "last"):
+        is_text[shard.select_tokens(text, causal=causal)] = True
+    return is_text

@@ -1,135 +1,213 @@
-"""text-classification: one label a row, several at once, or the values of a regression."""
+"""text-classification: one label for each row, several labels, or the values of a regression.
+
+Shapes: B sequences of one pass, S sequences and N rows of a shard, C labels.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.tasks.task import (
-    Task,
-    check_width,
-    label_metadata,
-    labels_of,
-    list_column,
-    list_of,
-    load_head,
-    required,
-    struct_column,
-)
-from xlm_core import SequenceClassificationHead
-from xlm_core.model.packing import cumulative_lengths
+from pipelines.results.columns import list_column, list_of, list_offsets, required, struct_column
+from pipelines.results.comparison import compare_categories, compare_label_scores, compare_numbers
+from pipelines.results.rendering import MAX_ITEMS, render_items, render_number_list, render_scalar, render_text
+from pipelines.settings import Count
+from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.rows.sequences import Sequences
-    from pipelines.tasks.settings import TextClassification
-    from pipelines.tasks.task import Collector, Model, Pass
-    from xlm_core import XLMConfig
+    from numpy.typing import NDArray
 
-_PROBLEMS = {
+    from pipelines.results.comparison import CompareFields
+    from pipelines.rows.sequences import Sequences
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks.model import Model, Pass
+    from pipelines.tasks.task import Collector
+    from xlm_core import SequenceClassificationHead, XLMConfig
+
+# The values of `problem_type` in a head's config.json.
+_PROBLEM_TYPES = {
     "single-label": "single_label_classification",
     "multi-label": "multi_label_classification",
     "regression": "regression",
 }
-PAIR = pa.struct([required("label", pa.string()), required("score", pa.float32())])
+_LABEL_SCORE = pa.struct([required("label", pa.string()), required("score", pa.float32())])
 
 
-class Classification(Task):
-    """See `TextClassification`."""
+class TextClassification(HeadTaskSettings):
+    """Classify each row.
 
-    def __init__(self, spec: TextClassification, config: XLMConfig, head: XLMConfig):
-        check_width(spec, head, config)
-        self.spec, self.labels = spec, labels_of(head)
+    Writes columns `label` and `score`, and `top` and `scores` on request. With a multi-label head: `labels`, and
+    `scores` on request. With a regression head: `values`.
+    """
+
+    kind: ClassVar[str] = "text-classification"
+
+    top_k: Count | None = Field(
+        default=None, description="Also write this many of the best labels with their scores, as column top."
+    )
+    scores: bool = Field(default=False, description="Also write the scores of all labels, as column scores.")
+    problem: Literal["single-label", "multi-label", "regression"] = Field(
+        default="single-label",
+        description="What the head was trained for: one label per row, any number of labels, or numeric values.",
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5, description="For multi-label: the lowest score of a label that is written."
+    )
+
+    @model_validator(mode="after")
+    def _check_problem(self) -> Self:
+        if self.problem == "regression" and (self.top_k or self.scores):
+            raise ValueError("a regression writes values, not labels; remove top_k and scores")
+        if self.problem == "multi-label" and self.top_k:
+            raise ValueError("threshold selects the labels of a multi-label head; remove top_k")
+        if self.problem != "multi-label" and self.threshold != 0.5:
+            raise ValueError("threshold needs a multi-label head; set problem to multi-label, or remove threshold")
+        return self
+
+    def column_comparisons(self) -> dict[str, CompareFields]:
+        """See `TaskSettings`."""
+        scores = {"scores": compare_numbers("the numbers")} if self.scores else {}
+        match self.problem:
+            case "single-label":
+                top = {"top": compare_label_scores()} if self.top_k else {}
+                label = {"label": compare_categories("the label"), "score": compare_numbers("the number")}
+                return label | top | scores
+            case "multi-label":
+                return {"labels": compare_label_scores()} | scores
+            case "regression":
+                return {"values": compare_numbers("the numbers")}
+
+    def prepare(
+        self,
+        trunk: XLMConfig,
+        head_folder: Path,
+        text_fields: Sequence[pa.Field],
+        stores: Sequence[StoreSettings] = (),
+    ) -> TextClassificationTask:
+        """See `TaskSettings`."""
+        return TextClassificationTask(self, self.read_head_config("sequence-classification", head_folder, trunk))
+
+    def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
+        """See `TaskSettings`. A label and its score share a line."""
+        for name in self.column_comparisons():
+            column = self.column(name)
+            match name:
+                case "label":
+                    yield column, f"{render_scalar(row[column])} {row[self.column('score')]:.2f}"
+                case "score":
+                    pass
+                case "top" | "labels":
+                    yield column, render_items(_render_label(item) for item in row[column][:MAX_ITEMS])
+                case _:
+                    yield column, render_number_list(row[column])
+
+
+def _render_label(item: dict[str, Any]) -> str:
+    return f"{render_text(item['label'])} {item['score']:.2f}"
+
+
+class TextClassificationTask(Task):
+    """The task of `TextClassification`."""
+
+    def __init__(self, settings: TextClassification, head: XLMConfig):
+        self.settings, self.labels = settings, head_labels(head)
         self.head: SequenceClassificationHead | None = None
-        made_for = head.problem_type or ("regression" if len(self.labels) == 1 else None)
-        if made_for not in (None, _PROBLEMS[spec.problem]):
-            right = next(name for name, problem in _PROBLEMS.items() if problem == made_for)
+        problem_type = head.problem_type or ("regression" if len(self.labels) == 1 else None)
+        if problem_type not in (None, _PROBLEM_TYPES[settings.problem]):
+            expected = next(name for name, value in _PROBLEM_TYPES.items() if value == problem_type)
             raise FatalError(
-                f"text-classification: the head is made for {made_for}, not {spec.problem}; set problem to {right}"
+                f"text-classification: the head was trained for {problem_type}, got problem {settings.problem}; set "
+                f"problem to {expected}"
             )
         width = head.num_labels if head.summary_use_proj and head.summary_proj_to_labels else head.emb_dim
         if width != len(self.labels):
             raise FatalError(
-                f"text-classification: the head gives vectors of width {width}, not scores of its {len(self.labels)} "
-                "labels; its config.json says so by summary_use_proj or summary_proj_to_labels"
+                f"text-classification: the head's output has width {width}, expected {len(self.labels)}, one score for "
+                "each label; correct summary_use_proj and summary_proj_to_labels in its config.json"
             )
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        kinds: dict[str, pa.DataType] = {
+        types: dict[str, pa.DataType] = {
             "label": pa.string(),
             "score": pa.float32(),
-            "top": list_of(PAIR),
-            "labels": list_of(PAIR),
+            "top": list_of(_LABEL_SCORE),
+            "labels": list_of(_LABEL_SCORE),
             "scores": list_of(pa.float32()),
             "values": list_of(pa.float32()),
         }
-        about = label_metadata(self.labels)
-        prefix = f"{self.spec.name}_" if self.spec.name else ""
-        return [required(column, kinds[column.removeprefix(prefix)], about) for column in self.spec.columns]
+        metadata = label_metadata(self.labels)
+        names = self.settings.column_comparisons()
+        return [required(self.settings.column(name), types[name], metadata) for name in names]
 
-    def load(self, model: Model, head: Path) -> None:
+    def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        self.head = load_head(SequenceClassificationHead, head, model)
+        from pipelines.tasks.model import load_head
+        from xlm_core import SequenceClassificationHead
+
+        self.head = load_head(SequenceClassificationHead, head_folder, model)
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
-        return _ClassificationCollector(self, shard)
+        return _TextClassificationCollector(self, shard)
 
 
-class _ClassificationCollector:
-    """Scores of several windows are averaged, each weighted by its tokens."""
+class _TextClassificationCollector:
+    """Collects scores. Those of several windows are averaged, weighted by the number of tokens."""
 
-    def __init__(self, task: Classification, shard: Sequences):
-        self.task, self.shard = task, shard
-        self.scores_SC = np.empty((len(shard.lengths), len(task.labels)), np.float32)
+    def __init__(self, task: TextClassificationTask, shard: Sequences):
+        self._task, self._shard = task, shard
+        self._scores_SC = np.empty((len(shard.lengths), len(task.labels)), np.float32)
 
     def add(self, step: Pass) -> None:
-        assert self.task.head is not None
-        logits_BC = self.task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
-        match self.task.spec.problem:
+        assert self._task.head is not None
+        scores_BC = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
+        match self._task.settings.problem:
             case "single-label":
-                logits_BC = logits_BC.softmax(-1)
+                scores_BC = scores_BC.softmax(-1)
             case "multi-label":
-                logits_BC = logits_BC.sigmoid()
+                scores_BC = scores_BC.sigmoid()
             case "regression":
                 pass
-        self.scores_SC[step.sequences] = logits_BC.cpu().numpy()
+        self._scores_SC[step.sequences] = scores_BC.cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
-        scores_NC, spec = self.shard.mean_over_windows(self.scores_SC), self.task.spec
-        if spec.problem == "regression":
-            return [_pack(scores_NC)]
-        if spec.problem == "multi-label":
+        settings, scores_NC = self._task.settings, self._shard.mean_over_windows(self._scores_SC)
+        if settings.problem == "regression":
+            return [_score_lists(scores_NC)]
+        if settings.problem == "multi-label":
             order = np.argsort(-scores_NC, axis=1, kind="stable")
-            chosen = np.take_along_axis(scores_NC, order, 1) >= spec.threshold
-            found = [self._pairs(scores_NC, order, chosen)]
+            chosen = np.take_along_axis(scores_NC, order, 1) >= settings.threshold
+            columns = [self._label_lists(scores_NC, order, chosen)]
         else:
             best = scores_NC.argmax(1)
-            top_scores = scores_NC[np.arange(len(best)), best]
-            found = [
-                pa.array(np.array(self.task.labels, object)[best], pa.string()),
-                pa.array(top_scores, pa.float32()),
+            columns = [
+                pa.array(np.array(self._task.labels, object)[best], pa.string()),
+                pa.array(scores_NC[np.arange(len(best)), best], pa.float32()),
             ]
-            if spec.top_k:
-                order = np.argsort(-scores_NC, axis=1, kind="stable")[:, : spec.top_k]
-                found.append(self._pairs(scores_NC, order, np.ones_like(order, np.bool_)))
-        return [*found, _pack(scores_NC)] if spec.scores else found
+            if settings.top_k:
+                order = np.argsort(-scores_NC, axis=1, kind="stable")[:, : settings.top_k]
+                columns.append(self._label_lists(scores_NC, order, np.ones_like(order, np.bool_)))
+        return [*columns, _score_lists(scores_NC)] if settings.scores else columns
 
-    def _pairs(self, scores_NC: np.ndarray, order: np.ndarray, chosen: np.ndarray) -> pa.Array:
-        """Give the chosen labels of each row with their scores; `order` and `chosen` are [N, k]."""
-        labels = np.array(self.task.labels, object)[order[chosen]]
+    def _label_lists(
+        self, scores_NC: NDArray[np.float32], order: NDArray[np.int64], chosen: NDArray[np.bool_]
+    ) -> pa.Array:
+        """List the chosen labels of each row with their scores. `order` and `chosen` are [N, K]."""
+        labels = np.array(self._task.labels, object)[order[chosen]]
         scores = np.take_along_axis(scores_NC, order, 1)[chosen]
-        return list_column(
-            list_of(PAIR), cumulative_lengths(chosen.sum(1)), struct_column(PAIR, label=labels, score=scores)
-        )
+        items = struct_column(_LABEL_SCORE, label=labels, score=scores)
+        return list_column(list_of(_LABEL_SCORE), list_offsets(chosen.sum(1)), items)
 
 
-def _pack(scores_NC: np.ndarray) -> pa.Array:
-    borders = np.arange(len(scores_NC) + 1) * scores_NC.shape[1]
-    return list_column(list_of(pa.float32()), borders, pa.array(scores_NC.reshape(-1), pa.float32()))
+def _score_lists(scores_NC: NDArray[np.float32]) -> pa.Array:
+    offsets = np.arange(len(scores_NC) + 1) * scores_NC.shape[1]
+    return list_column(list_of(pa.float32()), offsets, pa.array(scores_NC.reshape(-1), pa.float32()))

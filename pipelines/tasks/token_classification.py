@@ -1,116 +1,181 @@
-"""token-classification: a label for each word, or entities of several words."""
+"""token-classification: a label for each word, or labelled entities of several words.
+
+Shapes: T tokens of a shard, W words, C labels.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
+from pipelines.results.columns import list_of, required, span_column
+from pipelines.results.comparison import compare_labelled_spans
+from pipelines.results.rendering import MAX_ITEMS, render_items, render_scalar, render_text
+from pipelines.results.verification import verify_spans
 from pipelines.rows.text_columns import decode_texts, is_words, join_words
-from pipelines.tasks.task import Task, check_width, label_metadata, labels_of, list_of, load_head, required, span_column
-from xlm_core import TokenClassificationHead
+from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
 from xlm_core.decoding import aggregate_scores, drop_blank_words, find_entities, join_subwords, parse_label_scheme
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
+    from pipelines.results.comparison import CompareFields
+    from pipelines.results.verification import ResultFindings
     from pipelines.rows.sequences import Sequences
-    from pipelines.tasks.settings import TokenClassification
-    from pipelines.tasks.task import Collector, Model, Pass
-    from xlm_core import XLMConfig
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks.model import Model, Pass
+    from pipelines.tasks.task import Collector
+    from xlm_core import TokenClassificationHead, XLMConfig
     from xlm_core.decoding import WordSpans
 
 
-def _span_type(nullable: bool) -> pa.DataType:
-    """Declare a labelled span of a text: characters, end exclusive, and the surface between them."""
-    return pa.struct(
-        [
-            pa.field("label", pa.string(), nullable=nullable),
-            pa.field("score", pa.float32(), nullable=nullable),
-            required("start", pa.int32()),
-            required("end", pa.int32()),
-            required("text", pa.string()),
-        ]
+class TokenClassification(HeadTaskSettings):
+    """Label the words of each row; of a pair, those of the first text. Writes a column `words` or `entities`."""
+
+    kind: ClassVar[str] = "token-classification"
+    needs_offsets: ClassVar[bool] = True
+    quoted_text: ClassVar[int | None] = 0
+
+    aggregate: Literal["word", "entity"] = Field(
+        default="word",
+        description="What is labelled: each word (column words), or entities of one or more words (column entities).",
+    )
+    pieces: Literal["first", "last", "max", "mean"] = Field(
+        default="first",
+        description="How a word of several subwords gets its label: from its first or last subword, from the subword "
+        "with the highest score (max), or from the mean of their scores.",
     )
 
+    def column_comparisons(self) -> dict[str, CompareFields]:
+        """See `TaskSettings`."""
+        return {"words" if self.aggregate == "word" else "entities": compare_labelled_spans()}
 
-class Tagging(Task):
-    """See `TokenClassification`.
+    def prepare(
+        self,
+        trunk: XLMConfig,
+        head_folder: Path,
+        text_fields: Sequence[pa.Field],
+        stores: Sequence[StoreSettings] = (),
+    ) -> TokenClassificationTask:
+        """See `TaskSettings`."""
+        head = self.read_head_config("token-classification", head_folder, trunk)
+        return TokenClassificationTask(self, head, text_fields[0])
 
-    Where the text is given as words, each of them has its entry, in order; a word that no token is left of, or that was
-    cut off, has a null label.
+    def verify(self, rows: pa.Table, texts: Sequence[str] | None, findings: ResultFindings) -> None:
+        """See `TaskSettings`. Each span must have the text between its offsets."""
+        super().verify(rows, texts, findings)
+        (name,) = self.columns
+        verify_spans(findings, name, rows[name].combine_chunks(), texts)
+
+    def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
+        """See `TaskSettings`. Writes words as `Hund/NOUN`, and entities as `Berlin (LOC 0.98)`."""
+        (name,) = self.columns
+        spans = row[name][:MAX_ITEMS]
+        if self.aggregate == "word":
+            yield name, render_items((f"{render_text(s['text'])}/{render_scalar(s['label'])}" for s in spans), " ")
+        else:
+            yield name, render_items(_render_entity(span) for span in spans)
+
+
+def _render_entity(span: dict[str, Any]) -> str:
+    return f"{render_text(span['text'])} ({render_text(span['label'])} {span['score']:.2f})"
+
+
+class TokenClassificationTask(Task):
+    """The task of `TokenClassification`.
+
+    If the text column contains lists of words, the result has an item for each word, in order. The label is null for
+    words without tokens and for words that were cut off.
     """
 
-    def __init__(self, spec: TokenClassification, config: XLMConfig, head: XLMConfig, text: pa.Field):
-        check_width(spec, head, config)
-        self.spec, self.labels, self.text_column = spec, labels_of(head), text.name
+    def __init__(self, settings: TokenClassification, head: XLMConfig, text: pa.Field):
+        self.settings, self.labels, self.text_column = settings, head_labels(head), text.name
         self.scheme = parse_label_scheme(self.labels)
-        self.given_words = is_words(text.type) and spec.aggregate == "word"
+        self.labels_given_words = is_words(text.type) and settings.aggregate == "word"
         self.head: TokenClassificationHead | None = None
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        about = label_metadata(self.labels, offsets=f"characters of {self.text_column}, end exclusive")
-        return [required(self.spec.columns[0], list_of(_span_type(self.given_words)), about)]
+        nullable = self.labels_given_words
+        span_type = pa.struct(
+            [
+                pa.field("label", pa.string(), nullable=nullable),
+                pa.field("score", pa.float32(), nullable=nullable),
+                required("start", pa.int32()),
+                required("end", pa.int32()),
+                required("text", pa.string()),
+            ]
+        )
+        metadata = label_metadata(self.labels, offsets=f"characters of {self.text_column}, end exclusive")
+        return [required(self.settings.columns[0], list_of(span_type), metadata)]
 
-    def load(self, model: Model, head: Path) -> None:
+    def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        self.head = load_head(TokenClassificationHead, head, model)
+        from pipelines.tasks.model import load_head
+        from xlm_core import TokenClassificationHead
+
+        self.head = load_head(TokenClassificationHead, head_folder, model)
 
     def collect(self, shard: Sequences) -> Collector:
         """See `Task`."""
-        return _TaggingCollector(self, shard)
+        return _TokenClassificationCollector(self, shard)
 
 
-class _TaggingCollector:
-    def __init__(self, task: Tagging, shard: Sequences):
-        self.task, self.shard = task, shard
-        self.scores_TC = np.empty((len(shard.ids), len(task.labels)), np.float32)
+class _TokenClassificationCollector:
+    def __init__(self, task: TokenClassificationTask, shard: Sequences):
+        self._task, self._shard = task, shard
+        self._scores_TC = np.empty((len(shard.input_ids), len(task.labels)), np.float32)
 
     def add(self, step: Pass) -> None:
-        assert self.task.head is not None
-        logits_TC = self.task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self.scores_TC[step.tokens] = logits_TC.float().softmax(-1).cpu().numpy()
+        assert self._task.head is not None
+        logits_TC = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
+        self._scores_TC[step.tokens] = logits_TC.float().softmax(-1).cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
-        task, shard = self.task, self.shard
+        task, shard = self._task, self._shard
         given = decode_texts(shard.rows.column(task.text_column))[0]
         texts = [join_words(text or "") for text in given]
-        tokens = shard.once("first")
+        tokens = shard.select_tokens("first")
         words = join_subwords(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
-        if not task.given_words:
+        if not task.labels_given_words:
             words = drop_blank_words(words, texts)
-        scores_WC = aggregate_scores(self.scores_TC, tokens, words, task.spec.pieces)
+        scores_WC = aggregate_scores(self._scores_TC, tokens, words, task.settings.pieces)
         best = scores_WC.argmax(1)
         score = scores_WC[np.arange(len(best)), best]
-        if task.given_words:
-            return [_per_given_word(task, given, words, best, score)]
-        labels = np.array(task.labels, object)[best]
+        if task.labels_given_words:
+            return [_label_given_words(task, given, words, best, score)]
+        label = np.array(task.labels, object)[best]
         row, start, end = words.row, words.start, words.end
-        if task.spec.aggregate == "entity":
-            found = find_entities(best, score, words.row, task.scheme)
-            labels, score = np.array(task.scheme.types, object)[found.type], found.score
-            row, start, end = row[found.first], start[found.first], end[found.last]
-        return [span_column(task.fields[0].type, texts, row, start, end, label=labels, score=score)]
+        if task.settings.aggregate == "entity":
+            entities = find_entities(best, score, words.row, task.scheme)
+            label, score = np.array(task.scheme.types, object)[entities.type], entities.score
+            row, start, end = row[entities.first], start[entities.first], end[entities.last]
+        return [span_column(task.fields[0].type, texts, row, start, end, label=label, score=score)]
 
 
-def _per_given_word(
-    task: Tagging, given: Sequence[object], words: WordSpans, best: NDArray[np.int64], score: NDArray[np.float32]
+def _label_given_words(
+    task: TokenClassificationTask,
+    given: Sequence[object],
+    words: WordSpans,
+    best: NDArray[np.int64],
+    score: NDArray[np.float32],
 ) -> pa.Array:
-    """Lay the labels out over the words as they were given, those without a label included."""
+    """Build a column with an item for each word of the input, including words without a label."""
     rows: list[list[dict[str, object]]] = []
     for text in given:
-        place, row = 0, list[dict[str, object]]()
+        start, row = 0, list[dict[str, object]]()
         for word in text if isinstance(text, list) else ():
-            row.append({"label": None, "score": None, "start": place, "end": place + len(word), "text": word})
-            place += len(word) + 1
+            row.append({"label": None, "score": None, "start": start, "end": start + len(word), "text": word})
+            start += len(word) + 1
         rows.append(row)
     labelled = zip(words.row.tolist(), words.number.tolist(), best.tolist(), score.tolist(), strict=True)
-    for row, number, label, certainty in labelled:
-        rows[row][number] |= {"label": task.labels[label], "score": certainty}
+    for row, number, label, word_score in labelled:
+        rows[row][number] |= {"label": task.labels[label], "score": word_score}
     return pa.array(rows, task.fields[0].type)

@@ -80,8 +80,8 @@ def check_shard(
         else:
             texts = {column: _decode(expected[column]) for column in quoted_columns(promise.job)}
     results = check_results(promise.job, rows, texts)
-    found.counts |= {"vectors": results.vectors, "spans": results.spans}
-    for wrong in results.wrong:
+    found.counts |= {"vectors": results.num_vectors, "spans": results.num_spans}
+    for wrong in results.faults:
         found.add_problem(part, wrong)
     return found
 

@@ -330,7 +330,7 @@ def test_texts_are_scored(run_rows, rows, parts, tokenizer, objective):
 def test_texts_go_on(run_rows, rows, parts, tokenizer):
     """Greedy text is the model's own on each row; drawn text is the row's own, whatever stands beside it."""
     model = {"objective": "causal"}
-    with pytest.raises(Exception, match=r"more than the 128 positions of .* set tokenizer.max_length to at most 121"):
+    with pytest.raises(Exception, match=r"exceed the 128 positions of .* set tokenizer.max_length to at most 121"):
         run_rows(rows, [{"text-generation": {"max_new_tokens": 8}}], model=model)
     short = {"model": model, "tokenizer__max_length": 121}
     found = run_rows(rows, [{"text-generation": {"max_new_tokens": 8}}], **short)

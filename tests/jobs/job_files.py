@@ -2,7 +2,8 @@
 """Jobs as YAML, the names of all settings, and what loading a file comes to."""
 
 from jobs.job_file.load import SpecError, load_job
-from pipelines.job.job import TASKS, Job
+from pipelines.job.job import Job
+from pipelines.tasks import TASKS
 
 MINIMAL = """\
 input:

@@ -4,17 +4,7 @@ import json
 import pytest
 import yaml
 
-from pipelines.job.job import (
-    TASKS,
-    FeatureExtraction,
-    FillMask,
-    LmScoring,
-    MultipleChoice,
-    QuestionAnswering,
-    TextClassification,
-    TextGeneration,
-    TokenClassification,
-)
+from pipelines.tasks import TASKS, FeatureExtraction, FillMask, LmScoring, MultipleChoice, QuestionAnswering, TextClassification, TextGeneration, TokenClassification
 from tests.jobs.job_files import MINIMAL
 
 PLAIN_COLUMNS = [
@@ -64,25 +54,25 @@ def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_counts_then
 @pytest.mark.parametrize(
     ("tasks", "columns", "expected"),
     [
-        ("[feature-extraction, feature-extraction]", "", ["tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the task's name, which goes before its columns"]),
-        ("[text-classification, text-classification: {top_k: 2}]", "", ["tasks.1: text-classification writes label, score, and so does tasks.0 (text-classification); set the task's name, which goes before its columns"]),
+        ("[feature-extraction, feature-extraction]", "", ["tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the name of the task, which is put before its columns"]),
+        ("[text-classification, text-classification: {top_k: 2}]", "", ["tasks.1: text-classification writes label, score, and so does tasks.0 (text-classification); set the name of the task, which is put before its columns"]),
         ("[text-classification, text-classification: {name: a}]", "", []),
         ("[token-classification, token-classification: {aggregate: entity}]", "", []),
-        ("[text-classification]", "keep: [score]", ["tasks.0: text-classification writes score, and so does input.keep; set the task's name, which goes before its columns"]),
+        ("[text-classification]", "keep: [score]", ["tasks.0: text-classification writes score, and so does input.keep; set the name of the task, which is put before its columns"]),
         ("[text-classification]", "keep: [top]", []),
-        ("[text-classification: {top_k: 2}]", "keep: [top]", ["tasks.0: text-classification writes top, and so does input.keep; set the task's name, which goes before its columns"]),
-        ("[text-classification: {name: a}]", "keep: [a_label]", ["tasks.0: text-classification writes a_label, and so does input.keep; set the task's name, which goes before its columns"]),
-        ("[text-classification: {scores: true}, text-classification: {problem: multi-label, scores: true}]", "", ["tasks.1: text-classification writes scores, and so does tasks.0 (text-classification); set the task's name, which goes before its columns"]),
-        ("[question-answering, question-answering: {top_k: 2}]", "text: [q, c]", ["tasks.1: question-answering writes answers, no_answer_score, and so does tasks.0 (question-answering); set the task's name, which goes before its columns"]),
+        ("[text-classification: {top_k: 2}]", "keep: [top]", ["tasks.0: text-classification writes top, and so does input.keep; set the name of the task, which is put before its columns"]),
+        ("[text-classification: {name: a}]", "keep: [a_label]", ["tasks.0: text-classification writes a_label, and so does input.keep; set the name of the task, which is put before its columns"]),
+        ("[text-classification: {scores: true}, text-classification: {problem: multi-label, scores: true}]", "", ["tasks.1: text-classification writes scores, and so does tasks.0 (text-classification); set the name of the task, which is put before its columns"]),
+        ("[question-answering, question-answering: {top_k: 2}]", "text: [q, c]", ["tasks.1: question-answering writes answers, no_answer_score, and so does tasks.0 (question-answering); set the name of the task, which is put before its columns"]),
         ("[feature-extraction, feature-extraction: {windows: each}]", "", []),
         ("[lm-scoring: {name: a}]", "keep: [num_tokens]", []),
-        ("[lm-scoring]", "keep: [num_tokens]", ["tasks.0: lm-scoring writes num_tokens, and so does input.keep; set the task's name, which goes before its columns"]),
-        ("[text-classification]", "id: label", ["tasks.0: text-classification writes label, and so does the row's id; set the task's name, which goes before its columns"]),
-        ("[feature-extraction]", "{id: a, keep: [b, a]}", ["input.keep.1: a is input.id, which the output has anyway; remove it from keep"]),
-        ("[feature-extraction]", "keep: [a, b, a]", ["input.keep.2: a is kept twice; remove one"]),
-        ("[feature-extraction]", "keep: [row]", ["input.keep.0: without input.id the output has a column row of its own; set input.id"]),
+        ("[lm-scoring]", "keep: [num_tokens]", ["tasks.0: lm-scoring writes num_tokens, and so does input.keep; set the name of the task, which is put before its columns"]),
+        ("[text-classification]", "id: label", ["tasks.0: text-classification writes label, and so does the row's id; set the name of the task, which is put before its columns"]),
+        ("[feature-extraction]", "{id: a, keep: [b, a]}", ["input.keep.1: a is input.id, which is always in the output; remove it from keep"]),
+        ("[feature-extraction]", "keep: [a, b, a]", ["input.keep.2: a is listed twice; remove one"]),
+        ("[feature-extraction]", "keep: [row]", ["input.keep.0: without input.id, the output has its own column row; set input.id"]),
         ("[feature-extraction]", "{id: a, keep: [row, file]}", []),
-        ("[feature-extraction, feature-extraction]", "keep: [a, a]", ["input.keep.1: a is kept twice; remove one", "tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the task's name, which goes before its columns"]),
+        ("[feature-extraction, feature-extraction]", "keep: [a, a]", ["input.keep.1: a is listed twice; remove one", "tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the name of the task, which is put before its columns"]),
     ],
 )  # fmt: skip
 def test_no_two_columns_of_the_output_share_a_name(load, problems, tasks, columns, expected):
@@ -99,9 +89,9 @@ def test_no_two_columns_of_the_output_share_a_name(load, problems, tasks, column
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["tasks=[lm-scoring]"], ["tasks.0: lm-scoring writes num_tokens, and so does output.token_counts; set the task's name, which goes before its columns"]),
+        (["tasks=[lm-scoring]"], ["tasks.0: lm-scoring writes num_tokens, and so does output.token_counts; set the name of the task, which is put before its columns"]),
         (["tasks=[feature-extraction, lm-scoring: {name: a}]"], []),
-        (["input.keep=[num_unknown, a, num_tokens]"], ["output.token_counts: the output has num_unknown, num_tokens from the input; rename it, or leave out token_counts"]),
+        (["input.keep=[num_unknown, a, num_tokens]"], ["output.token_counts: the output has num_unknown, num_tokens from the input; rename that column, or remove token_counts"]),
         (["tasks=[feature-extraction: {name: num}]", "input.keep=[tokens]"], []),
     ],
 )  # fmt: skip

@@ -1,7 +1,8 @@
 # ruff: noqa: E501 - a message stands on one line here, as its reader gets it
 import pytest
 
-from pipelines.job.job import FeatureExtraction, FixedLang, TextClassification, TokenClassification
+from pipelines.job.input import FixedLang
+from pipelines.tasks import FeatureExtraction, TextClassification, TokenClassification
 from tests.jobs.job_files import FULL, MINIMAL
 
 
@@ -64,7 +65,7 @@ def test_a_wrong_override_gets_one_line_that_names_it(problems, override, expect
 def test_a_value_from_an_override_is_never_blamed_on_the_file(problems):
     text = MINIMAL.replace("lang: lang", "lang:\n    fixed: de")
     assert problems(text, "input.lang={}") == [
-        "--set input.lang: input.lang.fixed is missing: the language code of every row, such as de"
+        "--set input.lang: input.lang.fixed is missing: the language code of all rows, such as de"
     ]
 
 

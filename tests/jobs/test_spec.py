@@ -8,25 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.job_file.load import SpecError, dump_job, load_job
-from pipelines.job.job import (
-    BatchSettings,
-    ComputeSettings,
-    FeatureExtraction,
-    FillMask,
-    FixedLang,
-    InputSettings,
-    Job,
-    LmScoring,
-    ModelSettings,
-    MultipleChoice,
-    OutputSettings,
-    PolicySettings,
-    QuestionAnswering,
-    TextClassification,
-    TextGeneration,
-    TokenClassification,
-    TokenizerSettings,
-)
+from pipelines.job.input import FixedLang, InputSettings
+from pipelines.job.job import Job
+from pipelines.job.sections import BatchSettings, ComputeSettings, ModelSettings, OutputSettings, PolicySettings, TokenizerSettings
+from pipelines.tasks import FeatureExtraction, FillMask, LmScoring, MultipleChoice, QuestionAnswering, TextClassification, TextGeneration, TokenClassification
 from tests.jobs.job_files import CHOICES, FULL, GENERATION, JOBS, MINIMAL, TASK_SETTINGS, attempt
 
 
@@ -175,7 +160,7 @@ def test_a_task_may_be_a_name_a_mapping_or_a_mapping_of_nothing(load):
 
 # --- what is wrong, line by line ---
 
-INT8 = "int8 needs calibration, and nothing else does: run a sample of the corpus with float32 first, and name its output.path"
+INT8 = "calibration is required for int8, and not allowed otherwise; run a sample of the corpus with float32 first, and set calibration to its output.path"
 
 
 @pytest.mark.parametrize(
@@ -183,19 +168,19 @@ INT8 = "int8 needs calibration, and nothing else does: run a sample of the corpu
     [
         ("  text: body", "  txet: body", ["job.yaml:3: input.txet is not a setting; did you mean text?"]),
         ("output:", "Output:", ["job.yaml:8: Output is not a setting; did you mean output?"]),
-        ("  lang: lang\n", "", ["job.yaml:1: input.lang is missing: column with each row's language code, or {fixed: CODE} for one language throughout"]),
+        ("  lang: lang\n", "", ["job.yaml:1: input.lang is missing: column with the language code of each row, or {fixed: CODE} for one language"]),
         ("{checkpoint: ckpt}", "ckpt", ['job.yaml:5: model: got "ckpt", expected a mapping with checkpoint, precision, objective']),
         ("{checkpoint: ckpt}", "", ["job.yaml:5: model: got nothing, expected a mapping with checkpoint, precision, objective"]),
         ("ckpt}", "[a]}", ["job.yaml:5: model.checkpoint: got a list, expected text"]),
         ("path: data/", "path: {a: b}", ["job.yaml:2: input.path: got a mapping, expected a path or a list of paths"]),
-        ("path: data/", "path: []", ["job.yaml:2: input.path: got an empty list, expected parquet file, directory or glob, or a list of them; local, or the URL of an object store"]),
+        ("path: data/", "path: []", ["job.yaml:2: input.path: got an empty list, expected parquet file, directory or glob, or a list of them; local paths or object store URLs"]),
         ("path: data/", "path:\n    - a\n    - 7", ['job.yaml:4: input.path.1: got 7, expected text; write "7" in quotes']),
         ("text: body", "text: [a, b, c]", ["job.yaml:3: input.text: 3 columns are a premise and choices, which only multiple-choice reads"]),
-        ("text: body", "text: [a]", ["job.yaml:3: input.text: a list names the columns of a pair, or of choices; write a single column without brackets"]),
-        ("text: body", "text: [a, _xlm_b]", ["job.yaml:3: input.text.1: _xlm_b is not free, since columns that begin with _xlm_ are the job's own; rename it"]),
-        ("lang: lang", "lang: lang\n  id: _xlm_row", ["job.yaml:5: input.id: _xlm_row is not free, since columns that begin with _xlm_ are the job's own; rename it"]),
+        ("text: body", "text: [a]", ["job.yaml:3: input.text: a list is for the columns of a pair or of choices; write a single column without brackets"]),
+        ("text: body", "text: [a, _xlm_b]", ["job.yaml:3: input.text.1: got _xlm_b, but names that start with _xlm_ are reserved; rename the column"]),
+        ("lang: lang", "lang: lang\n  id: _xlm_row", ["job.yaml:5: input.id: got _xlm_row, but names that start with _xlm_ are reserved; rename the column"]),
         ("lang: lang", "lang: {fixd: de}", ["job.yaml:4: input.lang.fixd is not a setting; did you mean fixed?"]),
-        ("lang: lang", "lang: {}", ["job.yaml:4: input.lang.fixed is missing: the language code of every row, such as de"]),
+        ("lang: lang", "lang: {}", ["job.yaml:4: input.lang.fixed is missing: the language code of all rows, such as de"]),
         ("lang: lang", "lang: [de]", ["job.yaml:4: input.lang: got a list, expected a column or {fixed: CODE}"]),
         ("- feature-extraction", "- feature-extractoin", ["job.yaml:7: tasks.0: feature-extractoin is not a task; did you mean feature-extraction?"]),
         ("- feature-extraction", "- translation: {}", ["job.yaml:7: tasks.0: translation is not a task; expected one of feature-extraction, text-classification, token-classification, question-answering, multiple-choice, fill-mask, lm-scoring, text-generation, alone or as TASK: {settings}"]),
@@ -205,7 +190,7 @@ INT8 = "int8 needs calibration, and nothing else does: run a sample of the corpu
         ("- feature-extraction", "- text-classification: {top_k: 0}", ["job.yaml:7: tasks.0.text-classification.top_k: got 0, expected at least 1"]),
         ("- feature-extraction", "- feature-extraction: {layer: last}", ['job.yaml:7: tasks.0.feature-extraction.layer: got "last", expected a layer such as -1, or a list of layers']),
         ("- feature-extraction", "- feature-extraction: {layer: 512}", ["job.yaml:7: tasks.0.feature-extraction.layer: got 512, expected at most 100"]),
-        ("- feature-extraction", "- feature-extraction: {layer: []}", ["job.yaml:7: tasks.0.feature-extraction.layer: got an empty list, expected layer to take, or several to average; 0 is below the first, -1 the last"]),
+        ("- feature-extraction", "- feature-extraction: {layer: []}", ["job.yaml:7: tasks.0.feature-extraction.layer: got an empty list, expected layer whose output is used, or a list of layers to average; 0 is the embeddings, -1 the last one"]),
         ("- feature-extraction", "- feature-extraction: {layer: [-1, 2.0]}", ["job.yaml:7: tasks.0.feature-extraction.layer.1: got 2.0, expected a whole number"]),
         ("- feature-extraction", "- feature-extraction: {truncate_dim: 0}", ["job.yaml:7: tasks.0.feature-extraction.truncate_dim: got 0, expected at least 1"]),
         ("- feature-extraction", "- feature-extraction: {dtype: int4}", ['job.yaml:7: tasks.0.feature-extraction.dtype: got "int4", expected float32, float16, int8 or binary; did you mean int8?']),
@@ -214,24 +199,24 @@ INT8 = "int8 needs calibration, and nothing else does: run a sample of the corpu
         ("- feature-extraction", "- feature-extraction: {calibration: out}", [f"job.yaml:7: tasks.0.feature-extraction: {INT8}"]),
         ("- feature-extraction", "- text-classification: {problem: multilabel}", ['job.yaml:7: tasks.0.text-classification.problem: got "multilabel", expected single-label, multi-label or regression; did you mean multi-label?']),
         ("- feature-extraction", "- text-classification: {threshold: 50}", ["job.yaml:7: tasks.0.text-classification.threshold: got 50, expected at most 1"]),
-        ("- feature-extraction", "- text-classification: {problem: regression, top_k: 2}", ["job.yaml:7: tasks.0.text-classification: a regression has values, not labels; leave out top_k and scores"]),
-        ("- feature-extraction", "- text-classification: {problem: regression, scores: true}", ["job.yaml:7: tasks.0.text-classification: a regression has values, not labels; leave out top_k and scores"]),
-        ("- feature-extraction", "- text-classification: {problem: multi-label, top_k: 2}", ["job.yaml:7: tasks.0.text-classification: with several labels at once threshold chooses them; leave out top_k"]),
+        ("- feature-extraction", "- text-classification: {problem: regression, top_k: 2}", ["job.yaml:7: tasks.0.text-classification: a regression writes values, not labels; remove top_k and scores"]),
+        ("- feature-extraction", "- text-classification: {problem: regression, scores: true}", ["job.yaml:7: tasks.0.text-classification: a regression writes values, not labels; remove top_k and scores"]),
+        ("- feature-extraction", "- text-classification: {problem: multi-label, top_k: 2}", ["job.yaml:7: tasks.0.text-classification: threshold selects the labels of a multi-label head; remove top_k"]),
         ("- feature-extraction", "- token-classification: {pieces: middle}", ['job.yaml:7: tasks.0.token-classification.pieces: got "middle", expected first, last, max or mean']),
         ("- feature-extraction", "- fill-mask: {top_k: 0}", ["job.yaml:7: tasks.0.fill-mask.top_k: got 0, expected at least 1"]),
         ("- feature-extraction", "- fill-mask: {mask: 7}", ['job.yaml:7: tasks.0.fill-mask.mask: got 7, expected text; write "7" in quotes']),
-        ("- feature-extraction", '- fill-mask: {mask: ""}', ['job.yaml:7: tasks.0.fill-mask.mask: got "", expected what marks a place in the text']),
+        ("- feature-extraction", '- fill-mask: {mask: ""}', ['job.yaml:7: tasks.0.fill-mask.mask: got "", expected string that marks a masked position in the text']),
         ("- feature-extraction", "- lm-scoring: {top_k: 1}", ["job.yaml:7: tasks.0.lm-scoring.top_k is not a setting; tasks.0.lm-scoring has name, head"]),
         ("- feature-extraction", "- text-generation: {max_new_tokens: 0}", ["job.yaml:7: tasks.0.text-generation.max_new_tokens: got 0, expected at least 1"]),
         ("- feature-extraction", "- text-generation: {sample: true, temperature: 0}", ["job.yaml:7: tasks.0.text-generation.temperature: got 0, expected more than 0"]),
         ("- feature-extraction", "- text-generation: {sample: true, top_p: 1.5}", ["job.yaml:7: tasks.0.text-generation.top_p: got 1.5, expected at most 1"]),
         ("- feature-extraction", "- text-generation: {sample: true, seed: -1}", ["job.yaml:7: tasks.0.text-generation.seed: got -1, expected at least 0"]),
         *(
-            ("- feature-extraction", f"- text-generation: {{{setting}}}", ["job.yaml:7: tasks.0.text-generation: temperature, top_k, top_p and seed are for drawing; set sample to true"])
+            ("- feature-extraction", f"- text-generation: {{{setting}}}", ["job.yaml:7: tasks.0.text-generation: temperature, top_k, top_p and seed need sampling; set sample to true"])
             for setting in ("temperature: 0.5", "top_k: 2", "top_p: 0.5", "seed: 1")
         ),
         ("\n  - feature-extraction", " feature-extraction", ['job.yaml:6: tasks: got "feature-extraction", expected a list, as in tasks: ["feature-extraction"]']),
-        ("\n  - feature-extraction", " []", ["job.yaml:6: tasks: got an empty list, expected what to compute; one pass of the trunk serves all tasks"]),
+        ("\n  - feature-extraction", " []", ["job.yaml:6: tasks: got an empty list, expected what to compute; all tasks share one forward pass of the model"]),
     ],
 )  # fmt: skip
 def test_a_mistake_in_the_file_gets_one_line(problems, old, new, expected):
@@ -264,8 +249,8 @@ def test_a_mistake_in_the_file_gets_one_line(problems, old, new, expected):
         ("policy: {max_rejected: few}", 'policy.max_rejected: got "few", expected a share such as 0.01, or a whole number of rows'),
         ("policy: {max_rejected: .nan}", "policy.max_rejected: got NaN (YAML reads .nan as NaN), expected a finite number"),
         ("policy: {unknown_lang: skip}", 'policy.unknown_lang: got "skip", expected reject or neutral'),
-        ("compute: {gpus_per_model: 1.5}", "compute.gpus_per_model: got 1.5, but only up to 1 may a GPU be shared; write a fraction or a whole number"),
-        ("name: my job", 'name: got "my job", expected at most 63 letters, digits, dots, dashes and underscores, a letter or digit first'),
+        ("compute: {gpus_per_model: 1.5}", "compute.gpus_per_model: got 1.5, expected a fraction below 1, or a whole number"),
+        ("name: my job", 'name: got "my job", expected at most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit'),
         ("name: 2024", 'name: got 2024, expected text; write "2024" in quotes'),
         ("batch: {max_tokens: 9223372036854775808}", '"9223372036854775808" needs more than 64 bits; write a smaller number'),
         ("policy: {unknown_lang: }", "policy.unknown_lang: got nothing, expected reject or neutral"),
@@ -295,13 +280,13 @@ def test_an_objective_that_there_is_not(problems, objective):
         (["tasks=[multiple-choice]", "input.text=[a, b]"], []),
         (["tasks=[multiple-choice, multiple-choice: {name: x}]", "input.text=[a, b, c, d]"], []),
         (["tasks=[multiple-choice, fill-mask, feature-extraction]", "input.text=[a, b]"], ["tasks: multiple-choice reads a row as several sequences, feature-extraction, fill-mask as one; run them as two jobs"]),
-        (["tasks=[multiple-choice]", "input.text=[a, b]", "tokenizer.on_overflow=window"], ["tasks.0: multiple-choice cannot be put together from windows; set tokenizer.on_overflow to reject"]),
-        (["tasks=[feature-extraction, text-generation]", "tokenizer.on_overflow=window"], ["tasks.1: text-generation cannot be put together from windows; set tokenizer.on_overflow to reject"]),
-        (["tokenizer.on_overflow=window", "tokenizer.max_length=66"], ["tokenizer.overlap_tokens: got 64, but a window has room for 64 tokens beside the special ones; lower it"]),
+        (["tasks=[multiple-choice]", "input.text=[a, b]", "tokenizer.on_overflow=window"], ["tasks.0: multiple-choice cannot merge windows; set tokenizer.on_overflow to truncate or reject"]),
+        (["tasks=[feature-extraction, text-generation]", "tokenizer.on_overflow=window"], ["tasks.1: text-generation cannot merge windows; set tokenizer.on_overflow to truncate or reject"]),
+        (["tokenizer.on_overflow=window", "tokenizer.max_length=66"], ["tokenizer.overlap_tokens: got 64, but a window has room for 64 tokens besides the special ones; lower it"]),
         (["tokenizer.on_overflow=window", "tokenizer.max_length=67"], []),
-        (["tokenizer.on_overflow=window", "tokenizer.max_length=67", "input.text=[a, b]"], ["tokenizer.overlap_tokens: got 64, but a window has room for 64 tokens beside the special ones; lower it"]),
+        (["tokenizer.on_overflow=window", "tokenizer.max_length=67", "input.text=[a, b]"], ["tokenizer.overlap_tokens: got 64, but a window has room for 64 tokens besides the special ones; lower it"]),
         (["tokenizer.max_length=3"], []),
-        (["tasks=[fill-mask, fill-mask: {name: x, mask: _}]"], ["tasks: all fill-mask tasks of a job read one text; give them one mask, not <mask>, _"]),
+        (["tasks=[fill-mask, fill-mask: {name: x, mask: _}]"], ["tasks: all tasks of a job read the same text; set one mask for all, got <mask>, _"]),
         (["tasks=[fill-mask: {mask: _}, fill-mask: {name: x, mask: _}]"], []),
     ],
 )  # fmt: skip

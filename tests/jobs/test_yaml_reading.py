@@ -1,7 +1,7 @@
 import pytest
 import yaml
 
-from pipelines.job.job import FixedLang
+from pipelines.job.input import FixedLang
 from tests.jobs.job_files import MINIMAL
 
 

@@ -90,8 +90,8 @@ SPECS = [
     Refused("an unknown task", setting("tasks", ["feature-extractoin"]), "did you mean feature-extraction?"),
     Refused("no tasks", setting("tasks", []), "tasks: got an empty list"),
     Refused("two tasks that write one column", setting("tasks", ["feature-extraction"] * 2), "set the task's name"),
-    Refused("a column kept twice", setting("input.keep", ["lang", "lang"]), "lang is kept twice; remove one"),
-    Refused("a column kept that is the id", setting("input.keep", ["id"]), "which the output has anyway"),
+    Refused("a column kept twice", setting("input.keep", ["lang", "lang"]), "lang is listed twice; remove one"),
+    Refused("a column kept that is the id", setting("input.keep", ["id"]), "which is always in the output"),
     Refused("a column name that is reserved", setting("input.keep", ["_xlm_row"]), "are the job's own; rename it"),
     Refused("an empty column name", setting("input.text", ""), "input.text: got"),
     Refused(
@@ -102,7 +102,7 @@ SPECS = [
     Refused(
         "generation from windows",
         settings(tasks=["text-generation"], tokenizer__on_overflow="window"),
-        "cannot be put together from windows",
+        "cannot merge windows",
     ),
     Refused("choices from one column", setting("tasks", [{"multiple-choice": {"head": "h"}}]), "multiple-choice needs"),
     Refused(
