@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KILLED_WORKER = Rejection(
     RejectionReason.KILLED_WORKER,
-    "its process died, or did not end within policy.shard_timeout_s, each time that this row was in it",
+    "the worker died, or exceeded policy.shard_timeout_s, each time it computed this row",
 )
 
 # Each slice that crashes costs a worker with its model, and each round takes time too: 8 slices balance the two.

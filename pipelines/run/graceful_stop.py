@@ -61,7 +61,7 @@ def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[St
     """Allow a `with` block, which computes shards on Ray, to end early but in order.
 
     SIGINT, SIGTERM, a cluster whose nodes are all about to be removed, and `Stop.request` have the same effect: workers
-    start no further shard, and the block goes on to receive the shards in flight. The block is aborted after the grace
+    start no further shard, and the block still receives the results of those in flight. It is aborted after the grace
     period, or at a second signal. Must be entered in the main thread.
 
     Args:
