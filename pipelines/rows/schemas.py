@@ -22,9 +22,9 @@ WORD_IDS = "_xlm_word_ids"  # list<int32>: the word of each token in its text; -
 
 # Columns that `output.token_counts` adds to the output, and their descriptions.
 TOKEN_COUNTS = {
-    "num_tokens": "tokens of the row, special ones and those cut off included",
-    "num_truncated": "tokens that were cut off",
-    "num_unknown": "tokens that the vocabulary lacks, before any is cut off",
+    "num_tokens": "tokens of the row, including special tokens and truncated ones",
+    "num_truncated": "tokens that were truncated",
+    "num_unknown": "tokens not in the vocabulary, counted before truncation",
 }
 
 

@@ -1,4 +1,4 @@
-"""The token sequences of a shard's rows, laid end to end: one of a row, or one for each of its windows or choices.
+"""The token sequences of a shard's rows, concatenated: one per row, or one per window or choice of a row.
 
 Shapes: N rows, S sequences, T tokens.
 """
@@ -23,73 +23,77 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sequences:
-    """What the model and the tasks see of a shard.
+    """The tokenized rows of a shard, as the model and the tasks use them.
 
     Attributes:
-        rows: the rows, with the columns that the tokenize stage handed on.
-        ids: int32 [T].
+        rows: the rows, with the columns that the tokenize stage passes on.
+        input_ids: int32 [T].
         cu_seqlens: int32 [S + 1].
-        langs: int32 [S], -1 for none.
-        borders: int32 [N + 1], the first sequence of each row.
+        langs: int32 [S], language ids; -1 for none.
+        row_offsets: int32 [N + 1], the first sequence of each row.
     """
 
     rows: pa.RecordBatch
-    ids: NDArray[np.int32]
+    input_ids: NDArray[np.int32]
     cu_seqlens: NDArray[np.int32]
     langs: NDArray[np.int32]
-    borders: NDArray[np.int32]
+    row_offsets: NDArray[np.int32]
 
     @classmethod
-    def of(cls, rows: pa.RecordBatch) -> Sequences:
-        """View the columns of tokenized rows; nothing is copied."""
-        ids, _ = flatten_list_column(rows.column(INPUT_IDS))
-        lengths, borders = flatten_list_column(rows.column(LENGTHS))
-        langs = np.repeat(rows.column(LANG).to_numpy(), np.diff(borders))
-        return cls(rows, ids, cumulative_lengths(lengths), langs, borders)
+    def from_rows(cls, rows: pa.RecordBatch) -> Sequences:
+        """Build a view of tokenized rows; token columns are not copied."""
+        input_ids, _ = flatten_list_column(rows.column(INPUT_IDS))
+        lengths, row_offsets = flatten_list_column(rows.column(LENGTHS))
+        langs = np.repeat(rows.column(LANG).to_numpy(), np.diff(row_offsets))
+        return cls(rows, input_ids, cumulative_lengths(lengths), langs, row_offsets)
 
     @property
     def lengths(self) -> NDArray[np.int32]:
-        """Tokens of each sequence, [S]."""
+        """Number of tokens of each sequence, [S]."""
         return np.diff(self.cu_seqlens)
 
     @cached_property
     def row_ids(self) -> NDArray[np.int32]:
         """The row of each sequence, [S]."""
-        return np.repeat(np.arange(len(self.rows), dtype=np.int32), np.diff(self.borders))
+        return np.repeat(np.arange(len(self.rows), dtype=np.int32), np.diff(self.row_offsets))
 
     @cached_property
     def word_ids(self) -> NDArray[np.int32]:
-        """The word of each token in its text, [T]; -1 for special tokens. Only where a task needs places."""
+        """The word of each token in its text, [T]; -1 for special tokens. Requires a task that needs offsets."""
         return flatten_list_column(self.rows.column(WORD_IDS))[0]
 
     @cached_property
     def offsets(self) -> NDArray[np.int32]:
-        """First and last (exclusive) character of each token in its text, [T, 2]. Only where a task needs places."""
+        """Start and end (exclusive) of each token in its text, [T, 2]. Requires a task that needs offsets."""
         return flatten_list_column(self.rows.column(OFFSETS))[0].reshape(-1, 2)
 
     @cached_property
     def window_starts(self) -> NDArray[np.int32]:
-        """Number of each sequence's first token of the row's last text in that whole text, [S]."""
+        """For each sequence, the position of its first token within the whole last text of the row, [S]."""
         return flatten_list_column(self.rows.column(WINDOW_STARTS))[0]
 
-    def once(self, text: Literal["first", "last"], *, causal: bool = False) -> NDArray[np.int64]:
-        """Choose each token of a text once, where windows overlap that with more of the context that the model sees.
+    def select_tokens(self, text: Literal["first", "last"], *, causal: bool = False) -> NDArray[np.int64]:
+        """Select each token of a text once: of several copies in overlapping windows, the one with the most context.
+
+        Args:
+            text: which of the row's texts.
+            causal: whether a token's context is only the tokens before it.
 
         Returns:
-            [K], numbers of tokens [T] by row and place in the text; special tokens never.
+            [K], indices of tokens [T], ordered by row and position in the text, without special tokens.
         """
         choose = tokens_from_first_window if causal else tokens_with_most_context
         return choose(self.word_ids, self.cu_seqlens, self.row_ids, self.window_starts, text)
 
     def mean_over_windows(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Average each row's sequences, each weighted by its tokens: [S, C] to [N, C].
+        """Average the values of each row's sequences, weighted by their numbers of tokens: [S, C] to [N, C].
 
-        A row of one sequence keeps its values to the bit.
+        The values of a row with one sequence are returned bit for bit.
         """
         if len(values) == len(self.rows):
             return values
         weights = self.lengths.astype(np.float64)[:, None]
-        first = self.borders[:-1]
+        first = self.row_offsets[:-1]
         summed = np.add.reduceat(values * weights, first) / np.add.reduceat(weights, first)
-        alone = np.diff(self.borders) == 1
-        return np.where(alone[:, None], values[first], summed.astype(values.dtype))
+        is_single = np.diff(self.row_offsets) == 1
+        return np.where(is_single[:, None], values[first], summed.astype(values.dtype))

@@ -1,1 +1,1 @@
-"""stages."""
+"""The four stages of the pipeline: read, tokenize, infer and write."""

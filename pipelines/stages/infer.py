@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pipelines.tasks.task import Task
 
 # Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
-# Windows, and from CUDA and cuBLAS, which allocate device memory beside torch's own allocator.
+# Windows, and from CUDA and cuBLAS, which allocate device memory outside of torch's own allocator.
 _OUT_OF_MEMORY = (
     "can't allocate memory",
     "not enough memory",
@@ -86,7 +86,7 @@ class Infer:
         halvings = 0
         if len(rows):
             distinct = find_distinct_rows(rows, self._settings.text_columns)
-            sequences = Sequences.of(rows if distinct is None else rows.take(distinct.rows))
+            sequences = Sequences.from_rows(rows if distinct is None else rows.take(distinct.rows))
             while (columns := _run_tasks(model, tasks, sequences)) is None:
                 model.shrink(sequences)
                 halvings += 1

@@ -30,7 +30,7 @@ class InputRow:
     Attributes:
         number: its number in the input file.
         id: its id as text; None if it has none.
-        code: the language code as it stands in the data.
+        code: the language code as in the data.
         lang: the checkpoint's own language code; None if the language is not in lang2id.
         texts: the texts of each of its sequences before windowing: one text, or a pair.
         rejection: why it is rejected; None if it is not.
