@@ -52,8 +52,8 @@ def _heading(diff: OutputDiff) -> Iterator[Text]:
         yield Text.assemble((f"{name}  {one_line(side.url)}", "bold"), f"  {_state(side)}")
     if diff.settings:
         yield Text(f"the jobs differ in {', '.join(diff.settings)}", "yellow")
-    if diff.no_langs:
-        yield Text(f"languages are not told apart: {one_line(diff.no_langs)}")
+    if diff.no_langs_reason:
+        yield Text(f"languages are not told apart: {one_line(diff.no_langs_reason)}")
 
 
 def _state(side: LoadedOutput) -> str:
@@ -122,13 +122,21 @@ def _column(column: ColumnDiff, diff: OutputDiff) -> Iterator[RenderableType]:
         texts.append("most frequent changes")
     table = _table("lang", numbers, texts)
     found = [(lang, tally) for lang, tally in column.langs.items() if not tally.is_same]
-    found.sort(key=lambda item: (item[1].mean if way.similarity else 0, -item[1].changed / item[1].rows, -item[1].gap))
+    found.sort(
+        key=lambda item: (
+            item[1].mean_similarity if way.similarity else 0,
+            -item[1].changed / item[1].rows,
+            -item[1].gap,
+        )
+    )
     for lang, tally in [("all", total), *_but_all(found)]:
         cells = [f"{tally.rows:,}", f"{tally.changed:,}", percent(tally.changed, tally.rows)]
         ends = list[str]()
         if way.similarity:
-            cells += [_similarity(value) for value in (tally.mean, tally.first_percentile, tally.least)]
-            ends.append(_row(tally.least_id, diff))
+            cells += [
+                _similarity(value) for value in (tally.mean_similarity, tally.first_percentile, tally.min_similarity)
+            ]
+            ends.append(_row(tally.min_similarity_id, diff))
         if total.gap:
             cells.append(f"{tally.gap:.3g}" if tally.gap else "")
             ends.append(_row(tally.gap_id, diff))
@@ -155,7 +163,7 @@ def _but_all(found: list[tuple[str, Counts]]) -> list[tuple[str, Counts]]:
 
 
 def _left_out(num_different: int, num_langs: int, diff: OutputDiff) -> Iterator[Text]:
-    if diff.no_langs:
+    if diff.no_langs_reason:
         return
     more = num_different - _MAX_LANGS
     parts = [f"{counted(more, 'more language')} with differences"] if more > 0 else []

@@ -1,4 +1,4 @@
-"""Two outputs compared by the ids of their rows."""
+"""Compare two outputs by the ids of their rows."""
 
 from pipelines.diff.compare_outputs import ColumnDiff, OutputDiff, compare_outputs
 

@@ -76,7 +76,7 @@ class LoadedOutput:
         return f"{self.url} did not keep its input.lang, column {self._lang}"
 
     def langs(self, table: pa.Table) -> pa.Array:
-        """Return the language of each row, as it stands in the data."""
+        """Return the language code of each row, as in the data."""
         if self.lang_column:
             return to_array(table[self.lang_column]).cast(pa.string())
         return pa.repeat(self._lang["fixed"], len(table))

@@ -1,4 +1,4 @@
-"""Rows of many Parquet files as one numbered sequence, and where in it a row with a given id stands."""
+"""The rows of many Parquet files as one numbered sequence, and an index that finds them by id."""
 
 from __future__ import annotations
 
@@ -20,24 +20,23 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Location
 
-pc: Any = pyarrow.compute  # its functions are made when it loads, and no checker knows them
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
-Read = TypeVar("Read")
+ReadT = TypeVar("ReadT")
 
-_CACHE_BYTES = 2**28  # of files that are held; one is held in any case
-_BATCH_BYTES = (
-    2**27
-)  # of files that are read at once: where another output has another order, each file of it meets all
-_ANEW = "run the job again to write it anew"
+_CACHE_BYTES = 2**28  # of cached files; at least one file is cached
+# Bytes of files that are read together. If the other output has another order, each batch reads all of its files.
+_BATCH_BYTES = 2**27
+_COMPUTE_AGAIN = "run the job again to compute it again"
 
 
-class Piece(NamedTuple):
-    """Those of some wanted rows that lie in one file.
+class FileRows(NamedTuple):
+    """Those of some wanted rows that one file contains.
 
     Attributes:
-        file: its number.
-        wanted: [n], which of the wanted rows they are.
-        rows: [n], their numbers within the file.
+        file: the file's index.
+        wanted: [n], indices of these rows among the wanted rows.
+        rows: [n], their row numbers within the file.
     """
 
     file: int
@@ -46,154 +45,158 @@ class Piece(NamedTuple):
 
 
 class NumberedRows:
-    """The rows of files, numbered from 0 through all of them; files read lately are held.
+    """The rows of files, numbered from 0 through all files. Recently read files are cached.
 
     Args:
-        files: in the order in which their rows count.
-        num_rows: of each file, as the ledger has it.
-        id_columns: what identifies a row: one column, or several together.
-        columns: what is read besides.
+        files: the files, in the order in which their rows are numbered.
+        num_rows: number of rows of each file, as in the ledger.
+        id_columns: the columns that together identify a row.
+        columns: further columns to read.
     """
 
     def __init__(
         self, files: Sequence[Location], num_rows: Sequence[int], id_columns: Sequence[str], columns: Sequence[str] = ()
     ):
         self.files, self.id_columns, self.columns = list(files), list(id_columns), list(columns)
-        self.borders: NDArray[np.int64] = np.concatenate([[0], np.cumsum(num_rows, dtype=np.int64)])
-        self._held: OrderedDict[int, pa.Table] = OrderedDict()
+        self.file_offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(num_rows, dtype=np.int64)])
+        self._cache: OrderedDict[int, pa.Table] = OrderedDict()
 
     def __len__(self) -> int:
-        return int(self.borders[-1])
+        return int(self.file_offsets[-1])
 
     def read(self, file: int, columns: list[str] | None = None) -> pa.Table:
         """Read a file.
 
         Args:
-            file: its number.
-            columns: what to read, by default the ids and `columns`.
+            file: the file's index.
+            columns: the columns to read, by default the ids and `columns`.
 
         Raises:
-            FatalError: it is gone, or not as the ledger has it.
+            FatalError: the file is missing or damaged, or its row count differs from the ledger.
         """
-        wanted = list(dict.fromkeys(columns or [*self.id_columns, *self.columns]))
-        table = self._open(file, lambda source: pq.read_table(source, columns=wanted))
-        expected = int(self.borders[file + 1] - self.borders[file])
+        names = list(dict.fromkeys(columns or [*self.id_columns, *self.columns]))
+        table = self._open(file, lambda source: pq.read_table(source, columns=names))
+        expected = int(self.file_offsets[file + 1] - self.file_offsets[file])
         if len(table) != expected:
-            url = self.files[file].url
-            raise FatalError(f"{url}: has {len(table):,} rows, but {expected:,} in the ledger; delete it, and {_ANEW}")
+            raise FatalError(
+                f"{self.files[file].url}: has {len(table):,} rows, expected {expected:,} as in the ledger; delete it, "
+                f"and {_COMPUTE_AGAIN}"
+            )
         return table
 
     def schema(self) -> pa.Schema:
         """Read the schema of the first file."""
         return self._open(0, pq.read_schema)
 
-    def _open(self, file: int, read: Callable[[pa.NativeFile], Read]) -> Read:
+    def _open(self, file: int, read: Callable[[pa.NativeFile], ReadT]) -> ReadT:
         location = self.files[file]
 
-        def attempt() -> Read:
+        def attempt() -> ReadT:
             with location.fs.open_input_file(location.path) as source:
                 return read(source)
 
         try:
             return location.persistently(attempt)
         except FileNotFoundError:
-            raise FatalError(f"{location.url}: gone, though the ledger has it; {_ANEW}") from None
+            raise FatalError(f"{location.url}: missing, although the ledger has it; {_COMPUTE_AGAIN}") from None
         except pa.ArrowException:
-            raise FatalError(f"{location.url}: damaged; delete it, and {_ANEW}") from None
+            raise FatalError(f"{location.url}: damaged; delete it, and {_COMPUTE_AGAIN}") from None
 
     def table(self, file: int) -> pa.Table:
-        """Give all columns of a file, which may still be held."""
-        table = self._held.pop(file, None)
+        """Return the columns of a file, from the cache if they are there."""
+        table = self._cache.pop(file, None)
         if table is None:
             table = self.read(file)
-        self._held[file] = table
-        while len(self._held) > 1 and sum(held.nbytes for held in self._held.values()) > _CACHE_BYTES:
-            self._held.popitem(last=False)
+        self._cache[file] = table
+        while len(self._cache) > 1 and sum(cached.nbytes for cached in self._cache.values()) > _CACHE_BYTES:
+            self._cache.popitem(last=False)
         return table
 
     def batches(self) -> Iterator[tuple[int, pa.Table]]:
-        """Read all rows in their order, several files at once; before each table stands its first row's number."""
+        """Read all rows in order, several files at once; yields the number of a table's first row, and the table."""
         first, tables = 0, list[pa.Table]()
         for file in range(len(self.files)):
             tables.append(self.read(file))
             if file == len(self.files) - 1 or sum(table.nbytes for table in tables) >= _BATCH_BYTES:
                 yield first, pa.concat_tables(tables).combine_chunks()
-                first, tables = int(self.borders[file + 1]), []
+                first, tables = int(self.file_offsets[file + 1]), []
 
-    def pieces(self, rows: NDArray[np.int64]) -> Iterator[Piece]:
-        """Sort rows, told by their numbers, by the file in which they are."""
-        files = np.searchsorted(self.borders, rows, side="right") - 1
+    def split_by_file(self, rows: NDArray[np.int64]) -> Iterator[FileRows]:
+        """Group row numbers by the file that contains the row."""
+        files = np.searchsorted(self.file_offsets, rows, side="right") - 1
         order = np.argsort(files, kind="stable")
         for wanted in np.split(order, np.flatnonzero(np.diff(files[order])) + 1):
             if len(wanted):
                 file = int(files[wanted[0]])
-                yield Piece(file, wanted, rows[wanted] - self.borders[file])
+                yield FileRows(file, wanted, rows[wanted] - self.file_offsets[file])
 
     def take(self, rows: NDArray[np.int64], column: str | None = None) -> pa.Array:
-        """Gather a column of rows, by default their ids, in the order in which the rows are told."""
-        pieces = list(self.pieces(rows))
-        if not pieces:
+        """Gather a column of some rows, by default their ids, in the order of the given row numbers."""
+        by_file = list(self.split_by_file(rows))
+        if not by_file:
             return pa.array([], pa.large_string())
-        found = [
-            (self.ids(self.table(piece.file)) if column is None else to_array(self.table(piece.file)[column])).take(
-                pa.array(piece.rows)
-            )
-            for piece in pieces
-        ]
-        back = np.argsort(np.concatenate([piece.wanted for piece in pieces]))
-        return pa.concat_arrays(found).take(pa.array(back))
+        found: list[pa.Array] = []
+        for some in by_file:
+            table = self.table(some.file)
+            values = self.ids(table) if column is None else to_array(table[column])
+            found.append(values.take(pa.array(some.rows)))
+        order = np.argsort(np.concatenate([some.wanted for some in by_file]))
+        return pa.concat_arrays(found).take(pa.array(order))
 
     def ids(self, table: pa.Table) -> pa.Array:
-        """Give what identifies each row of a table as text, `large_string`, so that types do not matter."""
-        return as_ids(table, self.id_columns)
+        """Return what identifies each row of a table as `large_string`, whatever the types of the id columns."""
+        return join_ids(table, self.id_columns)
 
 
 class RowIndex:
-    """Finds rows by their ids: 16 bytes a row, and ids are compared, not only their hashes."""
+    """Finds rows by id. It uses 16 bytes per row, and compares the ids themselves where hashes are equal.
+
+    Attributes:
+        repeats: the sorted numbers of rows whose id an earlier row has.
+    """
 
     def __init__(self, rows: NumberedRows):
         self._rows = rows
         hashes = np.empty(len(rows), np.uint64)
-        for file, (start, end) in enumerate(zip(rows.borders[:-1], rows.borders[1:], strict=True)):
+        for file, (start, end) in enumerate(zip(rows.file_offsets[:-1], rows.file_offsets[1:], strict=True)):
             hashes[start:end] = _hash(rows.ids(rows.read(file, rows.id_columns)))
-        self._numbers = np.argsort(hashes, kind="stable")  # of rows with one id the first is found first
+        self._numbers = np.argsort(hashes, kind="stable")  # stable, so that the first of several rows is found first
         self._hashes = hashes[self._numbers]
         self.repeats = self._find_repeats()
 
     def find(self, ids: pa.Array) -> NDArray[np.int64]:
-        """Find rows.
+        """Find rows by id.
 
         Args:
-            ids: as `NumberedRows.ids` gives them; a null is no row's.
+            ids: ids as `NumberedRows.ids` returns them; a null matches no row.
 
         Returns:
-            [n], the number of the first row with each id, -1 where there is none.
+            [n], the number of the first row with each id; -1 if there is none.
         """
         found = np.full(len(ids), -1, np.int64)
-        hashes, size = _hash(ids), len(self._hashes)
-        place = np.searchsorted(self._hashes, hashes)
+        hashes, num_rows = _hash(ids), len(self._hashes)
+        position = np.searchsorted(self._hashes, hashes)
         left = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
         while True:
-            left = left[place[left] < size]
-            left = left[self._hashes[place[left]] == hashes[left]]
+            left = left[position[left] < num_rows]
+            left = left[self._hashes[position[left]] == hashes[left]]
             if not len(left):
                 return found
-            rows = self._numbers[place[left]]
+            rows = self._numbers[position[left]]
             equal = pc.equal(self._rows.take(rows), ids.take(pa.array(left))).fill_null(False)
             is_same = equal.to_numpy(zero_copy_only=False)
             found[left[is_same]] = rows[is_same]
             left = left[~is_same]
-            place[left] += 1
+            position[left] += 1
 
     def _find_repeats(self) -> NDArray[np.int64]:
-        """Find the rows that have the id of an earlier one: sorted numbers."""
-        alike = self._hashes[1:] == self._hashes[:-1]
-        suspects = np.sort(self._numbers[1:][alike])
+        has_equal_hash = self._hashes[1:] == self._hashes[:-1]
+        suspects = np.sort(self._numbers[1:][has_equal_hash])
         return suspects[self.find(self._rows.take(suspects)) != suspects]
 
 
-def as_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
-    """Make one text of the columns that identify a row; it is null where one of them is."""
+def join_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
+    """Join the columns that identify a row into one text; null if one of them is null."""
     parts = [to_array(table[name]).cast(pa.large_string()) for name in columns]
     if len(parts) == 1:
         return parts[0]
@@ -201,7 +204,7 @@ def as_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def to_array(column: pa.ChunkedArray) -> pa.Array:
-    """Give a column as one array."""
+    """Return a column as one array, without a copy if it has one chunk."""
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
