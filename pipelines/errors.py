@@ -1,4 +1,4 @@
-"""Errors of a run, named by what to do next; `FatalError` comes from the model library."""
+"""Errors of a run, one class for each way to continue. `FatalError` is defined by the model library."""
 
 from xlm_core.errors import FatalError
 
@@ -6,8 +6,14 @@ __all__ = ["FatalError", "RetryableError", "ShardError"]
 
 
 class ShardError(Exception):
-    """This shard cannot finish: record it, go on with the others, and end non-zero. Holds no row text."""
+    """One shard cannot be finished. It is recorded as failed, and the run continues.
+
+    The message never contains the text of a row.
+    """
 
 
 class RetryableError(Exception):
-    """Storage, a device or the cluster failed in a way that may pass: what is done is kept, the same call goes on."""
+    """Storage, a device or the cluster failed, perhaps temporarily.
+
+    Committed shards are kept, and the same call resumes the run.
+    """

@@ -1,1 +1,1 @@
-"""corpus."""
+"""The input: its plan, its row groups and its duplicate ids."""

@@ -56,7 +56,7 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
         stores: options of the stores that contain the corpus.
 
     Raises:
-        FatalError: files are missing, unreadable or not Parquet, or lack columns or have columns of the wrong type.
+        FatalError: files are missing, unreadable or not Parquet, or columns are missing or of the wrong type.
             The message has a line for each problem.
         RetryableError: a store does not respond.
     """

@@ -1,1 +1,1 @@
-"""output."""
+"""The output directory: parts, ledger, lock, and how a run resumes."""

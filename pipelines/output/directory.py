@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """An output directory: parts at the top, and all files that are not data below `_xlm`."""
+    """An output directory: the top level contains the parts, and `_xlm` all files that are not data."""
 
     def __init__(self, location: Location):
         self.location = location

@@ -103,7 +103,7 @@ def _acquire(folder: Location) -> _RenewedLock:
     """Write a lock file, then check that there is no other one.
 
     A store lists a file as soon as it is written. If two runs start at once, at least one of them sees the other's
-    file, deletes its own and tries again. Each file is written by its holder alone, so nothing is overwritten, and ages
+    file, deletes its own and retries. Each file is written by its holder alone, so nothing is overwritten, and ages
     are measured by the store's clock.
     """
     holder = ""
@@ -145,7 +145,7 @@ class _RenewedLock(Lock):
             if not self._lost:
                 self.put()
         except (RetryableError, FatalError):
-            pass  # the store fails for the moment; `check` tries again, and other writes report the error
+            pass  # the store fails for the moment; `check` retries, and other writes report the error
         return not self._lost
 
     def check(self) -> None:

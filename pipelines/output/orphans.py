@@ -54,8 +54,8 @@ def find_orphans(output: Output) -> list[Orphan]:
             orphans.append(Orphan(output.location / path, path, file.size, *found))
     if not records and output.is_complete and any(PART_PATH.fullmatch(orphan.path) for orphan in orphans):
         raise FatalError(
-            f"{output.location.url}: complete, but its ledger is missing, so its parts cannot be told from orphans; "
-            "restore _xlm/ledger"
+            f"{output.location.url}: complete, but its ledger is missing, so every part would be an orphan; restore "
+            "_xlm/ledger"
         )
     return orphans
 

@@ -1,4 +1,4 @@
-"""What comes out of the stages, whatever the shards, the batches and the order: no Ray between them here."""
+"""The results of the stages, run one after another without Ray."""
 
 import datetime
 import decimal
@@ -26,7 +26,7 @@ EMBED = ["feature-extraction"]
 
 @pytest.fixture
 def sentences(corpus) -> pa.Table:
-    """120 sentences of mixed lengths and languages, Japanese left to its own tests."""
+    """120 sentences of mixed lengths and languages, except Japanese, which needs a segmenter."""
     rows = [row for row in corpus if row["lang"] != "ja"]
     random.Random(3).shuffle(rows)
     return pa.Table.from_pylist(rows[:120])
@@ -38,8 +38,8 @@ def results(job: Job) -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("invariant", [False, True])
-def test_a_rows_result_is_its_own(make_job, demo, sentences, tmp_path, invariant):
-    """Not its neighbours', the token budget's, the shard size's or the order's: within 2e-5, or to the last bit."""
+def test_result_of_a_row_does_not_depend_on_other_rows_or_batches(make_job, demo, sentences, tmp_path, invariant):
+    """It does not depend on neighbours, token budget, shard size or order: within 2e-5, or bit for bit if invariant."""
     tasks = [
         "feature-extraction",
         {"text-classification": {"head": str(demo / "heads" / "topic"), "scores": True}},
@@ -72,7 +72,7 @@ def test_a_rows_result_is_its_own(make_job, demo, sentences, tmp_path, invariant
             assert max(abs(a["score"] - b["score"]) for a, b in zip(row["words"], other["words"], strict=True)) <= 2e-5
 
 
-def test_every_row_is_out_or_rejected_and_in_order(make_job, demo, tmp_path):
+def test_every_row_is_written_in_order_or_rejected(make_job, demo, tmp_path):
     job = make_job(input__filter=None)
     records = run_to_records(job)
     corpus = pa.concat_tables(pq.read_table(path) for path in sorted((demo / "corpus").glob("*.parquet")))
@@ -84,7 +84,7 @@ def test_every_row_is_out_or_rejected_and_in_order(make_job, demo, tmp_path):
     in_corpus_order = [row_id for row_id in corpus["id"].to_pylist() if row_id not in gone]
     order = {row_id: i for i, row_id in enumerate(in_corpus_order)}
     assert sorted(found, key=order.__getitem__) == in_corpus_order
-    for record in records:  # within each part, the order of the input
+    for record in records:  # each part has the order of the input
         ids = pq.read_table(f"{job.output.path}/{record.part}")["id"].to_pylist()
         assert ids == sorted(ids, key=order.__getitem__)
     assert {row["id"]: row["reason"] for row in rejected} == {
@@ -99,7 +99,7 @@ def test_every_row_is_out_or_rejected_and_in_order(make_job, demo, tmp_path):
     assert numbers["bad-null"] == (file, pq.read_table(file)["id"].to_pylist().index("bad-null"))
 
 
-def test_spans_quote_the_text(make_job, demo, tmp_path):
+def test_spans_quote_the_text_at_their_offsets(make_job, demo, tmp_path):
     for aggregate, column in (("word", "words"), ("entity", "entities")):
         output = str(tmp_path / aggregate)
         job = make_job(
@@ -151,8 +151,8 @@ def test_kept_columns_keep_their_types(make_job, sentences, tmp_path):
         assert found[name].to_pylist() == source[name].to_pylist()
 
 
-def test_the_schema_is_declared_and_never_depends_on_a_shards_rows(make_job, tmp_path):
-    """A shard whose rows are all rejected, and one whose rows are all filtered out, have the schema of any other."""
+def test_schema_of_a_part_does_not_depend_on_its_rows(make_job, tmp_path):
+    """Shards whose rows are all rejected, or all dropped by the filter, have the same schema as any other."""
     table = pa.table(
         {"id": [1, 2, 3, 4], "text": ["fine", None, None, "too old"], "lang": ["en"] * 4, "y": [5, 5, 5, 1]}
     )
@@ -174,7 +174,7 @@ def test_the_schema_is_declared_and_never_depends_on_a_shards_rows(make_job, tmp
     assert schemas[0].metadata[b"xlm:fingerprint"]
 
 
-def test_writing_a_part_again_gives_the_same_file(make_job):
+def test_part_that_is_written_again_has_the_same_bytes(make_job):
     job = make_job()
     parts = []
     for _ in range(2):
@@ -183,7 +183,7 @@ def test_writing_a_part_again_gives_the_same_file(make_job):
     assert parts[0] == parts[1]
 
 
-def test_rows_without_an_id_are_named_by_file_and_row(make_job, sentences, tmp_path):
+def test_rows_without_an_id_are_identified_by_file_and_row(make_job, sentences, tmp_path):
     pq.write_table(sentences.slice(0, 60), tmp_path / "a.parquet", row_group_size=20)
     pq.write_table(sentences.slice(60), tmp_path / "b.parquet")
     spec = {"path": str(tmp_path / "?.parquet"), "text": "text", "lang": "lang", "keep": ["id"]}
@@ -201,8 +201,7 @@ def test_rows_without_an_id_are_named_by_file_and_row(make_job, sentences, tmp_p
     assert len(found) == sum(topic != "food" for topic in sentences["topic"].to_pylist())
 
 
-def test_pairs(make_job, sentences, tmp_path, checkpoint):
-    """Both columns are encoded, and words and labels are those of the first."""
+def test_pairs_are_encoded_together_and_spans_are_in_the_first_text(make_job, sentences, tmp_path, checkpoint):
     table = sentences.append_column("second", sentences["text"].take(list(range(len(sentences)))[::-1]))
     pq.write_table(table, tmp_path / "in.parquet")
     job = make_job(
@@ -227,8 +226,8 @@ def test_pairs(make_job, sentences, tmp_path, checkpoint):
         assert all(row["text"][w["start"] : w["end"]] == w["text"] for w in row["words"])
 
 
-def test_memory_file_system(make_job, sentences, tmp_path):
-    """Any fsspec URL is read and written; jobs refuse this one, since each process has a memory of its own."""
+def test_any_fsspec_url_is_read_and_written(make_job, sentences, tmp_path):
+    """`memory://` works here, but is refused as an output, because each process has its own memory file system."""
     sink = pa.BufferOutputStream()
     pq.write_table(sentences, sink)
     locate("memory://corpus/deep/in.parquet").put(sink.getvalue())
@@ -245,7 +244,7 @@ def test_memory_file_system(make_job, sentences, tmp_path):
     assert not out.list()
 
 
-def test_top_and_all_scores(make_job, demo):
+def test_classification_writes_top_labels_and_all_scores(make_job, demo):
     job = make_job(
         tasks=[
             {"text-classification": {"head": str(demo / "heads" / "topic"), "top_k": 2, "scores": True, "name": "t"}}
@@ -260,8 +259,7 @@ def test_top_and_all_scores(make_job, demo):
         assert [top["score"] for top in row["t_top"]] == sorted(row["t_scores"], reverse=True)[:2]
 
 
-def test_neutral_languages(make_job, tmp_path, checkpoint):
-    """The policy decides: rejected, or run without a language of its own; never as English."""
+def test_unknown_language_is_rejected_or_neutral_but_never_english(make_job, tmp_path, checkpoint):
     table = pa.table(
         {"id": [1, 2], "text": ["qaStaH nuq, Dr. Qo'noS?", "qaStaH nuq, Dr. Qo'noS?"], "lang": ["tlh", "en"]}
     )
@@ -276,7 +274,7 @@ def test_neutral_languages(make_job, tmp_path, checkpoint):
 
 
 def test_only_model_processes_load_torch(make_job):
-    """A node has many tokenizer processes, and torch is half of the time and of the memory that each begins with."""
+    """A node has many tokenizer processes, and torch takes half of their start-up time and memory."""
     prepared = prepare(make_job())
     stages = prepared.stages
     source, tokenize = PlanSource(stages.read, prepared.plan.shards), Tokenize(stages.tokenize, {})

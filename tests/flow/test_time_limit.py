@@ -1,4 +1,4 @@
-"""Work that exceeds its time limit ends its process, whatever it hangs in; other work is not affected."""
+"""Work that exceeds its time limit ends its process, no matter what it hangs in; other work is not affected."""
 
 import subprocess
 import sys
