@@ -58,7 +58,7 @@ class ShardRunner:
         """Compute and commit shards, and return those that were lost because a worker died."""
         returned: set[str] = set()
         dataset = build_dataset(self._settings, self._pools, shards, self._pre_rejected, isolate=isolate)
-        # Always close the stream: otherwise Ray Data keeps running after an error, and logs errors once Ray has shut down.
+        # Otherwise Ray Data keeps running after an error, and logs errors once Ray has shut down.
         with closing(stream_results(dataset)) as results:
             try:
                 for result in results:
