@@ -1,0 +1,38 @@
+"""The documents name files, folders and identifiers that exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("jobs", "pipelines", "xlm_core", "tests")
+DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_paths_exist(document):
+    text = (ROOT / document).read_text(encoding="utf-8")
+    paths = re.findall(rf"`((?:{'|'.join(PACKAGES)})/[\w./-]+)`", text) + re.findall(r"\]\((?!http)([^)#]+)", text)
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
+def test_identifiers_exist(document):
+    modules = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in modules)
+    text = (ROOT / document).read_text(encoding="utf-8")
+    assert set(re.findall(r"`([A-Za-z_]\w*)`", text)) - set(re.findall(r"\w+", code)) == set()
+
+
+def test_readme_lists_every_folder_and_top_level_module():
+    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+    listed = {name for line in re.findall(r"[├└]── ([^\s,]+(?:, [^\s,]+)*)", tree) for name in line.split(", ")}
+    existing = {f"{package}/" for package in PACKAGES}
+    for package in PACKAGES:
+        for path in (ROOT / package).iterdir():
+            if path.is_dir() and any(path.rglob("*.py")):
+                existing.add(f"{path.name}/")
+            elif path.suffix == ".py" and path.name != "__init__.py" and package != "tests":
+                existing.add(path.name)
+    assert listed == existing
