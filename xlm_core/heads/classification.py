@@ -1,6 +1,6 @@
-"""Sequence classification and token classification.
+"""Heads for sequence classification and token classification.
 
-Letters: B sequences, T packed tokens, L padded length, D model width, C labels.
+Letters: B sequences, T packed tokens, C labels.
 """
 
 from typing import ClassVar
@@ -18,7 +18,7 @@ from xlm_core.model.trunk import init_weights
 
 
 class SequenceClassificationHead(ScoringHead):
-    """Scores per label for each sequence, or the values of a regression."""
+    """Scores for each label of a sequence, or the values of a regression."""
 
     kind: ClassVar[Kind] = "sequence-classification"
     reference_class: ClassVar[str] = "XLMForSequenceClassification"
@@ -29,24 +29,24 @@ class SequenceClassificationHead(ScoringHead):
         init_weights(self, config)
 
     def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Give logits_BC; see `SequenceSummary` for their width and precision."""
+        """Compute logits_BC; see `SequenceSummary` for their width and precision."""
         return self.sequence_summary.forward_packed(hidden_TD, cu_seqlens)
 
     def loss(self, logits_BC: Tensor, labels: Tensor) -> Tensor:
-        """Compute the loss that `problem_type` names.
+        """Compute the loss that `problem_type` specifies.
 
-        Without a `problem_type`: regression for one label, else single-label for integer labels [B], else
-        multi-label for floats [B, C].
+        Without a `problem_type`: regression if there is one label, else single-label classification for integer labels
+        [B], else multi-label classification for floating point labels [B, C].
         """
         num_labels, problem = self.config.num_labels, self.config.problem_type
         if problem is None:
-            integral = labels.dtype in (torch.int64, torch.int32)
-            several = "single_label_classification" if integral else "multi_label_classification"
-            problem = "regression" if num_labels == 1 else several
+            is_integer = labels.dtype in (torch.int64, torch.int32)
+            classification = "single_label_classification" if is_integer else "multi_label_classification"
+            problem = "regression" if num_labels == 1 else classification
         if logits_BC.shape[-1] != num_labels:
             raise ValueError(
-                f"labels: a loss over {num_labels} labels needs as many logits, got {logits_BC.shape[-1]};"
-                " set summary_use_proj and summary_proj_to_labels"
+                f"labels: got {logits_BC.shape[-1]} logits, expected {num_labels} (the number of labels) to compute the"
+                " loss; set summary_use_proj and summary_proj_to_labels"
             )
         if problem == "regression":
             return F.mse_loss(logits_BC.squeeze(), labels.squeeze())
@@ -56,7 +56,7 @@ class SequenceClassificationHead(ScoringHead):
 
 
 class TokenClassificationHead(TokenHead):
-    """Scores per label for each token."""
+    """Scores for each label of a token."""
 
     kind: ClassVar[Kind] = "token-classification"
     reference_class: ClassVar[str] = "XLMForTokenClassification"
@@ -64,13 +64,13 @@ class TokenClassificationHead(TokenHead):
     def __init__(self, config: XLMConfig) -> None:
         super().__init__(config)
         if config.num_labels < 1:
-            raise FatalError("configuration field id2label: got no label, expected at least one to classify tokens")
+            raise FatalError("configuration field id2label: got no labels, expected at least one to classify tokens")
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(config.emb_dim, config.num_labels)
         init_weights(self, config)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Give logits for hidden states of any leading shape."""
+        """Compute logits for hidden states of any leading shape."""
         return self.classifier(self.dropout(hidden.to(self.classifier.weight.dtype)))
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Multiple choice: one score for each sequence, softmaxed over the choices of a question by the caller.
+"""Head for multiple choice: one score per sequence; the caller applies the softmax over the choices of a question.
 
-Letters: B questions, L padded length; packed, each choice is a sequence of its own, a question's side by side.
+Letters: T packed tokens, D model width. Each choice is a sequence, and the choices of a question are adjacent.
 """
 
 from typing import ClassVar
@@ -16,9 +16,9 @@ from xlm_core.model.trunk import init_weights
 
 
 class MultipleChoiceHead(ScoringHead):
-    """A summary and a projection to one score.
+    """A sequence summary and a projection to one score.
 
-    The projection is as wide as the labels are many, the reference's way; trained checkpoints have it so.
+    As in the reference and its trained checkpoints, the input width of the projection is the number of labels.
     """
 
     kind: ClassVar[Kind] = "multiple-choice"
@@ -36,6 +36,6 @@ class MultipleChoiceHead(ScoringHead):
         init_weights(self, config)
 
     def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Give each sequence's score, [number of sequences]."""
+        """Compute the score of each sequence, [number of sequences]."""
         summaries = self.sequence_summary.forward_packed(hidden_TD, cu_seqlens)
         return self.logits_proj(summaries.to(self.logits_proj.weight.dtype)).squeeze(-1)

@@ -1,4 +1,4 @@
-"""One vector per sequence: poolings, and the summary that classification and multiple choice build on.
+"""One vector per sequence: poolings, and the summary used by sequence classification and multiple choice.
 
 Letters: B sequences, T packed tokens, D model width, C labels.
 """
@@ -12,37 +12,37 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.precision import upcast
 
 Pooling = Callable[[Tensor, Tensor], Tensor]
-"""hidden_TD and cu_seqlens [B + 1] to float32 [B, D]; float64 where hidden_TD is."""
+"""Maps hidden_TD and cu_seqlens [B + 1] to float32 [B, D], or float64 if hidden_TD is float64."""
 
 
 def first_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Take each sequence's first token; float32 [B, D]."""
+    """Return the vector of the first token of each sequence; float32 [B, D]."""
     return upcast(hidden_TD[cu_seqlens[:-1].long()])
 
 
 def last_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Take each sequence's last token, never a pad; float32 [B, D]."""
+    """Return the vector of the last token of each sequence, never a pad; float32 [B, D]."""
     return upcast(hidden_TD[cu_seqlens[1:].long() - 1])
 
 
 def mean_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Average each sequence's tokens, special tokens included.
+    """Average the token vectors of each sequence, special tokens included.
 
     Returns:
-        float32 [B, D]; sums in bfloat16 would lose digits past a few hundred tokens. Each sum runs over its own
-        sequence in order, and so does not depend on the neighbours.
+        float32 [B, D]; bfloat16 sums lose digits past a few hundred tokens. Each sum adds the tokens of one sequence in
+        order, so it does not depend on the other sequences.
     """
     return _reduce("mean", hidden_TD, cu_seqlens)
 
 
 def max_pool(hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    """Take the largest value of each dimension over a sequence's tokens; float32 [B, D]."""
+    """Return the maximum of each dimension over the tokens of a sequence; float32 [B, D]."""
     return _reduce("max", hidden_TD, cu_seqlens)
 
 
-def _reduce(how: str, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-    # unsafe skips a check of the lengths that would wait for the GPU; a PackedBatch has done it
-    return torch.segment_reduce(upcast(hidden_TD), how, lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
+def _reduce(reduction: str, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+    # unsafe=True skips a check of the lengths that would synchronize with the GPU; PackedBatch has already checked them
+    return torch.segment_reduce(upcast(hidden_TD), reduction, lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
 
 
 POOLINGS: dict[str, Pooling] = {"first": first_pool, "last": last_pool, "mean": mean_pool, "max": max_pool}
@@ -63,7 +63,7 @@ _ACTIVATIONS: dict[str | None, Callable[[], nn.Module]] = {
 class SequenceSummary(nn.Module):
     """One vector per sequence: pool, dropout, projection, activation, dropout.
 
-    `cls_index` summaries are of the last token: the reference's models tell theirs no other.
+    A `cls_index` summary uses the last token: the reference's models never pass another index to theirs.
     """
 
     def __init__(self, config: XLMConfig) -> None:
@@ -80,10 +80,10 @@ class SequenceSummary(nn.Module):
         self.last_dropout = nn.Dropout(config.summary_last_dropout)
 
     def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Summarise each sequence.
+        """Compute the summary of each sequence.
 
         Returns:
-            [B, C] or [B, D], in the projection's precision; in the pooling's where there is no projection.
+            [B, C] or [B, D], in the precision of the projection, or of the pooling if there is no projection.
         """
         pooled_BD = self.pool(hidden_TD, cu_seqlens)
         if isinstance(self.summary, nn.Linear):

@@ -1,6 +1,6 @@
-"""Question answering by beams: the best starts, the best ends of each, and whether there is an answer at all.
+"""The beam head for question answering: the best starts, the best ends for each start, and an answer class.
 
-Letters: B sequences, T packed tokens, L padded length, D model width, S starts and E ends of the beams.
+Letters: B sequences, T packed tokens, L padded length, D model width, S starts and E ends per start.
 """
 
 from typing import ClassVar, NamedTuple
@@ -17,25 +17,25 @@ from xlm_core.model.padding import PaddedLayout
 from xlm_core.model.trunk import init_weights
 from xlm_core.precision import upcast
 
-_NOT_ALLOWED = -1e30  # the reference's logit of such tokens: probability 0, unless no token at all is allowed
+_NOT_ALLOWED = -1e30  # the reference's logit for tokens that are not allowed: probability 0, unless no token is allowed
 
 
 class BeamAnswers(NamedTuple):
-    """The candidates of each sequence; the log_probs are probabilities: the reference's name, and its content.
+    """The candidates of each sequence. As in the reference, the fields named log_probs contain probabilities.
 
-    An index is a token's number within its sequence. Where a sequence has fewer candidates than asked for, the rest
-    is probability 0 and index -1. What is float32 is float64 where the head is.
+    An index is a token's position within its sequence. If a sequence has fewer candidates than requested, the remaining
+    ones have probability 0 and index -1. Float tensors are float32, or float64 if the head is.
     """
 
-    start_top_log_probs: Tensor  # float32 [B, S], the best first
+    start_top_log_probs: Tensor  # float32 [B, S], best first
     start_top_index: Tensor  # int64 [B, S]
-    end_top_log_probs: Tensor  # float32 [B, E * S], given the start: end e of start s at e * S + s
+    end_top_log_probs: Tensor  # float32 [B, E * S], given the start: end e of start s is at e * S + s
     end_top_index: Tensor  # int64 [B, E * S]
-    cls_logits: Tensor  # float32 [B], the higher the less there is an answer
+    cls_logits: Tensor  # float32 [B], the higher, the less likely there is an answer
 
 
 class QuestionAnsweringHead(Head):
-    """Starts, ends and answerability of each sequence, over its own tokens; pads are never among them."""
+    """Finds starts and ends and scores answerability for each sequence, over its own tokens, never over pads."""
 
     kind: ClassVar[Kind] = "question-answering"
     reference_class: ClassVar[str] = "XLMForQuestionAnswering"
@@ -53,39 +53,41 @@ class QuestionAnsweringHead(Head):
         cls_index: Tensor | None = None,
         max_answer_tokens: int | None = None,
     ) -> BeamAnswers:
-        """Search each sequence.
+        """Search each sequence for answers.
 
         Args:
             hidden_TD: the trunk's output.
             cu_seqlens: int32 [B + 1].
-            allowed_T: bool [T], the tokens at which an answer may start or end; all if not given.
-            cls_index: [B], number of the class token within each sequence; the last token if not given.
-            max_answer_tokens: choose among ends that make an answer of at most so many tokens, so that every start has
-                one. Without it an end may stand before its start, as in the reference, and no answer may be left.
+            allowed_T: bool [T], whether an answer may start or end at a token; all tokens if not given.
+            cls_index: [B], position of the class token within each sequence; the last token if not given.
+            max_answer_tokens: only consider ends for which the answer has at most this many tokens, so that every start
+                has one. Without a limit, an end may be before its start, as in the reference, and no valid answer may
+                be left.
         """
         layers, config = self.qa_outputs, self.config
         hidden_TD = hidden_TD.to(layers.start_logits.dense.weight.dtype)
-        layout = _lay_out(cu_seqlens, len(hidden_TD))
-        first_B = cu_seqlens[:-1].long()
+        layout = _padded_layout(cu_seqlens, len(hidden_TD))
+        sequence_start_B = cu_seqlens[:-1].long()
 
-        start_BL = _own_logits(layers.start_logits(hidden_TD), allowed_T, layout)
-        start_probs_BS, start_index_BS, start_probs_BL = _best(start_BL, config.start_n_top)
-        start_SBD = hidden_TD[(first_B[:, None] + start_index_BS.clamp(min=0)).T]
+        start_BL = _masked_logits(layers.start_logits(hidden_TD), allowed_T, layout)
+        start_probs_BS, start_index_BS, start_probs_BL = _best_tokens(start_BL, config.start_n_top)
+        start_SBD = hidden_TD[(sequence_start_B[:, None] + start_index_BS.clamp(min=0)).T]
         end_ST = layers.end_logits(hidden_TD, layout.index // layout.shape[1], start_SBD)
         ends = [
-            _best(
-                _own_logits(end_T, allowed_T, layout),
+            _best_tokens(
+                _masked_logits(end_T, allowed_T, layout),
                 config.end_n_top,
-                None if max_answer_tokens is None else _after(start_B, layout.shape[1], max_answer_tokens),
+                None if max_answer_tokens is None else _window_mask(start_B, layout.shape[1], max_answer_tokens),
             )
             for end_T, start_B in zip(end_ST, start_index_BS.unbind(1), strict=True)
         ]
-        found_BES = (start_index_BS >= 0)[:, None]  # a start that is none has no ends
-        end_probs_BES = torch.stack([probs_BE for probs_BE, _, _ in ends], dim=-1) * found_BES
-        end_index_BES = torch.stack([index_BE for _, index_BE, _ in ends], dim=-1).where(found_BES, -1)
+        is_start_BES = (start_index_BS >= 0)[:, None]  # a missing start has no ends
+        end_probs_BES = torch.stack([probs_BE for probs_BE, _, _ in ends], dim=-1) * is_start_BES
+        end_index_BES = torch.stack([index_BE for _, index_BE, _ in ends], dim=-1).where(is_start_BES, -1)
 
-        expected_BD = _sum(upcast(hidden_TD) * layout.pack(start_probs_BL)[:, None], cu_seqlens).to(hidden_TD.dtype)
-        cls_logits_B = layers.answer_class(expected_BD, hidden_TD[_class_tokens(cu_seqlens, cls_index)])
+        weighted_TD = upcast(hidden_TD) * layout.pack(start_probs_BL)[:, None]
+        expected_start_BD = _sum_per_sequence(weighted_TD, cu_seqlens).to(hidden_TD.dtype)
+        cls_logits_B = layers.answer_class(expected_start_BD, hidden_TD[_class_tokens(cu_seqlens, cls_index)])
         return BeamAnswers(
             start_probs_BS, start_index_BS, end_probs_BES.flatten(1), end_index_BES.flatten(1), upcast(cls_logits_B)
         )
@@ -100,21 +102,20 @@ class QuestionAnsweringHead(Head):
         cls_index: Tensor | None = None,
         is_impossible: Tensor | None = None,
     ) -> Tensor:
-        """Average the cross-entropies of start and, from the true start, of end; add half of the answer class's.
+        """Average the cross-entropies of the start and of the end given the true start; add half that of the class.
 
         Args:
             hidden_TD, cu_seqlens, allowed_T, cls_index: as in `forward_packed`.
-            start_B, end_B: int64 [B], numbers of the tokens within their sequences.
-            is_impossible: [B], 1 where there is no answer; counts only where `cls_index` is given as well, the
-                reference's rule.
+            start_B, end_B: int64 [B], positions within the sequences.
+            is_impossible: [B], 1 if there is no answer. As in the reference, it is ignored unless `cls_index` is given.
         """
         layers = self.qa_outputs
         hidden_TD = hidden_TD.to(layers.start_logits.dense.weight.dtype)
-        layout = _lay_out(cu_seqlens, len(hidden_TD))
+        layout = _padded_layout(cu_seqlens, len(hidden_TD))
         start_BD = hidden_TD[cu_seqlens[:-1].long() + start_B]
         end_1T = layers.end_logits(hidden_TD, layout.index // layout.shape[1], start_BD[None])
-        start_BL = _own_logits(layers.start_logits(hidden_TD), allowed_T, layout)
-        end_BL = _own_logits(end_1T[0], allowed_T, layout)
+        start_BL = _masked_logits(layers.start_logits(hidden_TD), allowed_T, layout)
+        end_BL = _masked_logits(end_1T[0], allowed_T, layout)
         loss = (F.cross_entropy(start_BL, start_B) + F.cross_entropy(end_BL, end_B)) / 2
         if cls_index is None or is_impossible is None:
             return loss
@@ -122,49 +123,49 @@ class QuestionAnsweringHead(Head):
         return loss + F.binary_cross_entropy_with_logits(cls_logits_B, is_impossible.reshape(-1).to(cls_logits_B)) / 2
 
 
-def _lay_out(cu_seqlens: Tensor, num_tokens: int) -> PaddedLayout:
-    """Lay sequences side by side, [B, L]; for what is one number a token, and waits once for the GPU to know L."""
+def _padded_layout(cu_seqlens: Tensor, num_tokens: int) -> PaddedLayout:
+    """Build a [B, L] layout, for one number per token; synchronizes once with the GPU to get L."""
     lengths_B = cu_seqlens.long().diff()
-    width = int(lengths_B.max())
+    max_seqlen = int(lengths_B.max())
     sequence_T = torch.repeat_interleave(lengths_B, output_size=num_tokens)
-    number_T = torch.arange(num_tokens, device=cu_seqlens.device) - cu_seqlens.long()[sequence_T]
-    return PaddedLayout(sequence_T * width + number_T, (len(lengths_B), width))
+    position_T = torch.arange(num_tokens, device=cu_seqlens.device) - cu_seqlens.long()[sequence_T]
+    return PaddedLayout(sequence_T * max_seqlen + position_T, (len(lengths_B), max_seqlen))
 
 
-def _own_logits(logits_T: Tensor, allowed_T: Tensor | None, layout: PaddedLayout) -> Tensor:
-    """Give [B, L], upcast: a token's logit, next to nothing where it is not allowed, minus infinity at pads."""
+def _masked_logits(logits_T: Tensor, allowed_T: Tensor | None, layout: PaddedLayout) -> Tensor:
+    """Upcast and unpack logits to [B, L], with `_NOT_ALLOWED` at tokens that are not allowed and -inf at pads."""
     logits_T = upcast(logits_T)
     if allowed_T is not None:
         logits_T = logits_T.masked_fill(~allowed_T, _NOT_ALLOWED)
-    own_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))
-    return layout.unpack(logits_T).masked_fill(~own_BL, -torch.inf)
+    is_token_BL = layout.unpack(torch.ones_like(layout.index, dtype=torch.bool))
+    return layout.unpack(logits_T).masked_fill(~is_token_BL, -torch.inf)
 
 
-def _after(start_B: Tensor, length: int, num: int) -> Tensor:
-    """Mark each sequence's start and the tokens behind it, `num` in all: bool [B, L]."""
-    behind_BL = torch.arange(length, device=start_B.device) - start_B[:, None]
-    return (behind_BL >= 0) & (behind_BL < num)
+def _window_mask(start_B: Tensor, length: int, num_tokens: int) -> Tensor:
+    """Mark the `num_tokens` tokens from each sequence's start on, the start included: bool [B, L]."""
+    distance_BL = torch.arange(length, device=start_B.device) - start_B[:, None]
+    return (distance_BL >= 0) & (distance_BL < num_tokens)
 
 
-def _best(logits_BL: Tensor, num: int, among_BL: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    """Give the probabilities and indices of the `num` best allowed tokens, [B, num], and all probabilities, [B, L].
+def _best_tokens(logits_BL: Tensor, num: int, choice_BL: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the probabilities and indices of the `num` best allowed tokens, [B, num], and all probabilities, [B, L].
 
-    `among_BL` leaves out tokens from the choice, though not from the probabilities.
+    `choice_BL` restricts which tokens are chosen, but does not change the probabilities.
     """
     probs_BL = logits_BL.softmax(-1)
-    if among_BL is not None:
-        logits_BL = logits_BL.masked_fill(~among_BL, -torch.inf)
+    if choice_BL is not None:
+        logits_BL = logits_BL.masked_fill(~choice_BL, -torch.inf)
     logits, index = logits_BL.topk(min(num, logits_BL.shape[1]))
-    none = logits <= _NOT_ALLOWED
-    room = (0, num - logits.shape[1])
-    probs = F.pad(probs_BL.gather(1, index).masked_fill(none, 0.0), room)
-    return probs, F.pad(index.masked_fill(none, -1), room, value=-1), probs_BL
+    is_missing = logits <= _NOT_ALLOWED
+    padding = (0, num - logits.shape[1])
+    probs = F.pad(probs_BL.gather(1, index).masked_fill(is_missing, 0.0), padding)
+    return probs, F.pad(index.masked_fill(is_missing, -1), padding, value=-1), probs_BL
 
 
-def _sum(values_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
+def _sum_per_sequence(values_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
     return torch.segment_reduce(values_TD, "sum", lengths=cu_seqlens.long().diff(), axis=0, unsafe=True)
 
 
 def _class_tokens(cu_seqlens: Tensor, cls_index: Tensor | None) -> Tensor:
-    """Give the place of each sequence's class token in the batch, [B]."""
+    """Return the index [B] of each sequence's class token among the packed tokens."""
     return cu_seqlens[1:].long() - 1 if cls_index is None else cu_seqlens[:-1].long() + cls_index

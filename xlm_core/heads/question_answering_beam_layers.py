@@ -1,6 +1,6 @@
-"""The layers of the beam question answering head, under the checkpoints' names.
+"""The layers of the beam head for question answering, with the parameter names of checkpoints.
 
-They are XLNet's (Yang et al. 2019, arXiv:1906.08237), which XLM checkpoints took over.
+XLM adopted these layers from XLNet (Yang et al. 2019, arXiv:1906.08237).
 
 Letters: B sequences, T packed tokens, D model width, S starts.
 """
@@ -13,19 +13,19 @@ from xlm_core.checkpoint.config import XLMConfig
 
 
 class StartLogits(nn.Module):
-    """A score for each token as an answer's start."""
+    """Scores each token as the start of an answer."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
         self.dense = nn.Linear(config.emb_dim, 1)
 
     def forward(self, hidden_TD: Tensor) -> Tensor:
-        """Give logits, [T]."""
+        """Compute logits [T]."""
         return self.dense(hidden_TD).squeeze(-1)
 
 
 class EndLogits(nn.Module):
-    """A score for each token as the end of an answer whose start is known."""
+    """Scores each token as the end of an answer with a given start."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
@@ -34,26 +34,26 @@ class EndLogits(nn.Module):
         self.dense_1 = nn.Linear(config.emb_dim, 1)
 
     def forward(self, hidden_TD: Tensor, sequence_T: Tensor, start_SBD: Tensor) -> Tensor:
-        """Give logits, [S, T].
+        """Compute logits [S, T].
 
         Args:
             hidden_TD: the trunk's output.
-            sequence_T: int64 [T], the number of each token's sequence.
-            start_SBD: the start's vector in each sequence, for S starts.
+            sequence_T: int64 [T], index of the sequence of each token.
+            start_SBD: vectors of S start tokens in each sequence.
         """
-        # The layer takes (token, start); its two halves are applied apart, so that no token is multiplied S times,
-        # and one start after the other, so that [T, S, D] is never there.
-        of_token, of_start = self.dense_0.weight.chunk(2, dim=1)
-        token_TD = F.linear(hidden_TD, of_token)
+        # dense_0 takes concatenated (token, start) vectors. Applying its two halves separately avoids multiplying each
+        # token S times, and looping over the starts avoids a [T, S, D] tensor.
+        token_weight, start_weight = self.dense_0.weight.chunk(2, dim=1)
+        token_TD = F.linear(hidden_TD, token_weight)
         logits = [
             self.dense_1(self.LayerNorm(torch.tanh(token_TD + start_BD[sequence_T]))).squeeze(-1)
-            for start_BD in F.linear(start_SBD, of_start, self.dense_0.bias)
+            for start_BD in F.linear(start_SBD, start_weight, self.dense_0.bias)
         ]
         return torch.stack(logits)
 
 
 class AnswerClass(nn.Module):
-    """A score for each sequence: that it holds no answer."""
+    """Scores each sequence: the higher, the less likely it contains an answer."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
@@ -61,12 +61,12 @@ class AnswerClass(nn.Module):
         self.dense_1 = nn.Linear(config.emb_dim, 1, bias=False)
 
     def forward(self, start_BD: Tensor, class_BD: Tensor) -> Tensor:
-        """Give logits [B] from the answer's start and the class token."""
+        """Compute logits [B] from the vectors of the start and of the class token."""
         return self.dense_1(torch.tanh(self.dense_0(torch.cat([start_BD, class_BD], dim=-1)))).squeeze(-1)
 
 
 class BeamLayers(nn.Module):
-    """All three."""
+    """The layers for the start, the end and the answer class."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()

@@ -1,6 +1,6 @@
-"""Question answering, the simple head: a score for each token as an answer's start, and one as its end.
+"""The simple head for question answering: scores each token as the start and as the end of an answer.
 
-Letters: B sequences, T packed tokens, L padded length.
+Letters: B sequences, L padded length.
 """
 
 from typing import ClassVar
@@ -16,7 +16,7 @@ from xlm_core.model.trunk import init_weights
 
 
 class QuestionAnsweringSimpleHead(TokenHead):
-    """A start score and an end score for each token."""
+    """A start logit and an end logit for each token."""
 
     kind: ClassVar[Kind] = "question-answering-simple"
     reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
@@ -25,18 +25,18 @@ class QuestionAnsweringSimpleHead(TokenHead):
         super().__init__(config)
         if config.num_labels != 2:
             raise FatalError(
-                f"configuration field id2label: got {config.num_labels} labels, expected 2 to answer questions,"
-                " start and end"
+                f"configuration field id2label: got {config.num_labels} labels, expected 2 to answer questions"
+                " (start and end)"
             )
         self.qa_outputs = nn.Linear(config.emb_dim, config.num_labels)
         init_weights(self, config)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Give logits [..., 2], start and end, for hidden states of any leading shape."""
+        """Compute logits [..., 2], start and end, for hidden states of any leading shape."""
         return self.qa_outputs(hidden.to(self.qa_outputs.weight.dtype))
 
     def loss(self, logits_BL2: Tensor, start_positions: Tensor, end_positions: Tensor) -> Tensor:
-        """Average the cross-entropies of start and end over all columns; a position past the last counts for none."""
+        """Average the cross-entropies of start and end over all columns; positions past the last column are ignored."""
         length = logits_BL2.shape[1]
         start_B, end_B = (x.reshape(-1).clamp(0, length) for x in (start_positions, end_positions))
         start_loss, end_loss = (

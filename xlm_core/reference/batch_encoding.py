@@ -1,4 +1,4 @@
-"""Padded batches as the reference gives them: a dictionary of lists, arrays or tensors."""
+"""Padded batches in the reference's form: a dictionary of lists, arrays or tensors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-Side = Literal["right", "left"]
+PaddingSide = Literal["right", "left"]
 ArrayKind = Literal["pt", "np"]
 
-# What stands at a pad; the pad's id is the tokenizer's own. A model reads none of these there.
+# Values at pads. (`input_ids` have the tokenizer's pad id there.) Models ignore all of them.
 _PAD_VALUES: dict[str, Any] = {
     "attention_mask": 0,
     "langs": 0,
@@ -26,30 +26,30 @@ _PAD_VALUES: dict[str, Any] = {
 
 
 class BatchEncoding(dict[str, Any]):
-    """What a tokenizer's call gives; `encoding["input_ids"]` is `encoding.input_ids`, and `model(**encoding)` works."""
+    """The result of calling a tokenizer: a dictionary with attributes, which can be passed as `model(**encoding)`."""
 
     def __getattr__(self, name: str) -> Any:
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"this encoding has no {name}; it has {', '.join(self)}") from None
+            raise AttributeError(f"this encoding has no {name}; its keys are {', '.join(self)}") from None
 
     def to(self, device: str | torch.device) -> BatchEncoding:
-        """Move every tensor to a device, and give this object."""
+        """Move every tensor to a device, in place, and return this object."""
         for key, value in self.items():
             if hasattr(value, "to"):
                 self[key] = value.to(device)
         return self
 
 
-def pad_batch(batch: Mapping[str, Any], pad_id: int, length: int, side: Side) -> BatchEncoding:
-    """Pad the lists of a batch, one for each sequence, to `length`; a longer one stays as it is.
+def pad_batch(batch: Mapping[str, Any], pad_id: int, length: int, side: PaddingSide) -> BatchEncoding:
+    """Pad the sequences of a batch to `length`. Longer sequences are not changed.
 
     Args:
-        batch: `input_ids`, and what goes with them; keys that are no list of a value a token stay as they are.
-        pad_id: the id at a pad.
-        length: tokens and pads.
-        side: where the pads go.
+        batch: `input_ids` and other keys with one list per sequence. Keys without one value per token are not changed.
+        pad_id: the id of the pads.
+        length: the number of tokens and pads.
+        side: the side of the pads.
     """
     padded = BatchEncoding(batch)
     for key, fill in ("input_ids", pad_id), *_PAD_VALUES.items():
@@ -58,40 +58,33 @@ def pad_batch(batch: Mapping[str, Any], pad_id: int, length: int, side: Side) ->
     return padded
 
 
-def _pad(values: list[Any], pads: list[Any], side: Side) -> list[Any]:
+def _pad(values: list[Any], pads: list[Any], side: PaddingSide) -> list[Any]:
     return values + pads if side == "right" else pads + values
 
 
-def as_lists(values: Any) -> Any:
-    """Turn tensors and arrays, also those within lists, into lists, and leave the rest."""
-    if hasattr(values, "tolist"):
-        return values.tolist()
-    return [as_lists(value) for value in values] if isinstance(values, list | tuple) else values
-
-
 def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
-    """Turn lists into arrays or tensors: int64 [B, L], offsets [B, L, 2].
+    """Convert lists to arrays or tensors: int64 [B, L], offsets [B, L, 2].
 
     Raises:
-        ValueError: sequences of differing lengths.
+        ValueError: the sequences have different lengths.
     """
-    found = BatchEncoding()
+    result = BatchEncoding()
     for key, values in batch.items():
         try:
             array = np.array(values)
         except ValueError:
             lengths = sorted({len(row) for row in values})
             raise ValueError(
-                f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, but an array needs one length; set "
-                "padding, and truncation to what is padded to"
+                f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, an array needs one length; set "
+                "padding, and truncation to the padded length"
             ) from None
-        if not array.size:  # of which numpy makes float64, in too few dimensions
+        if not array.size:  # numpy makes it float64, with too few dimensions
             array = np.zeros((len(values), 0, 2) if key == "offset_mapping" else (len(values), 0), np.int64)
-        found[key] = _tensor(array) if kind == "pt" else array
-    return found
+        result[key] = _tensor(array) if kind == "pt" else array
+    return result
 
 
 def _tensor(array: NDArray[Any]) -> torch.Tensor:
-    import torch  # here, since a tokenizer by itself does without
+    import torch  # here, because tokenizer processes do not import torch
 
     return torch.from_numpy(array)

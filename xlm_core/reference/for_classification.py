@@ -1,4 +1,4 @@
-"""Sequence classification and token classification: a trunk with a head.
+"""Models for sequence classification and token classification, with the reference's padded interface.
 
 Letters: B sequences, L padded length, C labels.
 """
@@ -34,11 +34,11 @@ class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHe
     ) -> ScoresOutput | tuple[Any, ...]:
         """Run padded tensors, with the reference's arguments.
 
-        `last`, `mean` and `cls_index` summaries see real tokens only; the reference's see the pads too.
+        `last`, `mean` and `cls_index` summaries ignore pads; the reference's include them.
 
         Args:
             input_ids, attention_mask: [B, L].
-            labels: [B] class ids or values, or [B, C] for several labels at once.
+            labels: [B] class ids or values, or [B, C] for multi-label classification.
             inputs: see `PaddedInputs`.
         """
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
@@ -68,7 +68,7 @@ class XLMForTokenClassification(TrunkWithScoringHead[TokenClassificationHead]):
 
         Args:
             input_ids, attention_mask: [B, L].
-            labels: [B, L] class ids; -100 where there is none, pads included.
+            labels: [B, L] class ids; -100 where a token has none, pads included.
             inputs: see `PaddedInputs`.
         """
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)

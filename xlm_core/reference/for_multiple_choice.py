@@ -1,4 +1,4 @@
-"""Multiple choice: a trunk with a head.
+"""The model for multiple choice, with the reference's padded interface.
 
 Letters: B questions, L padded length.
 """
@@ -35,34 +35,34 @@ class XLMForMultipleChoice(TrunkWithScoringHead[MultipleChoiceHead]):
     ) -> ScoresOutput | tuple[Any, ...]:
         """Run padded tensors, with the reference's arguments.
 
-        `last`, `mean` and `cls_index` summaries see real tokens only; the reference's see the pads too. `lengths`
-        are used, not ignored as there.
+        `last`, `mean` and `cls_index` summaries ignore pads; the reference's include them. `lengths` is used; the
+        reference ignores it.
 
         Args:
             input_ids, attention_mask: [B, choices, L].
-            labels: [B], the number of the right choice.
-            inputs: see `PaddedInputs`; all with the choices as second dimension, `lengths` [B, choices].
+            labels: [B], index of the correct choice.
+            inputs: see `PaddedInputs`; the second dimension is the choices, and `lengths` is [B, choices].
 
         Returns:
             logits [B, choices]; hidden states and attentions of [B * choices] sequences.
         """
-        shaped_by = input_ids if input_ids is not None else inputs.get("inputs_embeds")
-        if shaped_by is None or shaped_by.dim() < 3:
-            got = None if shaped_by is None else list(shaped_by.shape)
-            raise ValueError(f"input_ids or inputs_embeds: expected [batch, choices, length, …], got {got}")
-        shape = shaped_by.shape[:2]
+        tokens = input_ids if input_ids is not None else inputs.get("inputs_embeds")
+        if tokens is None or tokens.dim() < 3:
+            got = None if tokens is None else list(tokens.shape)
+            raise ValueError(f"input_ids or inputs_embeds: got shape {got}, expected [batch, choices, length, …]")
+        shape = tokens.shape[:2]
 
-        def flat(name: str, value: Any) -> Any:
+        def flatten_choices(name: str, value: Any) -> Any:
             if not isinstance(value, Tensor):
                 return value
             if value.shape[:2] != shape:
-                raise ValueError(f"{name}: expected shape {[*shape]} and more, got {list(value.shape)}")
+                raise ValueError(f"{name}: got shape {list(value.shape)}, expected it to begin with {[*shape]}")
             return value.flatten(0, 1)
 
         encoded = self.trunk.encode_padded(
-            flat("input_ids", input_ids),
-            flat("attention_mask", attention_mask),
-            **cast("PaddedInputs", {name: flat(name, value) for name, value in inputs.items()}),
+            flatten_choices("input_ids", input_ids),
+            flatten_choices("attention_mask", attention_mask),
+            **cast("PaddedInputs", {name: flatten_choices(name, value) for name, value in inputs.items()}),
         )
         logits = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens).unflatten(0, shape)
         loss = None if labels is None else F.cross_entropy(logits, labels)

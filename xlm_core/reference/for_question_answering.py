@@ -1,4 +1,4 @@
-"""Question answering with the simple head and with the beam head: a trunk with a head.
+"""Models for question answering, with the simple head or the beam head, with the reference's padded interface.
 
 Letters: B sequences, L padded length.
 """
@@ -20,7 +20,7 @@ from xlm_core.reference.xlm_model import PaddedInputs
 
 
 class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimpleHead]):
-    """The trunk with the simple question answering head."""
+    """The trunk with the simple head for question answering."""
 
     kind: ClassVar[Kind] = "question-answering-simple"
     reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
@@ -41,7 +41,7 @@ class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimple
 
         Args:
             input_ids, attention_mask: [B, L].
-            start_positions, end_positions: [B], columns; a loss is given for both.
+            start_positions, end_positions: [B], columns; the loss is computed if both are given.
             inputs: see `PaddedInputs`.
         """
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
@@ -54,7 +54,7 @@ class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimple
 
 
 class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
-    """The trunk with the beam question answering head."""
+    """The trunk with the beam head for question answering."""
 
     kind: ClassVar[Kind] = "question-answering"
     reference_class: ClassVar[str] = "XLMForQuestionAnswering"
@@ -88,15 +88,14 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
     ) -> BeamsOutput | tuple[Any, ...]:
         """Run padded tensors, with the reference's arguments; positions and indices are columns.
 
-        Starts, ends and the default class token are real tokens, and the probabilities are over real tokens; the
-        reference's are over the pads too.
+        Starts, ends, the default class token and all probabilities ignore pads; the reference's include them.
 
         Args:
             input_ids, attention_mask: [B, L].
-            start_positions, end_positions: [B]; with both, the loss is given instead of beams.
-            is_impossible: [B], 1 where there is no answer.
+            start_positions, end_positions: [B]; if both are given, the loss is computed instead of beams.
+            is_impossible: [B], 1 if there is no answer.
             cls_index: [B], the class token; the last token if not given.
-            p_mask: [B, L], 1 where no answer may start or end.
+            p_mask: [B, L], 1 at tokens where no answer may start or end.
             inputs: see `PaddedInputs`.
 
         Raises:
@@ -105,12 +104,12 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
         layout, cu_seqlens = encoded.layout, encoded.batch.cu_seqlens
         if p_mask is not None and p_mask.shape != layout.shape:
-            raise ValueError(f"p_mask: expected shape {list(layout.shape)}, got {list(p_mask.shape)}")
+            raise ValueError(f"p_mask: got shape {list(p_mask.shape)}, expected {list(layout.shape)}")
         allowed_T = None if p_mask is None else layout.pack(p_mask) == 0
-        cls_B = None if cls_index is None else _numbers("cls_index", cls_index, layout, cu_seqlens)
+        cls_B = None if cls_index is None else _columns_to_positions("cls_index", cls_index, layout, cu_seqlens)
         if start_positions is not None and end_positions is not None:
-            start_B = _numbers("start_positions", start_positions, layout, cu_seqlens)
-            end_B = _numbers("end_positions", end_positions, layout, cu_seqlens)
+            start_B = _columns_to_positions("start_positions", start_positions, layout, cu_seqlens)
+            end_B = _columns_to_positions("end_positions", end_positions, layout, cu_seqlens)
             loss = self.head.loss(
                 encoded.hidden, cu_seqlens, start_B, end_B, allowed_T=allowed_T, cls_index=cls_B,
                 is_impossible=is_impossible,
@@ -121,29 +120,30 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
         return BeamsOutput(
             None,
             answers.start_top_log_probs,
-            _columns(answers.start_top_index, layout, cu_seqlens),
+            _positions_to_columns(answers.start_top_index, layout, cu_seqlens),
             answers.end_top_log_probs,
-            _columns(answers.end_top_index, layout, cu_seqlens),
+            _positions_to_columns(answers.end_top_index, layout, cu_seqlens),
             answers.cls_logits,
             encoded.hidden_states,
             encoded.attentions,
         ).reply(encoded.return_dict)
 
 
-def _numbers(name: str, columns: Tensor, layout: PaddedLayout, cu_seqlens: Tensor) -> Tensor:
-    """Turn columns [B] into numbers within the sequences, int64 [B]."""
+def _columns_to_positions(name: str, columns: Tensor, layout: PaddedLayout, cu_seqlens: Tensor) -> Tensor:
+    """Convert columns [B] to positions within the sequences, int64 [B]."""
     columns_B, (num_sequences, length) = columns.reshape(-1).long(), layout.shape
     if len(columns_B) != num_sequences or int(columns_B.min()) < 0 or int(columns_B.max()) >= length:
-        raise ValueError(f"{name}: expected {num_sequences} columns from 0 to {length - 1}, got {columns_B.tolist()}")
-    place_BL = layout.unpack(torch.arange(1, len(layout.index) + 1, device=columns.device))  # in the batch; 0 at pads
-    place_B = place_BL.gather(1, columns_B[:, None]).squeeze(1)
-    if not place_B.all():
-        row = int((place_B == 0).int().argmax())
-        raise ValueError(f"{name}: row {row} names column {int(columns_B[row])}, which is a pad; expected a token")
-    return place_B - 1 - cu_seqlens[:-1].long()
+        raise ValueError(f"{name}: got {columns_B.tolist()}, expected {num_sequences} columns from 0 to {length - 1}")
+    # index of the packed token plus 1; 0 at pads
+    token_BL = layout.unpack(torch.arange(1, len(layout.index) + 1, device=columns.device))
+    token_B = token_BL.gather(1, columns_B[:, None]).squeeze(1)
+    if not token_B.all():
+        row = int((token_B == 0).int().argmax())
+        raise ValueError(f"{name}: row {row}: column {int(columns_B[row])} is a pad, expected a token")
+    return token_B - 1 - cu_seqlens[:-1].long()
 
 
-def _columns(numbers: Tensor, layout: PaddedLayout, cu_seqlens: Tensor) -> Tensor:
-    """Turn numbers within the sequences, [B, n], into columns; -1 stays."""
-    tokens = cu_seqlens[:-1].long()[:, None] + numbers.clamp(min=0)
-    return (layout.index[tokens] % layout.shape[1]).where(numbers >= 0, -1)
+def _positions_to_columns(positions: Tensor, layout: PaddedLayout, cu_seqlens: Tensor) -> Tensor:
+    """Convert positions within the sequences, [B, n], to columns; -1 stays -1."""
+    tokens = cu_seqlens[:-1].long()[:, None] + positions.clamp(min=0)
+    return (layout.index[tokens] % layout.shape[1]).where(positions >= 0, -1)

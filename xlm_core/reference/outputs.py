@@ -1,4 +1,4 @@
-"""What the padded interface returns: the reference's outputs, with its field names and in its order.
+"""The outputs of the padded interface, with the reference's field names in the reference's order.
 
 Letters: B sequences, L padded length, D model width, N heads, C labels, V words, S starts and E ends of the beams.
 """
@@ -12,22 +12,22 @@ from torch import Tensor
 from xlm_core.model.trunk import HiddenStates
 
 Attentions = tuple[Tensor, ...]
-"""Each layer's attention probabilities, [B, N, L, L]; zero where the row's or the column's token is a pad."""
+"""The attention probabilities of each layer, [B, N, L, L]; 0 where the row or the column is a pad."""
 
 
 @dataclass(frozen=True, eq=False)
 class ModelOutput(Mapping[str, Any]):
-    """Fields by attribute, by name or by place: `out.logits`, `out["logits"]`, `out[0]`.
+    """Fields that can be read by attribute, name or index: `out.logits`, `out["logits"]`, `out[0]`.
 
-    As in the reference, a field that is None counts for neither: it has no place, and its name is not a key.
+    As in the reference, fields that are None have neither an index nor a key.
     """
 
     def to_tuple(self) -> tuple[Any, ...]:
-        """Give the fields that are not None, in order."""
+        """Return the fields that are not None, in order."""
         return tuple(self.values())
 
     def reply(self, return_dict: bool) -> Self | tuple[Any, ...]:
-        """Give this, or the plain tuple where that is wanted."""
+        """Return this object, or a plain tuple if `return_dict` is false."""
         return self if return_dict else self.to_tuple()
 
     def __getitem__(self, key: str | int | slice) -> Any:
@@ -46,7 +46,7 @@ class ModelOutput(Mapping[str, Any]):
 
 @dataclass(frozen=True, eq=False)
 class TrunkOutput(ModelOutput):
-    """Of `XLMModel`; zero at pads."""
+    """Output of `XLMModel`; 0 at pads."""
 
     last_hidden_state: Tensor  # [B, L, D]
     hidden_states: HiddenStates | None = None  # each [B, L, D]
@@ -55,9 +55,9 @@ class TrunkOutput(ModelOutput):
 
 @dataclass(frozen=True, eq=False)
 class ScoresOutput(ModelOutput):
-    """Of the heads that score labels, choices or words."""
+    """Output of the models that score labels, choices or words."""
 
-    loss: Tensor | None  # where labels were given
+    loss: Tensor | None  # if labels were given
     logits: Tensor  # [B, C]; tokens [B, L, C], choices [B, choices], words [B, L, V]
     hidden_states: HiddenStates | None = None
     attentions: Attentions | None = None
@@ -65,9 +65,9 @@ class ScoresOutput(ModelOutput):
 
 @dataclass(frozen=True, eq=False)
 class SpansOutput(ModelOutput):
-    """Of the simple question answering head."""
+    """Output of the model with the simple head for question answering."""
 
-    loss: Tensor | None  # where both positions were given
+    loss: Tensor | None  # if both positions were given
     start_logits: Tensor  # [B, L]
     end_logits: Tensor  # [B, L]
     hidden_states: HiddenStates | None = None
@@ -76,16 +76,16 @@ class SpansOutput(ModelOutput):
 
 @dataclass(frozen=True, eq=False)
 class BeamsOutput(ModelOutput):
-    """Of the beam question answering head: a loss where both positions were given, beams where they were not.
+    """Output of the model with the beam head for question answering: a loss if both positions were given, else beams.
 
-    The log_probs are probabilities: the reference's name, and its content. Candidates that a sequence does not have
-    are probability 0 and index -1.
+    As in the reference, the fields named log_probs contain probabilities. Missing candidates have probability 0 and
+    index -1.
     """
 
     loss: Tensor | None = None
     start_top_log_probs: Tensor | None = None  # [B, S]
-    start_top_index: Tensor | None = None  # [B, S], columns of the padded tensor
-    end_top_log_probs: Tensor | None = None  # [B, E * S], end e of start s at e * S + s
+    start_top_index: Tensor | None = None  # [B, S], columns of the padded tensors
+    end_top_log_probs: Tensor | None = None  # [B, E * S], end e of start s is at e * S + s
     end_top_index: Tensor | None = None  # [B, E * S]
     cls_logits: Tensor | None = None  # [B]
     hidden_states: HiddenStates | None = None

@@ -1,4 +1,4 @@
-"""Language modeling and text generation: a trunk with a head.
+"""The model for language modeling and text generation, with the reference's padded interface.
 
 Letters: B sequences, L padded length, D model width, V words, S new tokens.
 """
@@ -24,8 +24,8 @@ from xlm_core.reference.xlm_model import PaddedInputs
 class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
     """The trunk with a language model head.
 
-    Where the configuration says `tie_word_embeddings`, the trunk's word vectors and the head's projection are one
-    parameter, and stay one through loading and moving.
+    If `tie_word_embeddings` is true, the trunk's word embeddings and the head's projection share one parameter, also
+    after loading or moving the model.
     """
 
     kind: ClassVar[Kind] = "language-modeling"
@@ -34,13 +34,13 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
     def __init__(self, config: XLMConfig) -> None:
         super().__init__(config, LanguageModelHead(config))
         self._tie()
-        self.register_load_state_dict_post_hook(_tie_what_was_loaded)
+        self.register_load_state_dict_post_hook(_tie_after_loading)
 
     def _tie(self) -> None:
         if self.config.tie_word_embeddings:
             self.head.tie(self.trunk.embeddings)
 
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # a move can give each name a parameter of its own
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:  # moving a module can split shared parameters
         module = super()._apply(fn, recurse)
         self._tie()
         return module
@@ -58,9 +58,9 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
 
         Args:
             input_ids, attention_mask: [B, L].
-            labels: [B, L] ids of words, each at the place where it is predicted (nothing is shifted, whatever the
-                reference's documentation says); -100 where there is none, pads included.
-            logits_to_keep: give logits for that many last columns only; 0 for all. The loss is over all columns.
+            labels: [B, L] word ids, each at the position where it is predicted (labels are not shifted, contrary to the
+                reference's documentation); -100 where there is none, pads included.
+            logits_to_keep: compute logits only for this many last columns; 0 for all. The loss covers all columns.
             inputs: see `PaddedInputs`.
         """
         encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
@@ -85,46 +85,47 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
         pad_token_id: int | None = None,
         seed: int = 0,
     ) -> Tensor:
-        """Continue padded prompts with a causal model, with the reference's arguments, defaults and layout.
+        """Generate text after padded prompts, with the reference's arguments, defaults and output layout.
 
-        Each row gets what the reference gives its prompt alone; in a padded batch the reference takes pads for text.
+        The model must be causal. Each row gets the tokens that the reference generates for that prompt alone; in a
+        padded batch the reference treats pads as text.
 
         Args:
             input_ids: [B, L].
-            attention_mask: [B, L], which tokens are the prompt; if not given, as many from the left as are no pads.
-            max_new_tokens: most tokens added. Give this or `max_length`.
-            max_length: L and the most tokens added, together.
+            attention_mask: [B, L], 1 at tokens of the prompt; see `pack_padded` for the default.
+            max_new_tokens: maximum number of new tokens. Give this or `max_length`.
+            max_length: maximum of L plus the number of new tokens.
             do_sample, temperature, top_k, top_p, seed: see `GenerationSettings`; as in the reference, the default
                 top_k is 50 and None keeps all tokens.
-            langs: language ids [B], or one for all; `lang_id` of the configuration if not given.
-            eos_token_id: one or several; the configuration's if not given.
+            langs: language ids [B], or one id for all rows; the configuration's `lang_id` if not given.
+            eos_token_id: one or several ids; the configuration's if not given.
             pad_token_id: the configuration's if not given.
 
         Returns:
-            int64 [B, L + n]: the rows as they came, then the new tokens, an end token included, then pads.
+            int64 [B, L + S]: the input rows, then the new tokens including an end token, then pads.
 
         Raises:
-            ValueError: none or both of the two lengths, a `max_length` that leaves no room, no mask or pad token, or
+            ValueError: neither or both of the two lengths, a `max_length` that leaves no room, no mask or pad token, or
                 tensors of the wrong shape.
         """
         config = self.config
         if (max_new_tokens is None) == (max_length is None):
-            raise ValueError("give one of max_new_tokens and max_length")
+            raise ValueError("give exactly one of max_new_tokens and max_length")
         if max_length is not None:
             max_new_tokens = max_length - input_ids.shape[1]
             if max_new_tokens < 1:
                 raise ValueError(
-                    f"max_length: got {max_length}, expected more than the {input_ids.shape[1]} of the prompts"
+                    f"max_length: got {max_length}, expected more than {input_ids.shape[1]} (the length of the prompts)"
                 )
         eos = config.eos_token_id if eos_token_id is None else eos_token_id
         eos_ids = () if eos is None else (eos,) if isinstance(eos, int) else tuple(eos)
         pad = config.pad_token_id if pad_token_id is None else pad_token_id
         if config.mask_token_id is None:
-            raise ValueError("mask_token_id: the configuration has none, and generation appends it to the text")
+            raise ValueError("mask_token_id: not set in the configuration; generation needs a mask token")
         if pad is None:
-            raise ValueError("pad_token_id: the configuration has none, give one for the rows that end early")
+            raise ValueError("pad_token_id: not set in the configuration; give one to fill rows that end early")
         settings = GenerationSettings(
-            max_new_tokens=max_new_tokens,  # pyright: ignore[reportArgumentType]  # one of the two was given
+            max_new_tokens=max_new_tokens,  # pyright: ignore[reportArgumentType]  # one of the two is given
             mask_token_id=config.mask_token_id,
             eos_token_ids=eos_ids,
             keep_eos=True,
@@ -138,7 +139,7 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
             langs = -1 if config.lang_id is None else config.lang_id
         langs_B = torch.as_tensor(langs)
         if langs_B.shape not in ((), (1,), (len(input_ids),)):
-            raise ValueError(f"langs: expected one id, or shape [{len(input_ids)}]; got {list(langs_B.shape)}")
+            raise ValueError(f"langs: got shape {list(langs_B.shape)}, expected one id or shape [{len(input_ids)}]")
         langs_B = langs_B.expand(len(input_ids)).cpu().numpy()
         prompts, _ = pack_padded(input_ids, attention_mask, pad_index=pad)
         cu_prompts = prompts.cu_seqlens.cpu().numpy()
@@ -151,20 +152,21 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
         return torch.cat([input_ids, torch.from_numpy(new_BS).to(input_ids)], dim=1)
 
 
-def _tie_what_was_loaded(model: XLMWithLMHeadModel, _: object) -> None:
-    """Make one parameter of the two that loading with `assign` leaves.
+def _tie_after_loading(model: XLMWithLMHeadModel, _: object) -> None:
+    """Share one parameter again after `load_state_dict(assign=True)` has assigned two.
 
     Raises:
-        CheckpointError: the two differ; the reference would then run untied, against its configuration.
+        CheckpointError: the two differ; the reference would then run with untied weights despite its configuration.
     """
     layer = model.head.pred_layer
     if not model.config.tie_word_embeddings or not isinstance(layer, FullSoftmax):
         return
-    ours, theirs = model.trunk.embeddings.weight, layer.proj.weight
-    apart = ours.data_ptr() != theirs.data_ptr() and ours.device == theirs.device
-    if apart and not torch.equal(ours.view(torch.uint8), theirs.view(torch.uint8)):  # as bytes: NaN is not itself
+    embeddings, projection = model.trunk.embeddings.weight, layer.proj.weight
+    are_separate = embeddings.data_ptr() != projection.data_ptr() and embeddings.device == projection.device
+    # compared as bytes, because NaN is not equal to itself
+    if are_separate and not torch.equal(embeddings.view(torch.uint8), projection.view(torch.uint8)):
         raise CheckpointError(
-            "pred_layer.proj.weight: differs from embeddings.weight, expected the same numbers, since"
-            " tie_word_embeddings is true; set it to false in config.json if the two were trained apart"
+            "pred_layer.proj.weight: differs from embeddings.weight, expected equal values because"
+            " tie_word_embeddings is true; set it to false in config.json if the two were trained separately"
         )
-    layer.proj.weight = ours
+    layer.proj.weight = embeddings

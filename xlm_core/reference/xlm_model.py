@@ -72,11 +72,11 @@ class XLMModel(Trunk):
 
         Raises:
             TypeError: an unknown argument.
-            ValueError: neither ids nor embeddings, shapes that do not match, or values that `forward_with_plan` rejects.
+            ValueError: neither ids nor embeddings, shapes that do not match, or an index outside its embedding table.
         """
         if unknown := sorted(inputs.keys() - PaddedInputs.__annotations__.keys()):
             expected = ", ".join(("input_ids", "attention_mask", *PaddedInputs.__annotations__))
-            raise TypeError(f"{', '.join(unknown)}: not an argument of XLM here; expected one of {expected}")
+            raise TypeError(f"{', '.join(unknown)}: not an argument of XLM, expected one of {expected}")
         with_states, with_attentions, return_dict = (
             bool(getattr(self.config, name) if (wanted := inputs.pop(name, None)) is None else wanted)
             for name in ("output_hidden_states", "output_attentions", "return_dict")
@@ -85,13 +85,13 @@ class XLMModel(Trunk):
         pad_index = self.config.pad_token_id
         if input_ids is None:
             if embeds_BLD is None:
-                raise ValueError("one of input_ids and inputs_embeds is needed")
+                raise ValueError("got neither input_ids nor inputs_embeds, expected one of them")
             # placeholders that are packed but never looked up; none of them counts as a pad
             input_ids, pad_index = embeds_BLD.new_zeros(embeds_BLD.shape[:2], dtype=torch.int64), None
         batch, layout = pack_padded(input_ids, attention_mask, pad_index=pad_index, **cast("dict[str, Tensor]", inputs))
         if embeds_BLD is not None and embeds_BLD.shape != (*input_ids.shape, self.config.emb_dim):
             raise ValueError(
-                f"inputs_embeds: expected shape {[*input_ids.shape, self.config.emb_dim]}, got {list(embeds_BLD.shape)}"
+                f"inputs_embeds: got shape {list(embeds_BLD.shape)}, expected {[*input_ids.shape, self.config.emb_dim]}"
             )
         embeds_TD = None if embeds_BLD is None else layout.pack(embeds_BLD)
         explicit = (

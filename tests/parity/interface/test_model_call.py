@@ -125,7 +125,7 @@ def test_arguments_of_no_use_are_refused(tmp_path, name):
     ids = in_choices(name, {"ids": torch.full((8, 3), 5)})["ids"]
     for arguments in ({"cache": {}}, {"head_mask": None}):
         name_of = next(iter(arguments))
-        with pytest.raises(TypeError, match=f"{name_of}: not an argument of XLM here; expected one of input_ids, att"):
+        with pytest.raises(TypeError, match=f"{name_of}: not an argument of XLM, expected one of input_ids, att"):
             ours(ids, **arguments)
     with pytest.raises(TypeError):
         ours(ids, None, None)  # langs is a keyword

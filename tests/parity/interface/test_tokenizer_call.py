@@ -83,7 +83,7 @@ def test_truncation_of_single_rows(ours, reference, parity, truncation, special)
         surplus = len(reference(first, pair, add_special_tokens=special)["input_ids"]) - options["max_length"]
         text = 1 if truncation == "only_second" else 0
         if truncation in ("only_first", "only_second") and surplus > sizes[text]:
-            with pytest.raises(ValueError, match=rf"has to take {surplus} tokens, but that text has {sizes[text]}"):
+            with pytest.raises(ValueError, match=rf"has to remove {surplus} tokens, but that text has {sizes[text]}"):
                 ours(first, pair, lang="en", **options)
             continue
         theirs = reference(first, pair, return_special_tokens_mask=True, return_token_type_ids=True, **options)

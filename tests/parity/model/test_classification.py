@@ -89,9 +89,9 @@ def test_losses(tmp_path, parity, num_labels, problem_type, labels):
     parity("sequence classification, loss", problem_type or "by its labels", output.loss, expected.loss, LOGITS)
 
 
-def test_a_loss_over_labels_wants_as_many_logits(tmp_path):
+def test_loss_needs_one_logit_per_label(tmp_path):
     theirs = reference(transformers.XLMForSequenceClassification, num_labels=5, summary_use_proj=False)
     ours = XLMForSequenceClassification.from_pretrained(save(theirs, tmp_path, "safetensors"))
     ids, langs, mask = padded(sequences([6, 4]))
-    with pytest.raises(ValueError, match=r"a loss over 5 labels needs as many logits, got 32; set summary_use_proj"):
+    with pytest.raises(ValueError, match=r"labels: got 32 logits, expected 5 \(the number of labels\).*; set summ"):
         ours(ids, mask, langs=langs, labels=torch.tensor([0, 1]))

@@ -83,7 +83,7 @@ def test_loss(tmp_path, parity, kind):
     few = ours(ids, mask, langs=langs, labels=labels, logits_to_keep=2)
     assert few.logits.shape[1] == 2
     assert torch.equal(few.loss, ours(ids, mask, langs=langs, labels=labels).loss)
-    with pytest.raises(ValueError, match=r"labels: expected shape \[8, 24\], got \[8, 2\]"):
+    with pytest.raises(ValueError, match=r"labels: got shape \[8, 2\], expected \[8, 24\]"):
         ours(ids, mask, labels=labels[:, -2:], logits_to_keep=2)
 
 

@@ -173,11 +173,11 @@ def test_beams_of_any_mask_stand_in_the_padded_columns(tmp_path):
     output = ours(ids, mask, langs=langs, cls_index=torch.tensor([2]))
     for index in (output.start_top_index, output.end_top_index):
         assert mask[0, index[0]].all()
-    with pytest.raises(ValueError, match=r"cls_index: row 0 names column 4, which is a pad"):
+    with pytest.raises(ValueError, match=r"cls_index: row 0: column 4 is a pad, expected a token"):
         ours(ids, mask, langs=langs, cls_index=torch.tensor([4]))
-    with pytest.raises(ValueError, match=r"start_positions: expected 1 columns from 0 to 11, got \[12\]"):
+    with pytest.raises(ValueError, match=r"start_positions: got \[12\], expected 1 columns from 0 to 11"):
         ours(ids, mask, langs=langs, start_positions=torch.tensor([12]), end_positions=torch.tensor([2]))
-    with pytest.raises(ValueError, match=r"p_mask: expected shape \[1, 12\], got \[1, 7\]"):
+    with pytest.raises(ValueError, match=r"p_mask: got shape \[1, 7\], expected \[1, 12\]"):
         ours(ids, mask, langs=langs, p_mask=torch.ones(1, 7))
 
 

@@ -94,7 +94,7 @@ def test_text_can_fill_every_position_and_no_more(model, prompts):
     assert run(model, [texts[3]], langs[[3]], long) == [[]]
     with pytest.raises(ValueError, match="prompt 1: got 21 tokens, expected at most 20"):
         run(model, [texts[0], np.full(21, 7)], None, long)
-    with pytest.raises(ValueError, match=r"langs: expected one per prompt \(2\), got 3"):
+    with pytest.raises(ValueError, match=r"langs: got 3, expected one per prompt \(2\)"):
         run(model, texts[:2], langs[:3], long)
 
 
@@ -150,7 +150,7 @@ def test_no_prompts_give_no_tokens(model):
 
 def test_masked_model_raises_an_error():
     masked = XLMWithLMHeadModel(dataclasses.replace(CONFIG, causal=False)).eval()
-    with pytest.raises(FatalError, match=r"causal: false in config\.json; state the objective"):
+    with pytest.raises(FatalError, match=r"config\.json has causal: false, .*; set the objective to causal"):
         masked.generate(torch.tensor([[7]]), max_new_tokens=1)
 
 
@@ -172,16 +172,16 @@ def test_invalid_settings_raise_an_error(changes, message):
 def test_invalid_arguments_of_generate_raise_an_error(model):
     ids = torch.tensor([[7, 8, 9]])
     for lengths in ({}, {"max_length": 5, "max_new_tokens": 2}):
-        with pytest.raises(ValueError, match="give one of max_new_tokens and max_length"):
+        with pytest.raises(ValueError, match="give exactly one of max_new_tokens and max_length"):
             model.generate(ids, **lengths)
-    with pytest.raises(ValueError, match="max_length: got 3, expected more than the 3"):
+    with pytest.raises(ValueError, match=r"max_length: got 3, expected more than 3 \(the length of the prompts\)"):
         model.generate(ids, max_length=3)
     with pytest.raises(ValueError, match="no token"):
         model.generate(torch.full((1, 3), PAD), max_new_tokens=1)
     for langs in (torch.zeros_like(ids), torch.zeros(2, dtype=torch.int64)):
-        with pytest.raises(ValueError, match=r"langs: expected one id, or shape \[1\]; got \["):
+        with pytest.raises(ValueError, match=r"langs: got shape \[.*, expected one id or shape \[1\]"):
             model.generate(ids, langs=langs, max_new_tokens=1)
     for field in ("mask_token_id", "pad_token_id"):
         lacking = XLMWithLMHeadModel(dataclasses.replace(CONFIG, **{field: None}))
-        with pytest.raises(ValueError, match=f"{field}: the configuration has none"):
+        with pytest.raises(ValueError, match=f"{field}: not set in the configuration"):
             lacking.generate(ids, max_new_tokens=1)

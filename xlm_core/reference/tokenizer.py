@@ -1,20 +1,18 @@
-"""The reference's way to call a tokenizer: texts in, a dictionary of lists or padded tensors out."""
+"""The tokenizer with the reference's interface: texts in, a dictionary of lists or padded tensors out."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, Side, as_arrays, as_lists, pad_batch
+from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, PaddingSide, as_arrays, pad_batch
 from xlm_core.tokenizer.files import NO_MAX_LENGTH
+from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
 from xlm_core.tokenizer.sequences import Tokens, truncated_sizes
-from xlm_core.tokenizer.vocabulary import Vocabulary
+from xlm_core.tokenizer.vocabulary import as_lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from xlm_core.tokenizer.text_encoder import TextEncoder
 
     Text = str | Sequence[str]
 
@@ -22,20 +20,12 @@ Padding = Literal["longest", "max_length", "do_not_pad"]
 Truncation = Literal["longest_first", "only_first", "only_second", "do_not_truncate"]
 
 
-class CallableTokenizer(Vocabulary, ABC):
-    """A vocabulary that is called as the reference's tokenizer is, but that every text has a language.
+class XLMTokenizer(PackedTokenizer):
+    """Encodes texts for an XLM checkpoint.
 
-    Attributes:
-        model_max_length: the `max_length` of calls that need one and name none.
-        padding_side: where pads go unless a call says.
+    Use `encode_batch` for corpora: texts in, ragged arrays out. Call the tokenizer, as in `tokenizer(text, lang="de")`,
+    for the reference's interface. Unlike the reference, every call takes the language of each text.
     """
-
-    model_max_length: int = NO_MAX_LENGTH
-    padding_side: Side = "right"
-
-    @abstractmethod
-    def text_encoder(self, *, bypass: bool = False, mask_marker: str | None = None) -> TextEncoder:
-        """Give what encodes one text; see `XLMTokenizer.encode_batch` for the arguments."""
 
     def __call__(
         self,
@@ -50,7 +40,7 @@ class CallableTokenizer(Vocabulary, ABC):
         stride: int = 0,
         is_split_into_words: bool = False,
         pad_to_multiple_of: int | None = None,
-        padding_side: Side | None = None,
+        padding_side: PaddingSide | None = None,
         return_tensors: ArrayKind | None = None,
         return_attention_mask: bool = True,
         return_token_type_ids: bool = False,
@@ -66,58 +56,58 @@ class CallableTokenizer(Vocabulary, ABC):
         Args:
             text, text_pair: a string for one row, a list of strings for a batch; with `is_split_into_words` a list of
                 words for one row, a list of such lists for a batch.
-            lang: a language code, or one a row; None cuts a text by neutral rules. It has no default: the reference's
-                is English, whatever the text.
-            add_special_tokens: give `<s> A </s>` and `<s> A </s> B </s>`, not the texts' tokens alone.
+            lang: a language code, or one per row; None segments a text by language-neutral rules. There is no default:
+                the reference's default is English, whatever the text.
+            add_special_tokens: return `<s> A </s>` and `<s> A </s> B </s>`, not only the tokens of the texts.
             padding: True or "longest", "max_length", or False.
-            truncation: True or "longest_first", "only_first", "only_second", or False; None is True where `max_length`
-                is given and nothing padded, as in the reference.
-            max_length: tokens of a sequence, special ones included.
-            stride: tokens before the cut that `overflowing_tokens` holds once more.
-            is_split_into_words: rows are lists of words, each cut on its own.
+            truncation: True or "longest_first", "only_first", "only_second", or False. None means True if `max_length`
+                is given and `padding` is False, as in the reference.
+            max_length: the most tokens in a sequence, special tokens included.
+            stride: number of tokens before the cut that `overflowing_tokens` repeats.
+            is_split_into_words: rows are lists of words, each segmented alone.
             pad_to_multiple_of: round the padded length up to a multiple of this.
-            padding_side: where pads go.
+            padding_side: the side of the pads; the tokenizer's `padding_side` if None.
             return_tensors: "pt" for tensors, "np" for arrays, both always [B, L]; None for lists.
             return_attention_mask: 1 for a token, 0 for a pad.
             return_token_type_ids: 0 for the first text, 1 for the second. XLM was not trained with these.
             return_special_tokens_mask: 1 for a special token or a pad.
-            return_offsets_mapping: `offset_mapping`, the characters of the text each token came from, end exclusive;
-                (0, 0) for special tokens and pads.
-            return_length: tokens of each sequence, without pads.
+            return_offsets_mapping: `offset_mapping`, start and end (exclusive) of each token in the characters of its
+                text; (0, 0) for special tokens and pads.
+            return_length: number of tokens in each sequence, without pads.
             return_overflowing_tokens: the ids that were cut off, and `num_truncated_tokens`.
-            bypass_tokenizer: texts are words parted by white space already; see `XLMTokenizer.encode_batch`.
-            mask_marker: the string that stands for a mask in the texts, such as `tokenizer.mask_token`. Without it no
-                text makes a control token, unless the tokenizer has `compat="reference"`.
+            bypass_tokenizer: texts are already segmented into words separated by white space; see `encode_batch`.
+            mask_marker: the string that marks a mask in the texts, such as `tokenizer.mask_token`. Without it, no text
+                produces a control token, unless the tokenizer has `compat="reference"`.
 
         Returns:
-            `input_ids` and what was asked for; where the checkpoint has language ids, also `langs`, the id at each
-            token (-1 in rows without a language). One row gives flat lists.
+            `input_ids` and the requested values. If the checkpoint has language ids, also `langs`, the id at each token
+            (-1 in rows without a language). A single row gives flat lists.
 
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
-            ValueError: arguments that do not go together, or a language that the checkpoint lacks.
+            ValueError: incompatible arguments, or a language that is not in the checkpoint's lang2id.
         """
-        single, rows = _rows(text, text_pair, is_split_into_words)
+        is_single, rows = _as_rows(text, text_pair, is_split_into_words)
         codes = [lang] * len(rows) if lang is None or isinstance(lang, str) else list(lang)
         if len(codes) != len(rows):
-            raise ValueError(f"lang: expected one code, or one for each of {len(rows)} rows; got {len(codes)}")
+            raise ValueError(f"lang: expected one code, or one for each of {len(rows)} rows, got {len(codes)}")
         if truncation is None:
             truncation = max_length is not None and padding is False
         if stride < 0:
             raise ValueError(f"stride: got {stride}, expected at least 0")
-        cut = _option("truncation", truncation, "longest_first", get_args(Truncation))
+        cut = _resolve_option("truncation", truncation, "longest_first", get_args(Truncation))
         if return_overflowing_tokens and cut == "longest_first" and text_pair is not None:
             raise ValueError("return_overflowing_tokens: for pairs, set truncation to 'only_first' or 'only_second'")
         if return_overflowing_tokens and return_tensors is not None:
-            raise ValueError("return_overflowing_tokens: its lists differ in length; leave return_tensors out")
-        limit = None if cut == "do_not_truncate" else self._limit("truncation", max_length)
+            raise ValueError("return_overflowing_tokens: its lists have different lengths; omit return_tensors")
+        limit = None if cut == "do_not_truncate" else self._require_length("truncation", max_length)
         encode = self.text_encoder(bypass=bypass_tokenizer, mask_marker=mask_marker)
         sequences: list[dict[str, Any]] = []
         for row, code in zip(rows, codes, strict=True):
-            known = self.known_lang(code)
+            known = self.require_lang(code)
             texts = [encode(part, known) for part in row]
-            sequences.append(self._sequence(texts, known, limit, cut, stride, add_special_tokens))
-        wanted = {
+            sequences.append(self._build_sequence(texts, known, limit, cut, stride, add_special_tokens))
+        requested = {
             "input_ids": True,
             "attention_mask": return_attention_mask,
             "langs": bool(self.lang2id),
@@ -128,11 +118,13 @@ class CallableTokenizer(Vocabulary, ABC):
             "overflowing_tokens": return_overflowing_tokens,
             "num_truncated_tokens": return_overflowing_tokens,
         }
-        batch = {key: [sequence[key] for sequence in sequences] for key in wanted if wanted[key]}
-        return self._padded(batch, single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors)
+        batch = {key: [sequence[key] for sequence in sequences] for key in requested if requested[key]}
+        return self._pad_and_convert(
+            batch, is_single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors
+        )
 
     def encode(self, text: Text, text_pair: Text | None = None, *, lang: str | None, **options: Any) -> list[int]:
-        """Give the ids of one row; `options` are those of a call."""
+        """Return the ids of one row; `options` are the keyword arguments of `__call__`."""
         return self(text, text_pair, lang=lang, **options)["input_ids"]
 
     def pad(
@@ -142,44 +134,46 @@ class CallableTokenizer(Vocabulary, ABC):
         max_length: int | None = None,
         *,
         pad_to_multiple_of: int | None = None,
-        padding_side: Side | None = None,
+        padding_side: PaddingSide | None = None,
         return_attention_mask: bool = True,
         return_tensors: ArrayKind | None = None,
     ) -> BatchEncoding:
-        """Pad what calls gave, as a collator does.
+        """Pad the results of earlier calls, as a collator does.
 
         Args:
-            encoded_inputs: one row's encoding, a batch's, or a list of single rows' encodings.
-            padding, max_length, pad_to_multiple_of, padding_side, return_tensors: as in a call.
-            return_attention_mask: add the mask where there is none.
+            encoded_inputs: the encoding of one row or of a batch, or a list of encodings of one row each.
+            padding, max_length, pad_to_multiple_of, padding_side, return_tensors: see `__call__`.
+            return_attention_mask: add the mask if it is missing.
 
         Raises:
-            ValueError: there are no `input_ids`, rows that differ in what they hold, or no length to pad to.
+            ValueError: there are no `input_ids`, rows have different keys, or there is no length to pad to.
         """
         if not isinstance(encoded_inputs, Mapping):
             first = encoded_inputs[0] if encoded_inputs else {"input_ids": []}
-            for i, one in enumerate(encoded_inputs):
-                if one.keys() != first.keys():
-                    raise ValueError(f"pad: row {i} holds {', '.join(one)}, expected {', '.join(first)}, as row 0 does")
-            encoded_inputs = {key: [one[key] for one in encoded_inputs] for key in first}
+            for i, row in enumerate(encoded_inputs):
+                if row.keys() != first.keys():
+                    raise ValueError(f"pad: row {i} has {', '.join(row)}, expected {', '.join(first)}, as in row 0")
+            encoded_inputs = {key: [row[key] for row in encoded_inputs] for key in first}
         batch = {key: as_lists(values) for key, values in encoded_inputs.items()}
         if "input_ids" not in batch:
-            raise ValueError(f"pad: expected input_ids; got {', '.join(batch) or 'nothing'}")
-        single = bool(batch["input_ids"]) and not isinstance(batch["input_ids"][0], list)
-        if single:
+            raise ValueError(f"pad: expected input_ids, got {', '.join(batch) or 'nothing'}")
+        is_single = bool(batch["input_ids"]) and not isinstance(batch["input_ids"][0], list)
+        if is_single:
             batch = {key: [values] for key, values in batch.items()}
         if return_attention_mask and "attention_mask" not in batch:
             batch["attention_mask"] = [[1] * len(ids) for ids in batch["input_ids"]]
-        return self._padded(batch, single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors)
+        return self._pad_and_convert(
+            batch, is_single, padding, max_length, pad_to_multiple_of, padding_side, return_tensors
+        )
 
-    def _sequence(
+    def _build_sequence(
         self, texts: list[Tokens], lang: str | None, limit: int | None, cut: str, stride: int, special: bool
     ) -> dict[str, Any]:
-        """Lay out one row, and give everything that a call may ask of it."""
+        """Build the sequence of one row, with every value that `__call__` can return."""
         sizes = [len(text) for text in texts]
         num_special = self.num_special_tokens_to_add(len(texts) == 2) if special else 0
-        surplus = 0 if limit is None else max(sum(sizes) + num_special - limit, 0)
-        kept = truncated_sizes(sizes, surplus, cut) if surplus else sizes
+        num_excess = 0 if limit is None else max(sum(sizes) + num_special - limit, 0)
+        kept = truncated_sizes(sizes, num_excess, cut) if num_excess else sizes
         tokens, types, cut_off = Tokens(), list[int](), list[int]()
         if special:
             tokens.add(self.bos_token_id)
@@ -199,30 +193,30 @@ class CallableTokenizer(Vocabulary, ABC):
             "offset_mapping": [(max(a, 0), max(b, 0)) for a, b in zip(tokens.starts, tokens.ends, strict=True)],
             "length": len(tokens),
             "overflowing_tokens": cut_off,
-            "num_truncated_tokens": surplus,
+            "num_truncated_tokens": num_excess,
         }
 
-    def _limit(self, what: str, max_length: int | None) -> int:
+    def _require_length(self, argument: str, max_length: int | None) -> int:
         limit = self.model_max_length if max_length is None else max_length
         if limit >= NO_MAX_LENGTH:
-            raise ValueError(f"{what} needs max_length: this checkpoint names no model_max_length")
+            raise ValueError(f"{argument} needs max_length: this checkpoint has no model_max_length")
         return limit
 
-    def _padded(
+    def _pad_and_convert(
         self,
         batch: dict[str, Any],
-        single: bool,
+        is_single: bool,
         padding: bool | Padding,
         max_length: int | None,
         pad_to_multiple_of: int | None,
-        padding_side: Side | None,
+        padding_side: PaddingSide | None,
         return_tensors: ArrayKind | None,
     ) -> BatchEncoding:
-        """Pad a batch of lists and give it the form that was asked for."""
-        found = BatchEncoding(batch)
-        pad = _option("padding", padding, "longest", get_args(Padding))
+        """Pad a batch of lists, and convert it to the requested kind of arrays."""
+        result = BatchEncoding(batch)
+        pad = _resolve_option("padding", padding, "longest", get_args(Padding))
         side = padding_side or self.padding_side
-        _check_choice("padding_side", side, get_args(Side))
+        _check_choice("padding_side", side, get_args(PaddingSide))
         multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
         if multiple < 1:
             raise ValueError(f"pad_to_multiple_of: got {multiple}, expected at least 1")
@@ -230,20 +224,20 @@ class CallableTokenizer(Vocabulary, ABC):
             _check_choice("return_tensors", return_tensors, get_args(ArrayKind))
         if pad != "do_not_pad":
             longest = max(map(len, batch["input_ids"]), default=0)
-            length = longest if pad == "longest" else self._limit("padding", max_length)
+            length = longest if pad == "longest" else self._require_length("padding", max_length)
             length = -(-length // multiple) * multiple
-            found = pad_batch(batch, self.pad_token_id, length, side)
+            result = pad_batch(batch, self.pad_token_id, length, side)
         if return_tensors is not None:
-            return as_arrays(found, return_tensors)
-        return BatchEncoding({key: values[0] for key, values in found.items()}) if single else found
+            return as_arrays(result, return_tensors)
+        return BatchEncoding({key: values[0] for key, values in result.items()}) if is_single else result
 
 
-def _option(name: str, value: bool | str, default: str, choices: tuple[str, ...]) -> str:
-    """Give what True (the default) or False (the last choice) stands for."""
-    found = value if isinstance(value, str) else default if value else choices[-1]
-    if found not in choices:
+def _resolve_option(name: str, value: bool | str, default: str, choices: tuple[str, ...]) -> str:
+    """Resolve True to the default and False to the last choice, and check other values."""
+    resolved = value if isinstance(value, str) else default if value else choices[-1]
+    if resolved not in choices:
         raise ValueError(f"{name}: got {value!r}, expected True, False or one of {', '.join(choices)}")
-    return found
+    return resolved
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -251,27 +245,27 @@ def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
 
 
-def _rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, list[tuple[Text, ...]]]:
-    """Tell one row from a batch, and give rows as tuples of one or two texts."""
+def _as_rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, list[tuple[Text, ...]]]:
+    """Return whether the input is a single row, and its rows as tuples of one or two texts."""
 
     def is_text(value: Any) -> bool:
         if is_split_into_words:
             return not isinstance(value, str) and all(isinstance(word, str) for word in value)
         return isinstance(value, str)
 
-    single = is_text(text)
+    is_single = is_text(text)
     columns: list[Any] = [text] if text_pair is None else [text, text_pair]
-    if single:
+    if is_single:
         columns = [[column] for column in columns]
-    elif isinstance(text_pair, str):  # whose letters would pass for texts
-        raise ValueError(f"text_pair: got one string, expected a list of one for each of {len(text)} rows")
+    elif isinstance(text_pair, str):  # its characters would be taken for texts
+        raise ValueError(f"text_pair: got one string, expected a list with one text for each of {len(text)} rows")
     for column in columns:
-        strange = [f"row {i} is a {type(value).__name__}" for i, value in enumerate(column) if not is_text(value)]
-        if strange:
+        invalid = [f"row {i} is a {type(value).__name__}" for i, value in enumerate(column) if not is_text(value)]
+        if invalid:
             expected = (
                 "lists of words" if is_split_into_words else "strings (or is_split_into_words for lists of words)"
             )
-            raise ValueError(f"text and text_pair: expected {expected}, but {strange[0]}")
+            raise ValueError(f"text and text_pair: expected {expected}, but {invalid[0]}")
     if len({len(column) for column in columns}) > 1:
-        raise ValueError(f"text_pair: expected one for each of {len(columns[0])} rows, got {len(columns[1])}")
-    return single, list(zip(*columns, strict=True))
+        raise ValueError(f"text_pair: expected one text for each of {len(columns[0])} rows, got {len(columns[1])}")
+    return is_single, list(zip(*columns, strict=True))
