@@ -96,7 +96,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     if len(history) > len(records):
         earlier = counted(len(history) - len(records), "earlier record")
         verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record counts")
-    files = check_input_files(output, plan, promise.job.storage)
+    files = check_input_files(output, plan, promise.stores)
     verdict.problems += files.problems
     _check_shards(verdict, output, promise, done, records, files, progress)
     return verdict
@@ -149,17 +149,17 @@ def _check_shards(
     progress: Callable[[int, int], None],
 ) -> None:
     """Check every committed shard, one row group at a time, and then what must hold across shards."""
-    spec, policy = promise.job.input, promise.job.policy
+    columns = promise.input_columns
 
     def check(group: list[PlannedShard]) -> list[ShardFindings]:
-        row_group = read_input(promise.job, group[0]) if group[0].file in files.unchanged else None
+        row_group = read_input(group[0], columns, promise.stores) if group[0].file in files.unchanged else None
         return [
             check_shard(
                 output,
                 promise,
                 shard,
                 records[shard.id],
-                None if row_group is None else select_rows(row_group, shard, spec.filter),
+                None if row_group is None else select_rows(row_group, shard, promise.input.filter),
             )
             for shard in group
         ]
@@ -186,8 +186,8 @@ def _check_shards(
         num_done += sum(shard.num_rows for shard in group)
         progress(num_done, total)
     verdict.notes += _describe_limits(rewritten, not_compared, files)
-    if spec.id is not None and policy.duplicate_ids != "ignore":
-        verdict.problems += _check_unique(output, spec.id, id_hashes)
+    if promise.input.id is not None and promise.ids_are_unique:
+        verdict.problems += _check_unique(output, promise.input.id, id_hashes)
 
 
 def _describe_limits(rewritten: list[str], not_compared: list[str], files: InputFiles) -> Iterator[str]:

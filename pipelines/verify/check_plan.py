@@ -13,17 +13,14 @@ import pyarrow.parquet as pq
 from pipelines.corpus.planned_shard import PLAN, PlannedShard, planned_shards, shard_id
 from pipelines.corpus.row_groups import read_row_group
 from pipelines.errors import FatalError, RetryableError
-from pipelines.filter.parse import parse_filter
 from pipelines.formatting import counted
 from pipelines.output import layout
 from pipelines.storage import FileInfo, locate
-from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.job.job import Job
     from pipelines.output.directory import Output
     from pipelines.storage.options import StoreSettings
 
@@ -112,16 +109,10 @@ def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequ
     return found
 
 
-def read_input(job: Job, shard: PlannedShard) -> pa.Table | None:
-    """Read what verification needs of a shard's row group: ids, filter columns, and the texts that results quote.
-
-    Returns:
-        None if the row group cannot be read any more.
-    """
-    columns = set(quoted_columns(job)) | ({job.input.id} if job.input.id else set[str]())
-    columns |= parse_filter(job.input.filter)[1] if job.input.filter else set()
+def read_input(shard: PlannedShard, columns: list[str], stores: Sequence[StoreSettings]) -> pa.Table | None:
+    """Read some columns of a shard's row group; None if it cannot be read any more."""
     try:
-        return read_row_group(locate(shard.file, job.storage), shard.row_group, sorted(columns))
+        return read_row_group(locate(shard.file, stores), shard.row_group, columns)
     except _UNREADABLE:
         return None
 

@@ -11,28 +11,33 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.job.job import Job
+    from pipelines.tasks import TaskSettings
 
 
-def quoted_columns(job: Job) -> list[str]:
-    """Return the input columns that results quote."""
-    texts = job.input.text_columns
-    return list(dict.fromkeys(texts[task.quoted_text] for task in job.tasks if task.quoted_text is not None))
+def quoted_columns(tasks: Sequence[TaskSettings], text_columns: Sequence[str]) -> list[str]:
+    """Return those of the input's text columns that results quote."""
+    return list(dict.fromkeys(text_columns[task.quoted_text] for task in tasks if task.quoted_text is not None))
 
 
-def check_results(job: Job, rows: pa.Table, texts: Mapping[str, Sequence[str]] | None) -> ResultFindings:
+def check_results(
+    tasks: Sequence[TaskSettings],
+    text_columns: Sequence[str],
+    rows: pa.Table,
+    texts: Mapping[str, Sequence[str]] | None,
+) -> ResultFindings:
     """Verify what the tasks of a job wrote for N rows.
 
     Args:
-        job: the job's settings.
+        tasks: the settings of the tasks.
+        text_columns: the input's text columns.
         rows: a part, with its columns as declared.
         texts: for each of the `quoted_columns`, the N texts; None if the input cannot be read. Then only the lengths of
             quotations are verified.
     """
     findings = ResultFindings()
-    for task in job.tasks:
+    for task in tasks:
         quoted = None
         if texts is not None and task.quoted_text is not None:
-            quoted = texts[job.input.text_columns[task.quoted_text]]
+            quoted = texts[text_columns[task.quoted_text]]
         task.verify(rows, quoted, findings)
     return findings

@@ -14,7 +14,7 @@ from pipelines.formatting import counted
 from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
 from pipelines.rows.schemas import ROW
 from pipelines.rows.text_columns import decode_texts, join_words
-from pipelines.verify.check_results import check_results, quoted_columns
+from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def check_shard(
     found.schema, found.counts["rows_out"] = file.declared, len(rows)
     if len(rows) != record.rows_out:
         found.add_problem(part, f"has {counted(len(rows), 'row')}, expected {record.rows_out:,} as in the ledger")
-    id_column = promise.job.input.id
+    id_column = promise.input.id
     ids = rows[id_column or "row"].combine_chunks()
     if digest_ids(ids) != record.ids_digest:
         found.add_problem(part, "its rows, or their order, do not match the digest of row ids in the ledger")
@@ -78,8 +78,8 @@ def check_shard(
         if difference := _describe_difference(id_keys(expected[id_column or ROW].combine_chunks()), keys):
             found.add_problem(part, f"its rows are not those of {shard.file}: {difference}")
         else:
-            texts = {column: _decode(expected[column]) for column in quoted_columns(promise.job)}
-    results = check_results(promise.job, rows, texts)
+            texts = {column: _decode(expected[column]) for column in promise.quoted_columns}
+    results = check_results(promise.tasks, promise.input.text_columns, rows, texts)
     found.counts |= {"vectors": results.num_vectors, "spans": results.num_spans}
     for wrong in results.faults:
         found.add_problem(part, wrong)

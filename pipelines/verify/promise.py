@@ -7,13 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FatalError
+from pipelines.filter.parse import parse_filter
 from pipelines.job.fingerprint import fingerprint_digest, result_settings
 from pipelines.job.job import Job
 from pipelines.output.layout import INNER, JOB
+from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.job.input import InputSettings
     from pipelines.output.directory import Output
+    from pipelines.storage.options import StoreSettings
+    from pipelines.tasks import TaskSettings
 
 
 @dataclass(frozen=True)
@@ -21,14 +28,33 @@ class Promise:
     """What `job.json` promises about every part.
 
     Attributes:
-        job: the settings.
+        input: the input settings.
+        tasks: settings of the tasks.
+        ids_are_unique: whether no two rows of the output may have the same id.
+        stores: options of the stores that contain the corpus.
         columns: types by column name, in order.
         metadata: metadata of the schema.
     """
 
-    job: Job
+    input: InputSettings
+    tasks: Sequence[TaskSettings]
+    ids_are_unique: bool
+    stores: Sequence[StoreSettings]
     columns: dict[str, str]
     metadata: dict[str, str]
+
+    @property
+    def quoted_columns(self) -> list[str]:
+        """The input columns that results quote."""
+        return quoted_columns(self.tasks, self.input.text_columns)
+
+    @property
+    def input_columns(self) -> list[str]:
+        """The input columns that verification needs: ids, filter columns, and texts that results quote."""
+        columns = {*self.quoted_columns, *([self.input.id] if self.input.id else [])}
+        if self.input.filter:
+            columns |= parse_filter(self.input.filter)[1]
+        return sorted(columns)
 
 
 def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
@@ -45,7 +71,14 @@ def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
         )
     try:
         job = Job.model_validate_json(json.dumps(saved["spec"]))
-        promise = Promise(job, dict(saved["columns"]), dict(saved["metadata"]))
+        promise = Promise(
+            input=job.input,
+            tasks=job.tasks,
+            ids_are_unique=job.input.id is not None and job.policy.duplicate_ids != "ignore",
+            stores=job.storage,
+            columns=dict(saved["columns"]),
+            metadata=dict(saved["metadata"]),
+        )
         fingerprint: dict[str, Any] = saved["fingerprint"]
         digest = fingerprint_digest(fingerprint)
         recorded_digest = promise.metadata["xlm:fingerprint"]

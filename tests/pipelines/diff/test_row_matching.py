@@ -1,4 +1,4 @@
-"""Rows of two outputs are matched by id and counted by language, whatever their shards and order."""
+"""Rows of two outputs are matched by id and counted by language, for any shards and order."""
 
 import shutil
 
