@@ -36,3 +36,5 @@ def test_readme_lists_every_folder_and_top_level_module():
             elif path.suffix == ".py" and path.name != "__init__.py" and package != "tests":
                 existing.add(path.name)
     assert listed == existing
+    modules = {path.name for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    assert set(re.findall(r"\w+\.py", tree)) <= modules
