@@ -1,9 +1,10 @@
-"""From scores of tokens to words, entities and answers in the text. Pure functions over NumPy arrays.
+"""Decoding: from scores of tokens to words, entities and answers in the text. Pure functions over NumPy arrays.
 
-A row yields one sequence of tokens, or several windows of it where it is long. `windows` takes each token of a row
-once, `words` joins tokens into words, `entities` joins labelled words, and `answers` finds spans of the context.
+A row has one sequence of tokens, or several windows if its text is long. `windows` selects each token of a row once,
+`words` joins tokens to words, `entities` joins labelled words, and `answers` finds spans of the context.
 
-Letters, here and in the modules: N rows, S sequences, T their tokens, K chosen tokens or candidates, W words, C labels.
+Letters, here and in the modules: N rows, S sequences, T their tokens, K selected tokens or candidates, W words, C
+labels.
 """
 
 from xlm_core.decoding.answers import (

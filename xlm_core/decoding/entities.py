@@ -1,4 +1,4 @@
-"""From labels of words to entities, by the scheme that a model's labels follow.
+"""From labels of words to entities, by the label scheme of the model.
 
 Letters: W words, C labels, E entities.
 """
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-OUTSIDE = "O"  # the label of a word in no entity
+OUTSIDE = "O"  # the label of a word outside of entities
 
 _TAG = re.compile(r"[BIESLU]-.+", re.DOTALL)
-_OPENING, _CLOSING = {"B", "S", "U"}, {"E", "S", "L", "U"}  # BILOU's last and unit are BIOES's end and single
+_BEGIN_PREFIXES, _END_PREFIXES = {"B", "S", "U"}, {"E", "S", "L", "U"}  # BIOES end, single = BILOU last, unit
 
 
 class LabelScheme(NamedTuple):
-    """What each of a model's labels says about the entity that its word is in.
+    """The meaning of each label of a model for the entity that contains the word.
 
     Attributes:
-        types: the types of entities, in the order of the labels.
-        type_of: int64 [C], the label's type, a number of `types`; -1 for `O`.
-        opens: bool [C], the word begins an entity, whatever stands before it.
-        closes: bool [C], the word ends its entity, whatever follows.
+        types: entity types, in the order of the labels.
+        type_of: int64 [C], index in `types` of each label's type; -1 for `O`.
+        begins: bool [C], whether the word always begins a new entity.
+        ends: bool [C], whether the word always ends its entity.
     """
 
     types: tuple[str, ...]
     type_of: NDArray[np.int64]
-    opens: NDArray[np.bool_]
-    closes: NDArray[np.bool_]
+    begins: NDArray[np.bool_]
+    ends: NDArray[np.bool_]
 
 
 class Entities(NamedTuple):
     """Entities in the order of the words; they never overlap.
 
     Attributes:
-        type: int64 [E], a number of the scheme's `types`.
-        first: int64 [E], its first word.
-        last: int64 [E], its last word, inclusive.
-        score: float32 [E], the mean of its words' scores.
+        type: int64 [E], index in the scheme's `types`.
+        first: int64 [E], index of the first word.
+        last: int64 [E], index of the last word, inclusive.
+        score: float32 [E], mean score of the words.
     """
 
     type: NDArray[np.int64]
@@ -54,70 +54,71 @@ class Entities(NamedTuple):
 
 
 def parse_label_scheme(labels: Sequence[str]) -> LabelScheme:
-    """Read the scheme of a model's labels from the whole set.
+    """Find the scheme of a model's labels.
 
-    Where every label but `O` is one of the prefixes B, I, E, S, L, U, a dash and a type, they follow BIO (IOB1, IOB2),
-    BIOES or BILOU. Otherwise all of them are plain types, also one such as `B-side`.
+    If every label except `O` consists of a prefix B, I, E, S, L or U, a dash and a type, the labels follow BIO (IOB1,
+    IOB2), BIOES or BILOU. Otherwise all labels are plain types, including labels such as `B-side`.
 
     Args:
-        labels: the names of the model's labels, by id.
+        labels: label names of the model, ordered by id.
     """
-    tagged = all(_TAG.fullmatch(label) for label in labels if label != OUTSIDE)
+    has_prefixes = all(_TAG.fullmatch(label) for label in labels if label != OUTSIDE)
     types: dict[str, int] = {}
     prefixes: list[str] = []
     type_of: list[int] = []
     for label in labels:
-        prefix, kind = label.split("-", 1) if tagged and label != OUTSIDE else ("", label)
+        prefix, kind = label.split("-", 1) if has_prefixes and label != OUTSIDE else ("", label)
         prefixes.append(prefix)
         type_of.append(-1 if label == OUTSIDE else types.setdefault(kind, len(types)))
     return LabelScheme(
         types=tuple(types),
         type_of=np.array(type_of, np.int64),
-        opens=np.array([prefix in _OPENING for prefix in prefixes], np.bool_),
-        closes=np.array([prefix in _CLOSING for prefix in prefixes], np.bool_),
+        begins=np.array([prefix in _BEGIN_PREFIXES for prefix in prefixes], np.bool_),
+        ends=np.array([prefix in _END_PREFIXES for prefix in prefixes], np.bool_),
     )
 
 
 def find_entities(
     label_W: NDArray[np.int64], score_W: NDArray[np.float32], row_W: NDArray[np.int64], scheme: LabelScheme
 ) -> Entities:
-    """Join labelled words into entities, whatever the order of the labels.
+    """Join labelled words to entities; any sequence of labels is accepted.
 
-    A word goes on with the entity of the word before it if that one is open and of the same type, and opens one
-    otherwise. So an I, E or L that follows nothing of its type opens an entity, and each run of one plain label is one.
+    A word continues the entity of the previous word if that entity has the same type and has not ended; otherwise it
+    begins an entity. So an I, E or L that does not follow its type begins an entity, and a run of one plain label is
+    one entity.
 
     Args:
-        label_W: int64, each word's label, an id of the scheme's.
-        score_W: float32, the score of that label.
-        row_W: int64, each word's row; no entity goes over a row's end.
-        scheme: what the labels mean.
+        label_W: int64, label id of each word.
+        score_W: float32, score of that label.
+        row_W: int64, row of each word; entities never span rows.
+        scheme: the scheme of the labels.
     """
     type_W = scheme.type_of[label_W]
     inside = np.flatnonzero(type_W >= 0)
     label, kind, row = label_W[inside], type_W[inside], row_W[inside]
-    opens = np.ones(len(inside) + 1, np.bool_)  # the last one stands for the end
-    goes_on = (np.diff(inside) == 1) & (row[1:] == row[:-1]) & (kind[1:] == kind[:-1])
-    opens[1:-1] = ~goes_on | scheme.opens[label[1:]] | scheme.closes[label[:-1]]
-    first, last = np.flatnonzero(opens[:-1]), np.flatnonzero(opens[1:])
+    is_boundary = np.ones(len(inside) + 1, np.bool_)  # before each word, and after the last one
+    continues = (np.diff(inside) == 1) & (row[1:] == row[:-1]) & (kind[1:] == kind[:-1])
+    is_boundary[1:-1] = ~continues | scheme.begins[label[1:]] | scheme.ends[label[:-1]]
+    first, last = np.flatnonzero(is_boundary[:-1]), np.flatnonzero(is_boundary[1:])
     total = np.add.reduceat(score_W[inside], first, dtype=np.float64)
     return Entities(kind[first], inside[first], inside[last], (total / (last - first + 1)).astype(np.float32))
 
 
 def group_entities(labels: Sequence[str], label_set: Sequence[str] | None = None) -> list[tuple[str, int, int]]:
-    """Join the labels of one text's successive words into entities.
+    """Join the labels of the words of one text to entities.
 
     Args:
         labels: the label of each word.
-        label_set: all labels of the model, which decide how each is read (see `parse_label_scheme`). Without it those given
-            decide, which misreads a plain set when a text shows only labels that look like `B-side`.
+        label_set: all labels of the model, which determine the scheme (see `parse_label_scheme`). Without it, the
+            scheme is determined from `labels`, which is wrong for plain labels if all of them look like `B-side`.
 
     Returns:
-        For each entity its type, its first word and its last word (exclusive).
+        Type, first word and last word (exclusive) of each entity.
     """
     names = list(dict.fromkeys(labels if label_set is None else label_set))
     scheme = parse_label_scheme(names)
-    number = {name: i for i, name in enumerate(names)}
-    label_W = np.array([number[label] for label in labels], np.int64)
+    label_id = {name: i for i, name in enumerate(names)}
+    label_W = np.array([label_id[label] for label in labels], np.int64)
     found = find_entities(label_W, np.ones(len(labels), np.float32), np.zeros(len(labels), np.int64), scheme)
     columns = (found.type.tolist(), found.first.tolist(), found.last.tolist())
     return [(scheme.types[kind], first, last + 1) for kind, first, last in zip(*columns, strict=True)]

@@ -1,4 +1,4 @@
-"""From labels of words to entities."""
+"""Entities from labels of words."""
 
 import numpy as np
 import pytest
@@ -20,20 +20,20 @@ PLAIN = ["O", "NOUN", "VERB"]
         (BIO, "", []),
         (BIO, "B-LOC I-LOC O B-LOC", [("LOC", 0, 2), ("LOC", 3, 4)]),
         (BIO, "B-LOC B-LOC", [("LOC", 0, 1), ("LOC", 1, 2)]),
-        (BIO, "I-LOC I-LOC B-LOC I-LOC", [("LOC", 0, 2), ("LOC", 2, 4)]),  # IOB1: B only between neighbours
-        (BIO, "B-LOC I-PER I-PER", [("LOC", 0, 1), ("PER", 1, 3)]),  # an I without its B opens one
+        (BIO, "I-LOC I-LOC B-LOC I-LOC", [("LOC", 0, 2), ("LOC", 2, 4)]),  # IOB1: B only between adjacent entities
+        (BIO, "B-LOC I-PER I-PER", [("LOC", 0, 1), ("PER", 1, 3)]),  # an I without its B begins an entity
         (BIO, "B-LOC O I-LOC", [("LOC", 0, 1), ("LOC", 2, 3)]),
         (BIOES, "S-LOC S-LOC", [("LOC", 0, 1), ("LOC", 1, 2)]),
-        (BIOES, "B-LOC I-LOC E-LOC I-LOC", [("LOC", 0, 3), ("LOC", 3, 4)]),  # E closes
+        (BIOES, "B-LOC I-LOC E-LOC I-LOC", [("LOC", 0, 3), ("LOC", 3, 4)]),  # E ends the entity
         (BIOES, "E-LOC E-LOC", [("LOC", 0, 1), ("LOC", 1, 2)]),
         (BIOES, "B-LOC E-PER S-PER I-PER", [("LOC", 0, 1), ("PER", 1, 2), ("PER", 2, 3), ("PER", 3, 4)]),
         (BIOES, "I-LOC S-LOC E-LOC", [("LOC", 0, 1), ("LOC", 1, 2), ("LOC", 2, 3)]),
         (BILOU, "B-LOC I-LOC L-LOC U-LOC U-LOC", [("LOC", 0, 3), ("LOC", 3, 4), ("LOC", 4, 5)]),
         (BILOU, "B-LOC L-LOC L-LOC", [("LOC", 0, 2), ("LOC", 2, 3)]),
         (PLAIN, "NOUN NOUN VERB O VERB", [("NOUN", 0, 2), ("VERB", 2, 3), ("VERB", 4, 5)]),
-        (["X-RAY"], "X-RAY X-RAY", [("X-RAY", 0, 2)]),  # a dash alone makes no scheme
+        (["X-RAY"], "X-RAY X-RAY", [("X-RAY", 0, 2)]),  # a dash is not enough for a scheme
         (["O", "A-side", "B-side"], "B-side B-side A-side", [("B-side", 0, 2), ("A-side", 2, 3)]),
-        (["B-", "I-LOC"], "B- I-LOC I-LOC", [("B-", 0, 1), ("I-LOC", 1, 3)]),  # a prefix of no type
+        (["B-", "I-LOC"], "B- I-LOC I-LOC", [("B-", 0, 1), ("I-LOC", 1, 3)]),  # a prefix without a type
         (["O", "B-to-do", "I-to-do"], "B-to-do I-to-do", [("to-do", 0, 2)]),
         (["E", "S"], "E S S", [("E", 0, 1), ("S", 1, 3)]),
     ],
@@ -42,21 +42,21 @@ def test_entities_follow_the_scheme_of_the_label_set(label_set, labels, entities
     assert group_entities(labels.split(), label_set) == entities
 
 
-def test_without_a_label_set_the_labels_of_the_text_decide():
+def test_without_a_label_set_the_labels_of_the_text_determine_the_scheme():
     assert group_entities(["B-LOC", "I-LOC", "O", "B-LOC", "B-LOC"]) == [("LOC", 0, 2), ("LOC", 3, 4), ("LOC", 4, 5)]
     assert group_entities(["NOUN", "B-side", "B-side"]) == [("NOUN", 0, 1), ("B-side", 1, 3)]
 
 
-def test_a_scheme_tells_types_openings_and_closings():
+def test_scheme_has_types_begins_and_ends():
     scheme = parse_label_scheme(["B-PER", "O", "I-PER", "E-LOC", "U-PER"])
     assert scheme.types == ("PER", "LOC")
     assert scheme.type_of.tolist() == [0, -1, 0, 1, 0]
-    assert scheme.opens.tolist() == [True, False, False, False, True]
-    assert scheme.closes.tolist() == [False, False, False, True, True]
+    assert scheme.begins.tolist() == [True, False, False, False, True]
+    assert scheme.ends.tolist() == [False, False, False, True, True]
 
 
 def join_one_by_one(labels, scores, rows, label_set):
-    """Walk over the words, as a person would."""
+    """Join words to entities in a loop."""
     found, open_type, row_before = [], None, None
     for i, (label, row) in enumerate(zip(labels, rows, strict=True)):
         prefix, _, kind = label.partition("-") if label_set is not PLAIN else ("", "", label)
@@ -75,7 +75,7 @@ def join_one_by_one(labels, scores, rows, label_set):
 
 @pytest.mark.parametrize("label_set", [BIO, BIOES, BILOU, PLAIN], ids=["BIO", "BIOES", "BILOU", "plain"])
 @given(data=st.data())
-def test_a_batch_of_rows_gives_what_a_walk_over_the_words_gives(label_set, data):
+def test_entities_of_a_batch_equal_those_of_a_loop_over_the_words(label_set, data):
     labels = data.draw(st.lists(st.sampled_from(label_set), max_size=20))
     rows = sorted(data.draw(st.lists(st.integers(0, 3), min_size=len(labels), max_size=len(labels))))
     scores = np.random.default_rng(len(labels)).random(len(labels), np.float32)
@@ -91,6 +91,6 @@ def test_a_batch_of_rows_gives_what_a_walk_over_the_words_gives(label_set, data)
 
 
 @given(st.lists(st.sampled_from(BIOES), max_size=20))
-def test_every_labelled_word_is_in_one_entity_and_no_other_word_in_any(labels):
+def test_every_labelled_word_is_in_exactly_one_entity(labels):
     words = [word for _, first, stop in group_entities(labels, BIOES) for word in range(first, stop)]
     assert words == [i for i, label in enumerate(labels) if label != "O"]

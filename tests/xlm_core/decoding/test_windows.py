@@ -1,10 +1,10 @@
-"""Windows of long rows: every token of a text once, from the window that reads it best."""
+"""Windows of long rows: every token of a text is selected once, from the best window."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 
-from tests.xlm_core.decoding.windowed_rows import Row, lay_out, some_rows
+from tests.xlm_core.decoding.windowed_rows import Row, build_layout, some_rows
 from xlm_core.decoding import (
     is_in_text,
     positions_in_text,
@@ -15,25 +15,25 @@ from xlm_core.decoding import (
 
 
 def windows_of(rows, text):
-    """For each row: its first sequence, the windows' tokens of the text, the text's number and its size."""
+    """Yield for each row: its first sequence, the token ranges of its windows, the index and the size of the text."""
     sequence = 0
     for row in rows:
         last = len(row.texts) - 1
-        number = 0 if text == "first" else last
-        size = sum(row.texts[number])
-        yield sequence, row.windows if number == last else [(0, size)] * len(row.windows), number, size
+        index = 0 if text == "first" else last
+        size = sum(row.texts[index])
+        yield sequence, row.windows if index == last else [(0, size)] * len(row.windows), index, size
         sequence += len(row.windows)
 
 
-def choose(rows, text, places, prefer):
-    """Choose token by token: the window for which `prefer` is largest, the earlier one of two."""
-    chosen = []
-    for sequence, windows, number, size in windows_of(rows, text):
+def select(rows, text, token_index, preference):
+    """Select token by token, from the window with the highest `preference`, or the first of equal ones."""
+    selected = []
+    for sequence, windows, index, size in windows_of(rows, text):
         for n in range(size):
-            holding = [i for i, (begin, end) in enumerate(windows) if begin <= n < end]
-            best = max(holding, key=lambda i: (prefer(n, *windows[i], size), -i))
-            chosen.append(places[sequence + best, number, n])
-    return chosen
+            candidates = [i for i, (begin, end) in enumerate(windows) if begin <= n < end]
+            best = max(candidates, key=lambda i: (preference(n, *windows[i], size), -i))
+            selected.append(token_index[sequence + best, index, n])
+    return selected
 
 
 def distance_to_edge(n, begin, end, size):
@@ -41,10 +41,10 @@ def distance_to_edge(n, begin, end, size):
 
 
 @given(some_rows)
-def test_each_token_knows_its_text_and_its_number_there(rows):
-    layout = lay_out(rows)
+def test_text_and_position_of_each_token(rows):
+    layout = build_layout(rows)
     assert text_ids(layout.word_ids, layout.cu_seqlens).tolist() == layout.texts
-    assert positions_in_text(layout.word_ids, layout.cu_seqlens, layout.window_starts).tolist() == layout.numbers
+    assert positions_in_text(layout.word_ids, layout.cu_seqlens, layout.window_starts).tolist() == layout.positions
     last = [len(rows[row].texts) - 1 for row in layout.row_ids]
     of_token = np.repeat(last, np.diff(layout.cu_seqlens))
     assert is_in_text(layout.word_ids, layout.cu_seqlens, "last").tolist() == (layout.texts == of_token).tolist()
@@ -53,40 +53,42 @@ def test_each_token_knows_its_text_and_its_number_there(rows):
 
 @pytest.mark.parametrize("text", ["first", "last"])
 @given(rows=some_rows)
-def test_every_token_is_taken_once_from_its_most_central_window(text, rows):
-    layout = lay_out(rows)
-    assert tokens_with_most_context(*layout.windows, text).tolist() == choose(
-        rows, text, layout.places, distance_to_edge
+def test_every_token_is_selected_once_from_the_window_with_most_context(text, rows):
+    layout = build_layout(rows)
+    assert tokens_with_most_context(*layout.windows, text).tolist() == select(
+        rows, text, layout.token_index, distance_to_edge
     )
 
 
 @pytest.mark.parametrize("text", ["first", "last"])
 @given(rows=some_rows)
-def test_every_token_is_taken_once_from_the_first_window_that_holds_it(text, rows):
-    layout = lay_out(rows)
-    assert tokens_from_first_window(*layout.windows, text).tolist() == choose(rows, text, layout.places, lambda *_: 0)
+def test_every_token_is_selected_once_from_the_first_window_with_it(text, rows):
+    layout = build_layout(rows)
+    assert tokens_from_first_window(*layout.windows, text).tolist() == select(
+        rows, text, layout.token_index, lambda *_: 0
+    )
 
 
-def test_windows_take_turns_in_the_middle_of_what_they_share():
-    # of tokens 0 to 9, windows 0 to 5 and 2 to 9 share 2 to 5; token 4 is 1 from the earlier's end, 2 from the later's
-    layout = lay_out([Row([[1] * 10], [(0, 6), (2, 10)])])
-    assert [layout.numbers[i] for i in tokens_with_most_context(*layout.windows, "last")] == list(range(10))
-    assert (tokens_with_most_context(*layout.windows, "last") < layout.cu_seqlens[1]).tolist() == [True] * 4 + [
-        False
-    ] * 6
-    assert (tokens_from_first_window(*layout.windows, "last") < layout.cu_seqlens[1]).tolist() == [True] * 6 + [
-        False
-    ] * 4
+def test_next_window_is_used_from_the_middle_of_the_overlap():
+    # windows 0 to 5 and 2 to 9 share 2 to 5; token 4 is 1 from the end of the first, 2 from the start of the second
+    layout = build_layout([Row([[1] * 10], [(0, 6), (2, 10)])])
+    assert [layout.positions[i] for i in tokens_with_most_context(*layout.windows, "last")] == list(range(10))
+    for select_tokens, num_first in ((tokens_with_most_context, 4), (tokens_from_first_window, 6)):
+        is_in_first = select_tokens(*layout.windows, "last") < layout.cu_seqlens[1]
+        assert is_in_first.tolist() == [True] * num_first + [False] * (10 - num_first)
 
 
-def test_the_first_text_of_a_pair_is_taken_from_its_first_window():
-    layout = lay_out([Row([[1, 2], [1] * 9], [(0, 5), (3, 8), (6, 9)])])
+def test_first_text_of_a_pair_is_selected_from_the_first_window():
+    layout = build_layout([Row([[1, 2], [1] * 9], [(0, 5), (3, 8), (6, 9)])])
     assert tokens_with_most_context(*layout.windows, "first").tolist() == [1, 2, 3]
 
 
 @pytest.mark.parametrize("windows", [[(0, 3), (4, 6)], [(0, 4), (1, 3)], [(2, 4), (0, 6)], [(0, 3), (1, 3), (2, 6)]])
-@pytest.mark.parametrize("choice", [tokens_with_most_context, tokens_from_first_window])
-def test_windows_with_a_gap_or_out_of_order_or_with_nothing_new_are_refused(windows, choice):
-    layout = lay_out([Row([[1]], [(0, 1)]), Row([[1] * 6], windows)])
-    with pytest.raises(ValueError, match=r"window_starts: row 1, sequence 1: expected the next window to go on"):
-        choice(*layout.windows, "last")
+@pytest.mark.parametrize("select_tokens", [tokens_with_most_context, tokens_from_first_window])
+def test_windows_out_of_order_with_a_gap_or_without_new_tokens_raise_an_error(windows, select_tokens):
+    layout = build_layout([Row([[1]], [(0, 1)]), Row([[1] * 6], windows)])
+    with pytest.raises(
+        ValueError,
+        match=r"window_starts: row 1, sequence 1: the next window has tokens .*, expected one that continues",
+    ):
+        select_tokens(*layout.windows, "last")
