@@ -11,12 +11,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from xlm_core.checkpoint import check_checkpoint, trunk_hash
-    from xlm_core.checkpoint.config import XLMConfig
-    from xlm_core.checkpoint.content_hash import content_hash
+    from xlm_core.checkpoint import XLMConfig, check_checkpoint, content_hash, trunk_hash
     from xlm_core.errors import CheckpointError, FatalError, TokenizerError
-    from xlm_core.generation.generate import GenerationSettings, generate
-    from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
+    from xlm_core.generation import GenerationSettings, generate, perplexity, score_causal, score_masked, sum_scores
     from xlm_core.heads import (
         POOLINGS,
         BeamAnswers,
@@ -27,16 +24,20 @@ if TYPE_CHECKING:
         SequenceClassificationHead,
         TokenClassificationHead,
     )
-    from xlm_core.model.packing import PackedBatch, plan_batches, take_ragged
-    from xlm_core.reference.batch_encoding import BatchEncoding
-    from xlm_core.reference.for_classification import XLMForSequenceClassification, XLMForTokenClassification
-    from xlm_core.reference.for_multiple_choice import XLMForMultipleChoice
-    from xlm_core.reference.for_question_answering import XLMForQuestionAnswering, XLMForQuestionAnsweringSimple
-    from xlm_core.reference.with_lm_head import XLMWithLMHeadModel
-    from xlm_core.reference.xlm_model import XLMModel
-    from xlm_core.text.segment import Segmenters
-    from xlm_core.tokenizer.sequences import Encoding
-    from xlm_core.tokenizer.tokenizer import XLMTokenizer
+    from xlm_core.model import PackedBatch, plan_batches, take_ragged
+    from xlm_core.reference import (
+        BatchEncoding,
+        XLMForMultipleChoice,
+        XLMForQuestionAnswering,
+        XLMForQuestionAnsweringSimple,
+        XLMForSequenceClassification,
+        XLMForTokenClassification,
+        XLMModel,
+        XLMTokenizer,
+        XLMWithLMHeadModel,
+    )
+    from xlm_core.text import Segmenters
+    from xlm_core.tokenizer import Encoding
 
     __version__: str
 
@@ -102,10 +103,10 @@ _MODULES = {  # the module of each public name
     "XLMForSequenceClassification": "reference.for_classification",
     "XLMForTokenClassification": "reference.for_classification",
     "XLMModel": "reference.xlm_model",
-    "XLMTokenizer": "tokenizer.tokenizer",
+    "XLMTokenizer": "reference.tokenizer",
     "XLMWithLMHeadModel": "reference.with_lm_head",
     "check_checkpoint": "checkpoint",
-    "content_hash": "checkpoint.content_hash",
+    "content_hash": "checkpoint.hash_content",
     "generate": "generation.generate",
     "perplexity": "generation.scoring",
     "plan_batches": "model.packing",

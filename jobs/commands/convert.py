@@ -10,15 +10,13 @@ import torch
 
 import xlm_core
 from xlm_core import FatalError, XLMModel
-from xlm_core.checkpoint import Contents, contents, write_checkpoint
-from xlm_core.checkpoint.files import find_original
-from xlm_core.tokenizer.files import read_tokenizer_files
-from xlm_core.tokenizer.write_files import write_tokenizer_files
+from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, write_checkpoint
+from xlm_core.tokenizer import read_tokenizer_files, write_tokenizer_files
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlm_core.tokenizer.files import TokenizerFiles
+    from xlm_core.tokenizer import TokenizerFiles
 
 _CLASSES = (
     xlm_core.XLMWithLMHeadModel,
@@ -49,7 +47,7 @@ def convert(source: Path, target: Path, lowercase: bool | None = None) -> list[P
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise FatalError(f"{target}: is there already; name a directory that is not there yet, or is empty")
-    held = contents(source)
+    held = inspect_checkpoint(source)
     tokenizer = _read_tokenizer(source, lowercase)
     tensors = {
         name: held.weights.read(old).to(copy=True, memory_format=torch.contiguous_format)  # tied ones share memory
@@ -67,7 +65,7 @@ def convert(source: Path, target: Path, lowercase: bool | None = None) -> list[P
     return sorted(target.iterdir())
 
 
-def _architectures(held: Contents) -> list[str]:
+def _architectures(held: CheckpointContents) -> list[str]:
     """Name the reference's classes: those that the source names, or those that its tensors are enough for."""
     named = held.config.extra.get("architectures")
     return named or [c.reference_class for c in _CLASSES if c.kind in held.heads] or [XLMModel.reference_class]

@@ -12,10 +12,8 @@ from rich.text import Text
 
 from pipelines.formatting import counted
 from xlm_core import FatalError, XLMConfig, content_hash
-from xlm_core.checkpoint import Contents, contents
-from xlm_core.checkpoint.files import find_original, weights_files
-from xlm_core.checkpoint.names import twins
-from xlm_core.tokenizer.files import read_tokenizer_files
+from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, twins, weights_files
+from xlm_core.tokenizer import read_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +35,7 @@ def inspect(directory: Path, console: Console, name: str) -> None:
     Raises:
         CheckpointError: it holds no checkpoint. A tokenizer that cannot be used is told as part of the screen.
     """
-    held = contents(directory)
+    held = inspect_checkpoint(directory)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
@@ -66,7 +64,7 @@ def _model(config: XLMConfig) -> Iterator[tuple[str, str]]:
     yield "objective", "causal: a token sees those before it" if config.causal else "masked: a token sees all others"
 
 
-def _weights(held: Contents, directory: Path) -> Iterator[tuple[str, str]]:
+def _weights(held: CheckpointContents, directory: Path) -> Iterator[tuple[str, str]]:
     shapes, dtypes = held.weights.shapes, held.weights.dtypes
     copies = {name for kind in held.heads for name in twins(held.config, kind)} if held.has_trunk else set[str]()
     sizes = [math.prod(shapes[source]) for name, source in held.names.items() if name not in copies]
@@ -77,7 +75,7 @@ def _weights(held: Contents, directory: Path) -> Iterator[tuple[str, str]]:
     yield "weights", f"{held.weights.form}, {', '.join(name for name, _ in counts.most_common())}, {size}"
 
 
-def _heads(held: Contents) -> Iterator[str]:
+def _heads(held: CheckpointContents) -> Iterator[str]:
     labels = [held.config.id2label[i] for i in range(held.config.num_labels)]
     for kind in held.heads:
         has_labels = kind.endswith("-classification")

@@ -13,7 +13,7 @@ from jobs.commands.convert import convert
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMForQuestionAnswering, XLMTokenizer, XLMWithLMHeadModel, trunk_hash
-from xlm_core.checkpoint import contents
+from xlm_core.checkpoint import inspect_checkpoint
 from xlm_core.errors import FatalError
 
 TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
@@ -25,7 +25,7 @@ def names(directory):
 
 def assert_same_tensors(source, target):
     """Compare name by name, through each one's own reader; what `transformer.` stands before is the trunk."""
-    before, after = contents(source), contents(target)
+    before, after = inspect_checkpoint(source), inspect_checkpoint(target)
     assert after.heads == before.heads
     assert after.names.keys() == before.names.keys()
     assert {*load_file(target / "model.safetensors")} == {*before.names}
@@ -41,7 +41,7 @@ def test_an_original_release(tmp_path, legacy, capsys):
     source = save_original(content_of(model, module="module." if legacy else ""), tmp_path / "source", legacy=legacy)
     target = tmp_path / "made" / "target"
     assert main(["convert", str(source), str(target)]) == 2
-    assert "does not say whether its texts were lower-cased" in capsys.readouterr().err
+    assert "does not record whether its training texts were lower-cased" in capsys.readouterr().err
     assert not target.exists()
     assert main(["convert", str(source), str(target), "--cased"]) == 0
     written = names(target)
@@ -79,7 +79,7 @@ def test_every_head_and_precision_is_kept(tmp_path):
     torch.save(model.state_dict() | answers, source / "pytorch_model.bin")
     convert(source, tmp_path / "target")
     assert_same_tensors(source, tmp_path / "target")
-    assert contents(tmp_path / "target").heads == ("token-classification", "question-answering")
+    assert inspect_checkpoint(tmp_path / "target").heads == ("token-classification", "question-answering")
     assert trunk_hash(source) == trunk_hash(tmp_path / "target")
 
 

@@ -44,7 +44,7 @@ def test_an_original_release(tmp_path):
     assert lines["heads"] == "language-modeling"
     assert lines["languages"] == "3: de, en, zh"
     assert lines["tokenizer"].startswith("not usable: ")
-    assert "does not say whether its texts were lower-cased" in lines["tokenizer"]
+    assert "does not record whether its training texts were lower-cased" in lines["tokenizer"]
     assert lines["content hash"] == content_hash(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": true}')
     assert screen(tmp_path)["tokenizer"] == "60 tokens, 3 merges, lower-cased, without accents"

@@ -136,8 +136,8 @@ def test_japanese_by_kytea(checkpoint, corpus, kytea_model, lowercase):
 def test_japanese_path_around_its_segmenter(checkpoint, corpus):
     """Everything of the Japanese path but KyTea itself: the reference is handed the segmenter that ours uses."""
     ours, reference = load(checkpoint, True, ja="fugashi"), load_reference(checkpoint, True)
-    cut = Segmenters(ja="fugashi")._cut("ja")
-    reference.ja_word_tokenizer = SimpleNamespace(getWS=cut)
+    segment = Segmenters(ja="fugashi")._segmenter("ja")
+    reference.ja_word_tokenizer = SimpleNamespace(getWS=segment)
     texts = [row["text"] for row in corpus if row["lang"] == "ja"]
     assert [ids(ours, t, "ja") for t in texts] == [reference_ids(reference, t, "ja") for t in texts]
 

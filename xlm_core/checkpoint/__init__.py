@@ -1,16 +1,81 @@
-"""Checkpoint directories: strict loading, checking, saving, and what they hold."""
+"""Checkpoint directories: reading, checking, writing and hashing them."""
 
-from xlm_core.checkpoint.contents import Contents, contents
-from xlm_core.checkpoint.matching import check_checkpoint
-from xlm_core.checkpoint.pretrained import PretrainedModule
-from xlm_core.checkpoint.trunk_hash import trunk_hash
-from xlm_core.checkpoint.writing import write_checkpoint
+from typing import TYPE_CHECKING
+
+from xlm_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from xlm_core.checkpoint.config import XLMConfig
+    from xlm_core.checkpoint.contents import CheckpointContents, inspect_checkpoint
+    from xlm_core.checkpoint.files import (
+        ADDED_TOKENS_FILE,
+        CONFIG_FILE,
+        MERGES_FILE,
+        SPECIAL_TOKENS_FILE,
+        TOKENIZER_CONFIG_FILE,
+        VOCAB_FILE,
+        codes_files,
+        find_original,
+        needed_files,
+        weights_files,
+    )
+    from xlm_core.checkpoint.hash_content import content_hash
+    from xlm_core.checkpoint.hash_trunk import trunk_hash
+    from xlm_core.checkpoint.matching import check_checkpoint
+    from xlm_core.checkpoint.names import HeadKind, Kind, Part, adaptive_softmax, twins
+    from xlm_core.checkpoint.pretrained import PretrainedModule
+    from xlm_core.checkpoint.writing import write_checkpoint
 
 __all__ = [
-    "Contents",
+    "ADDED_TOKENS_FILE",
+    "CONFIG_FILE",
+    "MERGES_FILE",
+    "SPECIAL_TOKENS_FILE",
+    "TOKENIZER_CONFIG_FILE",
+    "VOCAB_FILE",
+    "CheckpointContents",
+    "HeadKind",
+    "Kind",
+    "Part",
     "PretrainedModule",
+    "XLMConfig",
+    "adaptive_softmax",
     "check_checkpoint",
-    "contents",
+    "codes_files",
+    "content_hash",
+    "find_original",
+    "inspect_checkpoint",
+    "needed_files",
     "trunk_hash",
+    "twins",
+    "weights_files",
     "write_checkpoint",
 ]
+
+_MODULES = {  # the module of each name
+    "ADDED_TOKENS_FILE": "files",
+    "CONFIG_FILE": "files",
+    "CheckpointContents": "contents",
+    "HeadKind": "names",
+    "Kind": "names",
+    "MERGES_FILE": "files",
+    "Part": "names",
+    "PretrainedModule": "pretrained",
+    "SPECIAL_TOKENS_FILE": "files",
+    "TOKENIZER_CONFIG_FILE": "files",
+    "VOCAB_FILE": "files",
+    "XLMConfig": "config",
+    "adaptive_softmax": "names",
+    "check_checkpoint": "matching",
+    "codes_files": "files",
+    "content_hash": "hash_content",
+    "find_original": "files",
+    "inspect_checkpoint": "contents",
+    "needed_files": "files",
+    "trunk_hash": "hash_trunk",
+    "twins": "names",
+    "weights_files": "files",
+    "write_checkpoint": "writing",
+}
+
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -19,7 +19,7 @@ from xlm_core.checkpoint.config_json import (
 )
 from xlm_core.checkpoint.files import CONFIG_FILE, find_original
 from xlm_core.errors import CheckpointError, FatalError, shown, some
-from xlm_core.files.json_files import read_json_object
+from xlm_core.files import read_json_object
 
 SummaryType = Literal["first", "last", "mean", "cls_index"]
 SummaryActivation = Literal["tanh", "relu", "gelu", "sigmoid", "silu", "swish", "linear", ""]

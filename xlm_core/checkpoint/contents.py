@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Contents:
+class CheckpointContents:
     """A checkpoint, looked into without reading a tensor."""
 
     config: XLMConfig
@@ -36,7 +36,7 @@ class Contents:
     names: Mapping[str, str]  # a tensor's name in a file saved today, to its name in this one
 
 
-def contents(path: str | Path) -> Contents:
+def inspect_checkpoint(path: str | Path) -> CheckpointContents:
     """Look what a checkpoint directory holds, by names and shapes.
 
     Raises:
@@ -54,7 +54,7 @@ def contents(path: str | Path) -> Contents:
         raise CheckpointError(f"{weights.path}: holds neither the trunk nor a head that its configuration describes")
     prefix = TRUNK_PREFIX if heads else ""  # as in the reference, which has none before a trunk that is alone
     names = {prefix + name if name in trunk_names else name: source for name, source in found.items()}
-    return Contents(config, weights, bool(trunk_names), heads, names)
+    return CheckpointContents(config, weights, bool(trunk_names), heads, names)
 
 
 def _heads(config: XLMConfig, shapes: Mapping[str, tuple[int, ...]]) -> tuple[HeadKind, ...]:

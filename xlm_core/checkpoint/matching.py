@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import CONFIG_FILE
-from xlm_core.checkpoint.formats import open_weights
-from xlm_core.checkpoint.formats.tensors import FLOATS
+from xlm_core.checkpoint.formats import FLOATS, open_weights
 from xlm_core.checkpoint.names import (
     Kind,
     Part,

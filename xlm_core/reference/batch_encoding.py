@@ -75,7 +75,7 @@ def as_arrays(batch: Mapping[str, Any], kind: ArrayKind) -> BatchEncoding:
         except ValueError:
             lengths = sorted({len(row) for row in values})
             raise ValueError(
-                f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, an array needs one length; set "
+                f"{key}: sequences have {lengths[0]} to {lengths[-1]} tokens, but an array needs one length; set "
                 "padding, and truncation to the padded length"
             ) from None
         if not array.size:  # numpy makes it float64, with too few dimensions

@@ -6,10 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, PaddingSide, as_arrays, pad_batch
-from xlm_core.tokenizer.files import NO_MAX_LENGTH
-from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
-from xlm_core.tokenizer.sequences import Tokens, truncated_sizes
-from xlm_core.tokenizer.vocabulary import as_lists
+from xlm_core.tokenizer import NO_MAX_LENGTH, PackedTokenizer, Tokens, as_lists, truncated_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

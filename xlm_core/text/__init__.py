@@ -1,1 +1,11 @@
 """text."""
+
+from xlm_core.text.normalize import lower_and_strip_accents
+from xlm_core.text.segment import Compat, SegmentedText, Segmenters
+
+__all__ = [
+    "Compat",
+    "SegmentedText",
+    "Segmenters",
+    "lower_and_strip_accents",
+]

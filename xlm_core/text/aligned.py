@@ -1,7 +1,7 @@
-"""Text that remembers where each of its characters came from.
+"""Rewrite a text and keep the alignment of its characters with the original text.
 
-Every rule that rewrites a text (punctuation, deletions, inserted spaces) goes through `AlignedText`, so a token cut
-from the result can be traced to characters of the original. Rules that change nothing cost one search.
+Every rule that rewrites a text (punctuation, deletions, inserted spaces) uses `AlignedText`. The characters of a token
+in the result can therefore be mapped to characters of the original. A rule that does not match costs one search.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
 
 
 class AlignedText:
-    """A rewritten text and, for each of its characters, the span of the original text it stands for.
+    """A rewritten text and, for each of its characters, the span of the original text that it corresponds to.
 
-    Spans are monotone: starts never decrease, ends never decrease. Characters that a rule inserted have an empty
-    span, or share that of the characters a rule replaced as a whole.
+    Spans are monotone: starts and ends never decrease. Inserted characters have an empty span. Characters of a
+    replacement share the span of all characters that were replaced.
     """
 
     __slots__ = ("_ends", "_starts", "text")
 
     def __init__(self, text: str):
         self.text = text
-        self._starts: list[int] | None = None  # None: nothing moved yet, character i stands for [i, i + 1)
+        self._starts: list[int] | None = None  # None: no character has moved, character i has the span [i, i + 1)
         self._ends: list[int] | None = None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Give the span of the original that the characters `[start, end)` of the present text stand for."""
+        """Map the characters `[start, end)` of the current text to a span of the original text."""
         if self._starts is None or self._ends is None:
             return start, end
         if start < end:
@@ -37,50 +37,51 @@ class AlignedText:
         return point, max(point, self._ends[start - 1] if start else 0)
 
     @property
-    def moved(self) -> bool:
-        """Whether any character stands at another place than in the original."""
+    def has_moved(self) -> bool:
+        """Whether any character may have another offset than in the original text."""
         return self._starts is not None
 
     def translate(self, table: Mapping[int, int | str]) -> None:
-        """Replace characters one for one: places do not move."""
+        """Replace single characters by single characters, which does not change offsets."""
         self.text = self.text.translate(table)
 
     def sub(self, pattern: re.Pattern[str], replacement: str | Callable[[re.Match[str]], str]) -> None:
-        """Do what `pattern.sub(replacement, text)` does, and keep track.
+        """Apply `pattern.sub(replacement, text)`.
 
-        Within a match, characters alike at its beginning and end keep their own places; what lies between is
-        replaced as a whole, and each new character stands for all of it.
+        Characters that a match and its replacement have in common at the beginning or the end keep their own spans.
+        Each new character between them gets the span of all replaced characters.
         """
         if pattern.search(self.text) is None:
             return
         expand = replacement if callable(replacement) else lambda match: match.expand(replacement)
         self._rewrite((m.start(), m.end(), expand(m)) for m in pattern.finditer(self.text))
 
-    def insert_spaces(self, places: Iterable[int]) -> None:
-        """Put one space before each of the given characters, in rising order."""
-        self._rewrite((place, place, " ") for place in places)
+    def insert_spaces(self, offsets: Iterable[int]) -> None:
+        """Insert a space before the character at each of the given offsets, which must be sorted."""
+        self._rewrite((offset, offset, " ") for offset in offsets)
 
-    def delete(self, places: Iterable[int]) -> None:
-        """Take out the given characters, in rising order."""
-        self._rewrite((place, place + 1, "") for place in places)
+    def delete(self, offsets: Iterable[int]) -> None:
+        """Delete the characters at the given offsets, which must be sorted."""
+        self._rewrite((offset, offset + 1, "") for offset in offsets)
 
     def strip(self) -> None:
-        """Take white space off both ends."""
+        """Remove white space from both ends."""
         left = len(self.text) - len(self.text.lstrip())
         right = len(self.text.rstrip())
         if left or right < len(self.text):
-            starts, ends = self._materialised()
+            starts, ends = self._spans()
             right = max(left, right)
             self.text, self._starts, self._ends = self.text[left:right], starts[left:right], ends[left:right]
 
-    def _materialised(self) -> tuple[list[int], list[int]]:
+    def _spans(self) -> tuple[list[int], list[int]]:
         if self._starts is None or self._ends is None:
             return list(range(len(self.text))), list(range(1, len(self.text) + 1))
         return self._starts, self._ends
 
     def _rewrite(self, edits: Iterable[tuple[int, int, str]]) -> None:
-        text, (starts, ends) = self.text, self._materialised()
-        pieces: list[str] = []
+        """Apply sorted edits (start, end, new text)."""
+        text, (starts, ends) = self.text, self._spans()
+        parts: list[str] = []
         new_starts: list[int] = []
         new_ends: list[int] = []
         done = 0
@@ -95,7 +96,7 @@ class AlignedText:
             while tail < len(old) - head and tail < len(new) - head and old[-1 - tail] == new[-1 - tail]:
                 tail += 1
             begin, end, new = begin + head, end - tail, new[head : len(new) - tail]
-            pieces += (text[done:begin], new)
+            parts += (text[done:begin], new)
             new_starts += starts[done:begin]
             new_ends += ends[done:begin]
             if new:
@@ -104,7 +105,7 @@ class AlignedText:
                 new_starts += [first] * len(new)
                 new_ends += [max(first, last)] * len(new)
             done = end
-        pieces.append(text[done:])
-        self.text = "".join(pieces)
+        parts.append(text[done:])
+        self.text = "".join(parts)
         self._starts = new_starts + starts[done:]
         self._ends = new_ends + ends[done:]

@@ -1,7 +1,7 @@
-"""What happens to a text before it is cut into words: Moses' punctuation rules, control characters, Romanian.
+"""Normalize a text before segmentation: Moses' punctuation rules, control characters, Romanian letters.
 
-The rules themselves are sacremoses' own tables, applied in its order through `AlignedText`, so that the result is
-the reference's to the letter and every character keeps its place in the original.
+The rules are sacremoses' own tables, applied in its order to an `AlignedText`. The result is therefore exactly the
+reference's, and characters stay aligned with the original text.
 """
 
 from __future__ import annotations
@@ -18,31 +18,33 @@ if TYPE_CHECKING:
 
     from xlm_core.text.aligned import AlignedText
 
-# Tabs, line breaks and the other control characters that separate words. They are of category C, which the
-# reference deletes, gluing the words on either side; as spaces they keep them apart.
+# Tabs, line breaks and other control characters that separate words. The reference deletes them, as it does all
+# characters of category C, and thereby joins the words around them. Replaced by spaces, they keep the words separate.
 CONTROL_WHITESPACE: dict[int, str] = {
     c: " " for c in range(0x110000) if chr(c).isspace() and unicodedata.category(chr(c)) == "Cc"
 }
 
-# Cedilla and comma forms of ş and ţ are written alike, then diacritics go: what the reference does for "ro".
+# Remove diacritics, in both the cedilla and the comma form of ş and ţ, as the reference does for "ro".
 ROMANIAN = str.maketrans("ŞşȘșŢţȚțĂăÂâÎî", "SsSsTtTtAaAaIi")
 
-
-# Moses' rule for a quotation mark after dots searches again from every dot of a run; this one takes the run at once.
-_AT_ONCE: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
+# Moses' rule for a quotation mark after dots searches again from every dot of a run: quadratic time. This one matches
+# the run once.
+_LINEAR_TIME_RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
     r'(\.+)"(\s*[^<])': (r'(\.+)(?:"(\s*[^<]))?', lambda m: m[0] if m[2] is None else f'"{m[1]}{m[2]}'),
 }
 
 
 class _Rule:
-    """One substitution: a pattern, what replaces it, and a cheap test of whether it can apply."""
+    """One substitution: a pattern, its replacement, and a cheap test of whether it can match."""
 
     __slots__ = ("literal", "pattern", "replacement")
 
     def __init__(self, pattern: str, replacement: str):
         self.literal = pattern if re.escape(pattern) == pattern or len(pattern) == 1 else None
-        # ` +` to one space is a rule that fires on every space and changes only runs: look for runs
-        pattern, self.replacement = _AT_ONCE.get(pattern, ("  +" if pattern == " +" else pattern, replacement))
+        # The rule from ` +` to one space matches every space but changes only runs: match only runs.
+        pattern, self.replacement = _LINEAR_TIME_RULES.get(
+            pattern, ("  +" if pattern == " +" else pattern, replacement)
+        )
         self.pattern = re.compile(pattern)
 
     def apply(self, aligned: AlignedText) -> None:
@@ -51,7 +53,7 @@ class _Rule:
 
 
 def _split_rules(rules: Iterable[tuple[str, str]]) -> tuple[dict[int, int | str], list[_Rule]]:
-    """Part one-to-one replacements, which move nothing, from the rest; no rule here makes what another one reads."""
+    """Separate replacements of single characters, which keep offsets. The rules do not depend on their order."""
     rules = list(rules)
     table: dict[int, int | str] = {ord(old): new for old, new in rules if len(old) == len(new) == 1}
     return table, [_Rule(old, new) for old, new in rules if not len(old) == len(new) == 1]
@@ -67,7 +69,7 @@ def _language_rules(lang: str) -> list[_Rule]:
 
 
 def normalize_punctuation(aligned: AlignedText, lang: str) -> None:
-    """Apply Moses' Unicode punctuation, its rules for `lang`, and drop characters of category C, in place."""
+    """Apply Moses' Unicode punctuation and its rules for `lang`, and delete characters of category C, in place."""
     aligned.translate(_PUNCT_TABLE)
     for rule in _PUNCT_RULES:
         rule.apply(aligned)
@@ -81,14 +83,16 @@ def normalize_punctuation(aligned: AlignedText, lang: str) -> None:
 
 
 def lower_and_strip_accents(word: str) -> tuple[str, list[int]]:
-    """Lower-case, decompose, and drop combining marks, as the reference does to every word.
+    """Lower-case a word, decompose its characters and remove combining marks, as the reference does.
 
     Returns:
-        The new word, and for each of its characters the index of the character of `word` it came from
-        (never decreasing).
+        The new word, and for each of its characters the index of its source character in `word`. The indices never
+        decrease.
     """
     lowered = word.lower()
-    sources = [i for i, c in enumerate(word) for _ in c.lower()]  # a final sigma changes form, never length
+    sources = [
+        i for i, c in enumerate(word) for _ in c.lower()
+    ]  # the form of a final sigma depends on the word, but not its length
     chars: list[tuple[str, int]] = []
     for c, source in zip(lowered, sources, strict=True):
         chars += [(d, source) for d in unicodedata.normalize("NFD", c)]
@@ -102,7 +106,7 @@ def lower_and_strip_accents(word: str) -> tuple[str, list[int]]:
 
 
 def _order_marks(chars: list[tuple[str, int]]) -> None:
-    """Bring runs of combining characters into canonical order, in place: the part of NFD that crosses characters."""
+    """Sort runs of combining characters in canonical order, in place: the step of NFD that moves characters."""
     begin = 0
     while begin < len(chars):
         end = begin

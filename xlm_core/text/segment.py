@@ -1,8 +1,8 @@
-"""Cut a text into words, by the rules of its language.
+"""Segment a text into words by the rules of its language.
 
-Chinese goes to jieba, Japanese to KyTea, Thai to PyThaiNLP, every other language to Moses; these are the choices the
-released checkpoints were trained with, or their nearest kin. Each segmenter is the library's own; what is ours is
-that every word knows where it stands in the normalised text.
+Chinese is segmented by jieba, Japanese by KyTea, Thai by PyThaiNLP and every other language by Moses, as for the
+training of the released checkpoints or as close to it as possible. The segmenters are third-party libraries; this
+module adds the offset of each word in the normalized text.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 Compat = Literal["default", "reference"]
 
 
-class Words(NamedTuple):
-    """The words of a text, in order, and the place of each one's first character in the normalised text."""
+class SegmentedText(NamedTuple):
+    """The normalized text, its words in order, and the offset of each word in it."""
 
     aligned: AlignedText
     words: list[str]
-    places: list[int]
+    word_offsets: list[int]
 
 
 class Segmenters:
-    """Word segmentation for every language, each segmenter built when its first text arrives.
+    """Word segmentation for all languages. Each segmenter is built when it is first used.
 
     Args:
-        zh: "jieba", or "rjieba" (what the reference calls now; 1 to 2 % of sentences differ).
+        zh: "jieba", or "rjieba" (used by the current reference; 1 to 2 % of sentences differ).
         ja: "kytea" with a model file, or "fugashi" with the unidic-lite dictionary.
-        kytea_model: path of a KyTea model; the PyPI package brings none.
-        compat: "reference" deletes tabs and line breaks as the reference does, which glues the words around them;
-            "default" reads them as spaces.
+        kytea_model: path of a KyTea model; the PyPI package includes none.
+        compat: "reference" deletes tabs and line breaks, which joins the words around them, as the reference does;
+            "default" replaces them by spaces.
     """
 
     def __init__(
@@ -54,14 +54,14 @@ class Segmenters:
     ):
         self.zh, self.ja, self.compat = zh, ja, compat
         self.kytea_model = str(kytea_model) if kytea_model is not None else None
-        self._cuts: dict[str, Callable[[str], list[str]]] = {}
+        self._segmenters: dict[str, Callable[[str], list[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # an object that holds a KyTea or MeCab model cannot be pickled: each process builds its own
-        return self.__dict__ | {"_cuts": {}}
+        # KyTea and MeCab models cannot be pickled: each process builds its own.
+        return self.__dict__ | {"_segmenters": {}}
 
     def describe(self, langs: set[str]) -> dict[str, str]:
-        """Name what cuts the given languages, with versions: part of what makes two results comparable."""
+        """Return the library and version used for the given languages. Other versions can give other words."""
         libraries = {"moses": "sacremoses"}
         if "zh" in langs:
             libraries["zh"] = self.zh
@@ -72,51 +72,52 @@ class Segmenters:
         return {part: f"{name} {_version(name)}" for part, name in libraries.items()}
 
     def prepare(self, lang: str) -> None:
-        """Build what `lang` needs.
+        """Build the segmenter of a language.
 
         Raises:
-            TokenizerError: its library or its model is not there; the message says what to do.
+            TokenizerError: its library is not installed, or its model is missing.
         """
         if lang in _BUILDERS:
-            self._cut(lang)
+            self._segmenter(lang)
 
-    def segment(self, text: str, lang: str | None) -> Words:
-        """Cut one text.
+    def segment(self, text: str, lang: str | None) -> SegmentedText:
+        """Normalize and segment one text.
 
         Args:
             text: any string.
-            lang: a language code of the checkpoint; None for a language nobody knows, which is cut by Moses' rules
-                that hold for all, without any language's abbreviations.
+            lang: a language code of the checkpoint; None for an unknown language, to which Moses' language-neutral
+                rules are applied, without a list of abbreviations.
         """
         if self.compat == "default":
             text = text.translate(CONTROL_WHITESPACE)
         aligned = AlignedText(text)
         if lang == "zh":
-            aligned.insert_spaces(_inner_borders(self._cut("zh")(text)))
+            aligned.insert_spaces(_inner_offsets(self._segmenter("zh")(text)))
             normalize_punctuation(aligned, "zh")
             words = aligned.text.split()
         elif lang in ("th", "ja"):
             normalize_punctuation(aligned, lang)
-            words = self._cut(lang)(aligned.text)
+            words = self._segmenter(lang)(aligned.text)
         else:
             normalize_punctuation(aligned, lang or NEUTRAL)
             if lang == "ro":
                 aligned.translate(ROMANIAN)
             words = cast("list[str]", _moses(lang or NEUTRAL).tokenize(aligned.text, escape=False))
-            # Moses marks runs of dots with letters and turns the marks back at its end, also those a text came with
+            # Moses encodes runs of dots as letters (DOTMULTI) and decodes them in its result, including any in the
+            # input: decode those in the aligned text too.
             aligned.sub(_Moses.MULTIDOT_MARKER, _unmark_dots)
-        return Words(aligned, words, list(_places(aligned.text, words)))
+        return SegmentedText(aligned, words, list(_find_words(aligned.text, words)))
 
     @staticmethod
-    def split(text: str, lang: str | None = None) -> Words:
-        """Cut at white space alone, whatever the language: for texts that were cut before."""
+    def split(text: str, lang: str | None = None) -> SegmentedText:
+        """Split a text at white space only, whatever its language, for texts that are already segmented."""
         words = text.split()
-        return Words(AlignedText(text), words, list(_places(text, words)))
+        return SegmentedText(AlignedText(text), words, list(_find_words(text, words)))
 
-    def _cut(self, lang: str) -> Callable[[str], list[str]]:
-        if lang not in self._cuts:
-            self._cuts[lang] = _BUILDERS[lang](self)
-        return self._cuts[lang]
+    def _segmenter(self, lang: str) -> Callable[[str], list[str]]:
+        if lang not in self._segmenters:
+            self._segmenters[lang] = _BUILDERS[lang](self)
+        return self._segmenters[lang]
 
     def _build_zh(self) -> Callable[[str], list[str]]:
         if self.zh == "rjieba":
@@ -129,12 +130,13 @@ class Segmenters:
 
         jieba.setLogLevel(logging.ERROR)
         jieba.initialize()
-        return lambda text: [word for part in _bounded(text, _JIEBA_CHARS) for word in jieba.cut(part)]
+        return lambda text: [word for part in _split_long(text, _JIEBA_CHARS) for word in jieba.cut(part)]
 
     def _build_th(self) -> Callable[[str], list[str]]:
         from pythainlp.tokenize import word_tokenize
 
-        # joining broken numbers takes time in the square of a run of digits; without one there is nothing to join
+        # Joining broken numbers takes quadratic time in the length of a run of digits: skip it if there is nothing to
+        # join.
         return lambda text: word_tokenize(text, join_broken_num=_BROKEN_NUMBER.search(text) is not None)
 
     def _build_ja(self) -> Callable[[str], list[str]]:
@@ -147,15 +149,15 @@ class Segmenters:
             tagger = fugashi.Tagger(  # pyright: ignore[reportAttributeAccessIssue]
                 f'-Owakati -d "{unidic_lite.DICDIR}"'
             )
-            return lambda text: [word.surface for part in _bounded(text, _MECAB_CHARS) for word in tagger(part)]
+            return lambda text: [word.surface for part in _split_long(text, _MECAB_CHARS) for word in tagger(part)]
         if self.kytea_model is None:
             raise TokenizerError(
-                "Japanese text needs a KyTea model, and none is configured: set tokenizer.kytea_model to a model "
-                "file, or tokenizer.ja to fugashi, which brings its dictionary"
+                "Japanese text needs a KyTea model, and none is configured; set tokenizer.kytea_model to a model "
+                "file, or tokenizer.ja to fugashi, which includes a dictionary"
             )
         model = Path(self.kytea_model)
         if not model.is_file():
-            raise TokenizerError(f"{model}: no KyTea model here; correct tokenizer.kytea_model")
+            raise TokenizerError(f"{model}: no such KyTea model; correct tokenizer.kytea_model")
         with model.open("rb") as file:
             if not file.read(6).startswith(b"KyTea "):
                 raise TokenizerError(f"{model}: not a KyTea model; correct tokenizer.kytea_model")
@@ -164,7 +166,7 @@ class Segmenters:
         except ImportError:
             raise _missing("kytea", "Japanese with tokenizer.ja: kytea", "kytea") from None
         if any(c.isspace() for c in str(model)):
-            raise TokenizerError(f"{model}: KyTea reads no path with spaces; give its model another name")
+            raise TokenizerError(f"{model}: KyTea cannot read a path with spaces; rename the model file")
         try:
             kytea = Mykytea.Mykytea(f"-model {model}")
         except RuntimeError as error:
@@ -180,17 +182,17 @@ NEUTRAL = "und"  # ISO 639: undetermined
 
 _BROKEN_NUMBER = re.compile(r"\d[.,:]\d")
 
-# Texts that a segmenter cannot take whole are parted, where a sentence or at least a word ends as far as there is one.
-_MECAB_CHARS = 20_000  # its costs add up to more than it counts, and the process dies; seen at ten times as many
-_JIEBA_CHARS = 10_000  # its time grows with the square of a run of one character: 67 s at twenty times as many
+# Longer texts are split before segmentation, at the end of a sentence or a word if there is one.
+_MECAB_CHARS = 20_000  # MeCab's costs overflow and the process crashes; observed at ten times as many characters
+_JIEBA_CHARS = 10_000  # jieba takes quadratic time on a run of one character: 67 s for twenty times as many
 
 
 class _Moses(MosesTokenizer):
-    """sacremoses' tokenizer, with its character tests as sets: the same words in two thirds of the time."""
+    """sacremoses' tokenizer with sets for its character tests: the same words in two thirds of the time."""
 
     _LOWER = frozenset(MosesTokenizer.IsLower)
 
-    # with what follows left open, a run of DOT that is no mark is looked at once, not once from each of its letters
+    # The end of the marker is optional, so that a run of DOT without it is scanned once, not once from every DOT.
     MULTIDOT_MARKER = re.compile(r"(?:DOT)+(?:MULTI)?")
 
     def __init__(self, lang: str):
@@ -220,8 +222,8 @@ def _unmark_dots(match: re.Match[str]) -> str:
     return "." * (len(mark.removesuffix("MULTI")) // len("DOT")) if mark.endswith("MULTI") else mark
 
 
-def _bounded(text: str, max_chars: int) -> Iterator[str]:
-    """Part a text that is longer than a segmenter can take."""
+def _split_long(text: str, max_chars: int) -> Iterator[str]:
+    """Split a text into parts of at most `max_chars`, at the end of a sentence or a word where possible."""
     begin = 0
     while len(text) - begin > max_chars:
         window = text[begin : begin + max_chars]
@@ -231,27 +233,28 @@ def _bounded(text: str, max_chars: int) -> Iterator[str]:
     yield text[begin:]
 
 
-def _inner_borders(words: list[str]) -> Iterator[int]:
-    place = 0
+def _inner_offsets(words: list[str]) -> Iterator[int]:
+    """Yield the offset of each word but the first, for words without gaps."""
+    offset = 0
     for word in words[:-1]:
-        place += len(word)
-        yield place
+        offset += len(word)
+        yield offset
 
 
-def _places(text: str, words: list[str]) -> Iterator[int]:
-    """Find each word in the text, one after the other; only white space may lie between them.
+def _find_words(text: str, words: list[str]) -> Iterator[int]:
+    """Find the offset of each word in the text. Only white space may separate two words.
 
-    A segmenter that changed a character leaves a word that is nowhere to be found; it stands where the search was.
+    A word that is not found, because its segmenter changed a character, gets the offset at which the search began.
     """
-    place = 0
+    offset = 0
     for word in words:
-        found = text.find(word, place)
-        if found > place and not text[place:found].isspace():
+        found = text.find(word, offset)
+        if found > offset and not text[offset:found].isspace():
             found = -1
         if found < 0:
-            found = place
+            found = offset
         yield found
-        place = min(found + len(word), len(text))
+        offset = min(found + len(word), len(text))
 
 
 def _version(library: str) -> str:
@@ -262,4 +265,4 @@ def _version(library: str) -> str:
 
 
 def _missing(package: str, what: str, extra: str) -> TokenizerError:
-    return TokenizerError(f"{what} needs {package}, which is not installed: pip install 'xlm-batch[{extra}]'")
+    return TokenizerError(f"{what} needs {package}, which is not installed; pip install 'xlm-batch[{extra}]'")

@@ -1,1 +1,27 @@
 """tokenizer."""
+
+from xlm_core.tokenizer.bpe import END_OF_WORD
+from xlm_core.tokenizer.files import (
+    ADDITIONAL_SPECIAL_TOKENS,
+    NO_MAX_LENGTH,
+    TokenizerFiles,
+    read_tokenizer_files,
+    write_tokenizer_files,
+)
+from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
+from xlm_core.tokenizer.sequences import Encoding, Tokens, truncated_sizes
+from xlm_core.tokenizer.vocabulary import as_lists
+
+__all__ = [
+    "ADDITIONAL_SPECIAL_TOKENS",
+    "END_OF_WORD",
+    "NO_MAX_LENGTH",
+    "Encoding",
+    "PackedTokenizer",
+    "TokenizerFiles",
+    "Tokens",
+    "as_lists",
+    "read_tokenizer_files",
+    "truncated_sizes",
+    "write_tokenizer_files",
+]

@@ -1,7 +1,7 @@
-"""Byte-pair encoding of one word, exactly as the released merge tables were meant.
+"""Byte-pair encoding of one word, with the merge tables of the released checkpoints.
 
-A word's last character carries the mark `</w>`. While any adjacent pair of symbols stands in the merge table, the
-pair learnt first is merged, everywhere in the word at once, from left to right (Sennrich et al. 2016).
+The last character of a word carries the mark `</w>`. As long as any adjacent pair of symbols is in the merge table, the
+pair with the lowest rank is merged everywhere in the word, from left to right (Sennrich et al. 2016).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import TokenizerError
-from xlm_core.files.regular_files import check_regular
+from xlm_core.files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +20,14 @@ END_OF_WORD = "</w>"
 
 
 def read_merges(path: Path) -> dict[tuple[str, ...], int]:
-    """Read `merges.txt`: a pair and its count a line, most frequent first. The count is not used.
+    """Read `merges.txt`: one pair and its count per line, most frequent first. The counts are not used.
 
     Returns:
-        Each pair's rank. As in the reference, what follows the last line break is no merge, and of a pair that
-        stands twice the later rank holds.
+        The rank of each pair. As in the reference, text after the last line break is ignored, and a pair that occurs
+        twice has its later rank.
+
+    Raises:
+        TokenizerError: the file is missing, unreadable or not a merge table.
     """
     try:
         check_regular(path)
@@ -36,52 +39,46 @@ def read_merges(path: Path) -> dict[tuple[str, ...], int]:
     except UnicodeDecodeError as error:
         raise TokenizerError(f"{path}: not UTF-8 at byte {error.start}; expected a BPE merge table") from None
     if lines and lines[0].startswith("\ufeff"):
-        raise TokenizerError(
-            f"{path}: begins with a byte order mark, which no merge does; save it as UTF-8 without one"
-        )
+        raise TokenizerError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
     merges = {tuple(line.split()[:2]): rank for rank, line in enumerate(lines)}
     if not any(len(pair) == 2 for pair in merges):
-        raise TokenizerError(f"{path}: holds no merges ({len(lines)} lines); expected two symbols a line")
+        raise TokenizerError(f"{path}: holds no merges ({len(lines)} lines); expected two symbols per line")
     return merges
 
 
-def encode_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
+def split_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
     """Split a non-empty word into the symbols that the merge table builds.
 
-    The time grows as n log n in the word's length, so that a text of one endless word stays harmless.
+    The time grows as n log n with the word's length, so that a very long text without spaces causes no harm.
     """
     symbols = [*word[:-1], word[-1] + END_OF_WORD]
     size = len(symbols)
     if size == 1:
         return symbols
-    before = list(range(-1, size - 1))  # neighbours, as a linked list over the places of `symbols`
+    before = list(range(-1, size - 1))  # neighbours, as a doubly linked list over the indices of `symbols`
     after = [*range(1, size), -1]
-    alive = [True] * size
-    queue = [
-        (rank, place)
-        for place in range(size - 1)
-        if (rank := ranks.get((symbols[place], symbols[place + 1]))) is not None
-    ]
+    remains = [True] * size
+    queue = [(rank, i) for i in range(size - 1) if (rank := ranks.get((symbols[i], symbols[i + 1]))) is not None]
     heapify(queue)
     while queue:
         best = queue[0][0]
-        fresh: list[tuple[int, int]] = []  # pairs made by this round wait for its end, also those learnt earlier
+        new_pairs: list[tuple[int, int]] = []  # queued after this round, even those with a lower rank
         while queue and queue[0][0] == best:
-            _, place = heappop(queue)
-            right = after[place] if alive[place] else -1
-            if right < 0 or ranks.get((symbols[place], symbols[right])) != best:
+            _, i = heappop(queue)
+            right = after[i] if remains[i] else -1
+            if right < 0 or ranks.get((symbols[i], symbols[right])) != best:
                 continue
-            symbols[place] += symbols[right]
-            alive[right] = False
-            after[place] = after[right]
+            symbols[i] += symbols[right]
+            remains[right] = False
+            after[i] = after[right]
             if after[right] >= 0:
-                before[after[right]] = place
-                fresh.append((place, after[place]))
-            if before[place] >= 0:
-                fresh.append((before[place], place))
-        for left, right in fresh:
-            if alive[left] and alive[right] and after[left] == right:
+                before[after[right]] = i
+                new_pairs.append((i, after[i]))
+            if before[i] >= 0:
+                new_pairs.append((before[i], i))
+        for left, right in new_pairs:
+            if remains[left] and remains[right] and after[left] == right:
                 rank = ranks.get((symbols[left], symbols[right]))
                 if rank is not None:
                     heappush(queue, (rank, left))
-    return [symbol for symbol, living in zip(symbols, alive, strict=True) if living]
+    return [symbol for symbol, remaining in zip(symbols, remains, strict=True) if remaining]

@@ -1,13 +1,22 @@
-"""The files that make a checkpoint's tokenizer: `vocab.json`, `merges.txt`, `tokenizer_config.json` and older kin."""
+"""Read and write the tokenizer files of a checkpoint: vocabulary, merges and settings."""
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
+from xlm_core.checkpoint import (
+    ADDED_TOKENS_FILE,
+    CONFIG_FILE,
+    MERGES_FILE,
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    VOCAB_FILE,
+)
 from xlm_core.errors import TokenizerError, shown
-from xlm_core.files.json_files import read_json_object
+from xlm_core.files import read_json_object
 from xlm_core.tokenizer.bpe import read_merges
-from xlm_core.tokenizer.original_release import LOWERCASE, read_original_tokenizer
+from xlm_core.tokenizer.original_release import LOWERCASE_KEY, read_original_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,13 +30,13 @@ SPECIAL_TOKENS = {
     "mask_token": "<special1>",
 }
 ADDITIONAL_SPECIAL_TOKENS = [f"<special{i}>" for i in range(10)]
-ROLES = (*SPECIAL_TOKENS, "eos_token")  # XLM's own checkpoints give the last one to no token
+ROLES = (*SPECIAL_TOKENS, "eos_token")  # XLM's own checkpoints have no eos_token
 
-NO_MAX_LENGTH = int(1e30)  # what the reference writes where a checkpoint has no limit
+NO_MAX_LENGTH = int(1e30)  # what the reference writes for a checkpoint without a limit
 
 
 class TokenizerFiles(NamedTuple):
-    """What the files say, checked; see `XLMTokenizer` for what each is."""
+    """The validated content of the files; see `PackedTokenizer` for each field."""
 
     vocab: dict[str, int]
     merges: dict[tuple[str, ...], int]
@@ -41,76 +50,117 @@ class TokenizerFiles(NamedTuple):
 
 
 def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> TokenizerFiles:
-    """Read a checkpoint directory, in the field-standard layout or of the original release.
+    """Read the tokenizer of a checkpoint directory, in the standard layout or as an original release.
 
-    Languages come from `tokenizer_config.json`, and where that names none, from `config.json`. Special tokens come from
-    `tokenizer_config.json`, then `special_tokens_map.json`, then what XLM always had.
+    Languages come from `tokenizer_config.json` or, if it has none, from `config.json`. Special tokens come from
+    `tokenizer_config.json`, then `special_tokens_map.json`, then XLM's defaults.
 
     Args:
         path: the directory.
-        lowercase: whether texts lose their capitals and accents, for a checkpoint that does not say it.
+        lowercase: whether texts are lower-cased and lose their accents, for a checkpoint that does not define it.
 
     Raises:
-        TokenizerError: a file is missing or is not what its name says, or it says the contrary of `lowercase`.
+        TokenizerError: a file is missing or malformed, or contradicts `lowercase`.
         CheckpointError: the `.pth` of an original release cannot be used.
     """
-    own = read_json_object(path / "tokenizer_config.json", TokenizerError, optional=True)
-    if lowercase is not None and own.setdefault(LOWERCASE, lowercase) != lowercase:
+    own = read_json_object(path / TOKENIZER_CONFIG_FILE, TokenizerError, optional=True)
+    if lowercase is not None and own.setdefault(LOWERCASE_KEY, lowercase) != lowercase:
         raise TokenizerError(
-            f"{path / 'tokenizer_config.json'}: {LOWERCASE} is {shown(own[LOWERCASE])}, not {lowercase}"
+            f"{path / TOKENIZER_CONFIG_FILE}: {LOWERCASE_KEY} is {shown(own[LOWERCASE_KEY])}, not {lowercase}"
         )
-    settings = read_json_object(path / "special_tokens_map.json", TokenizerError, optional=True) | own
-    config = read_json_object(path / "config.json", TokenizerError, optional=True)
+    settings = read_json_object(path / SPECIAL_TOKENS_FILE, TokenizerError, optional=True) | own
+    config = read_json_object(path / CONFIG_FILE, TokenizerError, optional=True)
     langs = settings.get("lang2id") or config.get("lang2id")
-    lowers = _flag(path, settings, LOWERCASE)
-    has_vocab = (path / "vocab.json").exists()
-    if not has_vocab and (original := read_original_tokenizer(path, lowers)) is not None:
+    lower = _flag(path, settings, LOWERCASE_KEY)
+    has_vocab = (path / VOCAB_FILE).exists()
+    if not has_vocab and (original := read_original_tokenizer(path, lower)) is not None:
         vocab, merges_file, lang2id = original.vocab, original.merges_file, langs or original.lang2id or {}
     else:
-        vocab = read_json_object(path / "vocab.json", TokenizerError)
-        merges_file, lang2id = path / "merges.txt", langs or {}
+        vocab = read_json_object(path / VOCAB_FILE, TokenizerError)
+        merges_file, lang2id = path / MERGES_FILE, langs or {}
     if not all(map(_is_id, vocab.values())):
-        raise TokenizerError(f"{path / 'vocab.json'}: expected an object of token to whole-number id, from 0")
+        raise TokenizerError(f"{path / VOCAB_FILE}: expected an object of token to whole-number id, from 0")
     if not isinstance(lang2id, dict) or not all(map(_is_id, lang2id.values())):
         raise TokenizerError(
             f"{path}: lang2id: got {shown(lang2id)}, expected an object of language to whole-number id, from 0"
         )
     _check_added(path, settings, vocab)
-    more = settings.get("additional_special_tokens", settings.get("extra_special_tokens", ADDITIONAL_SPECIAL_TOKENS))
-    if isinstance(more, dict):
-        more = list(cast("dict[str, Any]", more).values())
-    if not isinstance(more, list | None):
-        raise TokenizerError(f"{path}: additional_special_tokens: got {shown(more)}, expected a list of tokens")
+    additional = settings.get(
+        "additional_special_tokens", settings.get("extra_special_tokens", ADDITIONAL_SPECIAL_TOKENS)
+    )
+    if isinstance(additional, dict):
+        additional = list(cast("dict[str, Any]", additional).values())
+    if not isinstance(additional, list | None):
+        raise TokenizerError(f"{path}: additional_special_tokens: got {shown(additional)}, expected a list of tokens")
     return TokenizerFiles(
         vocab,
         read_merges(merges_file),
         cast("dict[str, int]", lang2id),
-        True if lowers is None else lowers,
+        True if lower is None else lower,
         {role: _token_text(path, settings[role]) for role in ROLES if settings.get(role) is not None},
-        [_token_text(path, token) for token in more or []],
-        *_call_settings(path / "tokenizer_config.json", own),
+        [_token_text(path, token) for token in additional or []],
+        *_call_settings(path / TOKENIZER_CONFIG_FILE, own),
     )
 
 
+def write_tokenizer_files(path: Path, files: TokenizerFiles) -> list[Path]:
+    """Write `vocab.json`, `merges.txt`, `tokenizer_config.json` and `special_tokens_map.json`.
+
+    The reference can read them too. The counts of merges are not written, because no reader uses them. A tokenizer that
+    is read from these files gives the same ids for every text.
+
+    Args:
+        path: the directory, created if missing. Existing files of these names are replaced.
+        files: the content.
+
+    Returns:
+        The four paths.
+    """
+    special: dict[str, Any] = dict(files.special_tokens)
+    special["additional_special_tokens"] = files.additional_special_tokens
+    settings: dict[str, Any] = {
+        "tokenizer_class": "XLMTokenizer",
+        LOWERCASE_KEY: files.lowercase,
+        "model_max_length": files.model_max_length,
+        "padding_side": files.padding_side,
+        "clean_up_tokenization_spaces": files.clean_up_tokenization_spaces,
+        **special,
+    }
+    if files.lang2id:
+        settings["lang2id"] = files.lang2id
+        settings["id2lang"] = {str(i): lang for lang, i in files.lang2id.items()}
+    merges = sorted(files.merges, key=files.merges.__getitem__)
+    texts = {
+        VOCAB_FILE: _json(files.vocab),
+        MERGES_FILE: "".join(" ".join(pair) + "\n" for pair in merges),
+        TOKENIZER_CONFIG_FILE: _json(settings),
+        SPECIAL_TOKENS_FILE: _json(special),
+    }
+    path.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        # A vocabulary may contain half a surrogate pair, which is not valid UTF-8: write it as a JSON escape.
+        (path / name).write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
+    return [path / name for name in texts]
+
+
 def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right", "left"], bool]:
-    """Give what a checkpoint says of lengths, pads and decoding."""
+    """Read the settings for lengths, padding and decoding."""
     length, side = own.get("model_max_length"), own.get("padding_side", "right")
     if length is None:
         length = NO_MAX_LENGTH
-    if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # infinity and NaN leave NaN
+    if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # infinity and NaN leave a remainder of NaN
         raise TokenizerError(f"{path}: model_max_length: got {shown(length)}, expected a whole number, at least 1")
     if side not in ("right", "left"):
         raise TokenizerError(f"{path}: padding_side: got {shown(side)}, expected right or left")
     if own.get("truncation_side", "right") != "right":
         raise TokenizerError(
-            f"{path}: truncation_side: got {shown(own['truncation_side'])}; long texts are only ever cut at their end"
-            " here"
+            f"{path}: truncation_side: got {shown(own['truncation_side'])}; only truncation at the end is supported"
         )
     return int(length), side, bool(_flag(path, own, "clean_up_tokenization_spaces"))
 
 
 def _flag(path: Path, settings: dict[str, Any], name: str) -> bool | None:
-    """Give a setting that is true or false, or None where it is not there; "false", a string, would count as true."""
+    """Read a boolean setting; None if it is absent. Rejects strings, because "false" would count as true."""
     value = settings.get(name)
     if name in settings and not isinstance(value, bool):
         raise TokenizerError(f"{path}: {name}: got {shown(value)}, expected true or false")
@@ -129,17 +179,21 @@ def _token_text(path: Path, token: Any) -> str:
 
 
 def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) -> None:
-    """Refuse tokens that were added to a checkpoint beside its vocabulary: no text would be cut at them here."""
-    added = read_json_object(path / "added_tokens.json", TokenizerError, optional=True)
+    """Refuse tokens that were added to a checkpoint outside of its vocabulary, because texts are not split at them."""
+    added = read_json_object(path / ADDED_TOKENS_FILE, TokenizerError, optional=True)
     decoder = settings.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
         raise TokenizerError(f"{path}: added_tokens_decoder: got {shown(decoder)}, expected an object of id to token")
     texts = {_token_text(path, token): i for i, token in cast("dict[str, Any]", decoder).items()}
-    strange = [token for token, i in added.items() if vocab.get(token) != i]
-    strange += [token for token, i in texts.items() if str(vocab.get(token)) != i]
-    if strange:
-        named = ", ".join(map(shown, sorted(strange)[:5]))
+    unsupported = [token for token, i in added.items() if vocab.get(token) != i]
+    unsupported += [token for token, i in texts.items() if str(vocab.get(token)) != i]
+    if unsupported:
+        named = ", ".join(map(shown, sorted(unsupported)[:5]))
         raise TokenizerError(
             f"{path}: has added tokens that vocab.json lacks ({named}), which are not supported; use the checkpoint"
-            " that they were added to"
+            " without them"
         )
+
+
+def _json(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2) + "\n"

@@ -1,36 +1,41 @@
-"""The tokenizer of an original release: the vocabulary in its `.pth`, and the merges in the `codes` file beside it."""
+"""The tokenizer of an original release: the vocabulary in its `.pth`, and the merges in its `codes` file."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from xlm_core.checkpoint.files import codes_files, find_original
+from xlm_core.checkpoint import codes_files, find_original
 from xlm_core.errors import TokenizerError
+from xlm_core.tokenizer.bpe import END_OF_WORD
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
-LOWERCASE = "do_lowercase_and_remove_accent"
+_NOT_LAST = "@@"
+_LAST_SPECIAL_ID = 13  # <s> </s> <pad> <unk> <special0> … <special9>; they have no mark
+
+LOWERCASE_KEY = "do_lowercase_and_remove_accent"
 
 
 class OriginalTokenizer(NamedTuple):
-    """What takes the place of `vocab.json`, `merges.txt` and the languages of `config.json`."""
+    """What the standard layout has in `vocab.json`, `merges.txt` and the `lang2id` of `config.json`."""
 
     vocab: dict[str, int]
     merges_file: Path
-    lang2id: Any  # as it stands in the file, unchecked
+    lang2id: Any  # as in the file, not validated
 
 
 def read_original_tokenizer(path: Path, lowercase: object) -> OriginalTokenizer | None:
-    """Read the tokenizer of an original release, or give None for a directory that is none.
+    """Read the tokenizer of an original release; return None for other directories.
 
     Args:
         path: the checkpoint directory.
-        lowercase: what its user states on lower-casing; None for nothing, which is an error, since of the released
-            models some were trained on lower-cased texts without accents and some were not, and no file says which.
+        lowercase: the user's setting of lower-casing. None is an error: some of the released models were trained on
+            lower-cased texts without accents and some were not, and their files do not record which.
 
     Raises:
-        TokenizerError: it is not stated, or there is not one `codes` file.
+        TokenizerError: `lowercase` is None, or the directory does not have exactly one `codes` file.
         CheckpointError: the `.pth` cannot be used.
     """
     file = find_original(path) if path.is_dir() else None
@@ -45,11 +50,24 @@ def read_original_tokenizer(path: Path, lowercase: object) -> OriginalTokenizer 
     from xlm_core.checkpoint.formats import read_original  # loads torch
 
     original = read_original(file)
+    vocab = _mark_word_ends(original.word2id)
     if lowercase is None:
-        num_capitals = sum(token != token.lower() for token in original.vocab)
+        num_capitals = sum(token != token.lower() for token in vocab)
         raise TokenizerError(
-            f"{file}: does not say whether its texts were lower-cased and lost their accents (of its"
-            f" {len(original.vocab)} tokens {num_capitals} hold capitals); say so in tokenizer_config.json beside it,"
-            f' as {{"{LOWERCASE}": true}} or false, or convert it with xlm convert --lowercase or --cased'
+            f"{file}: does not record whether its training texts were lower-cased without accents ({num_capitals}"
+            f" of its {len(vocab)} tokens have capitals); add tokenizer_config.json to the directory with"
+            f' {{"{LOWERCASE_KEY}": true}} or false, or convert the checkpoint with xlm convert --lowercase or --cased'
         )
-    return OriginalTokenizer(original.vocab, path / codes[0], original.settings.get("lang2id"))
+    return OriginalTokenizer(vocab, path / codes[0], original.settings.get("lang2id"))
+
+
+def _mark_word_ends(word2id: Mapping[str, int]) -> dict[str, int]:
+    """Convert the release's marks to this library's: `</w>` on a word's last subword, not `@@` on all others.
+
+    If two entries become the same token, the later id is used.
+    """
+    vocab: dict[str, int] = {}
+    for word, token_id in word2id.items():
+        ends = token_id > _LAST_SPECIAL_ID and _NOT_LAST not in word
+        vocab[word + END_OF_WORD if ends else word.replace(_NOT_LAST, "")] = token_id
+    return vocab

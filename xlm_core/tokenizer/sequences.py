@@ -1,4 +1,7 @@
-"""From the tokens of texts to sequences: special tokens, truncation, windows. B rows, S sequences, T tokens in all."""
+"""Build sequences from the tokens of texts: special tokens, truncation, windows.
+
+Shapes: B rows, S sequences, T tokens in total.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +20,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Encoding:
-    """A batch of token sequences laid end to end. A row is one sequence, or several windows over its last text.
+    """A batch of packed token sequences. A row is one sequence, or several windows over its last text.
 
     Attributes:
         input_ids: int32 [T].
         cu_seqlens: int32 [S + 1]; sequence s is `input_ids[cu_seqlens[s]:cu_seqlens[s + 1]]`.
-        offsets: int32 [T, 2], the characters of the original text each token came from, end exclusive; of a pair's
-            second text, in that text; of a list of words, in `" ".join(words)`. Special tokens have (-1, -1). Starts
-            and ends never decrease within a text.
-        word_ids: int32 [T], the number of the word within its text; -1 for special tokens.
-        row_ids: int32 [S], the row each sequence belongs to; never decreasing, and no row is left out.
-        window_starts: int32 [S], the number, within the row's whole last text, of the first token of it that the
-            sequence holds; 0 but for a row's further windows.
-        num_truncated: int32 [B], tokens that `max_length` left out.
-        num_tokens: int32 [B], tokens of the row, special ones included, before anything was cut; windows do not count
-            twice.
-        num_unknown: int32 [B], how many of those the vocabulary does not know.
+        offsets: int32 [T, 2], start and end (exclusive) of each token in the characters of its original text; for a
+            list of words, of `" ".join(words)`. Special tokens have (-1, -1). Starts and ends never decrease within a
+            text.
+        word_ids: int32 [T], the index of the word in its text; -1 for special tokens.
+        row_ids: int32 [S], the row of each sequence. It never decreases, and every row has a sequence.
+        window_starts: int32 [S], the index, among all tokens of the row's last text, of the first one in the sequence.
+            It is 0 except in a row's second and later windows.
+        num_truncated: int32 [B], tokens that were cut off at `max_length`.
+        num_tokens: int32 [B], tokens of the row, special tokens included, before truncation. Tokens in two windows
+            count once.
+        num_unknown: int32 [B], how many of those are not in the vocabulary.
     """
 
     input_ids: NDArray[np.int32]
@@ -46,12 +49,12 @@ class Encoding:
     num_unknown: NDArray[np.int32]
 
     def __len__(self) -> int:
-        """Count the sequences, S."""
+        """Return the number of sequences, S."""
         return len(self.cu_seqlens) - 1
 
 
 class Tokens:
-    """Tokens under way: of one text, of a sequence, or of a batch. Special tokens have -1 for all but their id."""
+    """A growing list of tokens, of a text or a sequence. Special tokens have offsets and word ids of -1."""
 
     __slots__ = ("ends", "ids", "starts", "word_ids")
 
@@ -72,7 +75,7 @@ class Tokens:
         self.word_ids.append(word_id)
 
     def extend(self, other: Tokens, start: int, stop: int) -> None:
-        """Append the tokens `[start, stop)` of others."""
+        """Append the tokens `[start, stop)` of another list."""
         self.ids += other.ids[start:stop]
         self.starts += other.starts[start:stop]
         self.ends += other.ends[start:stop]
@@ -80,16 +83,16 @@ class Tokens:
 
 
 class SequenceBuilder:
-    """Lays rows end to end as sequences `<s> A </s>` and `<s> A </s> B </s>`.
+    """Packs rows as sequences `<s> A </s>` and `<s> A </s> B </s>`.
 
     Args:
-        bos_id, sep_id, unk_id: ids of the tokens a sequence begins with, of those that end its texts, of the unknown.
-        num_texts: texts of a row, 1 or 2.
-        max_length: tokens a sequence may have, special ones included; None for no limit.
-        overlap: tokens that consecutive windows of a row share; None to cut off what `max_length` has no room for.
+        bos_id, sep_id, unk_id: ids of the token before the first text, the token after each text, and unknown tokens.
+        num_texts: texts per row, 1 or 2.
+        max_length: the most tokens in a sequence, special tokens included; None for no limit.
+        overlap: tokens that consecutive windows of a row share; None to truncate rows longer than `max_length`.
 
     Raises:
-        ValueError: `max_length` has no room for the special tokens, or none beside `overlap`.
+        ValueError: `max_length` has no room for the special tokens, or none in addition to `overlap`.
     """
 
     def __init__(
@@ -100,12 +103,12 @@ class SequenceBuilder:
             raise ValueError(f"max_length {max_length} leaves no room: special tokens alone are {num_special}")
         self._max_length = sys.maxsize if max_length is None else max_length
         if overlap is not None and not 0 <= overlap < self._max_length - num_special:
-            room = "" if max_length is None else f" to {max_length - num_special - 1}, so that windows go forward"
-            raise ValueError(f"overlap: got {overlap}, expected 0{room or ' or more'}")
+            limit = " or more" if max_length is None else f" to {max_length - num_special - 1}, so that windows advance"
+            raise ValueError(f"overlap: got {overlap}, expected 0{limit}")
         self._bos_id, self._sep_id, self._unk_id, self._overlap = bos_id, sep_id, unk_id, overlap
-        # a shard has millions of tokens: four bytes a number here, where a list has eight and the number itself
+        # A shard has millions of tokens. An array takes 4 bytes per number; a list takes 8, plus the int object.
         self._ids, self._starts, self._ends, self._word_ids = (array("i") for _ in range(4))
-        self._borders = [0]
+        self._cu_seqlens = [0]
         self._row_ids: list[int] = []
         self._window_starts: list[int] = []
         self._num_truncated: list[int] = []
@@ -115,27 +118,27 @@ class SequenceBuilder:
     def add_row(self, texts: Sequence[Tokens]) -> None:
         """Add one row, as one sequence or as windows.
 
-        A row whose first text leaves a window no more than `overlap` tokens of the second is truncated instead.
+        A pair is truncated, without windows, if its first text leaves room for at most `overlap` tokens of the second.
         """
         sizes = [len(text) for text in texts]
         num_tokens = 1 + sum(sizes) + len(sizes)
-        surplus = max(num_tokens - self._max_length, 0)
-        room = sizes[-1] - surplus  # what a sequence can hold of the last text, beside all the rest
+        num_excess = max(num_tokens - self._max_length, 0)
+        room = sizes[-1] - num_excess  # tokens of the last text in a sequence that holds all other tokens of the row
         overlap = self._overlap
-        if not surplus:
+        if not num_excess:
             self._add_sequence(texts, sizes)
         elif overlap is None or room <= overlap:
-            self._add_sequence(texts, truncated_sizes(sizes, surplus))
+            self._add_sequence(texts, truncated_sizes(sizes, num_excess))
         else:
             for start in range(0, sizes[-1] - overlap, room - overlap):
                 self._add_sequence(texts, [*sizes[:-1], start + room], start)
-            surplus = 0
-        self._num_truncated.append(surplus)
+            num_excess = 0
+        self._num_truncated.append(num_excess)
         self._num_tokens.append(num_tokens)
         self._num_unknown.append(sum(text.ids.count(self._unk_id) for text in texts))
 
     def _add_sequence(self, texts: Sequence[Tokens], stops: Sequence[int], start: int = 0) -> None:
-        """Add what stands before `stops` in each text, and of the last one only what stands from `start` on."""
+        """Add one sequence: each text up to its stop, and the last text from `start`."""
         last = len(texts) - 1
         self._add_special(self._bos_id)
         for i, (text, stop) in enumerate(zip(texts, stops, strict=True)):
@@ -145,7 +148,7 @@ class SequenceBuilder:
             self._ends.extend(text.ends[part])
             self._word_ids.extend(text.word_ids[part])
             self._add_special(self._sep_id)
-        self._borders.append(len(self._ids))
+        self._cu_seqlens.append(len(self._ids))
         self._row_ids.append(len(self._num_tokens))
         self._window_starts.append(start)
 
@@ -155,10 +158,10 @@ class SequenceBuilder:
             column.append(-1)
 
     def build(self) -> Encoding:
-        """Give all rows added so far."""
+        """Return all rows added so far as one batch."""
         return Encoding(
             input_ids=_int32(self._ids),
-            cu_seqlens=_int32(self._borders),
+            cu_seqlens=_int32(self._cu_seqlens),
             offsets=np.stack([_int32(self._starts), _int32(self._ends)], axis=1),
             word_ids=_int32(self._word_ids),
             row_ids=_int32(self._row_ids),
@@ -169,32 +172,34 @@ class SequenceBuilder:
         )
 
 
-def truncated_sizes(sizes: Sequence[int], surplus: int, truncation: str = "longest_first") -> list[int]:
-    """Say how many tokens each text keeps when `surplus` of them have to go.
+def truncated_sizes(sizes: Sequence[int], num_excess: int, truncation: str = "longest_first") -> list[int]:
+    """Compute how many tokens each text keeps if `num_excess` tokens have to be removed.
 
     Args:
-        sizes: tokens of the one text, or of both.
-        surplus: at most all of them.
-        truncation: "longest_first" takes from a pair first what the longer text is longer by, then half from each, an
-            odd one from the second; "only_first" and "only_second" take from one text alone.
+        sizes: token counts of one text, or of a pair.
+        num_excess: tokens to remove.
+        truncation: "longest_first" shortens the longer text of a pair to the length of the other, then removes half
+            of the rest from each, and an odd token from the second; "only_first" and "only_second" shorten one text.
 
     Raises:
-        ValueError: there is no such text, or too little in it.
+        ValueError: the text to shorten does not exist or is too short.
     """
     if truncation == "longest_first" and len(sizes) == 2:
-        if surplus > sum(sizes):
-            raise ValueError(f"truncation {truncation!r} has to take {surplus} tokens, but the texts have {sum(sizes)}")
-        return _longest_first(sizes[0], sizes[1], surplus)
+        if num_excess > sum(sizes):
+            raise ValueError(
+                f"truncation {truncation!r} has to remove {num_excess} tokens, but the texts have {sum(sizes)}"
+            )
+        return _longest_first(sizes[0], sizes[1], num_excess)
     text = 1 if truncation == "only_second" else 0
-    if text >= len(sizes) or sizes[text] < surplus:
+    if text >= len(sizes) or sizes[text] < num_excess:
         have = f"that text has {sizes[text]}" if text < len(sizes) else "there is no second text"
-        raise ValueError(f"truncation {truncation!r} has to take {surplus} tokens, but {have}")
-    return [size - surplus * (i == text) for i, size in enumerate(sizes)]
+        raise ValueError(f"truncation {truncation!r} has to remove {num_excess} tokens, but {have}")
+    return [size - num_excess * (i == text) for i, size in enumerate(sizes)]
 
 
-def _longest_first(first: int, second: int, surplus: int) -> list[int]:
-    lead = min(abs(first - second), surplus)
-    half, rest = (surplus - lead) // 2, surplus - lead - (surplus - lead) // 2
+def _longest_first(first: int, second: int, num_excess: int) -> list[int]:
+    lead = min(abs(first - second), num_excess)
+    half, rest = (num_excess - lead) // 2, num_excess - lead - (num_excess - lead) // 2
     return [first - lead - half, second - rest] if first > second else [first - half, second - lead - rest]
 
 

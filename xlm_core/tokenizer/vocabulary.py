@@ -1,4 +1,4 @@
-"""What a checkpoint has numbers for: its tokens, the special ones among them, and its languages."""
+"""The vocabulary of a checkpoint: ids of tokens, roles of special tokens, and ids of languages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Any, overload
 
 from xlm_core.errors import TokenizerError, shown
 from xlm_core.languages import canonical_lang, resolve_lang
-from xlm_core.reference.batch_encoding import as_lists
 from xlm_core.tokenizer.bpe import END_OF_WORD
 from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-# What English Moses tokens get back when a decoded text is cleaned up; the reference's list.
+# Replacements that restore English text from Moses tokens; the list is the reference's.
 _CLEAN_UPS = [
     *((f" {mark}", mark) for mark in ".?!,"),
     (" ' ", "'"),
@@ -23,7 +22,7 @@ _CLEAN_UPS = [
 
 
 class _RoleToken:
-    """The token in a role, such as `mask_token`; setting it is `set_special_tokens`."""
+    """The token in a role, such as `mask_token`. Assignment calls `set_special_tokens`."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._role = name
@@ -49,19 +48,19 @@ class _RoleId:
 
 
 class Vocabulary:
-    """Tokens, their ids and their roles; names and results are those of the reference's tokenizer.
+    """Tokens, their ids and their roles. Names and results are those of the reference's tokenizer.
 
     Args:
         vocab: token to id.
-        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids, where any code goes.
-        special_tokens: role to token, where they are not as in `SPECIAL_TOKENS`.
-        additional_special_tokens: further control tokens; those that `vocab` lacks do not count.
+        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids: it accepts any code.
+        special_tokens: role to token, for roles that differ from `SPECIAL_TOKENS`.
+        additional_special_tokens: further control tokens; those that are not in `vocab` are ignored.
 
     Raises:
         TokenizerError: a special token is not in the vocabulary.
     """
 
-    clean_up_tokenization_spaces: bool = False  # what `decode` does unless told
+    clean_up_tokenization_spaces: bool = False  # the default of `decode`
 
     unk_token, bos_token, sep_token = _RoleToken(), _RoleToken(), _RoleToken()
     pad_token, cls_token, mask_token = _RoleToken(), _RoleToken(), _RoleToken()
@@ -83,10 +82,10 @@ class Vocabulary:
         self._langs: dict[str, str | None] = {}
 
     def set_special_tokens(self, **tokens: str) -> None:
-        """Give roles to other tokens of the vocabulary, as in `set_special_tokens(mask_token="<special5>")`.
+        """Assign roles to other tokens of the vocabulary, as in `set_special_tokens(mask_token="<special5>")`.
 
         Raises:
-            TokenizerError: the vocabulary lacks the token; none is ever added to it.
+            TokenizerError: the token is not in the vocabulary. Tokens are never added to it.
             ValueError: there is no such role.
         """
         unknown = sorted(tokens.keys() - set(ROLES))
@@ -100,12 +99,12 @@ class Vocabulary:
 
     @property
     def eos_token(self) -> str | None:
-        """The token in this role; XLM's checkpoints have none, their texts end in `sep_token`."""
+        """The end-of-sequence token. XLM's checkpoints have none: their texts end with `sep_token`."""
         return self.special_tokens.get("eos_token")
 
     @property
     def eos_token_id(self) -> int | None:
-        """Its id, or None."""
+        """The id of `eos_token`, or None."""
         return None if self.eos_token is None else self.vocab[self.eos_token]
 
     @property
@@ -115,49 +114,51 @@ class Vocabulary:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """Every control token once, those with a role first."""
+        """All control tokens, without duplicates; tokens with a role come first."""
         additional = [token for token in self.additional_special_tokens if token in self.vocab]
         return list(dict.fromkeys([*self.special_tokens.values(), *additional]))
 
     @property
     def all_special_ids(self) -> list[int]:
-        """The ids of all special tokens, in their order."""
+        """The ids of `all_special_tokens`, in the same order."""
         return [self.vocab[token] for token in self.all_special_tokens]
 
     @property
     def vocab_size(self) -> int:
-        """How many tokens there are."""
+        """Number of tokens."""
         return len(self.vocab)
 
     def __len__(self) -> int:
         return len(self.vocab)
 
     def get_vocab(self) -> dict[str, int]:
-        """Copy token to id."""
+        """Return a copy of `vocab`, token to id."""
         return dict(self.vocab)
 
     @property
     def id2lang(self) -> dict[int, str]:
-        """Language id to code. The reference's, once read from JSON, has strings for ids."""
+        """Language id to code. In the reference, ids that were read from JSON are strings."""
         return {i: lang for lang, i in self.lang2id.items()}
 
     def resolve_lang(self, lang: str) -> str | None:
-        """Give the checkpoint's own code for a language code, or None when it does not know the language."""
+        """Return the checkpoint's code for a language code, or None if the language is not in `lang2id`."""
         if lang not in self._langs:
-            # without language ids there is nothing to look up: the code still says how words are cut
+            # Without language ids there is nothing to look up, but the code still selects the segmenter.
             self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
         return self._langs[lang]
 
-    def known_lang(self, lang: str | None) -> str | None:
-        """Resolve a code that the checkpoint has to know; None stays None, for neutral rules.
+    def require_lang(self, lang: str | None) -> str | None:
+        """Resolve a language code, or pass through None, which stands for language-neutral rules.
 
         Raises:
-            ValueError: it does not.
+            ValueError: the language is not in `lang2id`.
         """
-        known = None if lang is None else self.resolve_lang(lang)
-        if lang is not None and known is None:
-            raise ValueError(f"the checkpoint knows no language {shown(lang)}; pass None for neutral rules")
-        return known
+        resolved = None if lang is None else self.resolve_lang(lang)
+        if lang is not None and resolved is None:
+            raise ValueError(
+                f"lang: {shown(lang)} is not in the checkpoint's lang2id; pass None for language-neutral rules"
+            )
+        return resolved
 
     @cached_property
     def _tokens_by_id(self) -> dict[int, str]:
@@ -168,7 +169,7 @@ class Vocabulary:
     @overload
     def convert_tokens_to_ids(self, tokens: list[str] | tuple[str, ...]) -> list[int]: ...
     def convert_tokens_to_ids(self, tokens: str | list[str] | tuple[str, ...]) -> int | list[int]:
-        """Look up one token or several; what the vocabulary lacks has the id of `unk_token`."""
+        """Look up the id of one or more tokens. Tokens that are not in the vocabulary get the id of `unk_token`."""
         unk_id = self.unk_token_id
         if isinstance(tokens, str):
             return self.vocab.get(tokens, unk_id)
@@ -179,26 +180,26 @@ class Vocabulary:
     @overload
     def convert_ids_to_tokens(self, ids: Iterable[int], skip_special_tokens: bool = False) -> list[str]: ...
     def convert_ids_to_tokens(self, ids: int | Iterable[int], skip_special_tokens: bool = False) -> str | list[str]:
-        """Look up one id or several; one that no token has is `unk_token`."""
+        """Look up the token of one or more ids. Ids without a token give `unk_token`."""
         if isinstance(ids, int):
             return self._tokens_by_id.get(ids, self.unk_token)
         skipped = set(self.all_special_ids) if skip_special_tokens else set[int]()
         return [self._tokens_by_id.get(int(i), self.unk_token) for i in ids if int(i) not in skipped]
 
     def convert_tokens_to_string(self, tokens: Iterable[str]) -> str:
-        """Join tokens to words with spaces between them."""
+        """Join tokens into words, separated by spaces."""
         return "".join(tokens).replace(END_OF_WORD, " ").strip()
 
     def decode(
         self, token_ids: Any, skip_special_tokens: bool = False, clean_up_tokenization_spaces: bool | None = None
     ) -> Any:
-        """Give the text of ids.
+        """Convert ids to text.
 
         Args:
-            token_ids: one id or a sequence of them: list, array, tensor; a batch gives a list of texts.
-            skip_special_tokens: leave out `all_special_tokens`, the unknown token among them; not of one id alone.
-            clean_up_tokenization_spaces: take out the spaces before English punctuation and contractions; None for the
-                checkpoint's own setting.
+            token_ids: one id, or a list, array or tensor of ids. A batch of sequences gives a list of texts.
+            skip_special_tokens: omit `all_special_tokens`, which include the unknown token. No effect on a single id.
+            clean_up_tokenization_spaces: remove the spaces before English punctuation and contractions; None for the
+                checkpoint's setting.
         """
         ids: Any = as_lists(token_ids)
         if isinstance(ids, int):
@@ -219,26 +220,26 @@ class Vocabulary:
         skip_special_tokens: bool = False,
         clean_up_tokenization_spaces: bool | None = None,
     ) -> list[str]:
-        """Give the text of each sequence of ids; ids of one sequence alone give a list of one text."""
+        """Convert each sequence of ids to text. The ids of a single sequence give a list of one text."""
         ids = as_lists(list(sequences))
         found = self.decode(ids, skip_special_tokens, clean_up_tokenization_spaces) if len(ids) else []
         return [found] if isinstance(found, str) else found
 
     def num_special_tokens_to_add(self, pair: bool = False) -> int:
-        """Count the special tokens around one text, or around and between two."""
+        """Return the number of special tokens in the sequence of one text, or of a pair."""
         return 3 if pair else 2
 
     def build_inputs_with_special_tokens(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Lay out `<s> A </s>` or `<s> A </s> B </s>`."""
+        """Build `<s> A </s>` or `<s> A </s> B </s>`."""
         first = [self.bos_token_id, *token_ids_0, self.sep_token_id]
         return first if token_ids_1 is None else [*first, *token_ids_1, self.sep_token_id]
 
     def create_token_type_ids_from_sequences(
         self, token_ids_0: Sequence[int], token_ids_1: Sequence[int] | None = None
     ) -> list[int]:
-        """Give 0 for the first text and its special tokens, 1 for the second and its own."""
+        """Return 0 for the first text and its special tokens, 1 for the second text and its own."""
         first = [0] * (len(token_ids_0) + 2)
         return first if token_ids_1 is None else first + [1] * (len(token_ids_1) + 1)
 
@@ -248,19 +249,26 @@ class Vocabulary:
         token_ids_1: Sequence[int] | None = None,
         already_has_special_tokens: bool = False,
     ) -> list[int]:
-        """Give 1 for each special token and 0 for the others.
+        """Return 1 for each special token and 0 for all others.
 
         Args:
-            token_ids_0, token_ids_1: ids as `build_inputs_with_special_tokens` takes them.
-            already_has_special_tokens: `token_ids_0` is a whole sequence: look up each id instead.
+            token_ids_0, token_ids_1: the arguments of `build_inputs_with_special_tokens`.
+            already_has_special_tokens: `token_ids_0` is a complete sequence, in which each id is looked up.
 
         Raises:
-            ValueError: a whole sequence, and another one.
+            ValueError: `token_ids_1` in addition to a complete sequence.
         """
         if already_has_special_tokens:
             if token_ids_1 is not None:
-                raise ValueError("already_has_special_tokens: pass one whole sequence, without token_ids_1")
+                raise ValueError("already_has_special_tokens: pass one complete sequence, without token_ids_1")
             special = set(self.all_special_ids)
             return [int(int(i) in special) for i in token_ids_0]
         first = [1, *[0] * len(token_ids_0), 1]
         return first if token_ids_1 is None else [*first, *[0] * len(token_ids_1), 1]
+
+
+def as_lists(values: Any) -> Any:
+    """Convert tensors and arrays to lists, also inside lists and tuples; other values are returned unchanged."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return [as_lists(value) for value in values] if isinstance(values, list | tuple) else values

@@ -190,7 +190,7 @@ def test_building_sequences(ours, reference, parity):
     masks = [t.get_special_tokens_mask(ids, already_has_special_tokens=True) for t in (ours, reference)]
     parity.exact("sequences", "get_special_tokens_mask", *masks)
     for tokenizer in (ours, reference):
-        with pytest.raises(ValueError, match=r"whole sequence|already formatted"):
+        with pytest.raises(ValueError, match=r"complete sequence|already formatted"):
             tokenizer.get_special_tokens_mask(ids, ids, already_has_special_tokens=True)
     counts = [[t.num_special_tokens_to_add(), t.num_special_tokens_to_add(pair=True)] for t in (ours, reference)]
     parity.exact("sequences", "num_special_tokens_to_add", *counts)

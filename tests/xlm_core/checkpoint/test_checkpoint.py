@@ -17,9 +17,9 @@ from xlm_core import (
     XLMModel,
     XLMWithLMHeadModel,
 )
-from xlm_core.checkpoint import check_checkpoint, contents, trunk_hash
+from xlm_core.checkpoint import check_checkpoint, inspect_checkpoint, trunk_hash
 from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.content_hash import content_hash
+from xlm_core.checkpoint.hash_content import content_hash
 from xlm_core.checkpoint.names import expected_shapes, to_file, to_module
 from xlm_core.errors import CheckpointError, FatalError
 from xlm_core.heads import LanguageModelHead, SequenceClassificationHead, TokenClassificationHead
@@ -185,27 +185,27 @@ def test_what_is_tied_must_be_the_same(tmp_path):
 def test_a_head_is_known_by_its_tensors(tmp_path, model_class):
     config = replace(CONFIG, id2label={0: "a", 1: "b"}, label2id={})
     model_class(config).save_pretrained(tmp_path)
-    held = contents(tmp_path)
+    held = inspect_checkpoint(tmp_path)
     assert (held.heads, held.has_trunk) == ((model_class.kind,), True)
     assert held.names == {name: name for name in load_file(tmp_path / "model.safetensors")}
     model_class(config).head.save_pretrained(tmp_path)
-    assert (contents(tmp_path).heads, contents(tmp_path).has_trunk) == ((model_class.kind,), False)
+    assert (inspect_checkpoint(tmp_path).heads, inspect_checkpoint(tmp_path).has_trunk) == ((model_class.kind,), False)
 
 
 def test_a_directory_can_hold_several_heads_or_none(saved):
     heads = XLMForQuestionAnswering(CONFIG).head.state_dict()
     rewrite(saved, lambda tensors: tensors.update(heads))
-    assert contents(saved).heads == ("token-classification", "question-answering")
+    assert inspect_checkpoint(saved).heads == ("token-classification", "question-answering")
     rewrite(saved, lambda tensors: tensors.update({"pooler.weight": torch.ones(1)}))
-    assert "unexpected 1: pooler.weight [1]" in refusal(saved, contents)
+    assert "unexpected 1: pooler.weight [1]" in refusal(saved, inspect_checkpoint)
     XLMModel(CONFIG).save_pretrained(saved)
-    assert contents(saved).heads == ()
-    assert "embeddings.weight" in contents(saved).names  # a trunk alone stands without a prefix
+    assert inspect_checkpoint(saved).heads == ()
+    assert "embeddings.weight" in inspect_checkpoint(saved).names  # a trunk alone stands without a prefix
     TokenClassificationHead(CONFIG).save_pretrained(saved)
     rewrite(saved, lambda tensors: tensors.update({"pooler.weight": torch.ones(1)}))
-    assert "unexpected 1: pooler.weight [1]" in refusal(saved, contents)
+    assert "unexpected 1: pooler.weight [1]" in refusal(saved, inspect_checkpoint)
     save_file({"classifier.bias": torch.ones(3)}, saved / "model.safetensors")
-    assert "holds neither the trunk nor a head" in refusal(saved, contents)
+    assert "holds neither the trunk nor a head" in refusal(saved, inspect_checkpoint)
 
 
 def test_precision_is_float32_unless_asked_for(saved):

@@ -153,8 +153,8 @@ def test_an_original_adaptive_softmax_keeps_its_clusters(tmp_path, content):
 
 def test_an_original_tokenizer_wants_to_be_told_of_lower_casing(original):
     message = refusal(original, XLMTokenizer.from_pretrained, TokenizerError)
-    assert "does not say whether its texts were lower-cased" in message
-    assert "of its 60 tokens 1 hold capitals" in message
+    assert "does not record whether its training texts were lower-cased" in message
+    assert "1 of its 60 tokens have capitals" in message
     (original / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": false}')
     tokenizer = XLMTokenizer.from_pretrained(original)
     # h e is merged before l o</w>; he, l and lo</w> are the words 14, 15 and 18; l</w> is none

@@ -24,7 +24,7 @@ import transformers
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
 from xlm_core import XLMModel, XLMTokenizer, check_checkpoint
-from xlm_core.checkpoint import contents
+from xlm_core.checkpoint import inspect_checkpoint
 from xlm_core.errors import CheckpointError
 from xlm_core.heads import TokenClassificationHead
 
@@ -94,7 +94,7 @@ def test_what_is_cut_off_is_refused(saved, form, kept):
     os.truncate(file, int(size * kept) if isinstance(kept, float) else kept % size)
     message = refusal(file)
     assert "cut off, or not a" in message
-    for look in (contents, lambda directory: check_checkpoint(directory, "trunk")):
+    for look in (inspect_checkpoint, lambda directory: check_checkpoint(directory, "trunk")):
         assert refusal(file, look) == message
 
 
@@ -156,7 +156,7 @@ def test_a_pickle_that_would_run_code_is_refused_and_does_not_run(saved, model, 
     else:
         torch.save(content, file, _use_new_zipfile_serialization=not form.startswith("old"))
     assert "refused, its pickle would call posix.mkdir" in refusal(file)
-    loads = [lambda directory: check_checkpoint(directory, "trunk"), contents]
+    loads = [lambda directory: check_checkpoint(directory, "trunk"), inspect_checkpoint]
     if form.endswith("pth"):
         (file.parent / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": true}')
         loads.append(XLMTokenizer.from_pretrained)
@@ -369,5 +369,5 @@ def test_a_config_of_endless_layers_is_refused(saved, form):
     config = json.loads((file.parent / "config.json").read_text())
     (file.parent / "config.json").write_text(json.dumps(config | {"n_layers": 10**12}))
     assert "too few for the 1000000000000 layers" in refusal(file)
-    assert "too few for the 1000000000000 layers" in refusal(file, contents)
+    assert "too few for the 1000000000000 layers" in refusal(file, inspect_checkpoint)
     assert "missing 2: classifier.weight" in refusal(file, TokenClassificationHead.from_pretrained)

@@ -46,7 +46,7 @@ def test_collating_keeps_every_row_s_language(tokenizer, codes):
     rows = [tokenizer(text, lang=code) for text, code in zip(texts, codes, strict=True)]
     assert tokenizer.pad(rows) == tokenizer(texts, lang=codes, padding=True)
     del rows[1]["langs"]
-    with pytest.raises(ValueError, match="pad: row 1 holds input_ids, attention_mask, expected input_ids, attention_"):
+    with pytest.raises(ValueError, match="pad: row 1 has input_ids, attention_mask, expected input_ids, attention_"):
         tokenizer.pad(rows)
 
 
@@ -82,7 +82,7 @@ def test_encodings_are_dictionaries_with_attributes(tokenizer):
     assert encoding.to("cpu") is encoding
     assert encoding["input_ids"] is encoding.input_ids
     assert set({**encoding}) == {"input_ids", "attention_mask", "langs"}
-    with pytest.raises(AttributeError, match="has no offsets; it has input_ids, attention_mask, langs"):
+    with pytest.raises(AttributeError, match="has no offsets; its keys are input_ids, attention_mask, langs"):
         encoding.offsets  # noqa: B018
     assert tokenizer([], lang="en")["input_ids"] == []
     assert tokenizer.pad([], return_tensors="np").input_ids.shape == (0, 0)
@@ -91,21 +91,21 @@ def test_encodings_are_dictionaries_with_attributes(tokenizer):
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        (["a"], {"lang": "tlh"}, "knows no language 'tlh'"),
-        ([["a", "b"]], {"lang": ["en"]}, "lang: expected one code, or one for each of 2 rows; got 1"),
-        ([["a", "b"], ["c"]], {}, "text_pair: expected one for each of 2 rows, got 1"),
-        ([["a", "b"], "cd"], {}, "text_pair: got one string, expected a list of one for each of 2 rows"),
+        (["a"], {"lang": "tlh"}, "lang: 'tlh' is not in the checkpoint's lang2id"),
+        ([["a", "b"]], {"lang": ["en"]}, "lang: expected one code, or one for each of 2 rows, got 1"),
+        ([["a", "b"], ["c"]], {}, "text_pair: expected one text for each of 2 rows, got 1"),
+        ([["a", "b"], "cd"], {}, "text_pair: got one string, expected a list with one text for each of 2 rows"),
         ([["a", ["b"]]], {}, r"expected strings .* row 1 is a list"),
         (["a"], {"is_split_into_words": True}, "expected lists of words, but row 0 is a str"),
-        (["a"], {"truncation": True}, "truncation needs max_length: this checkpoint names no model_max_length"),
+        (["a"], {"truncation": True}, "truncation needs max_length: this checkpoint has no model_max_length"),
         (["a"], {"padding": "max_length"}, "padding needs max_length"),
         (["a"], {"padding": "most"}, "padding: got 'most', expected True, False or one of longest, max_length"),
         (["a"], {"truncation": "only"}, "truncation: got 'only', expected True, False or one of longest_first"),
         (["a"], {"max_length": 2, "truncation": "only_second"}, "there is no second text"),
-        (["a"], {"max_length": 1}, "has to take 2 tokens"),
-        (["a", "b"], {"max_length": 2}, r"has to take 3 tokens, but the texts have 2"),
+        (["a"], {"max_length": 1}, "has to remove 2 tokens"),
+        (["a", "b"], {"max_length": 2}, r"has to remove 3 tokens, but the texts have 2"),
         (["a", "b"], {"max_length": 4, "return_overflowing_tokens": True}, "for pairs, set truncation to 'only_first'"),
-        (["a"], {"return_overflowing_tokens": True, "return_tensors": "pt"}, "leave return_tensors out"),
+        (["a"], {"return_overflowing_tokens": True, "return_tensors": "pt"}, "omit return_tensors"),
         (["a"], {"padding": True, "padding_side": "up"}, "padding_side: got 'up', expected one of right, left"),
         (["a"], {"return_tensors": "tf"}, "return_tensors: got 'tf', expected one of pt, np"),
         (["a"], {"padding": True, "pad_to_multiple_of": 0}, "pad_to_multiple_of: got 0, expected at least 1"),

@@ -2,6 +2,12 @@
 
 from xlm_core.checkpoint.formats.open_weights import open_weights
 from xlm_core.checkpoint.formats.original import OriginalRelease, read_original
-from xlm_core.checkpoint.formats.tensors import Weights
+from xlm_core.checkpoint.formats.tensors import FLOATS, Weights
 
-__all__ = ["OriginalRelease", "Weights", "open_weights", "read_original"]
+__all__ = [
+    "FLOATS",
+    "OriginalRelease",
+    "Weights",
+    "open_weights",
+    "read_original",
+]

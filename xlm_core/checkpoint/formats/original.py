@@ -15,15 +15,12 @@ import torch
 
 from xlm_core.checkpoint.formats.pytorch import load_pickle, tensors_by_name
 from xlm_core.errors import CheckpointError
-from xlm_core.tokenizer.bpe import END_OF_WORD
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from xlm_core.checkpoint.formats.tensors import Weights
 
-_CONTINUES = "@@"
-_LAST_SPECIAL = 13  # <s> </s> <pad> <unk> <special0> … <special9>; they carry no mark
 _POSITIONS = "position_embeddings.weight"
 _REQUIRED = ("emb_dim", "n_layers", "n_heads", "n_words", "n_langs", "gelu_activation", "sinusoidal_embeddings")
 # of the settings of the run, those that change a result, and the configuration's names of them
@@ -43,7 +40,7 @@ class OriginalRelease:
 
     weights: Weights
     settings: dict[str, Any]  # the content of a config.json
-    vocab: dict[str, int]  # the content of a vocab.json
+    word2id: dict[str, int]  # as in the file: `@@` marks a subword that does not end its word
 
 
 def read_original(path: Path) -> OriginalRelease:
@@ -90,15 +87,14 @@ def _settings(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _vocabulary(path: Path, word2id: Mapping[str, Any]) -> dict[str, int]:
-    """Mark where words end instead of where they go on; of two words that become one, the later id holds."""
-    vocab: dict[str, int] = {}
-    for word, number in word2id.items():
-        i = _plain(number)
-        if type(i) is not int:
-            raise CheckpointError(f"{path}: dico_word2id: got {i!r} as the id of {word!r}, expected a whole number")
-        ends = i > _LAST_SPECIAL and _CONTINUES not in word
-        vocab[word + END_OF_WORD if ends else word.replace(_CONTINUES, "")] = i
-    return vocab
+    """Check that ids are integers, and convert them to Python's."""
+    ids = {word: _plain(number) for word, number in word2id.items()}
+    for word, number in ids.items():
+        if type(number) is not int:
+            raise CheckpointError(
+                f"{path}: dico_word2id: got {number!r} as the id of {word!r}, expected a whole number"
+            )
+    return ids
 
 
 def _plain(value: Any) -> Any:

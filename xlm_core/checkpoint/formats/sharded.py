@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from xlm_core.checkpoint.files import INDEX_SUFFIX, is_shard
 from xlm_core.checkpoint.formats.tensors import Weights, check_start
 from xlm_core.errors import CheckpointError, shown, some
-from xlm_core.files.json_files import read_json_object
+from xlm_core.files import read_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import CheckpointError
-from xlm_core.files.regular_files import check_regular
+from xlm_core.files import check_regular
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

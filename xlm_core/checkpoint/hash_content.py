@@ -8,7 +8,7 @@ from pathlib import Path
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import needed_files, weights_path
 from xlm_core.errors import CheckpointError
-from xlm_core.files.regular_files import check_regular
+from xlm_core.files import check_regular
 
 _CHUNK_BYTES = 1 << 22
 
