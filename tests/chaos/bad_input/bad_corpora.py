@@ -167,12 +167,12 @@ CORPORA: list[Refused | Harmless | Fails] = [
         damaged(lambda data: data[:-8] + b"\xff\xff\xff\xffPAR1"),
         "a damaged or truncated Parquet file",
     ),
-    Refused("a footer of noise", damaged(lambda data: footer(data, lambda old: bytes(len(old)))), "a damaged or cut-"),
-    Refused("a footer cut short", damaged(lambda data: footer(data, lambda old: old[:50])), "a damaged or cut-off"),
+    Refused("a footer of noise", damaged(lambda data: footer(data, lambda old: bytes(len(old)))), "a damaged or trun"),
+    Refused("a footer cut short", damaged(lambda data: footer(data, lambda old: old[:50])), "a damaged or truncated"),
     Refused(
         "three bad files of four",
         both(*(holds(f"{i}.parquet", b"PAR1 and then nothing") for i in range(3))),
-        "2.parquet: a damaged or cut-off",
+        "2.parquet: a damaged or truncated",
     ),
     Refused(
         "a corpus without rows", lambda bench: bench.write(GOOD.slice(0, 0)) and None, "no rows; correct input.path"
