@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
 
 from pipelines.errors import FatalError
-from pipelines.filter.parse import parse_filter
+from pipelines.filter import parse_filter
 from pipelines.settings import NonEmptyStr, Settings, Violation, one_of, violations
-from pipelines.storage.options import Url
+from pipelines.storage import Url
 
 RESERVED_PREFIX = "_xlm_"  # of columns that stages add; input columns that a job names must not start with it
 FILE_COLUMNS = ("file", "row")  # identify a row of the output if the job names no id column

@@ -19,7 +19,7 @@ from pipelines.job.sections import (
     TokenizerSettings,
 )
 from pipelines.settings import Settings, violations
-from pipelines.storage.options import StoreSettings
+from pipelines.storage import StoreSettings
 from pipelines.tasks import TASKS, AnyTaskSettings
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
 from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
-from pipelines.storage.options import Url
+from pipelines.storage import Url
 
 TOKEN_COUNT_COLUMNS = ["num_tokens", "num_truncated", "num_unknown"]  # int32, written on request
 

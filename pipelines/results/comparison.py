@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
-from pipelines.rows.text_columns import is_text
+from pipelines.rows import is_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.formatting import counted
-from pipelines.rows.text_columns import decode_text
+from pipelines.rows import decode_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

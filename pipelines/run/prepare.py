@@ -10,21 +10,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checkpoints.cache import local_checkpoint, named_as, pin_checkpoint
-from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
-from pipelines.corpus.plan import make_plan
+from pipelines.checkpoints import load_model, load_tokenizer, local_checkpoint, named_as, pin_checkpoint, read_tokenizer
+from pipelines.corpus import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
-from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest
-from pipelines.job.input import FixedLang
-from pipelines.rows.schemas import RowColumns, output_schema, read_schema, result_schema, token_schema
+from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
+from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths, check_vocabulary
 from pipelines.run.heads import pin_heads
-from pipelines.stages.infer import InferSettings
-from pipelines.stages.read import Reader
-from pipelines.stages.time_limit import ShardLimit
-from pipelines.stages.tokenize import TokenizeSettings
-from pipelines.stages.write import Writer
+from pipelines.stages import InferSettings, Reader, ShardLimit, TokenizeSettings, Writer
 from pipelines.storage import locate
 from xlm_core import check_checkpoint
 
@@ -33,11 +27,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.checkpoints.cache import PinnedCheckpoint
-    from pipelines.corpus.plan import Plan
-    from pipelines.job.job import Job
+    from pipelines.checkpoints import PinnedCheckpoint
+    from pipelines.corpus import Plan
+    from pipelines.job import Job
     from pipelines.storage import Location
-    from pipelines.tasks.task import Task
+    from pipelines.tasks import Task
     from xlm_core import XLMTokenizer
 
 # Languages that need a segmenter, which affects results.
@@ -63,7 +57,7 @@ class Prepared:
     stages: StageSettings
 
 
-def prepare(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
+def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
     """Check a job against its corpus, checkpoint and heads.
 
     Of the corpus only footers are read. Checkpoints are fetched and hashed, but no weights are loaded.
@@ -90,8 +84,6 @@ def prepare(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepare
         tokenizer = read_tokenizer(job.tokenizer, folder)
     if job.model.objective != "checkpoint":
         config = config.with_objective(job.model.objective)
-    max_new_tokens = max(task.num_new_tokens for task in job.tasks)
-    check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
     check_vocabulary(tokenizer, config, url)
     if isinstance(job.input.lang, FixedLang):
         check_fixed_lang(job.input.lang.fixed, tokenizer, reject_unknown=job.policy.unknown_lang == "reject")
@@ -102,6 +94,9 @@ def prepare(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepare
     for settings, (head, head_folder) in zip(job.tasks, heads, strict=True):
         with named_as(head.url, head_folder):
             tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
+    # after the tasks: that a checkpoint cannot generate at all is the more helpful message
+    max_new_tokens = max(task.num_new_tokens for task in job.tasks)
+    check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
     pinned_heads = [head for head, _ in heads]
 
     fingerprint = _build_fingerprint(job, trunk, pinned_heads, tasks, tokenizer)

@@ -1,17 +1,13 @@
-"""The tasks of a job. Each module defines one kind of task completely; a new kind is a new module and an entry here."""
+"""The tasks of a job. Each module defines one kind of task completely; registry.py lists them."""
 
-import json
-from typing import TYPE_CHECKING, Annotated, Any, Union, cast
-
-from pydantic import Tag, TypeAdapter, ValidationError
-
-from pipelines.settings import one_of
 from pipelines.tasks.feature_extraction import FeatureExtraction
 from pipelines.tasks.fill_mask import FillMask
 from pipelines.tasks.lm_scoring import LmScoring
+from pipelines.tasks.model import Model
 from pipelines.tasks.multiple_choice import MultipleChoice
 from pipelines.tasks.question_answering import QuestionAnswering
-from pipelines.tasks.task import TaskSettings
+from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
+from pipelines.tasks.task import Task, TaskSettings
 from pipelines.tasks.text_classification import TextClassification
 from pipelines.tasks.text_generation import TextGeneration
 from pipelines.tasks.token_classification import TokenClassification
@@ -22,50 +18,13 @@ __all__ = [
     "FeatureExtraction",
     "FillMask",
     "LmScoring",
+    "Model",
     "MultipleChoice",
     "QuestionAnswering",
+    "Task",
     "TaskSettings",
     "TextClassification",
     "TextGeneration",
     "TokenClassification",
     "parse_tasks",
 ]
-
-TASKS: dict[str, type[TaskSettings]] = {
-    task.kind: task
-    for task in (
-        FeatureExtraction,
-        TextClassification,
-        TokenClassification,
-        QuestionAnswering,
-        MultipleChoice,
-        FillMask,
-        LmScoring,
-        TextGeneration,
-    )
-}
-
-
-def _find_kind(value: object) -> str | None:
-    if isinstance(value, TaskSettings):
-        return value.kind
-    if isinstance(value, dict) and len(cast("dict[Any, Any]", value)) == 1:
-        value = next(iter(cast("dict[Any, Any]", value)))
-    return value if isinstance(value, str) and value in TASKS else None
-
-
-if TYPE_CHECKING:
-    AnyTaskSettings = TaskSettings
-else:
-    AnyTaskSettings = Annotated[
-        Union[tuple(Annotated[task, Tag(kind)] for kind, task in TASKS.items())],  # noqa: UP007
-        one_of(f"one of {', '.join(TASKS)}, alone or as TASK: {{settings}}", _find_kind),
-    ]
-
-
-def parse_tasks(job: Any) -> list[TaskSettings]:
-    """Read the tasks from the settings of a job in JSON form; an empty list if this version cannot read them."""
-    try:
-        return TypeAdapter(list[AnyTaskSettings]).validate_json(json.dumps(job["tasks"]))
-    except (ValidationError, KeyError, TypeError):
-        return []

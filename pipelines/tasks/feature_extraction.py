@@ -13,13 +13,20 @@ import pyarrow as pa
 from pydantic import Field, Tag, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.results.columns import list_column, list_of, required
-from pipelines.results.rendering import render_bits, render_vector, render_vector_list
-from pipelines.results.vector_comparison import compare_vectors
-from pipelines.results.verification import count_vectors, verify_unit_length
+from pipelines.results import (
+    Ranges,
+    compare_vectors,
+    count_vectors,
+    list_column,
+    list_of,
+    render_bits,
+    render_vector,
+    render_vector_list,
+    required,
+    verify_unit_length,
+)
 from pipelines.settings import Count, one_of
-from pipelines.storage.options import Url
-from pipelines.tasks.quantization import Ranges
+from pipelines.storage import Url
 from pipelines.tasks.task import Task, TaskSettings
 
 if TYPE_CHECKING:
@@ -28,10 +35,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.results.verification import ResultFindings
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
     from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig

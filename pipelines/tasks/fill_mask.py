@@ -12,19 +12,27 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.errors import FatalError
-from pipelines.results.columns import list_column, list_of, required, struct_column
-from pipelines.results.comparison import compare_best_of_each
-from pipelines.results.rendering import MAX_ITEMS, render_items, render_text
+from pipelines.results import (
+    MAX_ITEMS,
+    compare_best_of_each,
+    list_column,
+    list_of,
+    render_items,
+    render_text,
+    required,
+    struct_column,
+)
 from pipelines.settings import Count, NonEmptyStr
-from pipelines.tasks.task import HeadTaskSettings, LanguageModelTask, mark_text_tokens
+from pipelines.tasks.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Pass
     from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.results.columns import required
-from pipelines.results.comparison import compare_numbers
-from pipelines.tasks.task import HeadTaskSettings, LanguageModelTask, mark_text_tokens
+from pipelines.results import compare_numbers, required
+from pipelines.tasks.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.results.verification import ResultFindings
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Pass
     from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from pipelines.errors import ShardError
-from pipelines.rows.schemas import ROW
+from pipelines.rows import ROW
 from xlm_core import LanguageModelHead, PackedBatch, XLMTokenizer, plan_batches, take_ragged
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from pipelines.rows.sequences import Sequences
+    from pipelines.rows import Sequences
     from xlm_core import XLMModel
     from xlm_core.checkpoint import PretrainedModule
 

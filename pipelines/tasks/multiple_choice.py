@@ -11,19 +11,17 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.results.columns import list_column, list_of, required
-from pipelines.results.comparison import compare_categories, compare_numbers
-from pipelines.results.rendering import render_numbers
-from pipelines.rows.text_columns import is_words
+from pipelines.results import compare_categories, compare_numbers, list_column, list_of, render_numbers, required
+from pipelines.rows import is_words
 from pipelines.tasks.task import HeadTaskSettings, Task
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
     from pipelines.tasks.task import Collector
     from xlm_core import MultipleChoiceHead, XLMConfig

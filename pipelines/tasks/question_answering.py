@@ -13,11 +13,17 @@ from pydantic import Field
 
 from pipelines.errors import FatalError
 from pipelines.formatting import shorten
-from pipelines.results.columns import list_of, list_offsets, required, span_column
-from pipelines.results.comparison import compare_best, compare_numbers
-from pipelines.results.rendering import render_text
-from pipelines.results.verification import verify_spans
-from pipelines.rows.text_columns import decode_texts, join_words
+from pipelines.results import (
+    compare_best,
+    compare_numbers,
+    list_of,
+    list_offsets,
+    render_text,
+    required,
+    span_column,
+    verify_spans,
+)
+from pipelines.rows import decode_texts, join_words
 from pipelines.settings import Count
 from pipelines.tasks.task import HeadTaskSettings, Task
 from xlm_core.decoding import (
@@ -35,10 +41,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.results.verification import ResultFindings
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
     from pipelines.tasks.task import Collector
     from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead, XLMConfig

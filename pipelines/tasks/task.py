@@ -16,31 +16,27 @@ import json
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
-import numpy as np
 from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.results.rendering import render_value
-from pipelines.results.verification import verify_finite
+from pipelines.results import render_value, verify_finite
 from pipelines.settings import Settings
-from pipelines.storage.options import Url
+from pipelines.storage import Url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     import pyarrow as pa
-    from numpy.typing import NDArray
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.results.verification import ResultFindings
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
-    from xlm_core import LanguageModelHead, XLMConfig
-    from xlm_core.checkpoint.names import HeadKind
+    from xlm_core import XLMConfig
+    from xlm_core.checkpoint import HeadKind
 
 
 class TaskSettings(Settings, ABC):
@@ -243,37 +239,6 @@ class Task(ABC):
         """Return a collector for a shard of at least one row."""
 
 
-class LanguageModelTask(Task):
-    """A task of the language model head, which predicts tokens of the trunk's vocabulary."""
-
-    def __init__(self, settings: HeadTaskSettings, trunk: XLMConfig, head: XLMConfig):
-        if head.vocab_size != trunk.vocab_size:
-            raise FatalError(
-                f"{settings.kind}: {settings.head_url} has {head.vocab_size} words, the checkpoint {trunk.vocab_size}; "
-                "name a head that was trained on this checkpoint"
-            )
-        self.trunk_config = trunk
-        self._loaded: tuple[Model, LanguageModelHead] | None = None
-
-    def load(self, model: Model, head_folder: Path) -> None:
-        """Load the head; see `Task.load`."""
-        from pipelines.tasks.model import load_language_model_head
-
-        self._loaded = model, load_language_model_head(model, head_folder)
-
-    @property
-    def model(self) -> Model:
-        """The loaded trunk."""
-        assert self._loaded is not None
-        return self._loaded[0]
-
-    @property
-    def head(self) -> LanguageModelHead:
-        """The loaded head."""
-        assert self._loaded is not None
-        return self._loaded[1]
-
-
 def head_labels(head: XLMConfig) -> list[str]:
     """Return the labels of a head, in the order of their ids."""
     return [head.id2label[i] for i in range(head.num_labels)]
@@ -282,16 +247,3 @@ def head_labels(head: XLMConfig) -> list[str]:
 def label_metadata(labels: list[str], **more: str) -> dict[str, str]:
     """Return the metadata of a column of labels."""
     return {"labels": json.dumps(labels, ensure_ascii=False), **more}
-
-
-def mark_text_tokens(shard: Sequences, *, causal: bool) -> NDArray[np.bool_]:
-    """Mark the tokens of a row's texts: bool [T]. Of overlapping windows, a token is marked in one.
-
-    Args:
-        shard: the sequences, with T tokens.
-        causal: whether the model sees only the tokens before each token; decides which window has more context.
-    """
-    is_text = np.zeros(len(shard.input_ids), np.bool_)
-    for text in ("first", "last"):
-        is_text[shard.select_tokens(text, causal=causal)] = True
-    return is_text

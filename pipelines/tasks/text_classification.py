@@ -12,9 +12,21 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.results.columns import list_column, list_of, list_offsets, required, struct_column
-from pipelines.results.comparison import compare_categories, compare_label_scores, compare_numbers
-from pipelines.results.rendering import MAX_ITEMS, render_items, render_number_list, render_scalar, render_text
+from pipelines.results import (
+    MAX_ITEMS,
+    compare_categories,
+    compare_label_scores,
+    compare_numbers,
+    list_column,
+    list_of,
+    list_offsets,
+    render_items,
+    render_number_list,
+    render_scalar,
+    render_text,
+    required,
+    struct_column,
+)
 from pipelines.settings import Count
 from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
 
@@ -24,9 +36,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
     from pipelines.tasks.task import Collector
     from xlm_core import SequenceClassificationHead, XLMConfig

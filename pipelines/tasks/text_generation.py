@@ -9,18 +9,18 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.results.columns import list_offsets, required
-from pipelines.results.comparison import compare_values
+from pipelines.results import compare_values, list_offsets, required
 from pipelines.settings import Count
-from pipelines.tasks.task import HeadTaskSettings, LanguageModelTask
+from pipelines.tasks.language_model import LanguageModelTask
+from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Pass
     from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig

@@ -11,11 +11,18 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipelines.results.columns import list_of, required, span_column
-from pipelines.results.comparison import compare_labelled_spans
-from pipelines.results.rendering import MAX_ITEMS, render_items, render_scalar, render_text
-from pipelines.results.verification import verify_spans
-from pipelines.rows.text_columns import decode_texts, is_words, join_words
+from pipelines.results import (
+    MAX_ITEMS,
+    compare_labelled_spans,
+    list_of,
+    render_items,
+    render_scalar,
+    render_text,
+    required,
+    span_column,
+    verify_spans,
+)
+from pipelines.rows import decode_texts, is_words, join_words
 from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
 from xlm_core.decoding import aggregate_scores, drop_blank_words, find_entities, join_subwords, parse_label_scheme
 
@@ -25,10 +32,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import CompareFields
-    from pipelines.results.verification import ResultFindings
-    from pipelines.rows.sequences import Sequences
-    from pipelines.storage.options import StoreSettings
+    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.rows import Sequences
+    from pipelines.storage import StoreSettings
     from pipelines.tasks.model import Model, Pass
     from pipelines.tasks.task import Collector
     from xlm_core import TokenClassificationHead, XLMConfig

@@ -34,9 +34,9 @@ from pipelines.storage import locate
 from tests.chaos.bad_input.bench import Bench
 from tests.chaos.fuzz.mutations import THOROUGH, VALUES, examples, mutated, mutated_json
 from tests.flow.in_process import run_to_records
-from tests.jobs.job_files import FULL, JOBS
-from tests.pipelines.test_filters import TABLE
+from tests.jobs.job_file.example_jobs import FULL, JOBS
 from tests.pipelines.output.shard_records import make_record
+from tests.pipelines.test_filters import TABLE
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, check_checkpoint
 from xlm_core.errors import CheckpointError, TokenizerError
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jobs.job_file.load import dump_job, json_schema
 from pipelines.job.job import Job
-from tests.jobs.job_files import JOBS, MINIMAL, SETTINGS, TASK_SETTINGS, attempt
+from tests.jobs.job_file.example_jobs import JOBS, MINIMAL, SETTINGS, TASK_SETTINGS, attempt
 
 PLAIN = st.recursive(
     st.none()
@@ -21,8 +21,8 @@ PLAIN = st.recursive(
 )
 
 
-# A value here lets every other setting of its task be tried: some go together only.
-GIVEN = {"feature-extraction": {"dtype": "int8", "calibration": "sample"}, "text-generation": {"sample": True}}
+# Settings that other settings of the same task need.
+REQUIRED = {"feature-extraction": {"dtype": "int8", "calibration": "sample"}, "text-generation": {"sample": True}}
 
 
 def has_whole_float(value):
@@ -39,7 +39,7 @@ def agree(path, data):
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from([*SETTINGS, *Job.model_fields, "tasks.0"]), PLAIN)
-def test_the_schema_and_the_loader_agree_on_every_setting(tmp_path_factory, key, value):
+def test_schema_and_loader_agree_on_every_setting(tmp_path_factory, key, value):
     data = yaml.safe_load(MINIMAL)
     *groups, name = key.split(".")
     group = data
@@ -47,7 +47,7 @@ def test_the_schema_and_the_loader_agree_on_every_setting(tmp_path_factory, key,
         group = group.setdefault(step, {}) if isinstance(group, dict) else group[int(step)]
     group[int(name) if isinstance(group, list) else name] = value
     if key == "input.filter" and isinstance(value, str) and value:
-        return  # a schema knows no grammar
+        return  # the schema does not contain the grammar of filters
     if key == "input.text" and isinstance(value, list) and len(value) > 2:
         return  # nor which tasks read choices
     if has_whole_float(value):
@@ -57,13 +57,14 @@ def test_the_schema_and_the_loader_agree_on_every_setting(tmp_path_factory, key,
 
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(TASK_SETTINGS), PLAIN)
-def test_the_schema_and_the_loader_agree_on_every_setting_of_every_task(tmp_path_factory, setting, value):
+def test_schema_and_loader_agree_on_every_task_setting(tmp_path_factory, setting, value):
     kind, name = setting
     data = yaml.safe_load(MINIMAL)
     data["input"]["text"] = ["a", "b"]
-    data["tasks"] = [{kind: {**GIVEN.get(kind, {}), name: value}}]
+    required = {"problem": "multi-label"} if name == "threshold" else REQUIRED.get(kind, {})
+    data["tasks"] = [{kind: {**required, name: value}}]
     if name == "calibration" and value is None:
-        return  # a schema does not know that int8 needs it
+        return  # the schema does not contain that int8 needs it
     if name not in ("temperature", "top_p", "threshold") and has_whole_float(value):
         return
     assert agree(tmp_path_factory.getbasetemp() / "agree.yaml", data)
@@ -72,21 +73,21 @@ def test_the_schema_and_the_loader_agree_on_every_setting_of_every_task(tmp_path
 SCHEMA = jsonschema.Draft202012Validator(json_schema())
 
 
-def test_the_schema_is_a_schema_and_describes_every_setting():
+def test_schema_is_valid_and_describes_every_setting():
     jsonschema.Draft202012Validator.check_schema(json_schema())
     assert json_schema() == json_schema()
     assert json_schema()["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     for group in json_schema()["$defs"].values():
-        for choice in group.get("oneOf", [group]):
-            inner = choice.get("properties", {})
+        for branch in group.get("oneOf", [group]):
+            inner = branch.get("properties", {})
             for name, described in inner.items():
-                if "-" in name:  # a task, whose settings stand one level down
+                if "-" in name:  # a task: its settings are one level below
                     assert all("description" in part for part in described["anyOf"][0]["properties"].values())
                 else:
                     assert "description" in described, name
 
 
 @pytest.mark.parametrize("text", JOBS)
-def test_the_schema_accepts_jobs_and_their_dumps(load, text):
+def test_schema_accepts_jobs_and_their_dumps(load, text):
     for form in (text, dump_job(load(text))):
         assert [error.message for error in SCHEMA.iter_errors(yaml.safe_load(form))] == []

@@ -2,7 +2,7 @@ import pytest
 import yaml
 
 from pipelines.job.input import FixedLang
-from tests.jobs.job_files import MINIMAL
+from tests.jobs.job_file.example_jobs import MINIMAL
 
 
 @pytest.mark.parametrize("word", ["no", "No", "off", "yes", "on", "Y"])

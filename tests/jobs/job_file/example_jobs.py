@@ -1,5 +1,5 @@
-# ruff: noqa: E501 - settings stand as a person would write them
-"""Jobs as YAML, the names of all settings, and what loading a file comes to."""
+# ruff: noqa: E501 - settings are on one line, as people write them
+"""Job files that together set every setting, and the names of all settings."""
 
 from jobs.job_file.load import SpecError, load_job
 from pipelines.job.job import Job

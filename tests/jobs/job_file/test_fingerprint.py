@@ -1,3 +1,5 @@
+"""Which settings the fingerprint of a job contains."""
+
 import copy
 import json
 import re
@@ -5,7 +7,7 @@ import re
 import pytest
 
 from pipelines.job.fingerprint import result_settings
-from tests.jobs.job_files import CHOICES, FULL, MINIMAL, SETTINGS, TASK_SETTINGS
+from tests.jobs.job_file.example_jobs import CHOICES, FULL, MINIMAL, SETTINGS, TASK_SETTINGS
 
 BASE = [
     "input.text=[question, context]",
@@ -93,34 +95,34 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("override", CHANGES)
-def test_the_fingerprint_changes_with_the_settings_that_change_results_and_no_others(load, override):
+def test_fingerprint_changes_only_with_settings_that_change_results(load, override):
     base = load(MINIMAL, *BASE)
     changed = load(MINIMAL, *BASE, override)
     assert changed != base
     assert (result_settings(changed) != result_settings(base)) == CHANGES[override]
 
 
-def test_the_overlap_of_windows_is_in_the_fingerprint_where_there_are_windows(load):
+def test_fingerprint_contains_the_overlap_only_with_windows(load):
     base = load(MINIMAL, "tokenizer.on_overflow=window")
     changed = load(MINIMAL, "tokenizer.on_overflow=window", "tokenizer.overlap_tokens=5")
     assert result_settings(changed) != result_settings(base)
 
 
-def test_choices_change_the_fingerprint_and_where_their_head_lies_does_not(load):
+def test_fingerprint_of_choices_changes_with_their_columns_but_not_with_the_path_of_the_head(load):
     base = result_settings(load(CHOICES))
     assert result_settings(load(CHOICES, "tasks.0.multiple-choice.head=moved")) == base
     for override in ("tasks.0.multiple-choice.name=x", "input.text=[premise, choice2, choice1]"):
         assert result_settings(load(CHOICES, override)) != base
 
 
-def test_every_setting_is_known_to_be_in_the_fingerprint_or_not():
-    settled = {re.sub(r"^tasks\.\d\.", "", override.split("=")[0]) for override in CHANGES}
-    assert set(SETTINGS) <= settled
+def test_every_setting_is_tested():
+    tested = {re.sub(r"^tasks\.\d\.", "", override.split("=")[0]) for override in CHANGES}
+    assert set(SETTINGS) <= tested
     of_tasks = {f"{kind}.{name}" for kind, name in TASK_SETTINGS if kind != "multiple-choice"}
-    assert of_tasks - settled == {"text-classification.threshold"}  # goes with a problem of its own
+    assert of_tasks - tested == {"text-classification.threshold"}  # needs another problem, which is tested with it
 
 
-def test_the_fingerprint_is_plain_json_and_independent_of_the_job_it_came_from(load):
+def test_fingerprint_is_plain_json_and_shares_nothing_with_the_job(load):
     fields = result_settings(load(FULL))
     assert json.loads(json.dumps(fields)) == fields
     before = copy.deepcopy(fields)

@@ -1,3 +1,5 @@
+"""Fixtures that load a job from text, and that return the messages of a refused one."""
+
 import pytest
 
 from jobs.job_file.load import SpecError, load_job

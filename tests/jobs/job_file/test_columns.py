@@ -1,11 +1,23 @@
-# ruff: noqa: E501 - a message stands on one line here, as its reader gets it
+# ruff: noqa: E501 - a message is on one line
+"""The columns of the output: their names, their order, and that no two have the same name."""
+
 import json
 
 import pytest
 import yaml
 
-from pipelines.tasks import TASKS, FeatureExtraction, FillMask, LmScoring, MultipleChoice, QuestionAnswering, TextClassification, TextGeneration, TokenClassification
-from tests.jobs.job_files import MINIMAL
+from pipelines.tasks import (
+    TASKS,
+    FeatureExtraction,
+    FillMask,
+    LmScoring,
+    MultipleChoice,
+    QuestionAnswering,
+    TextClassification,
+    TextGeneration,
+    TokenClassification,
+)
+from tests.jobs.job_file.example_jobs import MINIMAL
 
 PLAIN_COLUMNS = [
     (FeatureExtraction(), ["embedding"]),
@@ -33,16 +45,16 @@ PLAIN_COLUMNS = [
         (TokenClassification(aggregate="entity"), ["entities"]),
     ],
 )
-def test_a_task_tells_its_columns_and_its_name_goes_before_them(task, columns):
+def test_columns_of_a_task_have_its_name_as_prefix(task, columns):
     assert task.columns == columns
     assert task.model_copy(update={"name": "x"}).columns == [f"x_{column}" for column in columns]
 
 
-def test_the_columns_of_every_task_are_told():
+def test_columns_of_every_task_are_tested():
     assert {task.kind for task, _ in PLAIN_COLUMNS} == set(TASKS)
 
 
-def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_counts_then_results(load):
+def test_columns_are_ordered_as_ids_kept_columns_counts_and_results(load):
     assert load(MINIMAL, "input.keep=[url]").columns == ["file", "row", "url", "embedding"]
     assert load(MINIMAL, "input.keep=[url]", "input.id=doc").columns == ["doc", "url", "embedding"]
     counts = ["num_tokens", "num_truncated", "num_unknown"]
@@ -75,7 +87,7 @@ def test_the_output_has_what_identifies_a_row_then_what_is_kept_then_counts_then
         ("[feature-extraction, feature-extraction]", "keep: [a, a]", ["input.keep.1: a is listed twice; remove one", "tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the name of the task, which is put before its columns"]),
     ],
 )  # fmt: skip
-def test_no_two_columns_of_the_output_share_a_name(load, problems, tasks, columns, expected):
+def test_task_that_writes_an_existing_column_is_refused(load, problems, tasks, columns, expected):
     given = yaml.safe_load(columns) or {}
     text = yaml.safe_dump({**yaml.safe_load(MINIMAL), "tasks": yaml.safe_load(tasks)})
     overrides = [f"input.{key}={json.dumps(value)}" for key, value in given.items()]
@@ -95,7 +107,7 @@ def test_no_two_columns_of_the_output_share_a_name(load, problems, tasks, column
         (["tasks=[feature-extraction: {name: num}]", "input.keep=[tokens]"], []),
     ],
 )  # fmt: skip
-def test_counts_share_no_name_with_other_columns(load, problems, overrides, expected):
+def test_token_counts_with_the_name_of_another_column_are_refused(load, problems, overrides, expected):
     overrides = ["output.token_counts=true", *overrides]
     if expected:
         assert [line.split(": ", 1)[1] for line in problems(MINIMAL, *overrides)] == expected
@@ -104,6 +116,6 @@ def test_counts_share_no_name_with_other_columns(load, problems, overrides, expe
         assert len(columns) == len(set(columns))
 
 
-def test_a_clash_of_columns_is_told_along_with_other_problems(problems):
+def test_duplicate_columns_are_reported_along_with_other_problems(problems):
     text = MINIMAL.replace("- feature-extraction", "- feature-extraction\n  - feature-extraction") + "zzz: 1\n"
     assert [line.split(":")[1] for line in problems(text)] == ["8", "10"]

@@ -1,9 +1,9 @@
-# ruff: noqa: E501 - a message stands on one line here, as its reader gets it
+# ruff: noqa: E501 - a message is on one line
 import pytest
 
 from pipelines.job.input import FixedLang
 from pipelines.tasks import FeatureExtraction, TextClassification, TokenClassification
-from tests.jobs.job_files import FULL, MINIMAL
+from tests.jobs.job_file.example_jobs import FULL, MINIMAL
 
 
 def test_overrides_are_yaml_and_reach_every_setting(load):
