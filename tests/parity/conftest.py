@@ -1,4 +1,4 @@
-"""Every comparison with the reference goes through one object, which also writes them all into a table.
+"""The `parity` fixture: compares results with the reference and writes a table of all comparisons.
 
 XLM_PARITY_TABLE=parity.md pytest tests/parity
 """
@@ -11,17 +11,18 @@ import pytest
 import torch
 
 HEADING = """\
-# How near everything is to the reference
+# Differences from the reference
 
-Written by `make parity`: the largest absolute difference from transformers' XLM classes, each sequence run alone
-there, in float32 with random weights. A limit of 0 means equal. Whatever is above its limit fails the tests.
+Written by `make parity`. The table shows the largest absolute difference from the XLM classes of transformers, which
+run each sequence alone, in float32 with random weights. A limit of 0 means that results must be equal. A difference
+above its limit fails the tests.
 
 """
 
 
 @dataclass
 class Line:
-    """The comparisons of one (what, case)."""
+    """All comparisons of one (what, case) pair."""
 
     limit: float = 0.0
     difference: float = 0.0
@@ -29,35 +30,35 @@ class Line:
 
 
 class Parity:
-    """Compares, remembers the largest difference, and fails where it passes the limit.
+    """Compares results, records the largest difference, and fails if it exceeds the limit.
 
-    `what` names the thing (`trunk hidden states`), `case` the situation (`causal, padded batch`).
+    `what` names the compared result (`trunk hidden states`), `case` the conditions (`causal, padded batch`).
     """
 
     def __init__(self):
         self._lines: dict[tuple[str, str], Line] = {}
 
     def __call__(self, what, case, ours, theirs, limit):
-        """Compare numbers: tensors, arrays, or equally long sequences of them; NaN and infinities must be the same."""
+        """Compare tensors, arrays, or sequences of them of equal length; NaN and infinite values must be equal."""
         pairs = list(_pairs(ours, theirs))
         assert pairs, f"{what}, {case}: nothing to compare"
         difference = max(_difference(*pair) for pair in pairs)
-        self._note(what, case, limit, difference, len(pairs))
-        assert difference <= limit, f"{what}, {case}: differs by {difference:.3g}, at most {limit:g} is allowed"
+        self._record(what, case, limit, difference, len(pairs))
+        assert difference <= limit, f"{what}, {case}: differs by {difference:.3g}, expected at most {limit:g}"
 
     def exact(self, what, case, ours, theirs):
-        """Compare ids, tokens or texts, nested in any way: every one must be the same."""
-        ours, theirs = _plain(ours), _plain(theirs)
-        self._note(what, case, 0.0, 0.0 if ours == theirs else torch.inf, 1)
+        """Compare ids, tokens or texts in any nested structure; all must be equal."""
+        ours, theirs = _to_builtin(ours), _to_builtin(theirs)
+        self._record(what, case, 0.0, 0.0 if ours == theirs else torch.inf, 1)
         assert ours == theirs, f"{what}, {case}"
 
-    def _note(self, what, case, limit, difference, count):
+    def _record(self, what, case, limit, difference, count):
         line = self._lines.setdefault((what, case), Line())
         line.limit, line.difference = max(line.limit, limit), max(line.difference, difference)
         line.count += count
 
     def table(self):
-        """Give the Markdown table, a line for each (what, case), sorted."""
+        """Return a Markdown table with a sorted line for each (what, case) pair."""
         lines = ["| what | case | compared | largest difference | limit |", "|---|---|--:|--:|--:|"]
         for (what, case), line in sorted(self._lines.items()):
             difference, limit = (f"{x:.1e}" if x else "0" for x in (line.difference, line.limit))
@@ -77,16 +78,16 @@ def _pairs(ours, theirs):
 def _difference(ours, theirs):
     assert ours.shape == theirs.shape, f"{list(ours.shape)} against {list(theirs.shape)}"
     ours, theirs = ours.detach().cpu().double(), theirs.detach().cpu().double()
-    same = (ours == theirs) | (ours.isnan() & theirs.isnan())
-    apart = (ours - theirs).abs().masked_fill(same, 0.0).nan_to_num(nan=torch.inf, posinf=torch.inf)
-    return apart.max().item() if apart.numel() else 0.0
+    is_equal = (ours == theirs) | (ours.isnan() & theirs.isnan())
+    differences = (ours - theirs).abs().masked_fill(is_equal, 0.0).nan_to_num(nan=torch.inf, posinf=torch.inf)
+    return differences.max().item() if differences.numel() else 0.0
 
 
-def _plain(value):
+def _to_builtin(value):
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _to_builtin(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_to_builtin(item) for item in value]
     return value.tolist() if hasattr(value, "tolist") else value
 
 

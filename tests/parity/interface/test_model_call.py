@@ -1,4 +1,4 @@
-"""The padded interface of every class: the reference's arguments, outputs and files."""
+"""The padded interface of every model class: the reference's arguments, outputs and saved files."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from tests.parity.reference_model import HIDDEN, LENGTHS, LOGITS, MAX_POSITIONS,
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
-# each with labels for eight sequences, and without
+# the labels of each class for eight sequences
 CLASSES = {
     "XLMModel": {},
     "XLMWithLMHeadModel": {"labels": torch.randint(0, 60, (8, 24))},
@@ -32,8 +32,8 @@ def build(name, directory, **changes):
     return getattr(xlm_core, name).from_pretrained(save(theirs, directory, "safetensors")), theirs
 
 
-def in_choices(name, arguments):
-    """Give multiple choice its second dimension."""
+def with_choices(name, arguments):
+    """Reshape the arguments of multiple choice to [questions, choices, …]."""
     if name != "XLMForMultipleChoice":
         return arguments
     return {
@@ -44,10 +44,10 @@ def in_choices(name, arguments):
 
 @pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize("name", CLASSES)
-def test_outputs_have_the_reference_s_names_and_order(tmp_path, parity, name, labelled):
+def test_outputs_have_the_names_and_order_of_the_reference(tmp_path, parity, name, labelled):
     ours, theirs = build(name, tmp_path)
-    ids, langs, _ = padded(sequences([24] * 8))  # without pads every number of the reference is right
-    arguments = in_choices(
+    ids, langs, _ = padded(sequences([24] * 8))  # without pads, all values of the reference are correct
+    arguments = with_choices(
         name, {"input_ids": ids, "langs": langs, "output_hidden_states": True, "output_attentions": True}
     ) | (CLASSES[name] if labelled else {})
     got, expected = ours(**arguments), theirs(**arguments)
@@ -55,12 +55,12 @@ def test_outputs_have_the_reference_s_names_and_order(tmp_path, parity, name, la
     as_tuples = ours(**arguments, return_dict=False), theirs(**arguments, return_dict=False)
     assert isinstance(as_tuples[0], tuple)
     assert len(as_tuples[0]) == len(as_tuples[1]) == len(got) == len(got.to_tuple())
-    for place, key in enumerate(got):
+    for index, key in enumerate(got):
         limit = HIDDEN if key in ("last_hidden_state", "hidden_states", "attentions") else LOGITS
         parity(f"{name}, {key}", "outputs", got[key], expected[key], limit)
-        for other in (got[place], getattr(got, key), as_tuples[0][place]):
+        for other in (got[index], getattr(got, key), as_tuples[0][index]):
             parity(f"{name}, {key}", "outputs", other, got[key], 0.0)
-        parity(f"{name}, {key}", "outputs", as_tuples[0][place], as_tuples[1][place], limit)
+        parity(f"{name}, {key}", "outputs", as_tuples[0][index], as_tuples[1][index], limit)
     assert "pooler_output" not in got
     assert got[:1] == got.to_tuple()[:1]
     with pytest.raises(KeyError):
@@ -70,11 +70,11 @@ def test_outputs_have_the_reference_s_names_and_order(tmp_path, parity, name, la
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_the_configuration_says_what_is_returned(tmp_path, name):
+def test_configuration_selects_the_returned_fields(tmp_path, name):
     changes = {"output_hidden_states": True, "output_attentions": True}
     ours, theirs = build(name, tmp_path, **changes)
     ids, langs, _ = padded(sequences([24] * 8))
-    arguments = in_choices(name, {"input_ids": ids, "langs": langs})
+    arguments = with_choices(name, {"input_ids": ids, "langs": langs})
     assert {"hidden_states", "attentions"} <= ours(**arguments).keys()
     assert list(ours(**arguments).keys()) == list(theirs(**arguments).keys())
     off = {"output_hidden_states": False, "output_attentions": False}
@@ -86,8 +86,8 @@ def test_the_configuration_says_what_is_returned(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_argument_of_the_reference(tmp_path, parity, name):
-    """Summaries are `first`, which sees no pads; the beams are compared where there are none."""
+def test_every_argument_equals_the_reference(tmp_path, parity, name):
+    """Summaries are `first`, which ignores pads; beams are compared for batches without pads."""
     ours, theirs = build(name, tmp_path)
     with_pads = name != "XLMForQuestionAnswering"
     lengths = LENGTHS if with_pads else [24] * 8
@@ -105,8 +105,8 @@ def test_every_argument_of_the_reference(tmp_path, parity, name):
         {"input_ids": ids, "langs": langs, "lengths": every},
     ):
         if name == "XLMForMultipleChoice" and "lengths" in arguments:
-            continue  # which the reference ignores there
-        arguments = in_choices(name, arguments)
+            continue  # the reference ignores lengths
+        arguments = with_choices(name, arguments)
         got, expected = ours(**arguments), theirs(**arguments)
         for key in got:
             if "index" in key:
@@ -114,15 +114,15 @@ def test_every_argument_of_the_reference(tmp_path, parity, name):
             else:
                 limit = HIDDEN if key == "last_hidden_state" else LOGITS
                 parity(f"{name}, {key}", "every argument", got[key], expected[key], limit)
-    only_mask = in_choices(name, {"ids": ids, "mask": mask})
+    only_mask = with_choices(name, {"ids": ids, "mask": mask})
     first = ours(only_mask["ids"], only_mask["mask"])[0]
     assert torch.equal(first, ours(input_ids=only_mask["ids"], attention_mask=only_mask["mask"])[0])
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_arguments_of_no_use_are_refused(tmp_path, name):
+def test_unknown_arguments_raise_an_error(tmp_path, name):
     ours, _ = build(name, tmp_path)
-    ids = in_choices(name, {"ids": torch.full((8, 3), 5)})["ids"]
+    ids = with_choices(name, {"ids": torch.full((8, 3), 5)})["ids"]
     for arguments in ({"cache": {}}, {"head_mask": None}):
         name_of = next(iter(arguments))
         with pytest.raises(TypeError, match=f"{name_of}: not an argument of XLM, expected one of input_ids, att"):
@@ -134,7 +134,7 @@ def test_arguments_of_no_use_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_what_we_save_the_reference_loads(tmp_path, parity, name):
+def test_reference_loads_saved_models(tmp_path, parity, name):
     changes = {"causal": True, "lang2id": {"en": 0, "de": 2}} | (
         {} if "Answering" in name else {"num_labels": 3, "asm_cutoffs": [10, 30]}
     )
@@ -148,5 +148,5 @@ def test_what_we_save_the_reference_loads(tmp_path, parity, name):
     for field in ("causal", "id2label", "lang2id", "n_langs", "pad_token_id", "n_words", "summary_type"):
         assert getattr(again.config, field) == getattr(theirs.config, field)
     ids, langs, _ = padded(sequences([9] * 8))
-    arguments = in_choices(name, {"input_ids": ids, "langs": langs})
+    arguments = with_choices(name, {"input_ids": ids, "langs": langs})
     assert torch.equal(again(**arguments)[0], theirs(**arguments)[0])

@@ -1,10 +1,10 @@
-"""Sequence and token classification against the reference."""
+"""Sequence and token classification compared with the reference."""
 
 import pytest
 import torch
 import transformers
 
-from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_ways, padded, reference, save, sequences
+from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_results, padded, reference, save, sequences
 from xlm_core import XLMForSequenceClassification, XLMForTokenClassification, XLMModel
 from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 
@@ -22,18 +22,18 @@ SUMMARIES = [
 ]
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("file_format", ["safetensors", "bin"])
 @pytest.mark.parametrize("summary", SUMMARIES, ids=lambda s: "-".join(map(str, s.values())))
-def test_sequences(tmp_path, parity, summary, form):
+def test_sequence_classification_logits(tmp_path, parity, summary, file_format):
     theirs = reference(transformers.XLMForSequenceClassification, num_labels=5, **summary)
-    ours = XLMForSequenceClassification.from_pretrained(save(theirs, tmp_path, form))
-    drawn = sequences()
-    expected = torch.cat([theirs(ids, langs=langs).logits for ids, langs in drawn])
-    ids, langs, mask = padded(drawn)
+    ours = XLMForSequenceClassification.from_pretrained(save(theirs, tmp_path, file_format))
+    samples = sequences()
+    expected = torch.cat([theirs(ids, langs=langs).logits for ids, langs in samples])
+    ids, langs, mask = padded(samples)
     trunk, head = XLMModel.from_pretrained(tmp_path), SequenceClassificationHead.from_pretrained(tmp_path)
-    batch = pack(drawn)
+    batch = pack(samples)
     for got in (
-        *packed_ways(ours, drawn),
+        *packed_results(ours, samples),
         ours(ids, mask, langs=langs).logits,
         head.forward_packed(trunk.forward_packed(batch), batch.cu_seqlens),
     ):
@@ -41,20 +41,20 @@ def test_sequences(tmp_path, parity, summary, form):
         parity("sequence classification", case, got, expected, LOGITS)
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin", "old bin"])
+@pytest.mark.parametrize("file_format", ["safetensors", "bin", "old bin"])
 @pytest.mark.parametrize("causal", [False, True])
-def test_tokens(tmp_path, parity, form, causal):
+def test_token_classification_logits_loss_and_hidden_states(tmp_path, parity, file_format, causal):
     theirs = reference(transformers.XLMForTokenClassification, num_labels=5, causal=causal)
-    ours = XLMForTokenClassification.from_pretrained(save(theirs, tmp_path, form))
-    drawn = sequences()
-    expected = torch.cat([theirs(ids, langs=langs).logits[0] for ids, langs in drawn])
+    ours = XLMForTokenClassification.from_pretrained(save(theirs, tmp_path, file_format))
+    samples = sequences()
+    expected = torch.cat([theirs(ids, langs=langs).logits[0] for ids, langs in samples])
     trunk, head = XLMModel.from_pretrained(tmp_path), TokenClassificationHead.from_pretrained(tmp_path)
-    shared = head.forward_packed(trunk.forward_packed(pack(drawn)), pack(drawn).cu_seqlens)
+    separate = head.forward_packed(trunk.forward_packed(pack(samples)), pack(samples).cu_seqlens)
     case = "causal" if causal else "masked"
-    for got in (*packed_ways(ours, drawn), shared):
+    for got in (*packed_results(ours, samples), separate):
         parity("token classification", f"{case}, packed", got, expected, LOGITS)
 
-    ids, langs, mask = padded(drawn)
+    ids, langs, mask = padded(samples)
     labels = torch.randint(0, 5, ids.shape)
     for targets in (labels, labels.masked_fill(mask == 0, -100)):
         arguments = {"langs": langs, "attention_mask": mask, "labels": targets, "output_hidden_states": True}
@@ -78,15 +78,16 @@ def test_tokens(tmp_path, parity, form, causal):
         (1, "regression", torch.randn(3, 1)),
     ],
 )
-def test_losses(tmp_path, parity, num_labels, problem_type, labels):
+def test_sequence_classification_losses(tmp_path, parity, num_labels, problem_type, labels):
     theirs = reference(transformers.XLMForSequenceClassification, num_labels=num_labels, problem_type=problem_type)
     ours = XLMForSequenceClassification.from_pretrained(save(theirs, tmp_path, "safetensors"))
     ids, langs, mask = padded(sequences([6, 4, 9]))
     output = ours(ids, mask, langs=langs, labels=labels)
-    if labels.dtype == torch.int32:  # which the reference takes for class ids, and then cannot use
+    if labels.dtype == torch.int32:  # the reference treats int32 labels as class ids, but its loss needs int64
         labels = labels.long()
     expected = theirs(ids, langs=langs, attention_mask=mask, labels=labels)
-    parity("sequence classification, loss", problem_type or "by its labels", output.loss, expected.loss, LOGITS)
+    case = problem_type or "problem type from the labels"
+    parity("sequence classification, loss", case, output.loss, expected.loss, LOGITS)
 
 
 def test_loss_needs_one_logit_per_label(tmp_path):

@@ -1,4 +1,4 @@
-"""Generation against the reference's `generate(..., use_cache=False)`, run on each prompt alone."""
+"""Text generation, compared with the reference's `generate(..., use_cache=False)` for each prompt alone."""
 
 import numpy as np
 import pytest
@@ -6,40 +6,37 @@ import torch
 import transformers
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from tests.parity.reference_model import MAX_POSITIONS, TINY, reference, save
+from tests.parity.reference_model import HIDDEN, MAX_POSITIONS, TINY, reference, save
 from xlm_core import XLMWithLMHeadModel
 from xlm_core.generation.generate import GenerationSettings, generate
 from xlm_core.generation.sampling import filter_scores
 from xlm_core.model.kv_cache import KeyValueCache
-from xlm_core.model.packing import PackedBatch, cumulative_lengths
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths
 
-HIDDEN = 2e-5
-TIE = 1e-6  # of the two best logits: below it, rounding chooses
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
+TIE = 1e-6  # difference of the two best logits below which rounding decides
 PAD, EOS, MASK = TINY["pad_token_id"], 1, 5
 LENGTHS = [5, 1, 20, 7, 5, 12, 23, 2]
 MAX_NEW = 12
 
 VARIANTS = {
-    "no language vectors": {"use_lang_emb": False},
+    "no language embeddings": {"use_lang_emb": False},
     "one language": {"n_langs": 1},
     "language 0": {"lang_id": 0},
     "language 2": {"lang_id": 2},
     "sinusoidal": {"sinusoidal_embeddings": True, "lang_id": 1},
     "relu": {"gelu_activation": False},
-    "three layers, other norm": {"n_layers": 3, "layer_norm_eps": 1e-3, "emb_dim": 48, "n_heads": 3},
+    "three layers, other layer norm": {"n_layers": 3, "layer_norm_eps": 1e-3, "emb_dim": 48, "n_heads": 3},
     "untied": {"tie_word_embeddings": False},
 }
 
 
-@pytest.fixture(autouse=True)
-def _no_gradients():
-    with torch.inference_mode():
-        yield
-
-
 def build(directory, **changes):
     theirs = reference(transformers.XLMWithLMHeadModel, causal=True, mask_token_id=MASK, **changes)
-    for name, parameter in theirs.named_parameters():  # as drawn, mask token and biases would outweigh the prompt
+    # without scaling, the mask token and the biases outweigh the prompt
+    for name, parameter in theirs.named_parameters():
         parameter.mul_(0.2 if name.endswith("bias") else 6.0 if "attentions" in name else 1.0)
     return theirs, XLMWithLMHeadModel.from_pretrained(save(theirs, directory, "safetensors"))
 
@@ -50,9 +47,10 @@ def draw_prompts(seed, lengths=LENGTHS):
 
 
 def continue_alone(theirs, prompt, num_new, **options):
-    """Give the reference's tokens; those after a tie or a pad are left out.
+    """Return the reference's tokens, up to a tie or a pad.
 
-    The reference tells a text's length by counting what is no pad, so a pad that it chose hides the mask token.
+    The reference computes the length of a text by counting tokens that are not pads, so a generated pad hides the mask
+    token.
     """
     output = theirs.generate(
         prompt,
@@ -74,7 +72,7 @@ def continue_alone(theirs, prompt, num_new, **options):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_greedy_tokens(tmp_path, parity, variant):
+def test_greedy_generation(tmp_path, parity, variant):
     theirs, ours = build(tmp_path, **VARIANTS[variant])
     settings = GenerationSettings(max_new_tokens=MAX_NEW, mask_token_id=MASK)
     distinct = set()
@@ -89,14 +87,14 @@ def test_greedy_tokens(tmp_path, parity, variant):
             expected = continue_alone(theirs, prompt, num_new, eos_token_id=None)
             parity.exact("generated tokens", variant, got[: len(expected)], expected)
             distinct.add(tuple(expected))
-    assert len(distinct) > 12  # so the prompt does decide
+    assert len(distinct) > 12  # the result depends on the prompt
 
 
-def test_the_padded_interface(tmp_path, parity):
+def test_generate_with_padded_prompts(tmp_path, parity):
     theirs, ours = build(tmp_path)
     prompts = draw_prompts(3, [4, 9, 1, 6, 9])
     width, eos_ids = 9, []
-    for prompt in prompts:  # tokens that end some rows early, at different steps
+    for prompt in prompts:  # end tokens that stop some rows early, at different steps
         eos_ids.append(continue_alone(theirs, prompt, 8, eos_token_id=None)[len(eos_ids)])
     eos_ids = eos_ids[1:4]
     expected = [continue_alone(theirs, prompt, 8, eos_token_id=eos_ids) for prompt in prompts]
@@ -114,7 +112,7 @@ def test_the_padded_interface(tmp_path, parity):
             assert torch.equal(ours.generate(ids, max_length=width + 8, eos_token_id=eos_ids), got)
 
 
-def test_of_a_batch_of_equal_prompts_the_reference_lays_out_the_same(tmp_path, parity):
+def test_output_layout_equals_the_reference_for_prompts_of_equal_length(tmp_path, parity):
     theirs, ours = build(tmp_path, lang_id=1)
     ids = torch.cat(draw_prompts(4, [6] * 5))
     eos = continue_alone(theirs, ids[:1], 6, eos_token_id=None)[2]
@@ -127,7 +125,7 @@ def test_of_a_batch_of_equal_prompts_the_reference_lays_out_the_same(tmp_path, p
 
 
 @pytest.mark.parametrize("num_steps", [1, 5])
-def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
+def test_hidden_states_with_and_without_a_cache_are_equal(tmp_path, parity, num_steps):
     _, ours = build(tmp_path)
     lengths = np.array([4, 1, 17, 4, 8])
     ids = torch.cat(draw_prompts(5, lengths.tolist()), dim=1)[0].numpy()
@@ -136,9 +134,9 @@ def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
     cache = KeyValueCache(ours.config, len(lengths), 24, torch.device("cpu"), torch.float32)
     kept = np.arange(len(lengths))
     for step in range(num_steps + 1):
-        whole = [np.append(texts[i], MASK) for i in kept]
+        sequences = [np.append(texts[i], MASK) for i in kept]
         full = PackedBatch.from_ragged(
-            np.concatenate(whole), cumulative_lengths(np.array([len(w) for w in whole])), langs[kept]
+            np.concatenate(sequences), cumulative_lengths(np.array([len(tokens) for tokens in sequences])), langs[kept]
         )
         expected = ours.trunk.forward_with_plan(full, ours.trunk.plan_attention(full), output_hidden_states=True)
         if step == 0:
@@ -146,16 +144,16 @@ def test_states_with_a_cache_are_those_without(tmp_path, parity, num_steps):
                 full, cache.plan_prefill(full, ours.trunk.plan_attention(full)), output_hidden_states=True
             )
         else:
-            last = np.cumsum([len(w) for w in whole]) - 1
-            places = torch.from_numpy(np.stack([last - 1, last], axis=1).ravel())
+            last = np.cumsum([len(tokens) for tokens in sequences]) - 1
+            indices = torch.from_numpy(np.stack([last - 1, last], axis=1).ravel())
             pairs = PackedBatch(
-                full.input_ids[places],
-                full.positions[places],
-                torch.arange(0, len(places) + 1, 2, dtype=torch.int32),
-                full.langs[places],
+                full.input_ids[indices],
+                full.positions[indices],
+                torch.arange(0, len(indices) + 1, 2, dtype=torch.int32),
+                full.langs[indices],
             )
             states = ours.trunk.forward_with_plan(pairs, cache.plan_decode(pairs), output_hidden_states=True)
-            expected = [state_TD[places] for state_TD in expected]
+            expected = [state_TD[indices] for state_TD in expected]
         parity("hidden states with a cache", "every layer and step", list(states), list(expected), HIDDEN)
         texts = [np.append(text, 6 + (7 * len(text) + i) % 50) for i, text in enumerate(texts)]
         if step == 2:
@@ -179,7 +177,7 @@ FILTERS = [
 def test_sampling_filters(parity, options):
     warpers = {"temperature": TemperatureLogitsWarper, "top_k": TopKLogitsWarper, "top_p": TopPLogitsWarper}
     scores_BV = 3 * torch.randn(40, 60, generator=torch.Generator().manual_seed(0))
-    if "top_p" not in options:  # which keeps equals or parts them by the order of a sort
+    if "top_p" not in options:  # it may keep or separate equal scores, depending on the sort
         scores_BV[:, 11] = scores_BV[:, 12] = scores_BV.amax(-1)
     expected_BV = scores_BV
     for name, value in options.items():
@@ -189,5 +187,5 @@ def test_sampling_filters(parity, options):
     if options.get("top_k", 60) < 60 or "top_p" in options:
         assert not ours_BV.isfinite().all()
     assert torch.equal(ours_BV.isfinite(), expected_BV.isfinite())
-    # the distributions, since scores say the same whatever is added to all of a row
+    # compare distributions, because adding a constant to a row of scores changes nothing
     parity("sampling filters", ", ".join(options), ours_BV.softmax(-1), expected_BV.softmax(-1), 1e-6)

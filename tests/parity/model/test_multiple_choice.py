@@ -1,10 +1,10 @@
-"""Multiple choice against the reference."""
+"""Multiple choice compared with the reference."""
 
 import pytest
 import torch
 import transformers
 
-from tests.parity.reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
+from tests.parity.reference_model import LOGITS, pack, packed_results, padded, reference, save, sequences
 from xlm_core import XLMForMultipleChoice, XLMModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
@@ -16,33 +16,33 @@ CHOICES = [[5, 9, 1], [24, 7, 12]]  # lengths of the choices of two questions
 
 
 def questions():
-    """Draw both questions' choices, end to end."""
+    """Draw the choices of both questions."""
     return sequences([length for lengths in CHOICES for length in lengths])
 
 
-def grouped(padded_tensors):
+def group_choices(padded_tensors):
     return [tensor.unflatten(0, (2, 3)) for tensor in padded_tensors]
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin"])
+@pytest.mark.parametrize("file_format", ["safetensors", "bin"])
 @pytest.mark.parametrize("activation", [None, "tanh"])
 @pytest.mark.parametrize("kind", ["first", "last", "mean", "cls_index"])
-def test_scores(tmp_path, parity, kind, activation, form):
+def test_logits(tmp_path, parity, kind, activation, file_format):
     theirs = reference(
         transformers.XLMForMultipleChoice, num_labels=4, summary_type=kind, summary_activation=activation
     )
-    ours = XLMForMultipleChoice.from_pretrained(save(theirs, tmp_path, form))
-    drawn = questions()
-    expected = torch.cat([theirs(ids[None], langs=langs[None]).logits[0] for ids, langs in drawn])
-    ids, langs, mask = grouped(padded(drawn))
-    batch = pack(drawn)
+    ours = XLMForMultipleChoice.from_pretrained(save(theirs, tmp_path, file_format))
+    samples = questions()
+    expected = torch.cat([theirs(ids[None], langs=langs[None]).logits[0] for ids, langs in samples])
+    ids, langs, mask = group_choices(padded(samples))
+    batch = pack(samples)
     trunk, head = XLMModel.from_pretrained(tmp_path), MultipleChoiceHead.from_pretrained(tmp_path)
     output = ours(ids, mask, langs=langs, output_hidden_states=True, output_attentions=True)
     assert output.logits.shape == (2, 3)
     assert output.hidden_states[0].shape == (6, 24, 32)
     assert output.attentions[0].shape == (6, 4, 24, 24)
     for got in (
-        *packed_ways(ours, drawn),
+        *packed_results(ours, samples),
         output.logits.flatten(),
         ours(ids, langs=langs, lengths=torch.tensor(CHOICES)).logits.flatten(),
         head.forward_packed(trunk.forward_packed(batch), batch.cu_seqlens),
@@ -50,10 +50,10 @@ def test_scores(tmp_path, parity, kind, activation, form):
         parity("multiple choice", f"{kind}, activation {activation}", got, expected, LOGITS)
 
 
-def test_a_batch_of_the_reference_and_its_loss(tmp_path, parity):
-    theirs = reference(transformers.XLMForMultipleChoice)  # "first" does not see the pads
+def test_padded_batch_and_loss(tmp_path, parity):
+    theirs = reference(transformers.XLMForMultipleChoice)  # the "first" summary ignores pads
     ours = XLMForMultipleChoice.from_pretrained(save(theirs, tmp_path, "safetensors"))
-    ids, langs, mask = grouped(padded(questions()))
+    ids, langs, mask = group_choices(padded(questions()))
     arguments = {"langs": langs, "attention_mask": mask, "labels": torch.tensor([2, 0])}
     got, expected = ours(ids, **arguments), theirs(ids, **arguments)
     parity("multiple choice", "padded", got.logits, expected.logits, LOGITS)
@@ -67,7 +67,7 @@ def test_a_batch_of_the_reference_and_its_loss(tmp_path, parity):
         parity("multiple choice", "other arguments", ours(**arguments).logits, theirs(**arguments).logits, LOGITS)
 
 
-def test_misuse_is_told(tmp_path):
+def test_invalid_configuration_and_shapes_raise_an_error(tmp_path):
     config = XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30, summary_use_proj=False)
     with pytest.raises(FatalError, match=r"got 2 labels, expected as many as the summary is wide \(8\)"):
         MultipleChoiceHead(config)

@@ -1,29 +1,25 @@
-"""Log-probabilities of tokens against the reference, run once for each sequence or each masked token."""
+"""Log-probabilities of tokens, compared with the reference run once per sequence or once per masked token."""
 
 import numpy as np
 import pytest
 import torch
 import transformers
 
-from tests.parity.reference_model import LENGTHS, TINY, reference, save, sequences
+from tests.parity.reference_model import LENGTHS, LOGITS, TINY, reference, save, sequences
 from xlm_core import XLMWithLMHeadModel
 from xlm_core.generation.scoring import perplexity, score_causal, score_masked, sum_scores
-from xlm_core.model.packing import PackedBatch, cumulative_lengths
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths
 
-NEAR = 1e-4
+pytestmark = pytest.mark.usefixtures("no_gradients")
+
 MASK = 5
 VARIANTS = {
     "languages": {},
-    "no language vectors": {"use_lang_emb": False},
+    "no language embeddings": {"use_lang_emb": False},
     "sinusoidal": {"sinusoidal_embeddings": True},
     "adaptive softmax": {"asm": True, "asm_cutoffs": [10, 30], "asm_div_value": 2.0},
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_gradients():
-    with torch.inference_mode():
-        yield
 
 
 def build(directory, **changes):
@@ -32,20 +28,20 @@ def build(directory, **changes):
 
 
 def ragged():
-    """Give ids [T], cu_seqlens and one language per sequence, none for some."""
+    """Return ids [T], cu_seqlens and one language per sequence, or -1 for none."""
     ids = torch.cat([ids[0] for ids, _ in sequences()]).numpy().astype(np.int32)
     return ids, cumulative_lengths(np.array(LENGTHS)), np.arange(len(LENGTHS)) % (TINY["n_langs"] + 1) - 1
 
 
 def texts(ids, cu_seqlens, langs):
-    """Give each sequence as the reference takes it: ids [1, n] and langs [1, n] or None."""
+    """Yield each sequence in the reference's form: ids [1, n] and langs [1, n] or None."""
     for text, lang in zip(np.split(ids, cu_seqlens[1:-1]), langs, strict=True):
         ids_1L = torch.from_numpy(text).long()[None]
         yield ids_1L, None if lang < 0 else torch.full_like(ids_1L, int(lang))
 
 
 def log_probs(theirs, ids_1L, langs_1L):
-    """Give [L, V]; the reference's adaptive softmax takes no batch, so the head is called here."""
+    """Compute [L, V]; calls the head, because the reference's adaptive softmax takes no batch dimension."""
     hidden_LD = theirs.transformer(ids_1L, langs=langs_1L).last_hidden_state[0]
     scores_LV = theirs.pred_layer(hidden_LD)[0]
     return scores_LV if theirs.config.asm else scores_LV.log_softmax(-1)
@@ -62,10 +58,10 @@ def test_causal_scores(tmp_path, parity, variant):
     batch = PackedBatch.from_ragged(*ragged())
     scores_T = score_causal(ours.head, ours.trunk.forward_packed(batch), batch.input_ids, batch.cu_seqlens)
     assert scores_T.dtype == torch.float32
-    parity("causal log-probabilities", variant, scores_T, torch.cat(expected), NEAR)
+    parity("causal log-probabilities", variant, scores_T, torch.cat(expected), LOGITS)
 
 
-def test_nothing_predicts_a_text_of_one_token(tmp_path):
+def test_text_of_one_token_has_no_score(tmp_path):
     _, ours = build(tmp_path, causal=True)
     batch = PackedBatch.from_ragged(np.array([7]), np.array([0, 1]))
     hidden_TD = ours.trunk.forward_packed(batch)
@@ -75,7 +71,7 @@ def test_nothing_predicts_a_text_of_one_token(tmp_path):
 @pytest.fixture
 def scored():
     chosen = np.random.default_rng(0).random(sum(LENGTHS)) < 0.7
-    chosen[:5] = False  # a sequence with none
+    chosen[:5] = False  # a sequence without scored tokens
     return chosen
 
 
@@ -85,16 +81,16 @@ def test_masked_scores(tmp_path, parity, variant, scored):
     ids, cu_seqlens, langs = ragged()
     expected = np.full(len(ids), np.nan, np.float32)
     for start, (ids_1L, langs_1L) in zip(cu_seqlens, texts(ids, cu_seqlens, langs), strict=False):
-        for place in np.flatnonzero(scored[start : start + ids_1L.shape[1]]):
+        for position in np.flatnonzero(scored[start : start + ids_1L.shape[1]]):
             masked_1L = ids_1L.clone()
-            masked_1L[0, place] = MASK
-            expected[start + place] = log_probs(theirs, masked_1L, langs_1L)[place, ids_1L[0, place]]
+            masked_1L[0, position] = MASK
+            expected[start + position] = log_probs(theirs, masked_1L, langs_1L)[position, ids_1L[0, position]]
     for max_tokens in (1, 24, 60, 10_000):
         got = score_masked(ours.trunk, ours.head, ids, cu_seqlens, langs, scored, MASK, max_tokens)
-        parity("masked log-probabilities", f"{variant}, any budget", got, expected, NEAR)
+        parity("masked log-probabilities", f"{variant}, any budget", got, expected, LOGITS)
 
 
-def test_masked_scores_are_independent_of_their_neighbours(tmp_path, scored):
+def test_masked_scores_of_copies_that_run_alone_are_bit_identical(tmp_path, scored):
     _, ours = build(tmp_path)
     ids, cu_seqlens, langs = ragged()
 
@@ -108,15 +104,15 @@ def test_masked_scores_are_independent_of_their_neighbours(tmp_path, scored):
         )
         return found
 
-    everyone = np.arange(len(LENGTHS))
-    expected = score(everyone)
+    all_sequences = np.arange(len(LENGTHS))
+    expected = score(all_sequences)
     assert np.array_equal(np.isnan(expected), ~scored)
-    assert np.array_equal(score(everyone[::-1]), expected, equal_nan=True)  # to the last bit
-    alone = np.concatenate([score([i])[cu_seqlens[i] : cu_seqlens[i + 1]] for i in everyone])
+    assert np.array_equal(score(all_sequences[::-1]), expected, equal_nan=True)  # bit-identical
+    alone = np.concatenate([score([i])[cu_seqlens[i] : cu_seqlens[i + 1]] for i in all_sequences])
     assert np.array_equal(alone, expected, equal_nan=True)
 
 
-def test_no_token_scored(tmp_path):
+def test_no_scored_tokens_give_nan(tmp_path):
     _, ours = build(tmp_path)
     ids, cu_seqlens, _ = ragged()
     assert np.isnan(
@@ -124,7 +120,7 @@ def test_no_token_scored(tmp_path):
     ).all()
 
 
-def test_misuse(tmp_path, scored):
+def test_invalid_arguments_raise_an_error(tmp_path, scored):
     _, ours = build(tmp_path, causal=True)
     with pytest.raises(ValueError, match="causal"):
         score_masked(ours.trunk, ours.head, *ragged(), scored, MASK, 50)
@@ -141,6 +137,6 @@ def test_sums_and_perplexity():
     assert log_likelihood.tolist() == [-3.0, -0.5, 0.0]
     assert num_scored.tolist() == [2, 1, 0]
     np.testing.assert_allclose(perplexity(log_likelihood, num_scored), [np.exp(1.5), np.exp(0.5), np.nan])
-    broken, _ = sum_scores(scores, np.array([False, True, True, True, True, False, False]), np.array([0, 3, 7]))
-    assert broken[0] == -3.0
-    assert np.isnan(broken[1])  # a score that is missing is not passed over
+    with_nan, _ = sum_scores(scores, np.array([False, True, True, True, True, False, False]), np.array([0, 3, 7]))
+    assert with_nan[0] == -3.0
+    assert np.isnan(with_nan[1])  # missing scores are not ignored

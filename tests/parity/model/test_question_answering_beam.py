@@ -1,14 +1,12 @@
-"""Both question answering heads against the reference."""
+"""The beam head for question answering, compared with the reference."""
 
 import pytest
 import torch
 import transformers
 
-from tests.parity.reference_model import LOGITS, pack, packed_ways, padded, reference, save, sequences
-from xlm_core import XLMForQuestionAnswering, XLMForQuestionAnsweringSimple, XLMModel
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.errors import FatalError
-from xlm_core.heads import QuestionAnsweringHead, QuestionAnsweringSimpleHead
+from tests.parity.reference_model import LOGITS, pack, padded, reference, save, sequences
+from xlm_core import XLMForQuestionAnswering, XLMModel
+from xlm_core.heads import QuestionAnsweringHead
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
 
@@ -16,39 +14,8 @@ LONG_ENOUGH = [5, 24, 7, 5, 12, 23]  # for beams of five; the reference raises o
 BEAMS = ["start_top_log_probs", "start_top_index", "end_top_log_probs", "end_top_index", "cls_logits"]
 
 
-@pytest.mark.parametrize("form", ["safetensors", "bin", "old bin"])
-@pytest.mark.parametrize("causal", [False, True])
-def test_simple(tmp_path, parity, form, causal):
-    theirs = reference(transformers.XLMForQuestionAnsweringSimple, causal=causal)
-    ours = XLMForQuestionAnsweringSimple.from_pretrained(save(theirs, tmp_path, form))
-    drawn = sequences()
-    alone = [theirs(ids, langs=langs) for ids, langs in drawn]
-    expected = torch.cat([torch.stack([one.start_logits[0], one.end_logits[0]], dim=1) for one in alone])
-    batch = pack(drawn)
-    trunk, head = XLMModel.from_pretrained(tmp_path), QuestionAnsweringSimpleHead.from_pretrained(tmp_path)
-    shared = head.forward_packed(trunk.forward_packed(batch), batch.cu_seqlens)
-    case = "causal" if causal else "masked"
-    for got in (*packed_ways(ours, drawn), shared):
-        parity("question answering, simple", f"{case}, packed", got, expected, LOGITS)
-
-    ids, langs, mask = padded(drawn)
-    starts, ends = torch.tensor([0, 0, 23, 5, 3, 30, -4, 0]), torch.tensor([4, 0, 23, 99, 3, 4, 2, 24])  # some outside
-    for start_positions, end_positions in ((starts, ends), (starts[:, None], ends[:, None])):
-        arguments = {
-            "langs": langs,
-            "attention_mask": mask,
-            "start_positions": start_positions,
-            "end_positions": end_positions,
-        }
-        got, wanted = ours(ids, **arguments), theirs(ids, **arguments)
-        for name in ("start_logits", "end_logits"):
-            parity("question answering, simple", f"{case}, padded, pads included", got[name], wanted[name], LOGITS)
-        parity("question answering, simple, loss", case, got.loss, wanted.loss, LOGITS)
-    assert ours(ids, mask, langs=langs, start_positions=starts).loss is None
-
-
 def compare_beams(parity, what, case, ours, theirs, num_starts):
-    """Compare the beams of one sequence; where the reference lists a forbidden token, there is no candidate."""
+    """Compare the beams of one sequence; where the reference returns a forbidden token, ours has no candidate."""
     ours = dict(zip(BEAMS, ours, strict=True))
     is_start = theirs["start_top_log_probs"].view(1, -1) > 0
     parity(what, f"{case}, answer class", ours["cls_logits"].view(-1), theirs["cls_logits"], LOGITS)
@@ -59,13 +26,13 @@ def compare_beams(parity, what, case, ours, theirs, num_starts):
         index, expected_index = (beams[f"{side}_top_index"].view(-1, num_columns) for beams in (ours, theirs))
         expected_index = expected_index.where(expected > 0, -1)
         gaps = torch.nn.functional.pad(expected.diff(dim=0).abs(), (0, 0, 1, 1), value=1.0)
-        clear = (gaps[1:] > 1e-6) & (gaps[:-1] > 1e-6) | (expected == 0)  # from the better and from the worse
-        assert clear.float().mean() > 0.5  # a comparison of nothing but ties would not be one
-        parity.exact(what, f"{case}, {side} index", index[clear], expected_index[clear])
+        is_clear = (gaps[1:] > 1e-6) & (gaps[:-1] > 1e-6) | (expected == 0)  # no tie with the next better or worse one
+        assert is_clear.float().mean() > 0.5  # otherwise most comparisons would be skipped as ties
+        parity.exact(what, f"{case}, {side} index", index[is_clear], expected_index[is_clear])
 
 
-def masks(ids):
-    """Draw a p_mask [1, L] that forbids the first tokens, and one that leaves three allowed."""
+def build_p_masks(ids):
+    """Build a p_mask [1, L] that forbids the first tokens, and one that allows three tokens."""
     length = ids.shape[1]
     first, few = torch.zeros(1, length), torch.ones(1, length)
     first[0, : length - 5] = 1
@@ -74,19 +41,19 @@ def masks(ids):
 
 
 @pytest.mark.parametrize(
-    ("num_starts", "num_ends", "causal", "form"),
+    ("num_starts", "num_ends", "causal", "file_format"),
     [(5, 5, False, "safetensors"), (3, 2, True, "bin"), (1, 4, False, "old bin"), (5, 1, True, "safetensors")],
 )
-def test_beams(tmp_path, parity, num_starts, num_ends, causal, form):
+def test_beams_of_packed_and_padded_batches(tmp_path, parity, num_starts, num_ends, causal, file_format):
     changes = {"start_n_top": num_starts, "end_n_top": num_ends, "causal": causal}
     theirs = reference(transformers.XLMForQuestionAnswering, **changes)
-    ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, form))
+    ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, file_format))
     trunk, head = XLMModel.from_pretrained(tmp_path), QuestionAnsweringHead.from_pretrained(tmp_path)
-    drawn = sequences(LONG_ENOUGH)
-    batch = pack(drawn)
-    ids, langs, mask = padded(drawn)
-    for name in masks(drawn[0][0]):
-        each = [masks(ids)[name] for ids, _ in drawn]
+    samples = sequences(LONG_ENOUGH)
+    batch = pack(samples)
+    ids, langs, mask = padded(samples)
+    for name in build_p_masks(samples[0][0]):
+        each = [build_p_masks(ids)[name] for ids, _ in samples]
         allowed_T = None if name == "no p_mask" else torch.cat([p_mask[0] for p_mask in each]) == 0
         p_mask_BL = None if name == "no p_mask" else torch.ones(ids.shape)
         for row, p_mask in enumerate(each if p_mask_BL is not None else []):
@@ -95,40 +62,40 @@ def test_beams(tmp_path, parity, num_starts, num_ends, causal, form):
             hidden_TD = trunk.forward_packed(batch)
             options = {"allowed_T": allowed_T, "cls_index": cls_index}
             padded_output = ours(ids, mask, langs=langs, p_mask=p_mask_BL, cls_index=cls_index)
-            each_allowed = [None] * len(drawn) if allowed_T is None else [p_mask[0] == 0 for p_mask in each]
-            each_class = [None] * len(drawn) if cls_index is None else cls_index.split(1)
+            each_allowed = [None] * len(samples) if allowed_T is None else [p_mask[0] == 0 for p_mask in each]
+            each_class = [None] * len(samples) if cls_index is None else cls_index.split(1)
             each_answer = [
                 ours.forward_packed(pack([one]), allowed_T=allowed, cls_index=index)
-                for one, allowed, index in zip(drawn, each_allowed, each_class, strict=True)
+                for one, allowed, index in zip(samples, each_allowed, each_class, strict=True)
             ]
-            ways = [
+            results = [
                 ours.forward_packed(batch, **options),
                 tuple(torch.cat(field) for field in zip(*each_answer, strict=True)),
                 head.forward_packed(hidden_TD, batch.cu_seqlens, **options),
                 tuple(padded_output[field] for field in BEAMS),
             ]
-            for row, ((row_ids, row_langs), p_mask) in enumerate(zip(drawn, each, strict=True)):
+            for row, ((row_ids, row_langs), p_mask) in enumerate(zip(samples, each, strict=True)):
                 alone = theirs(
                     row_ids,
                     langs=row_langs,
                     p_mask=p_mask,
                     cls_index=None if cls_index is None else cls_index[row : row + 1],
                 )
-                for way in ways:
-                    answers = [value[row : row + 1] for value in way]
+                for result in results:
+                    answers = [value[row : row + 1] for value in result]
                     compare_beams(parity, "question answering, beams", name, answers, alone, num_starts)
 
 
-def test_sequences_shorter_than_the_beams(tmp_path, parity):
-    """The reference raises; what there is must be what it gives for as many beams as there are tokens."""
+def test_sequences_with_fewer_tokens_than_beams_have_missing_candidates(tmp_path, parity):
+    """The reference raises an error, so it is compared with as many beams as there are tokens."""
     theirs = reference(transformers.XLMForQuestionAnswering)
     ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, "safetensors"))
-    drawn = sequences([1, 2, 12, 3])
-    ids, langs, mask = padded(drawn)
-    packed, output = ours.forward_packed(pack(drawn)), ours(ids, mask, langs=langs)
+    samples = sequences([1, 2, 12, 3])
+    ids, langs, mask = padded(samples)
+    packed, output = ours.forward_packed(pack(samples)), ours(ids, mask, langs=langs)
     for name in BEAMS:
-        assert torch.equal(getattr(packed, name), output[name])  # right padding: columns are numbers
-    for row, (row_ids, row_langs) in enumerate(drawn):
+        assert torch.equal(getattr(packed, name), output[name])  # with right padding, columns equal positions
+    for row, (row_ids, row_langs) in enumerate(samples):
         num = min(row_ids.shape[1], 5)
         with pytest.raises(RuntimeError) if num < 5 else torch.no_grad():
             theirs(row_ids, langs=row_langs)
@@ -152,7 +119,7 @@ def test_sequences_shorter_than_the_beams(tmp_path, parity):
         assert not end_probs[:, num:].any()
 
 
-def test_no_token_allowed_is_no_candidate(tmp_path, parity):
+def test_no_allowed_token_gives_no_candidate(tmp_path, parity):
     theirs = reference(transformers.XLMForQuestionAnswering)
     ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, "safetensors"))
     (ids, langs), *_ = sequences([9])
@@ -161,10 +128,10 @@ def test_no_token_allowed_is_no_candidate(tmp_path, parity):
     assert (got.end_top_index == -1).all()
     assert not got.start_top_log_probs.any()
     assert not got.end_top_log_probs.any()
-    parity("question answering, beams", "nothing allowed, answer class", got.cls_logits, expected.cls_logits, LOGITS)
+    parity("question answering, beams", "no token allowed, answer class", got.cls_logits, expected.cls_logits, LOGITS)
 
 
-def test_beams_of_any_mask_stand_in_the_padded_columns(tmp_path):
+def test_indices_are_padded_columns_for_any_mask(tmp_path):
     ours = XLMForQuestionAnswering.from_pretrained(
         save(reference(transformers.XLMForQuestionAnswering), tmp_path, "safetensors")
     )
@@ -181,11 +148,11 @@ def test_beams_of_any_mask_stand_in_the_padded_columns(tmp_path):
         ours(ids, mask, langs=langs, p_mask=torch.ones(1, 7))
 
 
-def test_beam_losses(tmp_path, parity):
+def test_losses(tmp_path, parity):
     theirs = reference(transformers.XLMForQuestionAnswering)
     ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, "safetensors"))
-    drawn = sequences(LONG_ENOUGH)
-    ids, langs, mask = padded(drawn)
+    samples = sequences(LONG_ENOUGH)
+    ids, langs, mask = padded(samples)
     positions = {
         "start_positions": torch.tensor([1, 20, 3, 2, 0, 7]),
         "end_positions": torch.tensor([3, 23, 3, 4, 11, 9]),
@@ -197,7 +164,7 @@ def test_beam_losses(tmp_path, parity):
         "class index alone": {"cls_index": no_answer["cls_index"]},
     }.items():
         each = []
-        for row, (row_ids, row_langs) in enumerate(drawn):
+        for row, (row_ids, row_langs) in enumerate(samples):
             of_row = {name: value[row : row + 1] for name, value in (positions | more).items()}
             expected = theirs(row_ids, langs=row_langs, **{k: v.clone() for k, v in of_row.items()}).loss
             parity(
@@ -208,21 +175,21 @@ def test_beam_losses(tmp_path, parity):
         got = ours(ids, mask, langs=langs, **positions, **more)
         assert got.keys() == {"loss"}
         parity("question answering, beams, loss", f"{case}, batch", got.loss, torch.stack(each).mean(), LOGITS)
-        # the reference leaves the pads out where p_mask says so
+        # with a p_mask, the reference excludes the pads
         p_mask = (1 - mask).float()
         expected = theirs(ids, attention_mask=mask, langs=langs, p_mask=p_mask, **positions, **more).loss
         got = ours(ids, mask, langs=langs, p_mask=p_mask, **positions, **more).loss
         parity("question answering, beams, loss", f"{case}, batch", got, expected, LOGITS)
 
 
-def test_positions_are_columns_also_behind_pads_on_the_left(tmp_path, parity):
+def test_positions_are_columns_with_left_padding(tmp_path, parity):
     theirs = reference(transformers.XLMForQuestionAnswering)
     ours = XLMForQuestionAnswering.from_pretrained(save(theirs, tmp_path, "safetensors"))
-    drawn = sequences([5, 24, 7, 12])
+    samples = sequences([5, 24, 7, 12])
     width, lengths = 24, torch.tensor([5, 24, 7, 12])
     shift = width - lengths
     ids, langs, positions = (torch.zeros(4, width, dtype=torch.int64) for _ in range(3))
-    for row, (row_ids, row_langs) in enumerate(drawn):
+    for row, (row_ids, row_langs) in enumerate(samples):
         ids[row, shift[row] :], langs[row, shift[row] :] = row_ids[0], row_langs[0]
         positions[row, shift[row] :] = torch.arange(lengths[row])
     mask = (torch.arange(width) >= shift[:, None]).long()
@@ -237,7 +204,7 @@ def test_positions_are_columns_also_behind_pads_on_the_left(tmp_path, parity):
     output = ours(ids, **arguments, cls_index=of_columns["cls_index"])
     loss = ours(ids, **arguments, **of_columns, is_impossible=no_answer).loss
     losses = []
-    for row, (row_ids, row_langs) in enumerate(drawn):
+    for row, (row_ids, row_langs) in enumerate(samples):
         of_row = {name: value[row : row + 1] for name, value in of_tokens.items()}
         alone = theirs(row_ids, langs=row_langs, cls_index=of_row["cls_index"])
         case = "left padding"
@@ -247,8 +214,3 @@ def test_positions_are_columns_also_behind_pads_on_the_left(tmp_path, parity):
             parity.exact("question answering, beams", case, output[name][row] - shift[row], alone[name][0])
         losses.append(theirs(row_ids, langs=row_langs, **of_row, is_impossible=no_answer[row : row + 1]).loss)
     parity("question answering, beams, loss", "left padding", loss, torch.stack(losses).mean(), LOGITS)
-
-
-def test_the_simple_head_wants_two_labels():
-    with pytest.raises(FatalError, match="id2label: got 3 labels, expected 2 to answer questions"):
-        QuestionAnsweringSimpleHead(XLMConfig.from_dict({"num_labels": 3}))
