@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # a scheduler stops jobs with SIGTERM; to us it is Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        from jobs.commands.execute import execute  # seconds of imports, in which Ctrl-C shall be no traceback either
+        from jobs.commands import execute  # seconds of imports, in which Ctrl-C shall be no traceback either
 
         return execute(args)
     except KeyboardInterrupt:

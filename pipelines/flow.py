@@ -14,12 +14,19 @@ from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
 from pipelines.errors import RetryableError
-from pipelines.output.shard_record import ShardResult
-from pipelines.stages.infer import Infer, InferSettings
-from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools
-from pipelines.stages.read import PlanSource, Reader
-from pipelines.stages.tokenize import Tokenize, TokenizeSettings
-from pipelines.storage.retries import reason
+from pipelines.output import ShardResult
+from pipelines.stages import (
+    READ_CPUS,
+    WRITE_CPUS,
+    Infer,
+    InferSettings,
+    PlanSource,
+    Pools,
+    Reader,
+    Tokenize,
+    TokenizeSettings,
+)
+from pipelines.storage import reason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -27,8 +34,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from ray.data import Dataset
 
-    from pipelines.rows.rejection import PreRejected
-    from pipelines.stages.write import Writer
+    from pipelines.rows import PreRejected
+    from pipelines.stages import Writer
 
 # Each stage receives one whole shard per call.
 _ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}

@@ -2,13 +2,13 @@
 
     from xlm_core import XLMModel, XLMTokenizer
 
-Each name is imported from its module on first use. Importing torch takes 2 s and 150 MB, and processes that only
-tokenize must not pay for it.
+Each name is imported on first use, because processes that only tokenize must not import torch.
 """
 
-from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from xlm_core.checkpoint import XLMConfig, check_checkpoint, content_hash, trunk_hash
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
         SequenceClassificationHead,
         TokenClassificationHead,
     )
-    from xlm_core.model import PackedBatch, plan_batches, take_ragged
+    from xlm_core.model import PackedBatch
+    from xlm_core.ragged import plan_batches, take_ragged
     from xlm_core.reference import (
         BatchEncoding,
         XLMForMultipleChoice,
@@ -80,50 +81,49 @@ __all__ = [
 ]
 
 _MODULES = {  # the module of each public name
-    "BatchEncoding": "reference.batch_encoding",
+    "BatchEncoding": "reference",
     "BeamAnswers": "heads",
     "CheckpointError": "errors",
-    "Encoding": "tokenizer.sequences",
+    "Encoding": "tokenizer",
     "FatalError": "errors",
-    "GenerationSettings": "generation.generate",
+    "GenerationSettings": "generation",
     "LanguageModelHead": "heads",
     "MultipleChoiceHead": "heads",
     "POOLINGS": "heads",
-    "PackedBatch": "model.packing",
+    "PackedBatch": "model",
     "QuestionAnsweringHead": "heads",
     "QuestionAnsweringSimpleHead": "heads",
-    "Segmenters": "text.segment",
+    "Segmenters": "text",
     "SequenceClassificationHead": "heads",
     "TokenClassificationHead": "heads",
     "TokenizerError": "errors",
-    "XLMConfig": "checkpoint.config",
-    "XLMForMultipleChoice": "reference.for_multiple_choice",
-    "XLMForQuestionAnswering": "reference.for_question_answering",
-    "XLMForQuestionAnsweringSimple": "reference.for_question_answering",
-    "XLMForSequenceClassification": "reference.for_classification",
-    "XLMForTokenClassification": "reference.for_classification",
-    "XLMModel": "reference.xlm_model",
-    "XLMTokenizer": "reference.tokenizer",
-    "XLMWithLMHeadModel": "reference.with_lm_head",
+    "XLMConfig": "checkpoint",
+    "XLMForMultipleChoice": "reference",
+    "XLMForQuestionAnswering": "reference",
+    "XLMForQuestionAnsweringSimple": "reference",
+    "XLMForSequenceClassification": "reference",
+    "XLMForTokenClassification": "reference",
+    "XLMModel": "reference",
+    "XLMTokenizer": "reference",
+    "XLMWithLMHeadModel": "reference",
     "check_checkpoint": "checkpoint",
-    "content_hash": "checkpoint.hash_content",
-    "generate": "generation.generate",
-    "perplexity": "generation.scoring",
-    "plan_batches": "model.packing",
-    "score_causal": "generation.scoring",
-    "score_masked": "generation.scoring",
-    "sum_scores": "generation.scoring",
-    "take_ragged": "model.packing",
+    "content_hash": "checkpoint",
+    "generate": "generation",
+    "perplexity": "generation",
+    "plan_batches": "ragged",
+    "score_causal": "generation",
+    "score_masked": "generation",
+    "sum_scores": "generation",
+    "take_ragged": "ragged",
     "trunk_hash": "checkpoint",
 }
 
 
+_get_name = lazy_names(__name__, _MODULES)
+
+
 def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version("xlm-batch")
-    if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return version("xlm-batch") if name == "__version__" else _get_name(name)
 
 
 def __dir__() -> list[str]:

@@ -1,31 +1,31 @@
-"""Errors of the model library, named by what to do next."""
+"""The library's errors, and how values appear in their messages."""
 
 import reprlib
 from collections.abc import Sequence
 
-_short = reprlib.Repr()
-_short.maxstring = _short.maxother = 100  # enough for a name; a damaged file may hold a megabyte where one is expected
+_reprs = reprlib.Repr()
+_reprs.maxstring = _reprs.maxother = 100  # enough for a name; a damaged file may have a megabyte in its place
 
-shown = _short.repr
-"""Writes into a message what was got: as `repr` does, and cut where it is long."""
+format_value = _reprs.repr
+"""Format a value for a message: its `repr`, shortened if it is long."""
 
 
-def some(items: Sequence[str], most: int, separator: str = ", ") -> str:
-    """Name the first few of many in a message: `a, b, c and 4 more`."""
-    more = f" and {len(items) - most} more" if len(items) > most else ""
-    return f"{separator.join(items[:most])}{more}"
+def format_list(items: Sequence[str], max_items: int, separator: str = ", ") -> str:
+    """Format the first items of a list for a message: `a, b, c and 4 more`."""
+    more = f" and {len(items) - max_items} more" if len(items) > max_items else ""
+    return f"{separator.join(items[:max_items])}{more}"
 
 
 class FatalError(Exception):
-    """The work cannot be done as asked: correct the input, the checkpoint or the setting, and start again.
+    """The work cannot be done as requested. Correct the input, the checkpoint or the setting, and start again.
 
-    The message is one line for a person: what, where, got against expected, what to do.
+    The message is one line: where, the problem, the actual and the expected value, the next step.
     """
 
 
 class CheckpointError(FatalError):
-    """A checkpoint directory that is incomplete, unreadable, or does not hold the model it is asked for."""
+    """A checkpoint directory is incomplete or unreadable, or does not contain the requested model."""
 
 
 class TokenizerError(FatalError):
-    """A tokenizer that cannot be built: a vocabulary, a merge table or a segmenter is missing or unusable."""
+    """A tokenizer cannot be built: a vocabulary, a merge table or a segmenter is missing or unusable."""

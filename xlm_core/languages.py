@@ -1,4 +1,4 @@
-"""Which of a checkpoint's languages a language code names."""
+"""Resolve language codes to the languages of a checkpoint."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-# Codes that name the same language: retired ISO 639-1, ISO 639-2/3 for two-letter ones, and the codes that the
-# 100-language checkpoints took from Wikipedia's names.
+# Other codes of the same language: retired ISO 639-1 codes, ISO 639-2 and 639-3 codes, and the codes of Wikipedia
+# editions, which the 100-language checkpoints use.
 ALIASES: dict[str, tuple[str, ...]] = {
     "ar": ("ara", "arb"), "bg": ("bul",), "bn": ("ben",), "ca": ("cat",), "cs": ("ces", "cze", "cz"),
     "da": ("dan",), "de": ("deu", "ger"), "el": ("ell", "gre", "gr"), "en": ("eng",), "es": ("spa",),
@@ -26,39 +26,40 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "zh_min_nan": ("nan", "zh-min-nan"), "zh_yue": ("yue", "zh-yue"),
 }  # fmt: skip
 
-_CANONICAL = {alias: code for code, aliases in ALIASES.items() for alias in aliases}
+_CODE_OF_ALIAS = {alias: code for code, aliases in ALIASES.items() for alias in aliases}
 
 
 def resolve_lang(lang: str, known: Collection[str]) -> str | None:
-    """Find the checkpoint's own code for a language code as it stands in the data.
+    """Find the checkpoint's code for a language code in the data.
 
-    Tried in turn: the code itself; without regard to case and to `_` or `-`; its alias; then the same with the last
-    subtag (variant, region, script) left off, so `zh-Hans-CN` and `zh_CN` are `zh`, and `pt-BR` is `pt`.
+    The code is looked up as it is, then regardless of case and of `_` or `-`, then by its alias. Without a match, the
+    last subtag (variant, region, script) is removed and the lookup repeated: `zh-Hans-CN` and `zh_CN` resolve to `zh`,
+    and `pt-BR` to `pt`.
 
     Args:
         lang: a language code, such as `de`, `zh_CN`, `deu`.
         known: the keys of the checkpoint's `lang2id`.
 
     Returns:
-        The key of `known`, or None when the checkpoint does not know the language. Nothing is guessed from texts.
+        A key of `known`, or None if the language is not among them. Languages are never detected from texts.
     """
     if lang in known:
         return lang
-    by_form = {_form(code): code for code in known}
-    subtags = _form(lang).split("-")
+    by_normalized = {_normalize(code): code for code in known}
+    subtags = _normalize(lang).split("-")
     while subtags:
-        form = "-".join(subtags)
-        for candidate in (form, _form(_CANONICAL.get(form, form))):
-            if candidate in by_form:
-                return by_form[candidate]
+        prefix = "-".join(subtags)
+        for candidate in (prefix, _normalize(_CODE_OF_ALIAS.get(prefix, prefix))):
+            if candidate in by_normalized:
+                return by_normalized[candidate]
         subtags.pop()
     return None
 
 
 def canonical_lang(lang: str) -> str | None:
-    """Give a code's plain form where no checkpoint has a say in it: `zh-Hans` is `zh`, `deu` is `de`."""
-    return resolve_lang(lang, ALIASES) or _form(lang).partition("-")[0] or None
+    """Resolve a code without a checkpoint: `zh-Hans` gives `zh`, `deu` gives `de`."""
+    return resolve_lang(lang, ALIASES) or _normalize(lang).partition("-")[0] or None
 
 
-def _form(code: str) -> str:
+def _normalize(code: str) -> str:
     return code.strip().lower().replace("_", "-")

@@ -1,1 +1,7 @@
 """commands."""
+
+from jobs.commands.execute import execute
+
+__all__ = [
+    "execute",
+]

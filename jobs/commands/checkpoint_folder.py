@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoints.cache import local_checkpoint, local_directory, named_as, pin_checkpoint
+from pipelines.checkpoints import local_checkpoint, local_directory, named_as, pin_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from pipelines.diff import ColumnDiff, OutputDiff
-    from pipelines.diff.loaded_output import LoadedOutput
+    from pipelines.diff import ColumnDiff, LoadedOutput, OutputDiff
 
 Counts = TypeVar("Counts")
 

@@ -13,17 +13,16 @@ from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
-from jobs.job_file.load import dump_job, json_schema, load_job
+from jobs.job_file import dump_job, json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import one_line
-from pipelines.storage import locate
-from pipelines.storage.retries import reason
+from pipelines.storage import locate, reason
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Collection
 
-    from pipelines.job.job import Job
+    from pipelines.job import Job
 
 COMPLETE, UNEXPECTED, UNUSABLE, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -64,8 +63,8 @@ def _run(args: argparse.Namespace, console: Console) -> int:
 
 
 def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> int:
-    from pipelines.report.summary import summary_lines
-    from pipelines.run.execute import run
+    from pipelines.report import summary_lines
+    from pipelines.run import run
 
     report = run(job, console, retry_rejected)
     for line in summary_lines(report):
@@ -77,7 +76,7 @@ def _run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -
 
 
 def _plan(args: argparse.Namespace, console: Console) -> int:
-    from pipelines.corpus.plan import make_plan
+    from pipelines.corpus import make_plan
 
     job = load_job(args.job, args.set)
     plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
@@ -100,10 +99,10 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 def _check(args: argparse.Namespace, console: Console) -> int:
     from pipelines.formatting import counted, type_name
-    from pipelines.run.prepare import prepare
+    from pipelines.run import prepare_job
 
     job = load_job(args.job, args.set)
-    prepared = prepare(job)
+    prepared = prepare_job(job)
     if args.resolved:
         console.print(dump_job(job), highlight=False, markup=False)
     table = Table("column", "type", box=None, header_style="bold")
@@ -177,7 +176,7 @@ def _schema(_: argparse.Namespace, console: Console) -> int:
 
 def _demo(args: argparse.Namespace, console: Console) -> int:
     from jobs.commands.show import show
-    from jobs.demo.build import write_demo
+    from jobs.demo import write_demo
 
     job = write_demo(Path(args.folder))
     console.print(f"xlm run {job}", style="bold", highlight=False)

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from pipelines.formatting import counted, one_line, size
-from pipelines.output.directory import Output
-from pipelines.output.orphans import find_orphans
+from pipelines.output import Output, find_orphans
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from pipelines.output.orphans import Orphan
+    from pipelines.output import Orphan
 
 
 def collect(url: str, console: Console, *, dry_run: bool) -> None:
@@ -29,7 +28,7 @@ def collect(url: str, console: Console, *, dry_run: bool) -> None:
         FatalError: it is no output, its ledger is damaged or gone, or a run is writing to it.
     """
     output = Output(locate(url))
-    output.known_job()
+    output.read_existing_job()
     if dry_run:
         orphans = _list(output, console)
     else:

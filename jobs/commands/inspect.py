@@ -12,7 +12,7 @@ from rich.text import Text
 
 from pipelines.formatting import counted
 from xlm_core import FatalError, XLMConfig, content_hash
-from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, twins, weights_files
+from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, tied_tensors, weights_files
 from xlm_core.tokenizer import read_tokenizer_files
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ def _model(config: XLMConfig) -> Iterator[tuple[str, str]]:
 
 def _weights(held: CheckpointContents, directory: Path) -> Iterator[tuple[str, str]]:
     shapes, dtypes = held.weights.shapes, held.weights.dtypes
-    copies = {name for kind in held.heads for name in twins(held.config, kind)} if held.has_trunk else set[str]()
+    copies = {name for kind in held.heads for name in tied_tensors(held.config, kind)} if held.has_trunk else set[str]()
     sizes = [math.prod(shapes[source]) for name, source in held.names.items() if name not in copies]
     yield "parameters", f"{sum(sizes):,} in {counted(len(sizes), 'tensor')}"
     counts = Counter(dtypes.values())
     files = weights_files([file.name for file in directory.iterdir()])
     size = decimal(sum((directory / name).stat().st_size for name in files))
-    yield "weights", f"{held.weights.form}, {', '.join(name for name, _ in counts.most_common())}, {size}"
+    yield "weights", f"{held.weights.format_name}, {', '.join(name for name, _ in counts.most_common())}, {size}"
 
 
 def _heads(held: CheckpointContents) -> Iterator[str]:

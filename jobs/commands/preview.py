@@ -12,15 +12,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.job.input import FILE_COLUMNS
-from pipelines.output.directory import Output
-from pipelines.rows.text_columns import decode_text, is_text
+from pipelines.job import FILE_COLUMNS
+from pipelines.output import Output
+from pipelines.rows import decode_text, is_text
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.output import ShardRecord
     from pipelines.storage import Location
     from pipelines.tasks import TaskSettings
 
@@ -70,7 +70,7 @@ def read_preview(location: Location, limit: int) -> Preview:
     output = Output(location)
     if not location.exists():
         raise FatalError(f"{location.url}: no such directory; name the output.path of a job")
-    job = output.known_job()
+    job = output.read_existing_job()
     records = [record for _, record in sorted(output.ledger.load().items())]
     if not records:
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
@@ -78,7 +78,7 @@ def read_preview(location: Location, limit: int) -> Preview:
         schema = file.schema_arrow
     passed_through = _find_passed_through(job["spec"], schema.names)
     if passed_through is None:
-        raise FatalError(f"{output.inner.url}/job.json: damaged; restore it to see the results")
+        raise FatalError(f"{output.bookkeeping.url}/job.json: damaged; restore it to see the results")
     ids, keep = passed_through
     results = [name for name in schema.names if name not in ids and name not in keep]
     return Preview(

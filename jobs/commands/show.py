@@ -12,7 +12,7 @@ from rich.text import Text
 from jobs.commands.preview import UNREADABLE, read_preview
 from pipelines.errors import FatalError
 from pipelines.formatting import counted, type_name
-from pipelines.results.rendering import render_scalar, render_text, render_value
+from pipelines.results import render_scalar, render_text, render_value
 from pipelines.storage import locate
 
 if TYPE_CHECKING:

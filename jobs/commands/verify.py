@@ -9,8 +9,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipelines.formatting import counted, size
-from pipelines.output.directory import Output
-from pipelines.run.progress import ProgressLine
+from pipelines.output import Output
+from pipelines.run import ProgressLine
 from pipelines.storage import locate
 from pipelines.verify import verify
 

@@ -18,7 +18,7 @@ from xlm_core import (
     XLMConfig,
     XLMModel,
 )
-from xlm_core.text.normalize import lower_and_strip_accents
+from xlm_core.text import lower_and_strip_accents
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,8 +11,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from xlm_core.tokenizer.bpe import END_OF_WORD
-from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS
+from xlm_core.tokenizer import ADDITIONAL_SPECIAL_TOKENS, END_OF_WORD
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

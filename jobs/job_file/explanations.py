@@ -8,7 +8,7 @@ from pydantic_core import ErrorDetails
 
 from jobs.job_file.yaml_reader import Document, Key, described, dotted, quoted
 from pipelines.formatting import clip, nearest
-from pipelines.job.job import SECTION_SETTINGS, settings_class_at
+from pipelines.job import SECTION_SETTINGS, settings_class_at
 from pipelines.tasks import TASKS
 
 

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from jobs.job_file.explanations import explain
 from jobs.job_file.overrides import override
 from jobs.job_file.yaml_reader import Place, SpecError, described, read_yaml
-from pipelines.job.job import Job
+from pipelines.job import Job
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:

@@ -1,1 +1,15 @@
 """checkpoints."""
+
+from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, local_directory, named_as, pin_checkpoint
+from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
+
+__all__ = [
+    "PinnedCheckpoint",
+    "load_model",
+    "load_tokenizer",
+    "local_checkpoint",
+    "local_directory",
+    "named_as",
+    "pin_checkpoint",
+    "read_tokenizer",
+]

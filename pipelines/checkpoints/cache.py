@@ -26,14 +26,13 @@ from typing import TYPE_CHECKING
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import locate, sync
-from xlm_core.checkpoint.content_hash import content_hash
-from xlm_core.checkpoint.files import needed_files
+from xlm_core.checkpoint import content_hash, needed_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
 
     from pipelines.checkpoints.sources import Source
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage import StoreSettings
 
 _RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
 

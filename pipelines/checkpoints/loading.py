@@ -12,9 +12,8 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pipelines.job.sections import ModelSettings, TokenizerSettings
-    from pipelines.tasks.model import Model
-    from pipelines.tasks.task import Task
+    from pipelines.job import ModelSettings, TokenizerSettings
+    from pipelines.tasks import Model, Task
 
 
 def read_tokenizer(settings: TokenizerSettings, folder: Path) -> XLMTokenizer:
@@ -50,7 +49,7 @@ def load_model(
         device, dtype: where the model runs, and in which precision.
         max_tokens: the most tokens of a forward pass.
     """
-    from pipelines.tasks.model import Model  # here, because tokenizer processes do not import torch
+    from pipelines.tasks import Model  # here, because tokenizer processes do not import torch
     from xlm_core import XLMModel
 
     folder = local_checkpoint(checkpoint)

@@ -13,15 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate
-from pipelines.storage.retries import judged, reason
-from xlm_core.checkpoint.files import CONFIG_FILE, needed_files, weights_files
+from pipelines.storage import judged, locate, reason
+from xlm_core.checkpoint import CONFIG_FILE, needed_files, weights_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator, Sequence
 
-    from pipelines.storage import FileInfo, Location
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage import FileInfo, Location, StoreSettings
 
 _CHUNK_BYTES = 16 << 20  # a request each on an object store
 _STAMPS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")  # fsspec's many

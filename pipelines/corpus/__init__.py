@@ -1,1 +1,20 @@
 """The input: its plan, its row groups and its duplicate ids."""
+
+from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.planned_shard import PLAN, PlannedShard, group_by_row_group, plan_table, planned_shards, shard_id
+from pipelines.corpus.row_groups import read_row_group, select_rows
+
+__all__ = [
+    "PLAN",
+    "Plan",
+    "PlannedShard",
+    "find_duplicates",
+    "group_by_row_group",
+    "make_plan",
+    "plan_table",
+    "planned_shards",
+    "read_row_group",
+    "select_rows",
+    "shard_id",
+]

@@ -10,9 +10,8 @@ from pandas.util import hash_array
 
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.row_groups import read_row_group, select_rows
-from pipelines.filter.parse import parse_filter
-from pipelines.rows.schemas import ROW
-from pipelines.rows.text_columns import decode_text
+from pipelines.filter import parse_filter
+from pipelines.rows import ROW, decode_text
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.corpus.planned_shard import PlannedShard
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage import StoreSettings
 
 
 class Repeat(NamedTuple):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.filter.parse import parse_filter
+from pipelines.filter import parse_filter
 from pipelines.formatting import nearest
-from pipelines.rows.text_columns import is_text, is_words
+from pipelines.rows import is_text, is_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipelines.job.input import InputSettings
+    from pipelines.job import InputSettings
     from pipelines.storage import FileInfo
 
 

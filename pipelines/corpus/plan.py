@@ -14,14 +14,13 @@ from pipelines.corpus.input_columns import check_schema, columns_to_read, field_
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
-from pipelines.storage import FileInfo, Location, locate
-from pipelines.storage.listing import find_files
+from pipelines.storage import FileInfo, Location, find_files, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from pipelines.job.input import InputSettings
-    from pipelines.storage.options import StoreSettings
+    from pipelines.job import InputSettings
+    from pipelines.storage import StoreSettings
 
 # Footers are small reads that wait for the network; this many at once hide it without exhausting connections.
 _FOOTER_THREADS = 16

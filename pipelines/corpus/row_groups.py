@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.filter.parse import parse_filter
-from pipelines.rows.schemas import ROW
+from pipelines.filter import parse_filter
+from pipelines.rows import ROW
 
 if TYPE_CHECKING:
     from pipelines.corpus.planned_shard import PlannedShard

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.results.comparison import compare_numbers, compare_values
-from pipelines.results.vector_comparison import compare_vectors
-from pipelines.rows.text_columns import is_text
+from pipelines.results import compare_numbers, compare_values, compare_vectors
+from pipelines.rows import is_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.results.comparison import CompareFields, Comparison
+    from pipelines.results import CompareFields, Comparison
     from pipelines.tasks import TaskSettings
 
 

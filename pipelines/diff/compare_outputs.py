@@ -20,15 +20,15 @@ from pipelines.diff.counts import RowCounts, Tally, split_by_group
 from pipelines.diff.loaded_output import LoadedOutput
 from pipelines.diff.row_index import to_array
 from pipelines.errors import FatalError
-from pipelines.output.directory import find_differences
-from pipelines.rows.shard_stats import UNKNOWN_LANG
+from pipelines.output import find_differences
+from pipelines.rows import UNKNOWN_LANG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import Comparison
+    from pipelines.results import Comparison
     from pipelines.storage import Location
 
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results.comparison import RowDifferences
+    from pipelines.results import RowDifferences
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from pipelines.diff.row_index import NumberedRows, RowIndex, to_array
 from pipelines.errors import FatalError
-from pipelines.output.directory import Output
+from pipelines.output import Output
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class LoadedOutput:
 
     def __init__(self, location: Location):
         output = Output(location)
-        job = output.known_job()
+        job = output.read_existing_job()
         records = sorted(output.ledger.load().values(), key=lambda record: (record.file, record.part))
         if not records:
             raise FatalError(f"{location.url}: no results yet, because no shard is committed; run the job first")

@@ -1,1 +1,7 @@
 """filter."""
+
+from pipelines.filter.parse import parse_filter
+
+__all__ = [
+    "parse_filter",
+]

@@ -1,1 +1,34 @@
 """The output directory: parts, ledger, lock, and how a run resumes."""
+
+from pipelines.output.directory import Output, find_differences
+from pipelines.output.layout import BOOKKEEPING, JOB_FILE, PLAN_FILE, SUCCESS, part_name
+from pipelines.output.lock import Lock
+from pipelines.output.orphans import Orphan, find_orphans
+from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
+from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
+
+__all__ = [
+    "BOOKKEEPING",
+    "JOB_FILE",
+    "PLAN_FILE",
+    "REJECTED_FILE",
+    "SHARD_COUNTS",
+    "SUCCESS",
+    "Lock",
+    "Orphan",
+    "Output",
+    "OutputState",
+    "ShardRecord",
+    "ShardResult",
+    "check_parts",
+    "compare_with_plan",
+    "digest_ids",
+    "find_differences",
+    "find_orphans",
+    "id_keys",
+    "part_bytes",
+    "part_name",
+    "remove_stale_parts",
+    "sha256",
+]

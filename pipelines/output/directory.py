@@ -12,7 +12,7 @@ from pipelines.formatting import clip
 from pipelines.output import layout
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import lock_folder, not_writable
-from pipelines.rows.rejection import RejectionReason
+from pipelines.rows import RejectionReason
 from pipelines.storage import parquet_bytes
 
 if TYPE_CHECKING:
@@ -28,18 +28,18 @@ class Output:
 
     def __init__(self, location: Location):
         self.location = location
-        self.inner = location / layout.INNER
-        self.rejected = self.inner / layout.REJECTED
-        self.ledger = Ledger(self.inner / layout.LEDGER)
+        self.bookkeeping = location / layout.BOOKKEEPING
+        self.rejected = self.bookkeeping / layout.REJECTED
+        self.ledger = Ledger(self.bookkeeping / layout.LEDGER)
 
-    def saved_job(self) -> dict[str, Any] | None:
+    def read_job(self) -> dict[str, Any] | None:
         """Read `job.json`, which describes the job that started this output; None if the directory is new.
 
         Raises:
             FatalError: the file is damaged, or the directory contains other files.
         """
         try:
-            saved = json.loads((self.inner / layout.JOB).read_bytes())
+            saved = json.loads((self.bookkeeping / layout.JOB_FILE).read_bytes())
             if isinstance(saved, dict) and all(isinstance(saved.get(name), dict) for name in ("spec", "fingerprint")):
                 return saved
         except FileNotFoundError:
@@ -54,18 +54,20 @@ class Output:
             raise not_writable(self.location, error) from None
         except (ValueError, RecursionError):  # json raises the latter for very deep nesting
             pass
-        raise FatalError(f"{self.inner.url}/{layout.JOB}: damaged; restore it, or set output.path to a new directory")
+        raise FatalError(
+            f"{self.bookkeeping.url}/{layout.JOB_FILE}: damaged; restore it, or set output.path to a new directory"
+        )
 
-    def known_job(self) -> dict[str, Any]:
+    def read_existing_job(self) -> dict[str, Any]:
         """Read `job.json` of an output that must exist.
 
         Raises:
             FatalError: it does not exist or is damaged.
         """
-        job = self.saved_job() if (self.inner / layout.JOB).is_file() else None
+        job = self.read_job() if (self.bookkeeping / layout.JOB_FILE).is_file() else None
         if job is None:
             raise FatalError(
-                f"{self.location.url}: not the output of a job (it has no {layout.INNER}/{layout.JOB}); name the "
+                f"{self.location.url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); name the "
                 "output.path of a job"
             )
         return job
@@ -76,7 +78,7 @@ class Output:
         Raises:
             FatalError: names every setting that differs.
         """
-        saved = self.saved_job()
+        saved = self.read_job()
         differing = [
             f"{path}: {_to_text(there)} there, {_to_text(now)} now"
             for path, there, now in (find_differences(saved["fingerprint"], fingerprint) if saved else ())
@@ -90,29 +92,29 @@ class Output:
     def begin(self, description: dict[str, Any], shards: pa.Table) -> None:
         """Write the job's description and its plan. The output is incomplete until `finish`."""
         self.mark_incomplete()
-        self._put_json(layout.JOB, description)
-        (self.inner / layout.PLAN).put(parquet_bytes(shards))
+        self._put_json(layout.JOB_FILE, description)
+        (self.bookkeeping / layout.PLAN_FILE).put(parquet_bytes(shards))
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first run."""
-        return len(self.planned()) or None
+        return len(self.read_planned()) or None
 
-    def planned(self) -> list[str]:
+    def read_planned(self) -> list[str]:
         """Read the ids of the shards that the last run planned; empty before the first run."""
         try:
-            return (self.inner / layout.PLAN).read_table(["shard"])["shard"].to_pylist()
+            return (self.bookkeeping / layout.PLAN_FILE).read_table(["shard"])["shard"].to_pylist()
         except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
             return []
 
-    def parts(self) -> dict[str, int]:
+    def list_parts(self) -> dict[str, int]:
         """List the existing parts and their sizes in bytes."""
         return _list_parts(self.location)
 
-    def rejected_parts(self) -> dict[str, int]:
+    def list_rejected_parts(self) -> dict[str, int]:
         """List the existing files of rejected rows and their sizes in bytes. A file has the name of its part."""
         return _list_parts(self.rejected)
 
-    def repeated_rows(self, name: str) -> set[int]:
+    def read_repeated_rows(self, name: str) -> set[int]:
         """Read which rows of a part's shard were rejected as duplicates, as row numbers in the input file."""
         rows = (self.rejected / name).read_table(["row", "reason"]).to_pylist()
         return {row["row"] for row in rows if row["reason"] == RejectionReason.DUPLICATE_ID}
@@ -128,7 +130,7 @@ class Output:
 
     def remove_temporary_files(self) -> None:
         """Delete temporary files of processes that were killed while writing."""
-        for folder in (self.location, self.inner, self.rejected, self.inner / layout.LEDGER):
+        for folder in (self.location, self.bookkeeping, self.rejected, self.bookkeeping / layout.LEDGER):
             for file in folder.leftovers():
                 (folder / file.name).delete()
 
@@ -140,7 +142,7 @@ class Output:
     def finish(self, report: dict[str, Any], page: str, *, success: bool) -> None:
         """Write the report and, as the last write of a complete run, `_SUCCESS`."""
         self._put_json(layout.REPORT_JSON, report)
-        (self.inner / layout.REPORT_HTML).put(page.encode())
+        (self.bookkeeping / layout.REPORT_HTML).put(page.encode())
         if success:
             self.remove_temporary_files()
             (self.location / layout.SUCCESS).put(b"")
@@ -151,10 +153,10 @@ class Output:
         Raises:
             FatalError: another run holds the lock, or the output is not writable.
         """
-        return lock_folder(self.inner)
+        return lock_folder(self.bookkeeping)
 
     def _put_json(self, name: str, value: dict[str, Any]) -> None:
-        (self.inner / name).put((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        (self.bookkeeping / name).put((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def find_differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 
 # Readers of datasets skip names that begin with an underscore or a dot.
-INNER = "_xlm"
+BOOKKEEPING = "_xlm"
 SUCCESS = "_SUCCESS"
 
-# Below INNER.
-JOB = "job.json"
-PLAN = "plan.parquet"
+# Below BOOKKEEPING.
+JOB_FILE = "job.json"
+PLAN_FILE = "plan.parquet"
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 LEDGER = "ledger"
@@ -24,10 +24,10 @@ RENEWED_LOCK = re.compile(r"lock-[0-9a-f]{16}\.json")
 PART = re.compile(rf"part-({SHARD_ID.pattern})\.parquet")
 
 # The same, as paths below the output directory.
-PART_PATH = re.compile(rf"({INNER}/{REJECTED}/)?{PART.pattern}")
+PART_PATH = re.compile(rf"({BOOKKEEPING}/{REJECTED}/)?{PART.pattern}")
 METADATA_PATH = re.compile(
-    rf"{SUCCESS}|{INNER}/(?:{'|'.join(map(re.escape, (JOB, PLAN, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))})"
-    rf"|{INNER}/{RENEWED_LOCK.pattern}|{INNER}/{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet"
+    rf"{SUCCESS}|{BOOKKEEPING}/(?:{'|'.join(map(re.escape, (JOB_FILE, PLAN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))})"
+    rf"|{BOOKKEEPING}/{RENEWED_LOCK.pattern}|{BOOKKEEPING}/{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet"
 )
 
 

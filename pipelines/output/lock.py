@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
-from pipelines.storage.retries import reason
+from pipelines.storage import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -6,7 +6,7 @@ import hashlib
 
 import pyarrow as pa
 
-from pipelines.rows.rejection import REJECTED
+from pipelines.rows import REJECTED
 from pipelines.storage import parquet_bytes
 
 # A reader loads a column of a row group as one array, and indexes its values with 31 bits.

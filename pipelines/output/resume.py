@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import counted
 from pipelines.output.layout import part_name
-from pipelines.rows.rejection import RejectionReason
+from pipelines.rows import RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -85,14 +85,14 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     notes: list[str] = []
     planned_ids: list[str] = planned["shard"].to_pylist()
     planned_parts = {part_name(shard) for shard in planned_ids}
-    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()
+    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()
     removed = [record for record in records.values() if record.part not in planned_parts]
     if removed:
         files = sorted({record.file for record in removed})
         shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
         notes.append(f"removing {len(removed)} parts of files that changed or were deleted: {shown}")
     # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
-    files_changed = bool(removed) or not {part_name(shard) for shard in output.planned()} <= planned_parts
+    files_changed = bool(removed) or not {part_name(shard) for shard in output.read_planned()} <= planned_parts
     done: dict[str, ShardRecord] = {}
     num_damaged = num_with_repeats = num_retried = 0
     for shard, record in records.items():
@@ -109,7 +109,7 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     repeats: dict[str, set[int]] = {}
     for record in [record for record in done.values() if _num_repeats(record)]:
         try:
-            repeats[record.shard] = output.repeated_rows(record.part)
+            repeats[record.shard] = output.read_repeated_rows(record.part)
         except pa.ArrowException:  # damaged, although it has the recorded size
             del done[record.shard]
             num_damaged += 1
@@ -148,7 +148,7 @@ def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
     Raises:
         RetryableError: a part is missing, or is not as it was written.
     """
-    sizes, rejected = output.parts(), output.rejected_parts()
+    sizes, rejected = output.list_parts(), output.list_rejected_parts()
     for name in (sizes.keys() | rejected.keys()) - {record.part for record in done.values()}:
         output.remove_part(name)
     changed = [record.part for record in done.values() if not _has_recorded_sizes(record, sizes, rejected)]

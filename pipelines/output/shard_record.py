@@ -8,8 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.output.layout import SHARD_ID, part_name
-from pipelines.rows.shard_failure import FAILURE_TYPE, ShardFailure
-from pipelines.rows.shard_stats import LANG_COUNTS_TYPE, LangCounts
+from pipelines.rows import FAILURE_TYPE, LANG_COUNTS_TYPE, LangCounts, ShardFailure
 
 SHARD_COUNTS = (
     "rows_read",

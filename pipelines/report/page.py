@@ -122,9 +122,7 @@ def _langs(report: dict[str, Any]) -> str:
             f"<code>{_bdi(shorten(lang['lang'], MAX_LANG_CHARS))}</code>",
             f"{lang['rows']:,}",
             f"{lang['tokens']:,}",
-            percent(
-                lang["unknown"], lang["tokens"] + lang["truncated"]
-            ),  # counted before truncation
+            percent(lang["unknown"], lang["tokens"] + lang["truncated"]),  # counted before truncation
             f"{lang['truncated']:,}",
             percent(lang["rows"], total),
             _bar(lang["rows"], langs[0]["rows"], "a"),

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipelines.output.shard_record import SHARD_COUNTS
-from pipelines.rows.shard_stats import LANG_COUNTS
+from pipelines.output import SHARD_COUNTS
+from pipelines.rows import LANG_COUNTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.output import ShardRecord
 
 _STAGES = ("read", "tokenize", "infer", "write")
 

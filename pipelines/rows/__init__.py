@@ -1,1 +1,63 @@
 """What the stages pass to each other: shards, their rows and columns, and rejected rows."""
+
+from pipelines.rows.list_columns import flatten_list_column, to_list_column
+from pipelines.rows.rejection import REJECTED, PreRejected, RejectedRow, Rejection, RejectionReason
+from pipelines.rows.schemas import (
+    INPUT_IDS,
+    LANG,
+    LENGTHS,
+    OFFSETS,
+    ROW,
+    TOKEN_COUNTS,
+    WINDOW_STARTS,
+    WORD_IDS,
+    RowColumns,
+    output_schema,
+    read_schema,
+    result_schema,
+    token_schema,
+)
+from pipelines.rows.sequences import Sequences
+from pipelines.rows.shard import Shard
+from pipelines.rows.shard_failure import FAILURE_TYPE, FailureKind, ShardFailure
+from pipelines.rows.shard_stats import LANG_COUNTS, LANG_COUNTS_TYPE, UNKNOWN_LANG, LangCounts, ShardStats
+from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
+
+__all__ = [
+    "FAILURE_TYPE",
+    "INPUT_IDS",
+    "LANG",
+    "LANG_COUNTS",
+    "LANG_COUNTS_TYPE",
+    "LENGTHS",
+    "OFFSETS",
+    "REJECTED",
+    "ROW",
+    "TOKEN_COUNTS",
+    "UNKNOWN_LANG",
+    "WINDOW_STARTS",
+    "WORD_IDS",
+    "FailureKind",
+    "LangCounts",
+    "PreRejected",
+    "RejectedRow",
+    "Rejection",
+    "RejectionReason",
+    "RowColumns",
+    "Sequences",
+    "Shard",
+    "ShardFailure",
+    "ShardStats",
+    "WordList",
+    "decode_text",
+    "decode_texts",
+    "flatten_list_column",
+    "is_text",
+    "is_words",
+    "join_words",
+    "output_schema",
+    "read_schema",
+    "result_schema",
+    "to_list_column",
+    "token_schema",
+]

@@ -14,7 +14,7 @@ import numpy as np
 from pipelines.rows.list_columns import flatten_list_column
 from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS
 from xlm_core.decoding import tokens_from_first_window, tokens_with_most_context
-from xlm_core.model.packing import cumulative_lengths
+from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
     import pyarrow as pa

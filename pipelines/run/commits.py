@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
 from pipelines.formatting import counted
-from pipelines.rows.shard_failure import FailureKind
+from pipelines.rows import FailureKind
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from pipelines.job.sections import PolicySettings
-    from pipelines.output.directory import Output
-    from pipelines.output.lock import Lock
-    from pipelines.output.shard_record import ShardRecord, ShardResult
+    from pipelines.job import PolicySettings
+    from pipelines.output import Lock, Output, ShardRecord, ShardResult
     from pipelines.run.progress import Progress
 
 # Records are appended in batches, so that a file of the ledger holds many; a crash costs the work of those pending. A

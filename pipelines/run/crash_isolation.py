@@ -6,17 +6,17 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
+from pipelines.corpus import PlannedShard, plan_table, planned_shards
 from pipelines.formatting import counted
-from pipelines.output.shard_record import ShardResult
-from pipelines.rows.rejection import Rejection, RejectionReason
+from pipelines.output import ShardResult
+from pipelines.rows import Rejection, RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
-    from pipelines.rows.rejection import PreRejected
+    from pipelines.rows import PreRejected
 
 KILLED_WORKER = Rejection(
     RejectionReason.KILLED_WORKER,

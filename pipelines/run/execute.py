@@ -6,21 +6,19 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus import find_duplicates
 from pipelines.errors import FatalError
-from pipelines.output.directory import Output
-from pipelines.output.resume import check_parts, compare_with_plan, remove_stale_parts
-from pipelines.report.page import render_html
-from pipelines.report.totals import build_report
-from pipelines.rows.rejection import PreRejected, Rejection, RejectionReason
+from pipelines.output import Output, check_parts, compare_with_plan, remove_stale_parts
+from pipelines.report import build_report, render_html
+from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster_watch import cluster_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import graceful_stop
-from pipelines.run.prepare import Prepared, prepare
+from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.ray_session import ray_session
 from pipelines.run.shard_runner import ShardRunner
-from pipelines.stages.pools import Pools, allocate_pools
+from pipelines.stages import Pools, allocate_pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -28,10 +26,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
-    from pipelines.job.job import Job
-    from pipelines.output.lock import Lock
-    from pipelines.output.resume import OutputState
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.job import Job
+    from pipelines.output import Lock, OutputState, ShardRecord
 
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start anew, so it must be
 # neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
@@ -56,7 +52,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         RetryableError: Ray, its cluster or a store failed. The same call resumes the job.
     """
     notify = partial(console.print, highlight=False, markup=False)
-    prepared = prepare(job, notify)
+    prepared = prepare_job(job, notify)
     output = Output(prepared.output)
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)

@@ -15,7 +15,7 @@ import ray
 
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
 from pipelines.run.cluster_watch import all_nodes_draining
-from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
+from pipelines.stages import in_flight_key, run_prefix, stop_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
 from pipelines.errors import FatalError
 from xlm_core import trunk_hash
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage import StoreSettings
     from pipelines.tasks import TaskSettings
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.output import ShardRecord
 
 _PLAIN_LINE_EVERY_S = 10.0
 

@@ -21,12 +21,12 @@ from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
 from pipelines.ray_internals import join_ray_data_threads, silence_worker_deaths
 from pipelines.run.cluster_watch import cluster_watch
-from pipelines.storage.retries import reason
+from pipelines.storage import reason
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pipelines.job.sections import ComputeSettings
+    from pipelines.job import ComputeSettings
 
 # Ray creates Unix sockets below its directory. Their paths may have at most 107 bytes, so the directory is near the
 # root and has a short name, which contains the id of the process that owns it.

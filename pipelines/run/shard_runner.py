@@ -14,10 +14,10 @@ from pipelines.run.crash_isolation import discard, isolate_crashes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.rows.rejection import PreRejected
+    from pipelines.rows import PreRejected
     from pipelines.run.commits import Commits
     from pipelines.run.graceful_stop import Stop
-    from pipelines.stages.pools import Pools
+    from pipelines.stages import Pools
 
 _CRASHED = "the worker died each time that it computed this shard, and no single row causes it"
 

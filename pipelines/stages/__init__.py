@@ -1,1 +1,52 @@
 """The four stages of the pipeline: read, tokenize, infer and write."""
+
+from typing import TYPE_CHECKING
+
+from xlm_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from pipelines.stages.infer import Infer, InferSettings
+    from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, allocate_pools
+    from pipelines.stages.read import PlanSource, Reader
+    from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
+    from pipelines.stages.time_limit import ShardLimit
+    from pipelines.stages.tokenize import Tokenize, TokenizeSettings
+    from pipelines.stages.write import Writer
+
+__all__ = [
+    "READ_CPUS",
+    "WRITE_CPUS",
+    "Infer",
+    "InferSettings",
+    "PlanSource",
+    "Pools",
+    "Reader",
+    "ShardLimit",
+    "Tokenize",
+    "TokenizeSettings",
+    "Writer",
+    "allocate_pools",
+    "in_flight_key",
+    "run_prefix",
+    "stop_key",
+]
+
+_MODULES = {  # the module of each name
+    "Infer": "infer",
+    "InferSettings": "infer",
+    "PlanSource": "read",
+    "Pools": "pools",
+    "READ_CPUS": "pools",
+    "Reader": "read",
+    "ShardLimit": "time_limit",
+    "Tokenize": "tokenize",
+    "TokenizeSettings": "tokenize",
+    "WRITE_CPUS": "pools",
+    "Writer": "write",
+    "allocate_pools": "pools",
+    "in_flight_key": "stop_signal",
+    "run_prefix": "stop_signal",
+    "stop_key": "stop_signal",
+}
+
+__getattr__ = lazy_names(__name__, _MODULES)

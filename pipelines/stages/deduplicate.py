@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pipelines.rows.list_columns import flatten_list_column
-from pipelines.rows.schemas import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS
-from pipelines.rows.text_columns import decode_texts
+from pipelines.rows import INPUT_IDS, LANG, LENGTHS, OFFSETS, WINDOW_STARTS, WORD_IDS, decode_texts, flatten_list_column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from pipelines.rows.text_columns import WordList
+    from pipelines.rows import WordList
 
 _TOKEN_COLUMNS = (INPUT_IDS, LENGTHS, WINDOW_STARTS, OFFSETS, WORD_IDS)
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import torch
 
 from pipelines.errors import ShardError
-from pipelines.rows.sequences import Sequences
+from pipelines.rows import Sequences
 from pipelines.stages.deduplicate import find_distinct_rows
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.stop_signal import begin
@@ -18,10 +18,9 @@ from pipelines.stages.time_limit import time_limit
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipelines.rows.shard import Shard
+    from pipelines.rows import Shard
     from pipelines.stages.time_limit import ShardLimit
-    from pipelines.tasks.model import Model
-    from pipelines.tasks.task import Task
+    from pipelines.tasks import Model, Task
 
 # Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
 # Windows, and from CUDA and cuBLAS, which allocate device memory outside of torch's own allocator.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipelines.errors import FatalError
 
 if TYPE_CHECKING:
-    from pipelines.job.sections import ComputeSettings
+    from pipelines.job import ComputeSettings
 
 # Reading and writing mostly wait for storage. Each stage asks for a different number of CPUs, because Ray Data fuses
 # neighbouring stages that ask for the same, and would then read and tokenize in the model's process.

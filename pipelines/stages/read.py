@@ -10,19 +10,17 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
-from pipelines.corpus.row_groups import read_row_group, select_rows
+from pipelines.corpus import group_by_row_group, planned_shards, read_row_group, select_rows
 from pipelines.errors import RetryableError, ShardError
-from pipelines.rows.shard import Shard
-from pipelines.rows.shard_stats import ShardStats
+from pipelines.rows import Shard, ShardStats
 from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipelines.corpus.planned_shard import PlannedShard
-    from pipelines.storage.options import StoreSettings
+    from pipelines.corpus import PlannedShard
+    from pipelines.storage import StoreSettings
 
 
 @dataclass(frozen=True)

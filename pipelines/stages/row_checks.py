@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.rows.rejection import RejectedRow, Rejection, RejectionReason
-from pipelines.rows.schemas import ROW
-from pipelines.rows.text_columns import decode_text, decode_texts, join_words
+from pipelines.rows import ROW, RejectedRow, Rejection, RejectionReason, decode_text, decode_texts, join_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pipelines.job.input import InputSettings
-    from pipelines.rows.shard import Shard
-    from pipelines.rows.text_columns import WordList
+    from pipelines.job import InputSettings
+    from pipelines.rows import Shard, WordList
 
 # A value of another form may be a text in the wrong column, and the text of a row is never shown.
 _LANG_CODE = re.compile(r"[\w-]{1,16}")

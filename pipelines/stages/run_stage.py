@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import ShardError
-from pipelines.rows.shard import Shard
+from pipelines.rows import Shard
 from pipelines.stages.stop_signal import stop_requested
 
 if TYPE_CHECKING:

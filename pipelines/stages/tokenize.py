@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.rows.list_columns import to_list_column
-from pipelines.rows.rejection import RejectedRow, Rejection, RejectionReason
-from pipelines.rows.schemas import (
+from pipelines.rows import (
     INPUT_IDS,
     LANG,
     LENGTHS,
     OFFSETS,
     TOKEN_COUNTS,
+    UNKNOWN_LANG,
     WINDOW_STARTS,
     WORD_IDS,
+    LangCounts,
+    RejectedRow,
+    Rejection,
+    RejectionReason,
+    to_list_column,
 )
-from pipelines.rows.shard_stats import UNKNOWN_LANG, LangCounts
 from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.time_limit import time_limit
@@ -33,10 +36,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.job.input import InputSettings
-    from pipelines.job.sections import PolicySettings, TokenizerSettings
-    from pipelines.rows.rejection import PreRejected
-    from pipelines.rows.shard import Shard
+    from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
+    from pipelines.rows import PreRejected, Shard
     from pipelines.stages.row_checks import InputRow
     from pipelines.stages.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer

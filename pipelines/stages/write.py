@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.errors import ShardError
-from pipelines.output.directory import Output
-from pipelines.output.layout import part_name
-from pipelines.output.parts import REJECTED_FILE, digest_ids, part_bytes, sha256
-from pipelines.output.shard_record import ShardRecord, ShardResult
-from pipelines.rows.schemas import ROW
-from pipelines.rows.shard import Shard
-from pipelines.rows.shard_failure import ShardFailure
+from pipelines.output import REJECTED_FILE, Output, ShardRecord, ShardResult, digest_ids, part_bytes, part_name, sha256
+from pipelines.rows import ROW, Shard, ShardFailure
 
 if TYPE_CHECKING:
     from pipelines.storage import Location

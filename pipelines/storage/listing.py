@@ -9,7 +9,7 @@ from fsspec.utils import glob_translate
 
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
-from pipelines.storage import FileInfo, locate
+from pipelines.storage.location import FileInfo, locate
 from pipelines.storage.retries import reason
 
 if TYPE_CHECKING:

@@ -1,16 +1,21 @@
 """The tasks of a job. Each module defines one kind of task completely; registry.py lists them."""
 
-from pipelines.tasks.feature_extraction import FeatureExtraction
-from pipelines.tasks.fill_mask import FillMask
-from pipelines.tasks.lm_scoring import LmScoring
-from pipelines.tasks.model import Model
-from pipelines.tasks.multiple_choice import MultipleChoice
-from pipelines.tasks.question_answering import QuestionAnswering
-from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
-from pipelines.tasks.task import Task, TaskSettings
-from pipelines.tasks.text_classification import TextClassification
-from pipelines.tasks.text_generation import TextGeneration
-from pipelines.tasks.token_classification import TokenClassification
+from typing import TYPE_CHECKING
+
+from xlm_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from pipelines.tasks.feature_extraction import FeatureExtraction
+    from pipelines.tasks.fill_mask import FillMask
+    from pipelines.tasks.lm_scoring import LmScoring
+    from pipelines.tasks.model import Model
+    from pipelines.tasks.multiple_choice import MultipleChoice
+    from pipelines.tasks.question_answering import QuestionAnswering
+    from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
+    from pipelines.tasks.task import Task, TaskSettings
+    from pipelines.tasks.text_classification import TextClassification
+    from pipelines.tasks.text_generation import TextGeneration
+    from pipelines.tasks.token_classification import TokenClassification
 
 __all__ = [
     "TASKS",
@@ -28,3 +33,22 @@ __all__ = [
     "TokenClassification",
     "parse_tasks",
 ]
+
+_MODULES = {  # the module of each name
+    "AnyTaskSettings": "registry",
+    "FeatureExtraction": "feature_extraction",
+    "FillMask": "fill_mask",
+    "LmScoring": "lm_scoring",
+    "Model": "model",
+    "MultipleChoice": "multiple_choice",
+    "QuestionAnswering": "question_answering",
+    "TASKS": "registry",
+    "Task": "task",
+    "TaskSettings": "task",
+    "TextClassification": "text_classification",
+    "TextGeneration": "text_generation",
+    "TokenClassification": "token_classification",
+    "parse_tasks": "registry",
+}
+
+__getattr__ = lazy_names(__name__, _MODULES)

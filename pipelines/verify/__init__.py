@@ -2,4 +2,7 @@
 
 from pipelines.verify.check_output import Verdict, verify
 
-__all__ = ["Verdict", "verify"]
+__all__ = [
+    "Verdict",
+    "verify",
+]

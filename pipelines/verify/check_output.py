@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.corpus.planned_shard import group_by_row_group
-from pipelines.corpus.row_groups import select_rows
+from pipelines.corpus import group_by_row_group, select_rows
 from pipelines.formatting import counted
-from pipelines.output.layout import SUCCESS, part_name
-from pipelines.output.parts import id_keys
+from pipelines.output import SUCCESS, id_keys, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
@@ -29,9 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from pipelines.corpus.planned_shard import PlannedShard
-    from pipelines.output.directory import Output
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.corpus import PlannedShard
+    from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
     from pipelines.verify.check_plan import InputFiles
     from pipelines.verify.promise import Promise

@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpus.planned_shard import PLAN, PlannedShard, planned_shards, shard_id
-from pipelines.corpus.row_groups import read_row_group
+from pipelines.corpus import PLAN, PlannedShard, planned_shards, read_row_group, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import counted
-from pipelines.output import layout
+from pipelines.output import PLAN_FILE
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.output.directory import Output
-    from pipelines.storage.options import StoreSettings
+    from pipelines.output import Output
+    from pipelines.storage import StoreSettings
 
 _THREADS = 16  # a footer is a small read, mostly waiting
 _PLAN_AGAIN = "delete _SUCCESS, and run the job again to write a new plan"
@@ -49,7 +48,7 @@ def read_plan(output: Output) -> list[PlannedShard]:
     Raises:
         FatalError: the plan is missing or damaged.
     """
-    file = output.inner / layout.PLAN
+    file = output.bookkeeping / PLAN_FILE
     try:
         plan = file.read_table()
         if plan.schema.equals(PLAN):
@@ -67,7 +66,7 @@ def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[Plann
     Returns:
         The shards with the right id, each once, and the problems. A wrong id must not become a file name.
     """
-    url, problems = (output.inner / layout.PLAN).url, list[Problem]()
+    url, problems = (output.bookkeeping / PLAN_FILE).url, list[Problem]()
     ids = [shard_id(shard.file_info, shard.row_group, shard.first_row) for shard in plan]
     first = {expected: i for i, expected in reversed(list(enumerate(ids)))}
     valid = [shard for i, shard in enumerate(plan) if shard.id == ids[i] and first[ids[i]] == i]
@@ -105,7 +104,7 @@ def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequ
             else:
                 got = f"{counted(planned[file].total(), 'row')} in {counted(len(planned[file]), 'row group')}"
                 message = f"has {got} of {file}, expected {rows.total():,} in {len(rows)}"
-                found.problems.append(Problem((output.inner / layout.PLAN).url, message, _PLAN_AGAIN))
+                found.problems.append(Problem((output.bookkeeping / PLAN_FILE).url, message, _PLAN_AGAIN))
     return found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.results.verification import ResultFindings
+from pipelines.results import ResultFindings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -11,9 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.formatting import counted
-from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
-from pipelines.rows.schemas import ROW
-from pipelines.rows.text_columns import decode_texts, join_words
+from pipelines.output import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.rows import ROW, decode_texts, join_words
 from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
 
@@ -22,9 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.corpus.planned_shard import PlannedShard
-    from pipelines.output.directory import Output
-    from pipelines.output.shard_record import ShardRecord
+    from pipelines.corpus import PlannedShard
+    from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
     from pipelines.verify.promise import Promise
 

@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FatalError
-from pipelines.filter.parse import parse_filter
-from pipelines.job.fingerprint import fingerprint_digest, result_settings
-from pipelines.job.job import Job
-from pipelines.output.layout import INNER, JOB
+from pipelines.filter import parse_filter
+from pipelines.job import Job, fingerprint_digest, result_settings
+from pipelines.output import BOOKKEEPING, JOB_FILE
 from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.job.input import InputSettings
-    from pipelines.output.directory import Output
-    from pipelines.storage.options import StoreSettings
+    from pipelines.job import InputSettings
+    from pipelines.output import Output
+    from pipelines.storage import StoreSettings
     from pipelines.tasks import TaskSettings
 
 
@@ -63,11 +62,11 @@ def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
     Raises:
         FatalError: it is missing or damaged.
     """
-    file = output.inner / JOB
-    saved = output.saved_job()
+    file = output.bookkeeping / JOB_FILE
+    saved = output.read_job()
     if saved is None:
         raise FatalError(
-            f"{output.location.url}: not the output of a job (it has no {INNER}/{JOB}); name the output.path of a job"
+            f"{output.location.url}: not the output of a job (it has no {BOOKKEEPING}/{JOB_FILE}); name the output.path of a job"
         )
     try:
         job = Job.model_validate_json(json.dumps(saved["spec"]))

@@ -1,19 +1,33 @@
-"""Count faults and what they led to."""
+"""Count injected faults and the outcomes of the runs after them."""
 
 from typing import NamedTuple
 
 
-class Counts(NamedTuple):
-    """What a series of faults came to."""
+class FaultCounts(NamedTuple):
+    """The counts of one fault, or of a series of faults.
 
-    faults: int = 0  # injected
-    points: int = 0  # different ones
-    runs: int = 0  # runs after a fault, that had to complete what it left
-    completed: int = 0  # of those, the ones that did
+    Attributes:
+        num_faults: faults that were injected and had an effect.
+        num_points: different faults among them.
+        num_runs: runs that resumed after a fault.
+        num_completed: runs among them that gave the output of a run without faults.
+        rows_lost: rows that are missing after the last run.
+        rows_duplicated: rows that were in the output more than once at any time.
+    """
+
+    num_faults: int = 0
+    num_points: int = 0
+    num_runs: int = 0
+    num_completed: int = 0
     rows_lost: int = 0
-    rows_doubled: int = 0
+    rows_duplicated: int = 0
 
-    def __add__(self, other: object) -> "Counts":
-        """Add up what two faults, or two series, came to."""
-        assert isinstance(other, Counts)
-        return Counts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+    def __add__(self, other: object) -> "FaultCounts":
+        """Add the counts of two series."""
+        assert isinstance(other, FaultCounts)
+        return FaultCounts(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def is_good(self) -> bool:
+        """Whether every run completed and no row was lost or duplicated."""
+        return self.num_completed == self.num_runs and not self.rows_lost and not self.rows_duplicated

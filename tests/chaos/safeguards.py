@@ -1,7 +1,7 @@
-"""A check of the tests themselves: each safeguard of the product is taken out, and at least one test must fail.
+"""Check that the tests notice the removal of each safeguard of the product.
 
-A safeguard goes by a replacement of its text in a copy of the tree. The text must stand there exactly once, so that a
-change of the product cannot leave a removal without effect.
+Each safeguard is removed by replacing its text in a copy of the tree, and one test must fail there. The text must occur
+exactly once in its file: otherwise a change of the product could make the removal ineffective.
 """
 
 import os
@@ -20,14 +20,14 @@ from typing import NamedTuple
 
 TREE = Path(__file__).parents[2]
 PACKAGES = ("xlm_core", "pipelines", "jobs", "tests")
-END_WITHIN_S = 180.0  # a test that a removal keeps from ending has failed too; each takes some 30 s
+TIMEOUT_S = 180.0  # a test that does not end in time has failed as well; each takes about 30 s
 
 PROTOCOL = "tests/chaos/driver/test_protocol.py::test_"
 KILLS = f"{PROTOCOL}killed_at_each_moment_by_name"
 RUN = "tests/flow/run/test_"
 
-# What a run would believe that took each part for done, with a record or without.
-_EVERY_PART_IS_DONE = """
+# Takes every part for committed, whether it has a record or not.
+_EVERY_PART_IS_COMMITTED = """
     from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord
     for shard in planned_ids:
         if (size := sizes.get(part_name(shard))) is not None:
@@ -39,20 +39,20 @@ _EVERY_PART_IS_DONE = """
 
 
 class Safeguard(NamedTuple):
-    """A safeguard, and how it is taken out.
+    """A safeguard, and how it is removed.
 
     Attributes:
-        name: what the product does without it.
-        file: where its text stands.
-        text: what is replaced; stands there once.
-        instead: what stands there without it.
-        test: fails then.
+        name: what the product does without the safeguard.
+        file: the file that contains its text.
+        text: the text to replace. It occurs once in the file.
+        replacement: the text without the safeguard.
+        test: the test that must fail without the safeguard.
     """
 
     name: str
     file: str
     text: str
-    instead: str
+    replacement: str
     test: str
 
 
@@ -60,9 +60,9 @@ SAFEGUARDS = [
     Safeguard(
         "ledger: a part without a record counts as done",
         "pipelines/output/resume.py",
-        "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n",
-        "    records, sizes, rejected = output.ledger.load(), output.parts(), output.rejected_parts()\n"
-        + _EVERY_PART_IS_DONE,
+        "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n",
+        "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n"
+        + _EVERY_PART_IS_COMMITTED,
         KILLS,
     ),
     Safeguard(
@@ -187,33 +187,37 @@ SAFEGUARDS = [
 ]
 
 
-def fails_without(safeguard: Safeguard, tree: Path) -> str | None:
-    """Take a safeguard out of a copy of the tree, and give the test that fails; None if none does.
+def failing_test(safeguard: Safeguard, tree: Path) -> str | None:
+    """Remove a safeguard from a copy of the tree, and return the test that fails; None if none does.
 
     Raises:
-        AssertionError: its text does not stand there once, or the tests could not run.
+        AssertionError: the safeguard's text does not occur exactly once, or the tests could not run.
     """
     path = tree / safeguard.file
-    whole = path.read_text(encoding="utf-8")
-    path.write_text(removed(safeguard, whole), encoding="utf-8")
+    source = path.read_text(encoding="utf-8")
+    path.write_text(without_safeguard(safeguard, source), encoding="utf-8")
     try:
         return first_failure([safeguard.test], tree)
     finally:
-        path.write_text(whole, encoding="utf-8")
+        path.write_text(source, encoding="utf-8")
 
 
-def removed(safeguard: Safeguard, whole: str) -> str:
-    """Give the text of its file without a safeguard."""
-    found = whole.count(safeguard.text)
-    assert found == 1, f"{safeguard.name}: its text stands {found} times in {safeguard.file}; correct it here"
-    return whole.replace(safeguard.text, safeguard.instead)
-
-
-def first_failure(tests: list[str], tree: Path, within_s: float = END_WITHIN_S) -> str | None:
-    """Run tests in a copy of the tree, and give the first that fails.
+def without_safeguard(safeguard: Safeguard, source: str) -> str:
+    """Return the source of the safeguard's file without the safeguard.
 
     Raises:
-        AssertionError: they could not run; that says nothing of what they check.
+        AssertionError: the safeguard's text does not occur exactly once.
+    """
+    count = source.count(safeguard.text)
+    assert count == 1, f"{safeguard.name}: {safeguard.file} contains its text {count} times, expected once; correct it"
+    return source.replace(safeguard.text, safeguard.replacement)
+
+
+def first_failure(tests: list[str], tree: Path, timeout_s: float = TIMEOUT_S) -> str | None:
+    """Run tests in a copy of the tree, and return the first that fails; None if all pass.
+
+    Raises:
+        AssertionError: the tests could not run.
     """
     command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=short", "-p", "no:cacheprovider", *tests]
     environment = os.environ | {"PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
@@ -227,11 +231,11 @@ def first_failure(tests: list[str], tree: Path, within_s: float = END_WITHIN_S) 
         start_new_session=True,
     )
     try:
-        output, _ = process.communicate(timeout=within_s)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        return f"{tests[0]} (without end)"
+        return f"{tests[0]} (timeout)"
     finally:
-        with suppress(ProcessLookupError):  # whatever a test has left
+        with suppress(ProcessLookupError):  # processes that a test has left running
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     failed = re.search(r"^FAILED (\S+)", output, re.MULTILINE)
@@ -240,7 +244,7 @@ def first_failure(tests: list[str], tree: Path, within_s: float = END_WITHIN_S) 
 
 
 def copy_tree(folder: Path) -> Path:
-    """Copy what the tests need to a new directory."""
+    """Copy the packages and tests to a new directory."""
     folder.mkdir()
     for package in PACKAGES:
         shutil.copytree(TREE / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -248,36 +252,40 @@ def copy_tree(folder: Path) -> Path:
     return folder
 
 
-def first_failures() -> Iterator[tuple[str, str | None]]:
-    """Give, for each safeguard, its name and the test that fails without it; None where none does."""
+def failing_tests() -> Iterator[tuple[str, str | None]]:
+    """Remove one safeguard after the other. Yields its name and the test that fails; None if none does.
+
+    Raises:
+        AssertionError: a test fails with all safeguards in place, or a safeguard's text is not found.
+    """
     num_trees = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(num_trees) as pool:
         trees: SimpleQueue[Path] = SimpleQueue()
         for number in range(num_trees):
             trees.put(copy_tree(Path(folder) / str(number)))
 
-        def take_out(safeguard: Safeguard) -> str | None:
+        def remove(safeguard: Safeguard) -> str | None:
             tree = trees.get()
             try:
-                return fails_without(safeguard, tree)
+                return failing_test(safeguard, tree)
             finally:
                 trees.put(tree)
 
-        every_test = sorted({safeguard.test for safeguard in SAFEGUARDS})
-        whole = first_failure(every_test, Path(folder) / "0", 10 * END_WITHIN_S)
-        assert whole is None, f"{whole} fails with every safeguard in place"
-        yield from zip((safeguard.name for safeguard in SAFEGUARDS), pool.map(take_out, SAFEGUARDS), strict=True)
+        tests = sorted({safeguard.test for safeguard in SAFEGUARDS})
+        failure = first_failure(tests, Path(folder) / "0", 10 * TIMEOUT_S)
+        assert failure is None, f"{failure} fails with every safeguard in place"
+        yield from zip((safeguard.name for safeguard in SAFEGUARDS), pool.map(remove, SAFEGUARDS), strict=True)
 
 
 def main() -> int:
-    """Print a table of the safeguards and the tests that fail without them; gives how many none fails without."""
-    missed = 0
+    """Print each safeguard and the test that fails without it. Return 1 if no test fails without one of them."""
+    num_missed = 0
     width = max(len(safeguard.name) for safeguard in SAFEGUARDS)
-    for name, failed in first_failures():
-        missed += failed is None
-        print(f"{name:{width}} | {failed or 'no test fails'}", flush=True)
-    return missed
+    for name, test in failing_tests():
+        num_missed += test is None
+        print(f"{name:{width}} | {test or 'no test fails'}", flush=True)
+    return min(num_missed, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(min(main(), 1))
+    sys.exit(main())

@@ -15,7 +15,7 @@ from pipelines.output.shard_record import ShardRecord, ShardResult
 from pipelines.rows.rejection import PreRejected
 from pipelines.run.execute import reject_duplicate_ids
 from pipelines.run.graceful_stop import Stop
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Pools
 from pipelines.stages.read import PlanSource
@@ -27,7 +27,7 @@ POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_
 
 def run_stages(job: Job) -> list[ShardResult]:
     """Run all shards of a job, and return the results of the write stage."""
-    prepared = prepare(job)
+    prepared = prepare_job(job)
     pre_rejected: PreRejected = {}
     if job.policy.duplicate_ids == "reject":
         pre_rejected = reject_duplicate_ids(job, compare_with_plan(Output(prepared.output), prepared.plan.shards))
@@ -84,7 +84,7 @@ def read_output(path: str) -> pa.Table:
 
 
 def read_parts(location: Location) -> list[pa.Table]:
-    names = sorted(Output(location).parts())
+    names = sorted(Output(location).list_parts())
     return [(location / name).read_table() for name in names]
 
 

@@ -20,7 +20,7 @@ def test_every_bad_file_is_named_and_no_good_one(demo, tmp_path):
         for i in range(30):
             (bench.corpus / f"bad{i:02d}.parquet").write_bytes(b"PAR1 and then nothing")
 
-    said = Refused("bad files beside a good one", spoil, "bad00.parquet: a damaged or cut-off").attempt(tmp_path, demo)
+    said = Refused("bad files beside a good one", spoil, "bad00.parquet: a damaged or truncated").attempt(tmp_path, demo)
     assert [f"bad{i:02d}.parquet" in said for i in range(30)] == [True] * 20 + [False] * 10
     assert "and 10 more" in said
     assert "a.parquet" not in said

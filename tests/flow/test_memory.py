@@ -14,7 +14,7 @@ import torch
 from pipelines.job.job import Job
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_failure import FailureKind
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from tests.flow.heads import write_checkpoints
@@ -54,7 +54,7 @@ def rows(corpus) -> list[Row]:
 
 def results(job: Job) -> list[Shard]:
     """Run all shards of a job through the stages up to the model, in one model process."""
-    prepared = prepare(job)
+    prepared = prepare_job(job)
     tokenize, infer = Tokenize(prepared.stages.tokenize, {}), build_infer(prepared.stages)
     blocks = (
         pa.concat_tables(task()) for task in PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)

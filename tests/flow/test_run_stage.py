@@ -10,7 +10,7 @@ import pytest
 from pipelines.rows.rejection import Rejection, RejectionReason
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_failure import STOPPED
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.stages import row_checks
 from pipelines.stages import run_stage as stage
 from pipelines.stages.read import PlanSource
@@ -30,7 +30,7 @@ ROWS = pa.table(
 def prepared(make_job, tmp_path):
     pq.write_table(ROWS, tmp_path / "in.parquet")
     spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
-    return prepare(make_job(input=spec, tasks=["feature-extraction"]))
+    return prepare_job(make_job(input=spec, tasks=["feature-extraction"]))
 
 
 @pytest.fixture

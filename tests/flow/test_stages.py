@@ -15,7 +15,7 @@ import pytest
 from ray import cloudpickle
 
 from pipelines.job.job import Job
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from pipelines.storage import locate
@@ -275,7 +275,7 @@ def test_unknown_language_is_rejected_or_neutral_but_never_english(make_job, tmp
 
 def test_only_model_processes_load_torch(make_job):
     """A node has many tokenizer processes, and torch takes half of their start-up time and memory."""
-    prepared = prepare(make_job())
+    prepared = prepare_job(make_job())
     stages = prepared.stages
     source, tokenize = PlanSource(stages.read, prepared.plan.shards), Tokenize(stages.tokenize, {})
     tokens = tokenize(next(iter(source.get_read_tasks(1)[0]())))

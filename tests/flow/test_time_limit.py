@@ -109,13 +109,13 @@ from functools import partial
 import pyarrow as pa
 from jobs.job_file.load import load_job
 from pipelines.stages.infer import Infer
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
 from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMModel, XLMTokenizer
 
-prepared = prepare(load_job(sys.argv[1], ["output.path=" + sys.argv[2]]))
+prepared = prepare_job(load_job(sys.argv[1], ["output.path=" + sys.argv[2]]))
 shard = pa.concat_tables(PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)[0]()).slice(0, 1)
 build_tokenize = partial(Tokenize, pre_rejected={})
 build_infer = partial(Infer, on_gpu=False, num_threads=1)

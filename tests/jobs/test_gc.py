@@ -15,7 +15,7 @@ from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.layout import part_name
 from pipelines.output.orphans import find_orphans
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
 from tests.flow.in_process import run_to_records
 
@@ -32,7 +32,7 @@ def made(demo, corpus, tmp_path_factory):
     job = Job.model_validate(spec)
     records = run_to_records(job)
     assert len(records) == 5
-    prepared = prepare(job)
+    prepared = prepare_job(job)
     output = Output(prepared.output)
     with output.lock():
         output.begin(prepared.description, prepared.plan.shards)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
         needed_files,
         weights_files,
     )
+    from xlm_core.checkpoint.formats import read_original
     from xlm_core.checkpoint.hash_content import content_hash
     from xlm_core.checkpoint.hash_trunk import trunk_hash
     from xlm_core.checkpoint.matching import check_checkpoint
-    from xlm_core.checkpoint.names import HeadKind, Kind, Part, adaptive_softmax, twins
+    from xlm_core.checkpoint.names import HeadKind, ModelKind, ModelPart, adaptive_softmax, tied_tensors
     from xlm_core.checkpoint.pretrained import PretrainedModule
     from xlm_core.checkpoint.writing import write_checkpoint
 
@@ -35,8 +36,8 @@ __all__ = [
     "VOCAB_FILE",
     "CheckpointContents",
     "HeadKind",
-    "Kind",
-    "Part",
+    "ModelKind",
+    "ModelPart",
     "PretrainedModule",
     "XLMConfig",
     "adaptive_softmax",
@@ -46,20 +47,22 @@ __all__ = [
     "find_original",
     "inspect_checkpoint",
     "needed_files",
+    "read_original",
+    "tied_tensors",
     "trunk_hash",
-    "twins",
     "weights_files",
     "write_checkpoint",
 ]
 
 _MODULES = {  # the module of each name
+    "read_original": "formats",
     "ADDED_TOKENS_FILE": "files",
     "CONFIG_FILE": "files",
     "CheckpointContents": "contents",
     "HeadKind": "names",
-    "Kind": "names",
     "MERGES_FILE": "files",
-    "Part": "names",
+    "ModelKind": "names",
+    "ModelPart": "names",
     "PretrainedModule": "pretrained",
     "SPECIAL_TOKENS_FILE": "files",
     "TOKENIZER_CONFIG_FILE": "files",
@@ -72,8 +75,8 @@ _MODULES = {  # the module of each name
     "find_original": "files",
     "inspect_checkpoint": "contents",
     "needed_files": "files",
+    "tied_tensors": "names",
     "trunk_hash": "hash_trunk",
-    "twins": "names",
     "weights_files": "files",
     "write_checkpoint": "writing",
 }

@@ -1,4 +1,4 @@
-"""The configuration of an XLM checkpoint, read from and written to the field-standard `config.json`."""
+"""The configuration of an XLM checkpoint, which is stored in its `config.json`."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from xlm_core.checkpoint.config_json import (
     fields_from_json,
 )
 from xlm_core.checkpoint.files import CONFIG_FILE, find_original
-from xlm_core.errors import CheckpointError, FatalError, shown, some
+from xlm_core.errors import CheckpointError, FatalError, format_list, format_value
 from xlm_core.files import read_json_object
 
 SummaryType = Literal["first", "last", "mean", "cls_index"]
@@ -135,7 +135,6 @@ class XLMConfig:
     def _rules(self) -> list[tuple[str, str, bool]]:
         """List (field, the range of its values, whether the value is in it)."""
         langs = (self.lang2id or {}).values()
-        fed_langs = self.n_langs > 1 and self.use_lang_emb
         return [
             *((name, "at least 1", getattr(self, name) >= 1) for name in _POSITIVE),
             *((name, "at least 0 and below 1", 0 <= getattr(self, name) < 1) for name in _PROBABILITIES),
@@ -146,28 +145,28 @@ class XLMConfig:
             ),
             (
                 "max_position_embeddings",
-                f"at most {_MAX_SINUSOIDAL_POSITIONS}, where sinusoidal_embeddings is true",
+                f"at most {_MAX_SINUSOIDAL_POSITIONS}, if sinusoidal_embeddings is true",
                 not self.sinusoidal_embeddings or self.max_position_embeddings <= _MAX_SINUSOIDAL_POSITIONS,
             ),
             ("n_heads", f"a divisor of emb_dim {self.emb_dim}", self.emb_dim % max(self.n_heads, 1) == 0),
             ("layer_norm_eps", "above 0 and below 1", 0 < self.layer_norm_eps < 1),
-            ("is_encoder", "true (no checkpoint of a decoder exists)", self.is_encoder),
+            ("is_encoder", "true (XLM has no decoder)", self.is_encoder),
             ("pad_token_id", f"below vocab_size {self.vocab_size}", self._is_token(self.pad_token_id)),
             ("id2label", "keys 0, 1, 2 … without a gap", set(self.id2label) == set(range(self.num_labels))),
             (
                 "lang2id",
                 f"ids from 0 to {self.n_langs - 1} (n_langs is {self.n_langs})",
-                not fed_langs or all(0 <= lang < self.n_langs for lang in langs),
+                not self.has_lang_embeddings or all(0 <= lang < self.n_langs for lang in langs),
             ),
-            ("asm_cutoffs", f"increasing, from 1 to {self.vocab_size - 1}, where asm is true", self._has_clusters()),
+            ("asm_cutoffs", f"increasing, from 1 to {self.vocab_size - 1}, if asm is true", self._has_clusters()),
             (
                 "asm_div_value",
-                f"a number from 1 to emb_dim {self.emb_dim}, where asm is true",
+                f"a number from 1 to emb_dim {self.emb_dim}, if asm is true",
                 not self.asm or 1 <= (self.asm_div_value or 0) <= self.emb_dim,
             ),
             (
                 "problem_type",
-                "regression, or two labels and more",
+                "regression, or at least two labels",
                 not (self.problem_type == "single_label_classification" and self.num_labels == 1),
             ),
         ]
@@ -188,7 +187,7 @@ class XLMConfig:
 
     @property
     def has_lang_embeddings(self) -> bool:
-        """Whether the trunk adds a language vector to each token."""
+        """Whether the trunk adds a language embedding to each token."""
         return self.n_langs > 1 and self.use_lang_emb
 
     @property
@@ -198,18 +197,18 @@ class XLMConfig:
 
     @property
     def hidden_size(self) -> int:
-        """Width of the model; the field's usual name for `emb_dim`."""
+        """Width of the model; the common name of `emb_dim`."""
         return self.emb_dim
 
     @property
     def max_length(self) -> int:
-        """Most tokens a sequence may have, special tokens included."""
+        """The most tokens in a sequence, special tokens included."""
         return self.max_position_embeddings
 
     def with_objective(self, objective: Objective) -> Self:
-        """Give this configuration with another objective: what a token may see.
+        """Return a copy with another training objective, which determines what a token attends to.
 
-        The released causal checkpoints say `"causal": false`, so it takes the user's word to run them as trained.
+        The configurations of the released causal checkpoints have `"causal": false`: users choose the objective.
         """
         if objective not in get_args(Objective):
             raise ValueError(f"objective: got {objective!r}, expected causal or masked")
@@ -219,19 +218,19 @@ class XLMConfig:
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
         """Build a configuration from the content of a `config.json`.
 
-        Aliases (`n_words`, `hidden_size`, `pad_index` …) are resolved; `num_labels` alone names the labels
-        LABEL_0, LABEL_1 …; string keys of id2label and id2lang become integers.
+        Aliases (`n_words`, `hidden_size`, `pad_index` …) are resolved. `num_labels` without `id2label` gives the labels
+        LABEL_0, LABEL_1 … String keys of `id2label` and `id2lang` are converted to integers.
 
         Raises:
-            FatalError: a field of the wrong type or value, two names of one field that disagree, or another
+            FatalError: a field of the wrong type or value, two names of one field with different values, or another
                 `model_type`.
         """
         return cls(**fields_from_json(values, [f.name for f in dataclasses.fields(cls) if f.name != "extra"]))
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the content of a `config.json`, which the reference reads as well.
+        """Return the content of a `config.json`, which the reference can read too.
 
-        The aliases are not written; `from_dict(to_dict())` equals this configuration.
+        Aliases are not written. `from_dict(to_dict())` equals this configuration.
         """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
         for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value"):
@@ -244,10 +243,10 @@ class XLMConfig:
 
     @classmethod
     def from_pretrained(cls, path: str | Path) -> Self:
-        """Read `config.json` of a checkpoint directory, or the settings in the `.pth` of the original release.
+        """Read the `config.json` of a checkpoint directory, or the settings in the `.pth` of the original release.
 
         Raises:
-            CheckpointError: the directory or the file is missing or unreadable, or `from_dict` refuses it.
+            CheckpointError: the directory or the file is missing or unreadable, or `from_dict` raises an error.
         """
         directory = Path(path)
         if not directory.is_dir():
@@ -273,8 +272,8 @@ def _format_expected(value: object, error: ValidationError, annotation: Any) -> 
     for detail in error.errors(include_url=False):
         message = detail["msg"].removeprefix("Input should be ")
         if detail["input"] is not value:
-            message += f" at {shown([key for key in detail['loc'] if key != '[key]'][-1])}"
+            message += f" at {format_value([key for key in detail['loc'] if key != '[key]'][-1])}"
         expected.append(message)
     if NoneType in get_args(annotation):
         expected.append("null")
-    return some(expected, _MAX_LISTED, " or ")
+    return format_list(expected, _MAX_LISTED, " or ")

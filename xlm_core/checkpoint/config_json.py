@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any, cast
 
-from xlm_core.errors import FatalError, shown
+from xlm_core.errors import FatalError, format_value
 
 MODEL_TYPE = "xlm"
 
@@ -45,7 +45,7 @@ def fields_from_json(values: Mapping[str, Any], field_names: Collection[str]) ->
     found: dict[str, Any] = {name: values[name] for name in values if name in field_names}
     for alias, name in ALIASES.items():
         if alias in values and found.setdefault(name, values[alias]) != values[alias]:
-            raise field_error(alias, values[alias], f"{shown(found[name])}, the value of {name}")
+            raise field_error(alias, values[alias], f"{format_value(found[name])}, the value of {name}")
     for name in INT_KEYED_FIELDS:
         if found.get(name) is not None:
             found[name] = _with_int_keys(name, found[name])
@@ -62,7 +62,7 @@ def default_labels(num_labels: int) -> dict[int, str]:
 
 def field_error(name: str, got: object, expected: str) -> FatalError:
     """Build the error for a field of the configuration."""
-    return FatalError(f"configuration field {name}: got {shown(got)}, expected {expected}")
+    return FatalError(f"configuration field {name}: got {format_value(got)}, expected {expected}")
 
 
 def _labels(num_labels: object, id2label: object) -> object:

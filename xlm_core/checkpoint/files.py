@@ -12,15 +12,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CONFIG_FILE = "config.json"
+
 SAFETENSORS_FILE = "model.safetensors"
 BIN_FILE = "pytorch_model.bin"
 H5_FILE = "tf_model.h5"
 INDEX_SUFFIX = ".index.json"
 _ORIGINAL_SUFFIX = ".pth"
 
-# The first that a directory holds is its weights; where there is none, the one .pth of the original release.
+# The first file that exists has the weights. Without any of them, a single .pth of the original release does.
 _WEIGHTS_FILES = (SAFETENSORS_FILE, SAFETENSORS_FILE + INDEX_SUFFIX, BIN_FILE, BIN_FILE + INDEX_SUFFIX, H5_FILE)
-
 
 VOCAB_FILE = "vocab.json"
 MERGES_FILE = "merges.txt"
@@ -49,12 +49,12 @@ def needed_files(names: Collection[str]) -> list[str]:
 
 
 def weights_path(directory: Path) -> Path:
-    """Give the file that `open_weights` opens.
+    """Return the path of the file that `open_weights` opens.
 
     Raises:
-        CheckpointError: there is none.
+        CheckpointError: the directory has no weights.
     """
-    name = _choose([file.name for file in directory.iterdir()])
+    name = _choose_weights([file.name for file in directory.iterdir()])
     if name is None:
         raise CheckpointError(
             f"{directory}: has no weights; expected one of {', '.join(_WEIGHTS_FILES)}, or the one .pth of the "
@@ -64,18 +64,18 @@ def weights_path(directory: Path) -> Path:
 
 
 def find_original(directory: Path) -> Path | None:
-    """Give the `.pth` of the original release, if that is what `open_weights` would open."""
-    name = _choose([file.name for file in directory.iterdir()])
+    """Return the path of the original release's `.pth`, or None if the directory has other weights or none."""
+    name = _choose_weights([file.name for file in directory.iterdir()])
     return None if name is None or name in _WEIGHTS_FILES else directory / name
 
 
 def weights_files(names: Collection[str]) -> list[str]:
-    """Choose, of a directory's file names, those that `open_weights` reads: of several formats, one.
+    """Choose the weights of a checkpoint, in one format, from the file names of a directory.
 
     Returns:
-        The weights first; an index with all its shards, a `.pth` with its `codes`. Nothing where there are no weights.
+        The weights file; or an index and its shards; or a `.pth` and its `codes`; or nothing if there are no weights.
     """
-    name = _choose(names)
+    name = _choose_weights(names)
     if name is None:
         return []
     if name.endswith(INDEX_SUFFIX):
@@ -84,17 +84,17 @@ def weights_files(names: Collection[str]) -> list[str]:
 
 
 def is_shard(name: str, index: str) -> bool:
-    """Tell whether a file name is one of an index's shards: `model-00001-of-00003.safetensors`."""
+    """Whether a file name is a shard of an index, such as `model-00001-of-00003.safetensors`."""
     stem, _, suffix = index.removesuffix(INDEX_SUFFIX).partition(".")
     return re.fullmatch(rf"{re.escape(stem)}-[0-9]{{1,9}}-of-[0-9]{{1,9}}\.{re.escape(suffix)}", name) is not None
 
 
 def codes_files(names: Collection[str]) -> list[str]:
-    """Give those of a directory's file names that hold the merges of an original release."""
+    """Choose the files with the merges of an original release from the file names of a directory."""
     return sorted(name for name in names if name.startswith("codes"))
 
 
-def _choose(names: Collection[str]) -> str | None:
+def _choose_weights(names: Collection[str]) -> str | None:
     for name in _WEIGHTS_FILES:
         if name in names:
             return name

@@ -1,4 +1,4 @@
-"""The hash of a checkpoint's files."""
+"""Hash the files of a checkpoint."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import needed_files, weights_path
 from xlm_core.errors import CheckpointError
-from xlm_core.files import check_regular
+from xlm_core.files import check_regular_file
 
 _CHUNK_BYTES = 1 << 22
 
@@ -28,7 +28,7 @@ def content_hash(path: str | Path) -> str:
     digest = hashlib.sha256()
     for file in (directory / name for name in needed_files([file.name for file in directory.iterdir()])):
         try:
-            check_regular(file)
+            check_regular_file(file)
             digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
             with file.open("rb") as stream:
                 while chunk := stream.read(_CHUNK_BYTES):

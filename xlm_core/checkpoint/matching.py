@@ -1,4 +1,4 @@
-"""Comparing the names and shapes of a checkpoint's tensors with those that a model needs."""
+"""Compare the names and shapes of the tensors in a checkpoint with those that a model needs."""
 
 from __future__ import annotations
 
@@ -7,57 +7,59 @@ from typing import TYPE_CHECKING
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import CONFIG_FILE
-from xlm_core.checkpoint.formats import FLOATS, open_weights
+from xlm_core.checkpoint.formats import FLOAT_DTYPES, open_weights
 from xlm_core.checkpoint.names import (
-    Kind,
-    Part,
+    ModelKind,
+    ModelPart,
     Shape,
-    canonical,
+    canonical_name,
+    derivable_tensors,
     expected_shapes,
-    implied_tensors,
-    is_bystander,
-    twins,
+    is_ignored_tensor,
+    tied_tensors,
 )
-from xlm_core.errors import CheckpointError, some
+from xlm_core.errors import CheckpointError, format_list
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from xlm_core.checkpoint.formats import Weights
 
-_MAX_LISTED = 5  # of a hundred missing tensors, the first few tell what went wrong
+_MAX_LISTED = 5  # the first few of a hundred missing tensors show the problem
 
 
-def check_checkpoint(path: str | Path, kind: Kind, head_only: bool = False) -> XLMConfig:
-    """Check that a directory holds a model, by names and shapes alone; no tensor is read.
+def check_checkpoint(path: str | Path, kind: ModelKind, head_only: bool = False) -> XLMConfig:
+    """Check by names and shapes, without reading a tensor, that a directory contains a model.
 
     Args:
         path: the checkpoint directory.
-        kind: `trunk`, or the head it must hold with the trunk.
-        head_only: ask for the head alone, to be run over another directory's trunk.
+        kind: `trunk`, or the head that the directory must contain in addition to the trunk.
+        head_only: require only the head, to run on the trunk of another directory.
 
     Returns:
         The checkpoint's configuration.
 
     Raises:
-        CheckpointError: as `from_pretrained` would.
+        CheckpointError: in the same cases as `from_pretrained`.
     """
     directory = Path(path)
     config = XLMConfig.from_pretrained(directory)
-    match(open_weights(directory), config, kind, ("head",) if head_only else ("trunk", "head"))
+    match_tensors(open_weights(directory), config, kind, ("head",) if head_only else ("trunk", "head"))
     return config
 
 
-def match(weights: Weights, config: XLMConfig, kind: Kind, parts: tuple[Part, ...]) -> dict[str, str]:
-    """Compare a file's names and shapes with what a model needs.
+def match_tensors(weights: Weights, config: XLMConfig, kind: ModelKind, parts: tuple[ModelPart, ...]) -> dict[str, str]:
+    """Compare the names and shapes in a file with those that a model needs.
 
     Returns:
-        The file's name of each tensor to read, by canonical name.
+        The name in the file of each tensor to read, by canonical name.
 
     Raises:
-        CheckpointError: everything that is wrong, in one line.
+        CheckpointError: one line that lists missing, unexpected and wrong tensors.
     """
-    if "trunk" in parts and config.n_layers > len(weights.shapes):  # before a list of them is made
+    if "trunk" in parts and config.n_layers > len(
+        weights.shapes
+    ):  # checked before the list of expected tensors is built
         raise CheckpointError(
             f"{weights.path}: holds {len(weights.shapes)} tensors, too few for the {config.n_layers} layers that its"
             f" {CONFIG_FILE} describes"
@@ -65,45 +67,53 @@ def match(weights: Weights, config: XLMConfig, kind: Kind, parts: tuple[Part, ..
     expected = expected_shapes(config, kind, parts)
     found: dict[str, str] = {}
     unexpected: list[str] = []
-    misshapen: list[str] = []
+    wrong: list[str] = []
     all_names: dict[str, str] = {}
     for file_name in sorted(weights.shapes):
-        name, shape = canonical(file_name), weights.shapes[file_name]
+        name, shape = canonical_name(file_name), weights.shapes[file_name]
         if name in all_names:
-            unexpected.append(f"{file_name} {_spell(shape)} beside {all_names[name]}")
+            unexpected.append(f"{file_name} {_format_shape(shape)}, a duplicate of {all_names[name]}")
             continue
         all_names[name] = file_name
         if name in expected:
             found[name] = file_name
-        elif not is_bystander(name, config, kind, parts):
-            unexpected.append(f"{file_name} {_spell(shape)}")
-    if "trunk" not in parts:  # then a tied tensor that was left out is read where its twin is
-        for name, twin in twins(config, kind).items():
-            if name not in found and twin in all_names:
-                found[name] = all_names[twin]
+        elif not is_ignored_tensor(name, config, kind, parts):
+            unexpected.append(f"{file_name} {_format_shape(shape)}")
+    if "trunk" not in parts:  # a head without its tied tensor reads it from the trunk of the same file
+        for name, source in tied_tensors(config, kind).items():
+            if name not in found and source in all_names:
+                found[name] = all_names[source]
     for name, file_name in found.items():
         shape, dtype = weights.shapes[file_name], weights.dtypes[file_name]
         if shape != expected[name]:
-            misshapen.append(f"{file_name} is {_spell(shape)}, expected {_spell(expected[name])}")
-        elif dtype not in FLOATS:
-            misshapen.append(f"{file_name} holds {dtype}, expected floating point")
-    may_lack = {n for n, source in implied_tensors(config, kind).items() if callable(source) or "trunk" in parts}
-    missing = [f"{name} {_spell(expected[name])}" for name in expected if name not in found and name not in may_lack]
-    faults = [
-        text for text in (_list("missing", missing), _list("unexpected", unexpected), _list("wrong", misshapen)) if text
+            wrong.append(f"{file_name} is {_format_shape(shape)}, expected {_format_shape(expected[name])}")
+        elif dtype not in FLOAT_DTYPES:
+            wrong.append(f"{file_name} holds {dtype}, expected floating point")
+    optional = {n for n, source in derivable_tensors(config, kind).items() if callable(source) or "trunk" in parts}
+    missing = [
+        f"{name} {_format_shape(expected[name])}" for name in expected if name not in found and name not in optional
     ]
-    if faults:
+    problems = [
+        text
+        for text in (
+            _format_problem("missing", missing),
+            _format_problem("unexpected", unexpected),
+            _format_problem("wrong", wrong),
+        )
+        if text
+    ]
+    if problems:
         raise CheckpointError(
-            f"{weights.path}: does not hold the {kind} model that its {CONFIG_FILE} describes: {'; '.join(faults)}"
+            f"{weights.path}: does not contain the {kind} model that its {CONFIG_FILE} describes: {'; '.join(problems)}"
         )
     return found
 
 
-def _list(what: str, items: list[str]) -> str:
-    """Write `missing 7: a, b, c, d, e and 2 more`."""
+def _format_problem(what: str, items: list[str]) -> str:
+    """Format `missing 7: a, b, c, d, e and 2 more`; an empty string for no items."""
     printable = [item if item.isprintable() else ascii(item) for item in items]
-    return f"{what} {len(items)}: {some(printable, _MAX_LISTED)}" if items else ""
+    return f"{what} {len(items)}: {format_list(printable, _MAX_LISTED)}" if items else ""
 
 
-def _spell(shape: Iterable[int] | Shape) -> str:
+def _format_shape(shape: Iterable[int] | Shape) -> str:
     return str(list(shape))

@@ -1,4 +1,4 @@
-"""Modules without weights: what there is before a checkpoint is read, or if only names and shapes are asked for."""
+"""Build modules without allocating or initializing their weights, before a checkpoint is loaded into them."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def shapes_only() -> Generator[None]:
-    """Give modules that are made within neither memory nor random numbers.
+def on_meta_device() -> Generator[None]:
+    """Build modules on the meta device and skip `torch.nn.init`, inside this context.
 
-    To draw numbers for tensors that hold none, torch would load its compiler first, which takes a second.
+    Initializing meta tensors would make torch load its compiler, which takes a second.
     """
-    with torch.device("meta"), _NothingDrawn():
+    with torch.device("meta"), _SkipInit():
         yield
 
 
-class _NothingDrawn(TorchFunctionMode):
+class _SkipInit(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
-        if getattr(func, "__module__", None) == "torch.nn.init":  # which methods in C lack
+        if getattr(func, "__module__", None) == "torch.nn.init":  # methods written in C have no __module__
             return (*args, *(kwargs or {}).values())[0]
         return func(*args, **(kwargs or {}))

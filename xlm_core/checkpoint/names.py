@@ -1,8 +1,8 @@
-"""The names and shapes of the tensors in a checkpoint file, and how they map to the modules'.
+"""Names and shapes of the tensors in a checkpoint file, and their mapping to the tensors of the modules.
 
-Checkpoints keep the names of the 2019 code (`attentions.0.q_lin.weight`), with `transformer.` before those of
-the trunk when the file holds a head as well. Modules have names of their own; this file is the only one
-that knows both. Names here are the file's without `transformer.`, unless said otherwise.
+Checkpoints have the names of the 2019 code (`attentions.0.q_lin.weight`). If a file contains a head, the names of the
+trunk have the prefix `transformer.`. Canonical names, which this module uses, are the names in a file without that
+prefix. Modules have other names, and only this module maps one to the other.
 """
 
 import re
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.meta_init import shapes_only
-from xlm_core.errors import FatalError, shown
+from xlm_core.checkpoint.meta_init import on_meta_device
+from xlm_core.errors import FatalError, format_value
 from xlm_core.positions import sinusoidal_positions
 
 Shape = tuple[int, ...]
-Part = Literal["trunk", "head"]
+ModelPart = Literal["trunk", "head"]
 HeadKind = Literal[
     "sequence-classification",
     "token-classification",
@@ -27,14 +27,14 @@ HeadKind = Literal[
     "multiple-choice",
     "language-modeling",
 ]
-Kind = Literal["trunk"] | HeadKind
+ModelKind = Literal["trunk"] | HeadKind
 
 TRUNK_PREFIX = "transformer."
-_IGNORED = ("position_ids",)  # a buffer 0, 1, 2 … that older files carry
+_IGNORED = ("position_ids",)  # a buffer 0, 1, 2 … in older files
 _LAYER_NUMBER = re.compile(r"[a-z]\w*\.(\d{1,9})\.")
-_OLD_LEAVES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first PyTorch files
+_OLD_SUFFIXES = {".gamma": ".weight", ".beta": ".bias"}  # of layer norms, in the first PyTorch files
 
-# (file's pattern, file's template, module's pattern, module's template); q, k and v are fused, see below
+# (pattern in files, template for files, pattern in modules, template for modules). q, k and v are fused, see _FUSED.
 _RENAMED = [
     (re.compile(file.format(i=r"(\d+)")), file.format(i=r"\1"), re.compile(ours.format(i=r"(\d+)")), ours)
     for file, ours in (
@@ -48,10 +48,10 @@ _RENAMED = [
 _FUSED = re.compile(r"layers\.(\d+)\.attention\.qkv\.(weight|bias)")
 
 
-def canonical(file_name: str) -> str:
-    """Drop the trunk's prefix from a name as it stands in a file, and give layer norms their present names."""
+def canonical_name(file_name: str) -> str:
+    """Remove the trunk's prefix from a name in a file, and convert old names of layer norms."""
     name = file_name.removeprefix(TRUNK_PREFIX)
-    for old, new in _OLD_LEAVES.items():
+    for old, new in _OLD_SUFFIXES.items():
         name = name.removesuffix(old) + new if name.endswith(old) else name
     return name
 
@@ -65,7 +65,7 @@ def _norm(name: str, dim: int) -> dict[str, Shape]:
 
 
 def trunk_shapes(config: XLMConfig) -> dict[str, Shape]:
-    """List the trunk's tensors."""
+    """Return the names and shapes of the trunk's tensors."""
     shapes = _embeddings(config)
     for i in range(config.n_layers):
         shapes |= _layer(config, i)
@@ -73,7 +73,7 @@ def trunk_shapes(config: XLMConfig) -> dict[str, Shape]:
 
 
 def is_trunk_tensor(name: str, config: XLMConfig) -> bool:
-    """Tell whether `trunk_shapes` lists a name, without making the list."""
+    """Whether `trunk_shapes` contains a name. Does not build the dictionary."""
     if number := _LAYER_NUMBER.match(name):
         i = int(number[1])
         return i < config.n_layers and name in _layer(config, i)
@@ -122,12 +122,12 @@ def _beam_answers(config: XLMConfig) -> dict[str, Shape]:
 
 
 def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
-    """Build the layer that `asm` asks for; torch's code is where the widths of its clusters are defined.
+    """Build the adaptive softmax of a configuration with `asm`. torch defines the widths of its clusters.
 
     Raises:
-        FatalError: it has no such layer, for instance since many clusters and a large divisor pass all numbers.
+        FatalError: torch cannot build the layer, for instance because many clusters and a large divisor overflow.
     """
-    assert config.asm_cutoffs is not None  # XLMConfig wants both where asm is true
+    assert config.asm_cutoffs is not None  # XLMConfig requires both if asm is true
     assert config.asm_div_value is not None
     try:
         return nn.AdaptiveLogSoftmaxWithLoss(
@@ -135,20 +135,20 @@ def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
         )
     except (ValueError, TypeError, ArithmeticError, RuntimeError) as error:
         raise FatalError(
-            f"configuration fields asm_cutoffs and asm_div_value: got {shown(config.asm_cutoffs)} and"
-            f" {config.asm_div_value}, of which no adaptive softmax can be made: {str(error).partition(chr(10))[0]}"
+            f"configuration fields asm_cutoffs and asm_div_value: got {format_value(config.asm_cutoffs)} and"
+            f" {config.asm_div_value}, expected values for an adaptive softmax: {str(error).partition(chr(10))[0]}"
         ) from None
 
 
-def _words(config: XLMConfig) -> dict[str, Shape]:
+def _word_predictions(config: XLMConfig) -> dict[str, Shape]:
     if not config.asm:
         return _linear("pred_layer.proj", config.vocab_size, config.emb_dim)
-    with shapes_only():
+    with on_meta_device():
         softmax = adaptive_softmax(config)
     return {f"pred_layer.proj.{name}": tuple(tensor.shape) for name, tensor in softmax.state_dict().items()}
 
 
-# Per kind: where its tensors' names begin, and the tensors themselves.
+# Kind of head: the prefixes of its tensors' names, and a function that returns their names and shapes.
 _HEADS: dict[str, tuple[tuple[str, ...], Callable[[XLMConfig], dict[str, Shape]]]] = {
     "sequence-classification": (("sequence_summary.summary.",), _summary),
     "token-classification": (("classifier.",), lambda c: _linear("classifier", c.num_labels, c.emb_dim)),
@@ -158,55 +158,54 @@ _HEADS: dict[str, tuple[tuple[str, ...], Callable[[XLMConfig], dict[str, Shape]]
         ("sequence_summary.summary.", "logits_proj."),
         lambda c: _summary(c) | _linear("logits_proj", 1, c.num_labels),
     ),
-    "language-modeling": (("pred_layer.proj.",), _words),
+    "language-modeling": (("pred_layer.proj.",), _word_predictions),
 }
 
 
-def expected_shapes(config: XLMConfig, kind: Kind, parts: tuple[Part, ...]) -> dict[str, Shape]:
-    """List the tensors that a checkpoint of `kind` must hold."""
+def expected_shapes(config: XLMConfig, kind: ModelKind, parts: tuple[ModelPart, ...]) -> dict[str, Shape]:
+    """Return the canonical names and shapes of the tensors that a checkpoint of this kind must contain."""
     if kind not in ("trunk", *get_args(HeadKind)):
         raise ValueError(f"kind: got {kind!r}, expected one of trunk, {', '.join(get_args(HeadKind))}")
     shapes = trunk_shapes(config) if "trunk" in parts else {}
     return shapes | (_HEADS[kind][1](config) if "head" in parts and kind != "trunk" else {})
 
 
-def implied_tensors(config: XLMConfig, kind: Kind) -> dict[str, Callable[[], Tensor] | str]:
-    """Tell which tensors a file may leave out: how to compute one, or the name of its twin."""
-    implied: dict[str, Callable[[], Tensor] | str] = {**twins(config, kind)}
+def derivable_tensors(config: XLMConfig, kind: ModelKind) -> dict[str, Callable[[], Tensor] | str]:
+    """Return the tensors that a file may omit: a function that computes one, or the tensor that it is tied to."""
+    derivable: dict[str, Callable[[], Tensor] | str] = {**tied_tensors(config, kind)}
     if config.sinusoidal_embeddings:
-        implied["position_embeddings.weight"] = lambda: sinusoidal_positions(
+        derivable["position_embeddings.weight"] = lambda: sinusoidal_positions(
             config.max_position_embeddings, config.emb_dim
         )
-    return implied
+    return derivable
 
 
-def twins(config: XLMConfig, kind: Kind) -> dict[str, str]:
-    """Tell which tensors are tied to another: a head's by the trunk's."""
+def tied_tensors(config: XLMConfig, kind: ModelKind) -> dict[str, str]:
+    """Return which tensors of the head are tied to which tensor of the trunk."""
     is_tied = kind == "language-modeling" and config.tie_word_embeddings and not config.asm
     return {"pred_layer.proj.weight": "embeddings.weight"} if is_tied else {}
 
 
-def is_bystander(name: str, config: XLMConfig, kind: Kind, parts: tuple[Part, ...]) -> bool:
-    """Tell whether a tensor that is not asked for may stand in the file: another part of the same family."""
+def is_ignored_tensor(name: str, config: XLMConfig, kind: ModelKind, parts: tuple[ModelPart, ...]) -> bool:
+    """Whether a tensor that is not needed is allowed in a file, because another XLM model has it."""
     own = _HEADS[kind][0] if kind != "trunk" and "head" in parts else ()
     others = {prefix for prefixes, _ in _HEADS.values() for prefix in prefixes} - set(own)
     return (
         name in _IGNORED
         or name.startswith(tuple(others))
         or ("trunk" not in parts and is_trunk_tensor(name, config))
-        or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # the config says not to use it
-        or (
-            name == "pred_layer.proj.weight" and config.asm
-        )  # tying names the embeddings so, also where nothing reads it
+        or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # not used, by the configuration
+        # tied embeddings are saved under this name too, even if an adaptive softmax does not use it
+        or (name == "pred_layer.proj.weight" and config.asm)
     )
 
 
-def to_module(tensors: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
-    """Rename a file's tensors to the module's, and fuse each layer's q, k and v.
+def file_to_module(tensors: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
+    """Convert the tensors of a file to those of a module: rename them, and fuse each layer's q, k and v.
 
     Args:
         tensors: by canonical name.
-        trunk, head: what stands before the names of each in the module, `trunk.` or nothing.
+        trunk, head: the prefixes of both parts in the module, such as `trunk.`; may be empty.
     """
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -223,8 +222,8 @@ def to_module(tensors: Mapping[str, Tensor], trunk: str, head: str) -> dict[str,
     return state
 
 
-def to_file(state: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
-    """Undo `to_module`; trunk tensors get `transformer.` where the module holds a head as well."""
+def module_to_file(state: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
+    """Invert `file_to_module`. Tensors of the trunk get the prefix `transformer.` if the module has a head too."""
     prefix = TRUNK_PREFIX if trunk else ""
     tensors: dict[str, Tensor] = {}
     heads = tuple(head + start for starts, _ in _HEADS.values() for start in starts)

@@ -1,4 +1,4 @@
-"""Modules that live in checkpoint directories."""
+"""Load modules from checkpoint directories and save them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.formats import open_weights
-from xlm_core.checkpoint.matching import match
-from xlm_core.checkpoint.meta_init import shapes_only
+from xlm_core.checkpoint.matching import match_tensors
+from xlm_core.checkpoint.meta_init import on_meta_device
 from xlm_core.checkpoint.names import (
     TRUNK_PREFIX,
-    Kind,
-    Part,
+    ModelKind,
+    ModelPart,
+    derivable_tensors,
     expected_shapes,
-    implied_tensors,
-    to_file,
-    to_module,
-    twins,
+    file_to_module,
+    module_to_file,
+    tied_tensors,
 )
 from xlm_core.checkpoint.writing import write_checkpoint
 from xlm_core.errors import CheckpointError
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 class PretrainedModule(nn.Module):
-    """A module with a configuration, which lives in checkpoint directories.
+    """A module with a configuration that can be loaded from and saved to a checkpoint directory.
 
-    A subclass says what it is: a trunk (`parts` is trunk), a head alone (head; it reads only the head's tensors,
-    from a directory that may hold the trunk as well), or both, under the names `trunk` and `head`.
+    The `parts` of a subclass are ("trunk",), ("head",), or both. A head reads only its own tensors from a directory,
+    which may contain a trunk too. A module with both parts has them as its attributes `trunk` and `head`.
     """
 
-    kind: ClassVar[Kind]
-    parts: ClassVar[tuple[Part, ...]]
-    reference_class: ClassVar[str]  # what config.json calls it
+    kind: ClassVar[ModelKind]
+    parts: ClassVar[tuple[ModelPart, ...]]
+    reference_class: ClassVar[str]  # its name in config.json
 
     config: XLMConfig
 
@@ -56,20 +56,20 @@ class PretrainedModule(nn.Module):
         *,
         causal: bool | None = None,
     ) -> Self:
-        """Load from a checkpoint directory, in evaluation mode.
+        """Load the module from a checkpoint directory, in evaluation mode.
 
-        Nothing is ever left at random: every tensor must be there, and none may be left over.
+        The file must contain every tensor of the module and no unknown tensor: no weight is left at random values.
 
         Args:
             path: a local directory with a configuration and weights in any format of `checkpoint.formats`.
-            dtype: the precision or its name, such as "bfloat16"; float32 if not given, whatever the file's.
-            device: the CPU if not given.
-            causal: whether tokens see only those before them; as the configuration says if not given. The released
-                causal checkpoints say false, and need to be told.
+            dtype: the precision or its name, such as "bfloat16"; float32 by default, whatever is in the file.
+            device: the CPU by default.
+            causal: whether a token attends only to earlier tokens; by default as in the configuration. The released
+                causal checkpoints have causal: false in their configuration and need `causal=True`.
 
         Raises:
-            CheckpointError: one line that names the file and what is wrong with it.
-            ValueError: a `dtype` that no model runs in, or a `causal` that is neither true nor false.
+            CheckpointError: one line with the file and the problem.
+            ValueError: an unsupported `dtype`, or a `causal` that is not a boolean.
         """
         precision = model_dtype(dtype)
         if causal not in (None, True, False):
@@ -80,28 +80,28 @@ class PretrainedModule(nn.Module):
             config = config.with_objective("causal" if causal else "masked")
         weights = open_weights(directory)
         tensors = cls._read(weights, config, precision, device or "cpu")
-        with shapes_only():
+        with on_meta_device():
             module = cls(config)
         try:
-            module.load_state_dict(to_module(tensors, *module.prefixes()), strict=True, assign=True)
-        except CheckpointError as error:  # of a model that ties what it loads
+            module.load_state_dict(file_to_module(tensors, *module.prefixes()), strict=True, assign=True)
+        except CheckpointError as error:  # raised by a model that ties the tensors it loads
             raise CheckpointError(f"{weights.path}: {error}") from None
-        module.to(device or "cpu")  # moves nothing, and has the trunk choose its attention for where it now is
+        module.to(device or "cpu")  # moves no data; the trunk selects the attention kernel for its device
         return module.eval()
 
     @classmethod
     def _read(
         cls, weights: Weights, config: XLMConfig, dtype: torch.dtype, device: torch.device | str
     ) -> dict[str, Tensor]:
-        """Read what the module needs by canonical name, and make what the file may leave out."""
+        """Read the tensors of the module by canonical name, and derive those that a file may omit."""
         tensors: dict[str, Tensor] = {}
-        for name, file_name in match(weights, config, cls.kind, cls.parts).items():
-            # copied: what is read may be a view of the file, and would change or crash with it
+        for name, file_name in match_tensors(weights, config, cls.kind, cls.parts).items():
+            # Copied, because it may be a view of the file, which can change or be truncated later.
             tensors[name] = weights.read(file_name).to(
                 device=device, dtype=dtype, copy=True, memory_format=torch.contiguous_format
             )
         expected = expected_shapes(config, cls.kind, cls.parts)
-        for name, source in implied_tensors(config, cls.kind).items():
+        for name, source in derivable_tensors(config, cls.kind).items():
             if name in expected and name not in tensors:
                 tensors[name] = tensors[source] if isinstance(source, str) else source().to(device=device, dtype=dtype)
         return tensors
@@ -109,17 +109,17 @@ class PretrainedModule(nn.Module):
     def save_pretrained(self, path: str | Path) -> None:
         """Write `config.json` and `model.safetensors`, which the reference's class reads as well.
 
-        What the configuration ties is written once. Both files are written beside their places and then renamed into
-        them, the configuration last.
+        Tied tensors are written once. Both files are written to temporary files and then renamed, the configuration
+        last.
         """
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        tensors = to_file(state, *self.prefixes())
-        for name, twin in twins(self.config, self.kind).items():
-            if TRUNK_PREFIX + twin in tensors:
+        tensors = module_to_file(state, *self.prefixes())
+        for name, source in tied_tensors(self.config, self.kind).items():
+            if TRUNK_PREFIX + source in tensors:
                 del tensors[name]
         write_checkpoint(path, self.config, tensors, [self.reference_class])
 
     @classmethod
     def prefixes(cls) -> tuple[str, str]:
-        """Give what stands before the trunk's and the head's names in this module."""
+        """Return the prefixes of the trunk's and the head's names in this module."""
         return ("trunk.", "head.") if len(cls.parts) == 2 else ("", "")

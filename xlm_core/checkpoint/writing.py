@@ -1,4 +1,4 @@
-"""Writing a checkpoint directory in the field-standard layout."""
+"""Write a checkpoint directory in the standard layout."""
 
 from __future__ import annotations
 
@@ -25,30 +25,30 @@ def write_checkpoint(
 ) -> None:
     """Write `config.json` and `model.safetensors`.
 
-    Both are written beside their places and then renamed into them, the configuration last.
+    Both are written to temporary files and then renamed, the configuration last.
 
     Args:
-        path: the directory, made if need be.
-        config: what the tensors are.
-        tensors: by their names in the file; on the CPU, contiguous, and none in the memory of another.
-        architectures: the reference's classes that read them.
+        path: the directory, created if missing.
+        config: the configuration of the model.
+        tensors: by name in the file; CPU tensors, contiguous, without shared memory.
+        architectures: the reference's classes that can load them.
     """
     directory = Path(path)
     directory.mkdir(parents=True, exist_ok=True)
-    described = config.to_dict() | {
+    settings = config.to_dict() | {
         "architectures": list(architectures),
         "dtype": str(next(iter(tensors.values())).dtype).removeprefix("torch.") if tensors else "float32",
     }
-    described.pop("torch_dtype", None)  # the older name of dtype
+    settings.pop("torch_dtype", None)  # the older name of dtype
     with _replacing(directory / CONFIG_FILE) as config_file, _replacing(directory / SAFETENSORS_FILE) as weights:
-        config_file.write_text(json.dumps(described, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        config_file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         save_file(dict(tensors), weights, metadata={"format": "pt"})
-        weights.chmod(config_file.stat().st_mode)  # safetensors writes files that only their owner reads
+        weights.chmod(config_file.stat().st_mode)  # safetensors creates files that only their owner can read
 
 
 @contextmanager
 def _replacing(target: Path) -> Generator[Path]:
-    """Give a temporary path that takes the target's place when all went well."""
+    """Yield a temporary path, which is renamed to the target if the block succeeds."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         yield temporary

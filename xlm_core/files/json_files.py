@@ -1,11 +1,11 @@
-"""Files that hold one JSON object: configurations, vocabularies, indices of shards."""
+"""Read files with one JSON object: configurations, vocabularies, indices of shards."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any, cast
 
-from xlm_core.files.regular_files import check_regular
+from xlm_core.files.regular_files import check_regular_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,14 +18,14 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
 
     Args:
         path: the file.
-        error: what is raised, whatever is wrong with it.
-        optional: give an empty object where there is no such file.
+        error: the class of the exception to raise.
+        optional: return an empty object if the file does not exist.
 
     Raises:
-        FatalError: as `error`; the file is not there, cannot be read, or is no JSON object.
+        FatalError: of class `error`; the file does not exist, cannot be read, or does not contain a JSON object.
     """
     try:
-        check_regular(path)
+        check_regular_file(path)
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         if optional:
@@ -33,8 +33,8 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
         raise error(f"{path.parent}: has no {path.name}; is this a checkpoint?") from None
     except OSError as reason:
         raise error(f"{path}: cannot be read: {reason.strerror}") from reason
-    except (ValueError, RecursionError) as reason:  # bad JSON, bytes that are not UTF-8, endless numbers and nesting
-        what = str(reason).partition(";")[0]  # Python's own advice follows
+    except (ValueError, RecursionError) as reason:  # invalid JSON or UTF-8, or too many digits or levels
+        what = str(reason).partition(";")[0]  # without Python's advice on its limits
         raise error(f"{path}: not valid JSON: {what}; fetch the checkpoint again") from None
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}")

@@ -1,4 +1,4 @@
-"""What may be opened: a file, and nothing else that a file system can hold under a name."""
+"""Check that a path is a regular file before it is opened."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def check_regular(path: Path) -> None:
-    """Refuse what is no file before it is opened: of a FIFO nothing may ever come, and of a device no end.
+def check_regular_file(path: Path) -> None:
+    """Check that a path is a regular file. Reading a FIFO may block forever, and reading a device may never end.
 
     Raises:
-        OSError: it is something else, or not there.
+        OSError: the path does not exist or is something else.
     """
     mode = path.stat().st_mode
     if stat.S_ISDIR(mode):

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from xlm_core.errors import FatalError
 from xlm_core.generation.sampling import filter_scores, sample, text_draws
-from xlm_core.model.kv_cache import KeyValueCache
-from xlm_core.model.packing import IntArray, PackedBatch, cumulative_lengths, take_ragged
+from xlm_core.model import KeyValueCache, PackedBatch
+from xlm_core.ragged import IntArray, cumulative_lengths, take_ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model.trunk import Trunk
+    from xlm_core.model import Trunk
 
 _CHUNK_ROWS = 64  # rows of log-probabilities: 51 MB for 200,000 words, and sampling needs a few times as much
 

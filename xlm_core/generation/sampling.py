@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xlm_core.model.packing import IntArray
+from xlm_core.ragged import IntArray
 
 _BYTES_PER_DRAW = 8
 _MIN_TEMPERATURE = torch.finfo(torch.float32).tiny  # a smaller float32 has no finite inverse

@@ -11,13 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.model.packing import IntArray, PackedBatch, plan_batches, take_ragged
+from xlm_core.model import PackedBatch
+from xlm_core.ragged import IntArray, plan_batches, take_ragged
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.model.trunk import Trunk
+    from xlm_core.model import Trunk
 
 
 def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, cu_seqlens: Tensor) -> Tensor:

@@ -9,18 +9,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
+from xlm_core.checkpoint import ModelKind, XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads.head import ScoringHead, TokenHead
 from xlm_core.heads.pooling import SequenceSummary
-from xlm_core.model.trunk import init_weights
+from xlm_core.model import init_weights
 
 
 class SequenceClassificationHead(ScoringHead):
     """Scores for each label of a sequence, or the values of a regression."""
 
-    kind: ClassVar[Kind] = "sequence-classification"
+    kind: ClassVar[ModelKind] = "sequence-classification"
     reference_class: ClassVar[str] = "XLMForSequenceClassification"
 
     def __init__(self, config: XLMConfig) -> None:
@@ -58,7 +57,7 @@ class SequenceClassificationHead(ScoringHead):
 class TokenClassificationHead(TokenHead):
     """Scores for each label of a token."""
 
-    kind: ClassVar[Kind] = "token-classification"
+    kind: ClassVar[ModelKind] = "token-classification"
     reference_class: ClassVar[str] = "XLMForTokenClassification"
 
     def __init__(self, config: XLMConfig) -> None:

@@ -11,14 +11,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from xlm_core.checkpoint import PretrainedModule
-from xlm_core.checkpoint.names import Part
+from xlm_core.checkpoint import ModelPart, PretrainedModule
 
 
 class Head(PretrainedModule):
     """A head without its trunk; it loads from a directory that may also hold a trunk and other heads."""
 
-    parts: ClassVar[tuple[Part, ...]] = ("head",)
+    parts: ClassVar[tuple[ModelPart, ...]] = ("head",)
 
 
 class ScoringHead(Head):

@@ -12,10 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind, adaptive_softmax
+from xlm_core.checkpoint import ModelKind, XLMConfig, adaptive_softmax
 from xlm_core.heads.head import TokenHead
-from xlm_core.model.trunk import init_weights
+from xlm_core.model import init_weights
 from xlm_core.precision import upcast
 
 NO_LABEL = -100
@@ -71,7 +70,7 @@ class LanguageModelHead(TokenHead):
     logits of 4,096 tokens over 200,000 words would take 3 GB.
     """
 
-    kind: ClassVar[Kind] = "language-modeling"
+    kind: ClassVar[ModelKind] = "language-modeling"
     reference_class: ClassVar[str] = "XLMWithLMHeadModel"
 
     def __init__(self, config: XLMConfig) -> None:

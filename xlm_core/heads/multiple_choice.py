@@ -7,12 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
+from xlm_core.checkpoint import ModelKind, XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads.head import ScoringHead
 from xlm_core.heads.pooling import SequenceSummary
-from xlm_core.model.trunk import init_weights
+from xlm_core.model import init_weights
 
 
 class MultipleChoiceHead(ScoringHead):
@@ -21,7 +20,7 @@ class MultipleChoiceHead(ScoringHead):
     As in the reference and its trained checkpoints, the input width of the projection is the number of labels.
     """
 
-    kind: ClassVar[Kind] = "multiple-choice"
+    kind: ClassVar[ModelKind] = "multiple-choice"
     reference_class: ClassVar[str] = "XLMForMultipleChoice"
 
     def __init__(self, config: XLMConfig) -> None:

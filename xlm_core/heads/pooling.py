@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint import XLMConfig
 from xlm_core.precision import upcast
 
 Pooling = Callable[[Tensor, Tensor], Tensor]

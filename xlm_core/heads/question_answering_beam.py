@@ -9,12 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
+from xlm_core.checkpoint import ModelKind, XLMConfig
 from xlm_core.heads.head import Head
 from xlm_core.heads.question_answering_beam_layers import BeamLayers
-from xlm_core.model.padding import PaddedLayout
-from xlm_core.model.trunk import init_weights
+from xlm_core.model import PaddedLayout, init_weights
 from xlm_core.precision import upcast
 
 _NOT_ALLOWED = -1e30  # the reference's logit for tokens that are not allowed: probability 0, unless no token is allowed
@@ -37,7 +35,7 @@ class BeamAnswers(NamedTuple):
 class QuestionAnsweringHead(Head):
     """Finds starts and ends and scores answerability for each sequence, over its own tokens, never over pads."""
 
-    kind: ClassVar[Kind] = "question-answering"
+    kind: ClassVar[ModelKind] = "question-answering"
     reference_class: ClassVar[str] = "XLMForQuestionAnswering"
 
     def __init__(self, config: XLMConfig) -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint import XLMConfig
 
 
 class StartLogits(nn.Module):

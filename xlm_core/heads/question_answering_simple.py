@@ -8,17 +8,16 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
+from xlm_core.checkpoint import ModelKind, XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.heads.head import TokenHead
-from xlm_core.model.trunk import init_weights
+from xlm_core.model import init_weights
 
 
 class QuestionAnsweringSimpleHead(TokenHead):
     """A start logit and an end logit for each token."""
 
-    kind: ClassVar[Kind] = "question-answering-simple"
+    kind: ClassVar[ModelKind] = "question-answering-simple"
     reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
 
     def __init__(self, config: XLMConfig) -> None:

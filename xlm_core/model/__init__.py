@@ -1,1 +1,18 @@
 """The model: the trunk over packed batches, and its attention."""
+
+from xlm_core.model.attention import ExplicitPlan
+from xlm_core.model.kv_cache import KeyValueCache
+from xlm_core.model.packing import PackedBatch
+from xlm_core.model.padding import PaddedLayout, pack_padded
+from xlm_core.model.trunk import HiddenStates, Trunk, init_weights
+
+__all__ = [
+    "ExplicitPlan",
+    "HiddenStates",
+    "KeyValueCache",
+    "PackedBatch",
+    "PaddedLayout",
+    "Trunk",
+    "init_weights",
+    "pack_padded",
+]

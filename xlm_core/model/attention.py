@@ -13,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.model.packing import PackedBatch, cumulative_lengths, take_ragged
+from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout
 from xlm_core.precision import upcast
+from xlm_core.ragged import cumulative_lengths, take_ragged
 
 
 class AttentionPlan(Protocol):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint import XLMConfig
 from xlm_core.model.attention import AttentionPlan
 from xlm_core.model.packing import PackedBatch
 

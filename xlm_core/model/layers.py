@@ -6,7 +6,7 @@ Letters: T packed tokens, D model width, N heads, H head width.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint import XLMConfig
 from xlm_core.model.attention import AttentionPlan
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from xlm_core.model.packing import PackedBatch, cumulative_lengths
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths
 
 
 @dataclass(frozen=True)

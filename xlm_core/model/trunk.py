@@ -10,9 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from xlm_core.checkpoint import PretrainedModule
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind, Part
+from xlm_core.checkpoint import ModelKind, ModelPart, PretrainedModule, XLMConfig
 from xlm_core.model.attention import AttentionPlan, AttentionPlanner, choose_attention, device_capability
 from xlm_core.model.layers import Layer
 from xlm_core.model.packing import PackedBatch
@@ -25,8 +23,8 @@ HiddenStates = tuple[Tensor, ...]
 class Trunk(PretrainedModule):
     """The trunk: token ids in, one vector per token out."""
 
-    kind: ClassVar[Kind] = "trunk"
-    parts: ClassVar[tuple[Part, ...]] = ("trunk",)
+    kind: ClassVar[ModelKind] = "trunk"
+    parts: ClassVar[tuple[ModelPart, ...]] = ("trunk",)
     reference_class: ClassVar[str] = "XLMModel"
 
     def __init__(self, config: XLMConfig) -> None:

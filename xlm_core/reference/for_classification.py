@@ -7,9 +7,8 @@ from typing import Any, ClassVar, Unpack
 
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
-from xlm_core.heads.classification import SequenceClassificationHead, TokenClassificationHead
+from xlm_core.checkpoint import ModelKind, XLMConfig
+from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 from xlm_core.reference.outputs import ScoresOutput
 from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
 from xlm_core.reference.xlm_model import PaddedInputs
@@ -18,7 +17,7 @@ from xlm_core.reference.xlm_model import PaddedInputs
 class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHead]):
     """The trunk with a sequence classification head."""
 
-    kind: ClassVar[Kind] = "sequence-classification"
+    kind: ClassVar[ModelKind] = "sequence-classification"
     reference_class: ClassVar[str] = "XLMForSequenceClassification"
 
     def __init__(self, config: XLMConfig) -> None:
@@ -50,7 +49,7 @@ class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHe
 class XLMForTokenClassification(TrunkWithScoringHead[TokenClassificationHead]):
     """The trunk with a token classification head."""
 
-    kind: ClassVar[Kind] = "token-classification"
+    kind: ClassVar[ModelKind] = "token-classification"
     reference_class: ClassVar[str] = "XLMForTokenClassification"
 
     def __init__(self, config: XLMConfig) -> None:

@@ -8,9 +8,8 @@ from typing import Any, ClassVar, Unpack, cast
 import torch.nn.functional as F
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
-from xlm_core.heads.multiple_choice import MultipleChoiceHead
+from xlm_core.checkpoint import ModelKind, XLMConfig
+from xlm_core.heads import MultipleChoiceHead
 from xlm_core.reference.outputs import ScoresOutput
 from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
 from xlm_core.reference.xlm_model import PaddedInputs
@@ -19,7 +18,7 @@ from xlm_core.reference.xlm_model import PaddedInputs
 class XLMForMultipleChoice(TrunkWithScoringHead[MultipleChoiceHead]):
     """The trunk with a multiple choice head."""
 
-    kind: ClassVar[Kind] = "multiple-choice"
+    kind: ClassVar[ModelKind] = "multiple-choice"
     reference_class: ClassVar[str] = "XLMForMultipleChoice"
 
     def __init__(self, config: XLMConfig) -> None:

@@ -8,12 +8,9 @@ from typing import Any, ClassVar, Unpack
 import torch
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
-from xlm_core.heads.question_answering_beam import BeamAnswers, QuestionAnsweringHead
-from xlm_core.heads.question_answering_simple import QuestionAnsweringSimpleHead
-from xlm_core.model.packing import PackedBatch
-from xlm_core.model.padding import PaddedLayout
+from xlm_core.checkpoint import ModelKind, XLMConfig
+from xlm_core.heads import BeamAnswers, QuestionAnsweringHead, QuestionAnsweringSimpleHead
+from xlm_core.model import PackedBatch, PaddedLayout
 from xlm_core.reference.outputs import BeamsOutput, SpansOutput
 from xlm_core.reference.trunk_with_head import TrunkWithHead, TrunkWithScoringHead
 from xlm_core.reference.xlm_model import PaddedInputs
@@ -22,7 +19,7 @@ from xlm_core.reference.xlm_model import PaddedInputs
 class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimpleHead]):
     """The trunk with the simple head for question answering."""
 
-    kind: ClassVar[Kind] = "question-answering-simple"
+    kind: ClassVar[ModelKind] = "question-answering-simple"
     reference_class: ClassVar[str] = "XLMForQuestionAnsweringSimple"
 
     def __init__(self, config: XLMConfig) -> None:
@@ -56,7 +53,7 @@ class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimple
 class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
     """The trunk with the beam head for question answering."""
 
-    kind: ClassVar[Kind] = "question-answering"
+    kind: ClassVar[ModelKind] = "question-answering"
     reference_class: ClassVar[str] = "XLMForQuestionAnswering"
 
     def __init__(self, config: XLMConfig) -> None:

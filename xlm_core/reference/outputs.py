@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from xlm_core.model.trunk import HiddenStates
+from xlm_core.model import HiddenStates
 
 Attentions = tuple[Tensor, ...]
 """The attention probabilities of each layer, [B, N, L, L]; 0 where the row or the column is a pad."""

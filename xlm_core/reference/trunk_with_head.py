@@ -4,11 +4,9 @@ from typing import ClassVar, Generic, TypeVar
 
 from torch import Tensor
 
-from xlm_core.checkpoint import PretrainedModule
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Part
-from xlm_core.heads.head import Head, ScoringHead
-from xlm_core.model.packing import PackedBatch
+from xlm_core.checkpoint import ModelPart, PretrainedModule, XLMConfig
+from xlm_core.heads import Head, ScoringHead
+from xlm_core.model import PackedBatch
 from xlm_core.reference.xlm_model import XLMModel
 
 HeadT = TypeVar("HeadT", bound=Head)
@@ -18,7 +16,7 @@ ScoringHeadT = TypeVar("ScoringHeadT", bound=ScoringHead)
 class TrunkWithHead(PretrainedModule, Generic[HeadT]):
     """A trunk and a head in one module."""
 
-    parts: ClassVar[tuple[Part, ...]] = ("trunk", "head")
+    parts: ClassVar[tuple[ModelPart, ...]] = ("trunk", "head")
 
     def __init__(self, config: XLMConfig, head: HeadT) -> None:
         super().__init__(config)

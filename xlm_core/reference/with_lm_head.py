@@ -10,12 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.names import Kind
+from xlm_core.checkpoint import ModelKind, XLMConfig
 from xlm_core.errors import CheckpointError
-from xlm_core.generation.generate import GenerationSettings, generate
-from xlm_core.heads.language_modeling import FullSoftmax, LanguageModelHead
-from xlm_core.model.padding import pack_padded
+from xlm_core.generation import GenerationSettings, generate
+from xlm_core.heads import FullSoftmax, LanguageModelHead
+from xlm_core.model import pack_padded
 from xlm_core.reference.outputs import ScoresOutput
 from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
 from xlm_core.reference.xlm_model import PaddedInputs
@@ -28,7 +27,7 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
     after loading or moving the model.
     """
 
-    kind: ClassVar[Kind] = "language-modeling"
+    kind: ClassVar[ModelKind] = "language-modeling"
     reference_class: ClassVar[str] = "XLMWithLMHeadModel"
 
     def __init__(self, config: XLMConfig) -> None:

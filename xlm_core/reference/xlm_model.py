@@ -9,10 +9,7 @@ from typing import Any, NotRequired, TypedDict, Unpack, cast
 import torch
 from torch import Tensor
 
-from xlm_core.model.attention import ExplicitPlan
-from xlm_core.model.packing import PackedBatch
-from xlm_core.model.padding import PaddedLayout, pack_padded
-from xlm_core.model.trunk import HiddenStates, Trunk
+from xlm_core.model import ExplicitPlan, HiddenStates, PackedBatch, PaddedLayout, Trunk, pack_padded
 from xlm_core.reference.outputs import Attentions, TrunkOutput
 
 

@@ -10,7 +10,7 @@ from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import TokenizerError
-from xlm_core.files import check_regular
+from xlm_core.files import check_regular_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def read_merges(path: Path) -> dict[tuple[str, ...], int]:
         TokenizerError: the file is missing, unreadable or not a merge table.
     """
     try:
-        check_regular(path)
+        check_regular_file(path)
         lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     except FileNotFoundError:
         raise TokenizerError(f"{path}: no merge table here; the tokenizer needs merges.txt and vocab.json") from None

@@ -13,7 +13,7 @@ from xlm_core.checkpoint import (
     TOKENIZER_CONFIG_FILE,
     VOCAB_FILE,
 )
-from xlm_core.errors import TokenizerError, shown
+from xlm_core.errors import TokenizerError, format_value
 from xlm_core.files import read_json_object
 from xlm_core.tokenizer.bpe import read_merges
 from xlm_core.tokenizer.original_release import LOWERCASE_KEY, read_original_tokenizer
@@ -66,7 +66,7 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
     own = read_json_object(path / TOKENIZER_CONFIG_FILE, TokenizerError, optional=True)
     if lowercase is not None and own.setdefault(LOWERCASE_KEY, lowercase) != lowercase:
         raise TokenizerError(
-            f"{path / TOKENIZER_CONFIG_FILE}: {LOWERCASE_KEY} is {shown(own[LOWERCASE_KEY])}, not {lowercase}"
+            f"{path / TOKENIZER_CONFIG_FILE}: {LOWERCASE_KEY} is {format_value(own[LOWERCASE_KEY])}, not {lowercase}"
         )
     settings = read_json_object(path / SPECIAL_TOKENS_FILE, TokenizerError, optional=True) | own
     config = read_json_object(path / CONFIG_FILE, TokenizerError, optional=True)
@@ -82,7 +82,7 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
         raise TokenizerError(f"{path / VOCAB_FILE}: expected an object of token to whole-number id, from 0")
     if not isinstance(lang2id, dict) or not all(map(_is_id, lang2id.values())):
         raise TokenizerError(
-            f"{path}: lang2id: got {shown(lang2id)}, expected an object of language to whole-number id, from 0"
+            f"{path}: lang2id: got {format_value(lang2id)}, expected an object of language to whole-number id, from 0"
         )
     _check_added(path, settings, vocab)
     additional = settings.get(
@@ -91,7 +91,9 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
     if isinstance(additional, dict):
         additional = list(cast("dict[str, Any]", additional).values())
     if not isinstance(additional, list | None):
-        raise TokenizerError(f"{path}: additional_special_tokens: got {shown(additional)}, expected a list of tokens")
+        raise TokenizerError(
+            f"{path}: additional_special_tokens: got {format_value(additional)}, expected a list of tokens"
+        )
     return TokenizerFiles(
         vocab,
         read_merges(merges_file),
@@ -149,12 +151,15 @@ def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right
     if length is None:
         length = NO_MAX_LENGTH
     if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # infinity and NaN leave a remainder of NaN
-        raise TokenizerError(f"{path}: model_max_length: got {shown(length)}, expected a whole number, at least 1")
+        raise TokenizerError(
+            f"{path}: model_max_length: got {format_value(length)}, expected a whole number, at least 1"
+        )
     if side not in ("right", "left"):
-        raise TokenizerError(f"{path}: padding_side: got {shown(side)}, expected right or left")
+        raise TokenizerError(f"{path}: padding_side: got {format_value(side)}, expected right or left")
     if own.get("truncation_side", "right") != "right":
         raise TokenizerError(
-            f"{path}: truncation_side: got {shown(own['truncation_side'])}; only truncation at the end is supported"
+            f"{path}: truncation_side: got {format_value(own['truncation_side'])}, expected right; texts are only"
+            " truncated at their end"
         )
     return int(length), side, bool(_flag(path, own, "clean_up_tokenization_spaces"))
 
@@ -163,7 +168,7 @@ def _flag(path: Path, settings: dict[str, Any], name: str) -> bool | None:
     """Read a boolean setting; None if it is absent. Rejects strings, because "false" would count as true."""
     value = settings.get(name)
     if name in settings and not isinstance(value, bool):
-        raise TokenizerError(f"{path}: {name}: got {shown(value)}, expected true or false")
+        raise TokenizerError(f"{path}: {name}: got {format_value(value)}, expected true or false")
     return value
 
 
@@ -174,7 +179,7 @@ def _is_id(value: object) -> bool:
 def _token_text(path: Path, token: Any) -> str:
     text = token.get("content") if isinstance(token, dict) else token
     if not isinstance(text, str):
-        raise TokenizerError(f"{path}: a special token is {shown(token)}; expected its text")
+        raise TokenizerError(f"{path}: a special token is {format_value(token)}; expected its text")
     return text
 
 
@@ -183,12 +188,14 @@ def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) ->
     added = read_json_object(path / ADDED_TOKENS_FILE, TokenizerError, optional=True)
     decoder = settings.get("added_tokens_decoder") or {}
     if not isinstance(decoder, dict):
-        raise TokenizerError(f"{path}: added_tokens_decoder: got {shown(decoder)}, expected an object of id to token")
+        raise TokenizerError(
+            f"{path}: added_tokens_decoder: got {format_value(decoder)}, expected an object of id to token"
+        )
     texts = {_token_text(path, token): i for i, token in cast("dict[str, Any]", decoder).items()}
     unsupported = [token for token, i in added.items() if vocab.get(token) != i]
     unsupported += [token for token, i in texts.items() if str(vocab.get(token)) != i]
     if unsupported:
-        named = ", ".join(map(shown, sorted(unsupported)[:5]))
+        named = ", ".join(map(format_value, sorted(unsupported)[:5]))
         raise TokenizerError(
             f"{path}: has added tokens that vocab.json lacks ({named}), which are not supported; use the checkpoint"
             " without them"

@@ -47,7 +47,7 @@ def read_original_tokenizer(path: Path, lowercase: object) -> OriginalTokenizer 
             f"{path}: expected one codes file, the merges that were released with {file.name};"
             f" got {', '.join(codes) or 'none'}"
         )
-    from xlm_core.checkpoint.formats import read_original  # loads torch
+    from xlm_core.checkpoint import read_original  # loads torch
 
     original = read_original(file)
     vocab = _mark_word_ends(original.word2id)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-from xlm_core.errors import TokenizerError, shown
+from xlm_core.errors import TokenizerError, format_value
 from xlm_core.text import Compat, Segmenters
 from xlm_core.tokenizer.files import (
     ADDITIONAL_SPECIAL_TOKENS,
@@ -164,7 +164,9 @@ class PackedTokenizer(Vocabulary):
         """
         for name, column in ("texts", texts), ("langs", langs), ("pairs", pairs):
             if isinstance(column, str):
-                raise ValueError(f"{name}: got the one string {shown(column)}, expected a list with one item per row")
+                raise ValueError(
+                    f"{name}: got the one string {format_value(column)}, expected a list with one item per row"
+                )
         columns = [texts] if pairs is None else [texts, pairs]
         sequences = SequenceBuilder(
             self.bos_token_id,

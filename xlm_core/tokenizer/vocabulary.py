@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
-from xlm_core.errors import TokenizerError, shown
+from xlm_core.errors import TokenizerError, format_value
 from xlm_core.languages import canonical_lang, resolve_lang
 from xlm_core.tokenizer.bpe import END_OF_WORD
 from xlm_core.tokenizer.files import ADDITIONAL_SPECIAL_TOKENS, ROLES, SPECIAL_TOKENS
@@ -92,7 +92,9 @@ class Vocabulary:
         if unknown:
             raise ValueError(f"no special token has the role {', '.join(unknown)}; roles are {', '.join(ROLES)}")
         changed = self.special_tokens | tokens
-        missing = sorted({f"{role} {shown(token)}" for role, token in changed.items() if token not in self.vocab})
+        missing = sorted(
+            {f"{role} {format_value(token)}" for role, token in changed.items() if token not in self.vocab}
+        )
         if missing:
             raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
         self.special_tokens = changed
@@ -156,7 +158,7 @@ class Vocabulary:
         resolved = None if lang is None else self.resolve_lang(lang)
         if lang is not None and resolved is None:
             raise ValueError(
-                f"lang: {shown(lang)} is not in the checkpoint's lang2id; pass None for language-neutral rules"
+                f"lang: {format_value(lang)} is not in the checkpoint's lang2id; pass None for language-neutral rules"
             )
         return resolved
 

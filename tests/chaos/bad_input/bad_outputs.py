@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.shard_record import RECORD
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
 from tests.chaos.bad_input.bench import GOOD, Bench, Refused, Spoil
 from tests.flow.in_process import run_to_records
@@ -21,7 +21,7 @@ def begun(change: Callable[[Bench], Any]) -> Spoil:
     def spoil(bench: Bench) -> None:
         job = Job.model_validate(bench.settings)
         records = run_to_records(job)
-        prepared = prepare(job)
+        prepared = prepare_job(job)
         output = Output(locate(str(bench.out)))
         output.begin(prepared.description, prepared.plan.shards)
         output.ledger.append(records)

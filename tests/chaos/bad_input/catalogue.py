@@ -28,7 +28,7 @@ SECTIONS: dict[str, list[Refused | Harmless | Fails]] = {
 }
 
 
-def names() -> Iterator[str]:
+def kind_names() -> Iterator[str]:
     """Name every kind there is."""
     for kinds in SECTIONS.values():
         yield from (kind.name for kind in kinds)
@@ -47,7 +47,7 @@ def tables(folder: Path) -> Iterator[str]:
     yield "# Bad input, and what it got"
     yield ""
     yield (
-        f"{len(list(names()))} kinds. A job that cannot work ends with exit status 2 and these lines, before Ray "
+        f"{len(list(kind_names()))} kinds. A job that cannot work ends with exit status 2 and these lines, before Ray "
         "starts and with nothing written."
     )
     yield "A row that cannot be served is rejected with a reason and a detail; no other row is touched."
@@ -84,7 +84,7 @@ def main() -> None:
         os.environ["XLM_CACHE"] = f"{folder}/cache"
         lines = list(tables(Path(folder)))
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{target}: {len(list(names()))} kinds")
+    print(f"{target}: {len(list(kind_names()))} kinds")
 
 
 if __name__ == "__main__":

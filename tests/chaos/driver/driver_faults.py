@@ -29,7 +29,7 @@ from tests.chaos.driver.protocols import (
     rows,
     undisturbed,
 )
-from tests.chaos.fault_counts import Counts
+from tests.chaos.fault_counts import FaultCounts
 
 DOUBLE_KILLS = 100  # in a full series; all pairs of moments would be some 200,000
 
@@ -116,7 +116,7 @@ def _differences(found: dict[str, object], wanted: dict[str, object]) -> list[st
     return [f"{name} is {'missing' if name not in found else 'not as without faults'}" for name in names]
 
 
-def full(rng: random.Random) -> Iterator[Counts]:
+def run_series(rng: random.Random) -> Iterator[FaultCounts]:
     """Kill runs at every moment of every protocol, and at pairs of moments; let each of their writes fail.
 
     What is wrong is said on stderr.
@@ -127,7 +127,7 @@ def full(rng: random.Random) -> Iterator[Counts]:
         plans = [plan for protocol in protocols for plan in _every_fault(protocol)]
         plans += [_two_kills(rng, rng.choice(protocols)) for _ in range(DOUBLE_KILLS)]
 
-        def play(number: int) -> Counts:
+        def play(number: int) -> FaultCounts:
             protocol, what, faults = plans[number]
             played = go(protocol, out := Path(folder) / f"out-{number}", *faults)
             shutil.rmtree(out)
@@ -135,9 +135,9 @@ def full(rng: random.Random) -> Iterator[Counts]:
                 played.problems.append("the fault went unnoticed")
             for problem in played.problems:
                 print(f"{protocol.name}, {what}: {problem}", file=sys.stderr)
-            return Counts(played.faults, 0, 1, not played.problems, played.rows_lost, played.rows_doubled)
+            return FaultCounts(played.faults, 0, 1, not played.problems, played.rows_lost, played.rows_doubled)
 
-        yield Counts(points=sum(len(protocol.ending.points) for protocol in protocols))
+        yield FaultCounts(num_points=sum(len(protocol.ending.points) for protocol in protocols))
         yield from pool.map(play, range(len(plans)))
 
 
@@ -164,7 +164,7 @@ def main() -> None:
     for point, number in sorted(moments.items()):
         print(f"{number:5} × {point}")
     seed = random.randrange(2**32)
-    print(f"seed {seed}: {sum(full(random.Random(seed)), Counts())}")
+    print(f"seed {seed}: {sum(run_series(random.Random(seed)), FaultCounts())}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from jobs.demo.build import write_demo
-from tests.chaos.fault_counts import Counts
+from tests.chaos.fault_counts import FaultCounts
 from tests.chaos.stores.servers import azure_server, s3_server
 from tests.chaos.stores.store_jobs import IMPATIENT, Store, data, ids, is_complete, running_store, trouble
 
@@ -22,7 +22,7 @@ TROUBLED_RUNS = 4
 _AT_ONCE = 6
 
 
-def kill_and_complete(store: Store, number: int, when: str) -> Counts:
+def kill_and_complete(store: Store, number: int, when: str) -> FaultCounts:
     """Kill a run before or after its n-th request that changes the store, and let another complete it.
 
     What the killed one leaves is sound: its parts are those of an undisturbed run, and it is complete if it says so.
@@ -41,7 +41,7 @@ def kill_and_complete(store: Store, number: int, when: str) -> Counts:
     return _judge(store, out, ending, faults=1, points=1)
 
 
-def run_in_trouble(store: Store, scale: float, seed: int = 7) -> Counts:
+def run_in_trouble(store: Store, scale: float, seed: int = 7) -> FaultCounts:
     """Run a job on a store that misbehaves in every way; where that is more than it can bear, the next completes it."""
     out = f"trouble-{scale}-{seed}"
     with store.beside() as beside:
@@ -56,7 +56,7 @@ def run_in_trouble(store: Store, scale: float, seed: int = 7) -> Counts:
     return _judge(store, out, ending, faults=faults.counts.total(), points=len(faults.counts))
 
 
-def full(rng: random.Random) -> Iterator[Counts]:
+def run_series(rng: random.Random) -> Iterator[FaultCounts]:
     """Kill runs at requests, on each store, and let each misbehave; what is wrong is said on stderr.
 
     The runs mostly wait, so several go on at once.
@@ -87,7 +87,7 @@ def _points(store: Store) -> Iterator[tuple[int, str]]:
     yield from product(numbers, ("after",))
 
 
-def _judge(store: Store, out: str, ending: str | None, *, faults: int, points: int) -> Counts:
+def _judge(store: Store, out: str, ending: str | None, *, faults: int, points: int) -> FaultCounts:
     output = store.output(out)
     expected, found = ids(store.undisturbed), ids(output)
     is_right = ending == "complete" and is_complete(output) and data(output) == data(store.undisturbed)
@@ -95,8 +95,8 @@ def _judge(store: Store, out: str, ending: str | None, *, faults: int, points: i
         other = sorted(set(output.items()) ^ set(store.undisturbed.items()))
         print(f"{store.server.url('', out)}: {ending}, with {[name for name, _ in other]}", file=sys.stderr)
     lost, doubled = (expected - found).total(), (found - expected).total()
-    return Counts(faults, points, 1, int(is_right), lost, doubled)
+    return FaultCounts(faults, points, 1, int(is_right), lost, doubled)
 
 
 if __name__ == "__main__":
-    print(sum(full(random.Random(0)), Counts()))
+    print(sum(run_series(random.Random(0)), FaultCounts()))

@@ -1,4 +1,4 @@
-"""Machines come and go under a run that has joined a cluster: nothing is lost, and nothing is done twice."""
+"""Nodes join and leave a cluster during a run: no row is lost, and no shard is written twice."""
 
 import os
 import shutil
@@ -13,17 +13,25 @@ from ray.cluster_utils import Cluster
 from ray.core.generated.autoscaler_pb2 import DrainNodeReason
 from ray.experimental import internal_kv
 
-from tests.chaos.workers.processes import end_run, processes, recorded, results, start_run, undisturbed, wait_for
+from tests.chaos.workers.ray_processes import find_processes
+from tests.chaos.workers.runs import (
+    finish_run,
+    num_committed,
+    result_digests,
+    start_run,
+    wait_until,
+    write_expected_output,
+)
 
 pytestmark = pytest.mark.slow
 
-# Every row is there three times, a shard each: half a minute of work, so that there is a midst to lose a node in.
+# Every row occurs three times and has its own shard. The run takes half a minute, so nodes can be lost in the middle.
 COPIES = 3
 SETTINGS = ("output.rows_per_shard=1", "compute.tokenizers=2", "policy.duplicate_ids=ignore")
 
 
-class Machines:
-    """A cluster on this machine: a head without work, and nodes of two CPUs and a GPU by name."""
+class NodeCluster:
+    """A Ray cluster on this machine: a head node without CPUs, and nodes with two CPUs and one nominal GPU each."""
 
     def __init__(self) -> None:
         self._cluster = Cluster(
@@ -33,35 +41,35 @@ class Machines:
         self._nodes = []
         self.address = self._cluster.address
 
-    def add(self) -> None:
+    def add_node(self) -> None:
         self._nodes.append(self._cluster.add_node(num_cpus=2, num_gpus=1, object_store_memory=80 * 2**20))
 
-    def drain(self, within_s: float) -> None:
-        """Give the oldest node a spot machine's notice."""
-        deadline_ms = round((time.time() + within_s) * 1000)
+    def drain_oldest(self, notice_s: float) -> None:
+        """Drain the oldest node, as a spot machine is drained before it is taken away."""
+        deadline_ms = round((time.time() + notice_s) * 1000)
         reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         client = GcsClient(address=self._cluster.gcs_address)
-        accepted, why = client.drain_node(self._nodes[0].node_id, reason, "taken away", deadline_ms)
-        assert accepted, why
+        accepted, refusal = client.drain_node(self._nodes[0].node_id, reason, "taken away", deadline_ms)
+        assert accepted, refusal
 
-    def remove(self) -> None:
-        """Take the oldest node away at once, with all that runs there."""
+    def remove_oldest(self) -> None:
+        """Remove the oldest node at once, with its processes."""
         self._cluster.remove_node(self._nodes.pop(0), allow_graceful=False)
 
-    def suspend(self) -> Callable[[], None]:
-        """Let the oldest node do nothing, as a machine that is suspended or cut off; gives what wakes it again."""
+    def suspend_oldest(self) -> Callable[[], None]:
+        """Suspend the processes of the oldest node, as if it lost its network. Returns a function that resumes them."""
         raylet = self._nodes.pop(0).all_processes["raylet"][0].process.pid
-        suspended = [raylet, *processes("", raylet)]
+        suspended = [raylet, *find_processes("", raylet)]
         for pid in suspended:
             os.kill(pid, signal.SIGSTOP)
 
-        def wake() -> None:
+        def resume() -> None:
             for pid in suspended:
                 os.kill(pid, signal.SIGCONT)
 
-        return wake
+        return resume
 
-    def lose_head(self) -> None:
+    def kill_head(self) -> None:
         os.kill(self._cluster.head_node.all_processes["gcs_server"][0].process.pid, signal.SIGKILL)
 
     def shutdown(self) -> None:
@@ -69,13 +77,13 @@ class Machines:
 
 
 @pytest.fixture
-def machines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Machines]:
-    # a cluster takes the place of the session's; left there without its head, it would end this process after a minute
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeCluster]:
+    # Cluster replaces the session's GCS client. If its head node is lost, that client would end this process.
     monkeypatch.setattr(internal_kv, "global_gcs_client", internal_kv.global_gcs_client)
     monkeypatch.setattr(internal_kv, "_initialized", internal_kv._initialized)
-    machines = Machines()
-    yield machines
-    machines.shutdown()
+    cluster = NodeCluster()
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -92,82 +100,79 @@ def settings(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(job: Path, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(job, tmp_path_factory.mktemp("undisturbed") / "out", *settings)
+def expected(job: Path, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_expected_output(job, tmp_path_factory.mktemp("expected") / "out", *settings)
 
 
 @pytest.fixture
-def start(machines: Machines, job: Path, settings: list[str], tmp_path: Path):
-    return lambda: start_run(job, tmp_path / "out", *settings, f"compute.address={machines.address}")
+def start(nodes: NodeCluster, job: Path, settings: list[str], tmp_path: Path):
+    return lambda: start_run(job, tmp_path / "out", *settings, f"compute.address={nodes.address}")
 
 
-def test_nodes_are_removed_and_added(machines, start, whole, tmp_path):
+def test_output_is_identical_after_nodes_are_removed_and_added(nodes, start, expected, tmp_path):
     out = tmp_path / "out"
-    machines.add()
-    machines.add()
+    nodes.add_node()
+    nodes.add_node()
     run = start()
     for _ in range(3):
-        done = recorded(out)
-        wait_for(lambda done=done: recorded(out) > done + 5, run)
-        machines.remove()
-        machines.add()
-    assert end_run(run) == (0, "")
-    assert results(out) == results(whole)
+        done = num_committed(out)
+        wait_until(lambda done=done: num_committed(out) > done + 5, run)
+        nodes.remove_oldest()
+        nodes.add_node()
+    assert finish_run(run) == (0, "")
+    assert result_digests(out) == result_digests(expected)
 
 
-def test_a_node_is_drained(machines, start, whole, tmp_path):
-    """A spot machine that has had its notice, and is gone when the notice says: the others do its work."""
+def test_output_is_identical_after_a_drained_node_is_removed(nodes, start, expected, tmp_path):
     out = tmp_path / "out"
-    machines.add()
-    machines.add()
+    nodes.add_node()
+    nodes.add_node()
     run = start()
-    wait_for(lambda: recorded(out) > 5, run)
-    machines.drain(within_s=5)
+    wait_until(lambda: num_committed(out) > 5, run)
+    nodes.drain_oldest(notice_s=5)
     time.sleep(5)
-    machines.remove()
-    assert end_run(run) == (0, "")
-    assert results(out) == results(whole)
+    nodes.remove_oldest()
+    assert finish_run(run) == (0, "")
+    assert result_digests(out) == result_digests(expected)
 
 
-def test_all_nodes_are_drained(machines, start, whole, tmp_path):
-    """Then the run ends in order while it can, and the next one, with new nodes, goes on."""
+def test_run_stops_in_order_if_all_nodes_are_drained_and_can_be_resumed(nodes, start, expected, tmp_path):
     out = tmp_path / "out"
-    machines.add()
+    nodes.add_node()
     run = start()
-    wait_for(lambda: recorded(out) > 5, run)
-    machines.drain(within_s=30)
-    status, errors = end_run(run, within_s=60)
+    wait_until(lambda: num_committed(out) > 5, run)
+    nodes.drain_oldest(notice_s=30)
+    status, errors = finish_run(run, timeout_s=60)
     assert status == 130
     assert errors.endswith("run the same command to resume\n")
     assert not (out / "_SUCCESS").exists()
-    machines.remove()
-    machines.add()
-    assert end_run(start()) == (0, "")
-    assert results(out) == results(whole)
+    nodes.remove_oldest()
+    nodes.add_node()
+    assert finish_run(start()) == (0, "")
+    assert result_digests(out) == result_digests(expected)
 
 
-def test_a_node_wakes_that_was_given_up(machines, start, whole, tmp_path):
-    """Its writers go on with what others have written since: the parts stay what they are."""
+def test_writers_of_a_node_that_comes_back_do_not_change_parts(nodes, start, expected, tmp_path):
+    """Ray has given up the suspended node, and others have computed its shards."""
     out = tmp_path / "out"
-    machines.add()
+    nodes.add_node()
     run = start()
-    wait_for(lambda: recorded(out) > 5, run)
-    machines.add()
-    wake = machines.suspend()
-    assert end_run(run) == (0, "")
-    wake()
+    wait_until(lambda: num_committed(out) > 5, run)
+    nodes.add_node()
+    resume = nodes.suspend_oldest()
+    assert finish_run(run) == (0, "")
+    resume()
     time.sleep(10)
-    assert results(out) == results(whole)
+    assert result_digests(out) == result_digests(expected)
     assert not list(out.glob(".*"))
 
 
-def test_the_head_is_lost(machines, start, whole, tmp_path):
-    """The run ends within a minute, and says how to go on."""
+def test_run_ends_within_a_minute_if_the_head_node_is_lost(nodes, start, tmp_path):
     out = tmp_path / "out"
-    machines.add()
+    nodes.add_node()
     run = start()
-    wait_for(lambda: recorded(out) > 5, run)
-    machines.lose_head()
-    status, errors = end_run(run, within_s=60)
+    wait_until(lambda: num_committed(out) > 5, run)
+    nodes.kill_head()
+    status, errors = finish_run(run, timeout_s=60)
     assert status == 1
     assert errors.endswith("finished shards are kept, run the same command to resume\n")

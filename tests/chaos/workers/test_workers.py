@@ -1,4 +1,4 @@
-"""Processes that work for a run die in its midst: its output is that of an undisturbed run, to the byte."""
+"""Processes of local Ray are killed during a run: the output is identical to that of a run without faults."""
 
 import os
 import signal
@@ -8,38 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.workers.processes import (
-    STAGES,
-    end_run,
-    hunt,
-    processes,
-    results,
-    start_run,
-    undisturbed,
-    wait_for,
-)
+from tests.chaos.workers.ray_processes import find_processes
+from tests.chaos.workers.runs import finish_run, result_digests, start_run, wait_until, write_expected_output
 
+# The folder of sitecustomize.py, which injects faults into Ray's worker processes.
+SITE = str(Path(__file__).parent)
+STAGES = ["infer", "read", "tokenize", "write"]
 RESUME = "finished shards are kept, run the same command to resume\n"
-
-# Allocates in one process of the tokenize stage until the memory monitor ends it; the next one finds that it did.
-HOG = """
-import os, sys, threading, time
-
-def eat():
-    while "pipelines.stages.tokenize" not in sys.modules:
-        time.sleep(0.05)
-    try:
-        os.close(os.open(os.environ["XLM_TEST_HOG"], os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return
-    food = []
-    while len(food) < 80:
-        food.append(bytearray(os.urandom(1 << 20)) * 100)
-        time.sleep(0.02)
-
-if any(arg.endswith("default_worker.py") for arg in sys.orig_argv):
-    threading.Thread(target=eat, daemon=True).start()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -48,25 +23,26 @@ def job(demo: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def whole(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return undisturbed(job, tmp_path_factory.mktemp("undisturbed") / "out")
+def expected(job: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_expected_output(job, tmp_path_factory.mktemp("expected") / "out")
 
 
-def test_one_process_of_each_stage_is_killed(job, whole, tmp_path):
-    run = start_run(job, tmp_path / "out")
-    killed = hunt(run, dict.fromkeys(STAGES, 1), lambda: 0.0)
-    assert end_run(run) == (0, "")
-    assert killed == dict.fromkeys(STAGES, 1)
-    assert results(tmp_path / "out") == results(whole)
+def test_output_is_identical_after_one_worker_of_each_stage_is_killed(job, expected, tmp_path):
+    (tmp_path / "killed").mkdir()
+    run = start_run(job, tmp_path / "out", PYTHONPATH=SITE, XLM_TEST_KILL_FOLDER=str(tmp_path / "killed"))
+    assert finish_run(run) == (0, "")
+    killed = sorted(path.name for path in (tmp_path / "killed").iterdir())
+    assert killed == [f"pipelines.stages.{stage}" for stage in STAGES]
+    assert result_digests(tmp_path / "out") == result_digests(expected)
     assert (tmp_path / "out" / "_SUCCESS").exists()
 
 
-def test_the_local_ray_loses_a_process_as_it_starts(job, tmp_path):
-    """Ray's core would end the driver without a word, or a minute later."""
+def test_run_ends_with_a_message_if_raylet_is_killed_while_ray_starts(job, tmp_path):
+    """Without the cluster watch, Ray would end the driver without a message, or a minute later."""
     run = start_run(job, tmp_path / "out")
-    wait_for(lambda: processes("raylet", run.pid), run)
-    os.kill(processes("raylet", run.pid)[0], signal.SIGKILL)
-    status, errors = end_run(run, within_s=60)
+    wait_until(lambda: find_processes("raylet", run.pid), run)
+    os.kill(find_processes("raylet", run.pid)[0], signal.SIGKILL)
+    status, errors = finish_run(run, timeout_s=60)
     assert status == 1
     assert errors.startswith("xlm: ")
     assert errors.endswith(RESUME)
@@ -81,42 +57,39 @@ def test_the_local_ray_loses_a_process_as_it_starts(job, tmp_path):
         *((process, 2.0) for process in ("gcs_server", "ray::DashboardAgent", "ray::RuntimeEnvAgent")),
     ],
 )
-def test_the_local_ray_loses_a_process_at_any_moment(job, whole, tmp_path, process, after_s):
-    """The run ends within a minute, and says how to go on; or it goes on, where Ray does without that process."""
+def test_run_completes_or_can_be_resumed_after_a_process_of_ray_is_killed(job, expected, tmp_path, process, after_s):
+    """The run ends within a minute with the command to resume, or completes if Ray does not need the process."""
     out = tmp_path / "out"
     run = start_run(job, out)
-    wait_for(lambda: processes(process, run.pid), run)
+    wait_until(lambda: find_processes(process, run.pid), run)
     time.sleep(after_s)
-    os.kill(processes(process, run.pid)[0], signal.SIGKILL)
+    os.kill(find_processes(process, run.pid)[0], signal.SIGKILL)
     try:
-        status, errors = end_run(run, within_s=60)
+        status, errors = finish_run(run, timeout_s=60)
     except subprocess.TimeoutExpired:
         pytest.fail("the run hangs")
     if status == 1:
         assert errors.endswith(RESUME)
         assert errors.count("\n") == 1
         assert not (out / "_SUCCESS").exists()
-        assert end_run(start_run(job, out)) == (0, "")
-    assert results(out) == results(whole)
+        assert finish_run(start_run(job, out)) == (0, "")
+    assert result_digests(out) == result_digests(expected)
 
 
 @pytest.mark.slow
-def test_a_process_that_takes_all_memory_is_killed(job, whole, tmp_path):
-    """By Ray's memory monitor; the shards that it had are computed again."""
+def test_output_is_identical_after_the_memory_monitor_kills_a_worker(job, expected, tmp_path):
     memory = {line.split()[0]: int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()}
-    spare = 6 * 2**20  # in KiB: three times what a run takes
-    if memory["MemAvailable:"] < 2 * spare:
+    spare_kib = 6 * 2**20  # three times what a run takes
+    if memory["MemAvailable:"] < 2 * spare_kib:
         pytest.skip("needs 12 GB of free memory")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "sitecustomize.py").write_text(HOG)
     run = start_run(
         job,
         tmp_path / "out",
-        PYTHONPATH=str(tmp_path / "site"),
-        XLM_TEST_HOG=str(tmp_path / "eaten"),
+        PYTHONPATH=SITE,
+        XLM_TEST_MEMORY_FILE=str(tmp_path / "allocated"),
         RAY_memory_monitor_refresh_ms="50",
-        RAY_memory_usage_threshold=f"{1 - (memory['MemAvailable:'] - spare) / memory['MemTotal:']:.3f}",
+        RAY_memory_usage_threshold=f"{1 - (memory['MemAvailable:'] - spare_kib) / memory['MemTotal:']:.3f}",
     )
-    assert end_run(run) == (0, "")
-    assert (tmp_path / "eaten").exists()
-    assert results(tmp_path / "out") == results(whole)
+    assert finish_run(run) == (0, "")
+    assert (tmp_path / "allocated").exists()
+    assert result_digests(tmp_path / "out") == result_digests(expected)

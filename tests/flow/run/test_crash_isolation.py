@@ -15,8 +15,8 @@ from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
 from pipelines.run.crash_isolation import find_crashing_rows
 from pipelines.run.execute import run
-from pipelines.run.prepare import prepare
-from tests.flow.in_process import read_output, read_rejected, run_stages
+from pipelines.run.prepare import prepare_job
+from tests.flow.in_process import read_output, read_rejected, run_stages, without_ray
 from tests.flow.run.outputs import printed, quiet_console
 
 NUM_ROWS = 32
@@ -129,7 +129,7 @@ def patch_loading(job, patch, crash_tokenizer: list[int], hang: list[int], crash
         tokenizer.encode_batch = encode_batch
         return tokenizer
 
-    tokenizer = prepare(job).stages.tokenize.load()
+    tokenizer = prepare_job(job).stages.tokenize.load()
     crashing_ids = [tokenizer.encode_batch([TEXTS[row]], ["en"]).input_ids.tolist() for row in crash_model]
 
     def load_crashing_model(*arguments):
@@ -153,7 +153,7 @@ def patch_loading(job, patch, crash_tokenizer: list[int], hang: list[int], crash
     [pytest.param([5], [], [], id="one"), pytest.param([7, 8], [29], [19], id="several", marks=pytest.mark.slow)],
 )
 def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
-    job, expected, cluster, crash_tokenizer, hang, crash_model
+    job, expected, cluster, monkeypatch, crash_tokenizer, hang, crash_model
 ):
     rows = sorted(crash_tokenizer + hang + crash_model)
     console = quiet_console()
@@ -164,4 +164,5 @@ def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
     assert "searching for the rows that crash it" in printed(console)
     # The rows do not crash any more, as on a larger machine, but only --retry-rejected computes them again.
     assert run(job, console)["totals"]["rows_rejected"] == len(rows)
+    without_ray(monkeypatch)
     check_rejected(job, run(job, console, ["killed_worker"]), [], expected)

@@ -16,7 +16,7 @@ from tests.flow.in_process import read_rejected
 from tests.flow.run.outputs import ledger_records, modification_times, printed, quiet_console, result_digests
 
 
-def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, cluster):
+def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, in_process):
     """Only new and changed files are computed. Parts of changed and deleted files are removed, with a message."""
     corpus = tmp_path / "corpus"
     shutil.copytree(demo / "corpus", corpus)
@@ -52,7 +52,7 @@ def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, 
     assert rejected == {"bad-null"}
 
 
-def test_file_that_changes_after_planning_fails_only_its_shards(make_job, demo, tmp_path, cluster, monkeypatch):
+def test_file_that_changes_after_planning_fails_only_its_shards(make_job, demo, tmp_path, in_process, monkeypatch):
     corpus = tmp_path / "corpus"
     shutil.copytree(demo / "corpus", corpus)
     # With fewer allowed, the run might end before the third shard fails.
@@ -71,7 +71,7 @@ def test_file_that_changes_after_planning_fails_only_its_shards(make_job, demo, 
     assert not Path(job.output.path, "_SUCCESS").exists()
 
 
-def test_missing_part_is_computed_again(undisturbed, make_job, tmp_path, cluster):
+def test_missing_part_is_computed_again(undisturbed, make_job, tmp_path, in_process):
     out = tmp_path / "copy"
     shutil.copytree(undisturbed, out)
     before = result_digests(out)
@@ -112,7 +112,7 @@ def test_damaged_rejected_rows_are_computed_again(make_job, tmp_path, in_process
     assert [row["reason"] for row in read_rejected(job.output.path)] == ["duplicate_id"]
 
 
-def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, tmp_path, cluster):
+def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, tmp_path, in_process):
     """Such parts are left by a run that is killed before it writes the record, or belong to a file that changed."""
     out = tmp_path / "copy"
     shutil.copytree(undisturbed, out)

@@ -74,7 +74,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
         assert errors == "xlm: interrupted; finished shards are kept, run the same command to resume\n"
         assert not (out / "_SUCCESS").exists()
         assert num_recorded() >= before
-        assert Output(locate(str(out))).parts().keys() == {record.part for record in ledger_records(out)}
+        assert Output(locate(str(out))).list_parts().keys() == {record.part for record in ledger_records(out)}
 
     process = start()
     os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import run_to_records
 
@@ -58,7 +58,7 @@ def run(demo, checkpoints, tmp_path_factory):
             spec[section][setting] = value
         job = Job.model_validate(spec)
         records = run_to_records(job)
-        prepared = prepare(job)
+        prepared = prepare_job(job)
         output = Output(prepared.output)
         output.begin(prepared.description, prepared.plan.shards)
         output.ledger.append(records)

@@ -14,7 +14,7 @@ from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.parts import digest_ids, part_bytes, sha256
 from pipelines.output.shard_record import ShardRecord
-from pipelines.run.prepare import prepare
+from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
 from pipelines.verify import Verdict, verify
 from tests.flow.in_process import run_to_records
@@ -92,7 +92,7 @@ def copy_output(folder: Path, to: Path) -> OutputCopy:
 
 def write_output(job: Job) -> None:
     """Do what a run does, in this process."""
-    output, prepared = Output(locate(job.output.path)), prepare(job)
+    output, prepared = Output(locate(job.output.path)), prepare_job(job)
     output.begin(prepared.description, prepared.plan.shards)
     records = run_to_records(job)
     output.ledger.append(records[:2])

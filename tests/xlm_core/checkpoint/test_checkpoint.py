@@ -20,7 +20,7 @@ from xlm_core import (
 from xlm_core.checkpoint import check_checkpoint, inspect_checkpoint, trunk_hash
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.hash_content import content_hash
-from xlm_core.checkpoint.names import expected_shapes, to_file, to_module
+from xlm_core.checkpoint.names import expected_shapes, file_to_module, module_to_file
 from xlm_core.errors import CheckpointError, FatalError
 from xlm_core.heads import LanguageModelHead, SequenceClassificationHead, TokenClassificationHead
 
@@ -100,7 +100,7 @@ def test_a_file_names_what_the_shapes_say(saved):
 
 def test_renaming_there_and_back_changes_nothing():
     tensors = {n: torch.randn(s) for n, s in expected_shapes(CONFIG, "question-answering", ("trunk", "head")).items()}
-    back = to_file(to_module(tensors, "", ""), "", "")
+    back = module_to_file(file_to_module(tensors, "", ""), "", "")
     assert back.keys() == tensors.keys()
     assert all(torch.equal(back[name], tensors[name]) for name in tensors)
 
@@ -276,7 +276,7 @@ def test_the_prefix_may_be_missing_but_not_double(saved):
     save_file(names, saved / "model.safetensors")
     assert XLMForTokenClassification.from_pretrained(saved)
     save_file(names | {"transformer.embeddings.weight": torch.ones(40, 16)}, saved / "model.safetensors")
-    assert "transformer.embeddings.weight [40, 16] beside embeddings.weight" in refusal(saved)
+    assert "transformer.embeddings.weight [40, 16], a duplicate of embeddings.weight" in refusal(saved)
 
 
 def test_language_vectors_are_unexpected_unless_the_config_says_not_to_use_them(saved):
@@ -302,7 +302,7 @@ def test_an_adaptive_softmax_that_torch_refuses_is_told_in_one_line():
     config = replace(CONFIG, vocab_size=2000, asm=True, asm_cutoffs=list(range(1, 400)), asm_div_value=16.0)
     for build in (XLMWithLMHeadModel, lambda config: expected_shapes(config, "language-modeling", ("head",))):
         with pytest.raises(
-            FatalError, match=r"asm_cutoffs and asm_div_value: got .* no adaptive softmax can be"
+            FatalError, match=r"asm_cutoffs and asm_div_value: got .* expected values for an adaptive softmax"
         ) as caught:
             build(config)
         assert "\n" not in str(caught.value)
@@ -314,7 +314,7 @@ def test_an_adaptive_softmax_that_torch_refuses_is_told_in_one_line():
 def test_a_check_asks_for_the_head(saved, head):
     assert check_checkpoint(saved, "token-classification") == XLMConfig.from_pretrained(saved)
     assert check_checkpoint(saved, "trunk")
-    with pytest.raises(CheckpointError, match=f"does not hold the {head} model"):
+    with pytest.raises(CheckpointError, match=f"does not contain the {head} model"):
         check_checkpoint(saved, head)
 
 

@@ -93,7 +93,7 @@ def test_label_names_in_json_have_string_keys():
         ({"problem_type": "ranking"}, "problem_type: got 'ranking', expected 'regression'"),
         ({"layer_norm_eps": 0}, "layer_norm_eps: got 0, expected above 0"),
         ({"output_attentions": "yes"}, "output_attentions: got 'yes', expected a valid boolean or null"),
-        ({"asm": True}, "asm_cutoffs: got None, expected increasing, from 1 to 30144, where asm is true"),
+        ({"asm": True}, "asm_cutoffs: got None, expected increasing, from 1 to 30144, if asm is true"),
         ({"asm": True, "asm_cutoffs": [], "asm_div_value": 4}, r"asm_cutoffs: got \[\], expected increasing"),
         ({"asm": True, "asm_cutoffs": [20, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[20, 10\], expected incr"),
         ({"asm": True, "asm_cutoffs": [10, 10], "asm_div_value": 4}, r"asm_cutoffs: got \[10, 10\], expected incr"),

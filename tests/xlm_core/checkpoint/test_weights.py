@@ -12,7 +12,7 @@ from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMModel, XLMTokenizer, XLMWithLMHeadModel, content_hash
 from xlm_core.checkpoint.files import needed_files
 from xlm_core.checkpoint.formats import open_weights
-from xlm_core.errors import CheckpointError, TokenizerError, shown
+from xlm_core.errors import CheckpointError, TokenizerError, format_value
 
 FORMATS = {  # in order of preference, each with the files that it needs
     "model.safetensors": [],
@@ -74,10 +74,8 @@ def test_a_shard_is_a_file_beside_its_index(sharded, place):
     edit_index(sharded, lambda weight_map: weight_map.update({"embeddings.weight": place}))
     message = refusal(sharded)
     assert len(message) < 500
-    assert (
-        f"weight_map sends 'embeddings.weight' to {shown(place)}, expected a file beside it as model-00001-of"
-        in message
-    )
+    expected = "expected a file of the same directory, such as model-00001-of"
+    assert f"weight_map: got {format_value(place)} for 'embeddings.weight', {expected}" in message
 
 
 def test_index_and_shards_hold_the_same_tensors(sharded):
@@ -87,10 +85,10 @@ def test_index_and_shards_hold_the_same_tensors(sharded):
     save_file({name: tensor for name, tensor in first.items() if name != moved}, shards[0])
     assert f"missing from their shards: {moved!r} of {shards[0].name}" in refusal(sharded)
     save_file(first | {"extra": torch.ones(1)}, shards[0])
-    assert f"not where the index says: 'extra' of {shards[0].name}" in refusal(sharded)
+    assert f"not listed there by the index: 'extra' of {shards[0].name}" in refusal(sharded)
     save_file(first, shards[0])
     save_file(load_file(shards[1]) | {moved: first[moved]}, shards[1])
-    assert f"not where the index says: {moved!r} of {shards[1].name}" in refusal(sharded)
+    assert f"not listed there by the index: {moved!r} of {shards[1].name}" in refusal(sharded)
 
 
 def test_a_missing_or_damaged_shard_is_named(sharded):
@@ -99,7 +97,7 @@ def test_a_missing_or_damaged_shard_is_named(sharded):
     shard.write_bytes(whole[:-9])
     assert f"{shard}: cut off" in refusal(sharded)
     shard.unlink()
-    assert f"names the shard {shard.name}, which is not there" in refusal(sharded)
+    assert f"lists the shard {shard.name}, which is missing" in refusal(sharded)
     shard.mkdir()
     assert f"{shard}: cannot be read: Is a directory" in refusal(sharded)
 
@@ -171,9 +169,9 @@ def test_an_original_tokenizer_wants_to_be_told_of_lower_casing(original):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c.update(encoder=c.pop("model")), "holds an encoder and a decoder, a translation model"),
+        (lambda c: c.update(encoder=c.pop("model")), "is a translation model, with an encoder and a decoder"),
         (lambda c: c.pop("params"), "with model, params and dico_word2id; params is missing"),
-        (lambda c: c.update(dico_word2id=["a"]), "dico_word2id is no dictionary"),
+        (lambda c: c.update(dico_word2id=["a"]), "dico_word2id is not a dictionary"),
         (lambda c: c["params"].pop("n_heads"), "its params lack n_heads"),
         (lambda c: c["params"].update(n_heads=5), "n_heads: got 5, expected a divisor of emb_dim 32"),
         (lambda c: c["params"].update(n_words=61), "embeddings.weight is [60, 32], expected [61, 32]"),

@@ -229,7 +229,7 @@ def test_an_archive_that_unpacks_to_more_than_it_is_is_refused(saved):
     file = saved("bin")
     rewrite_archive(file, lambda records: records.update({"archive/data/9": bytes(1 << 26)}), zipfile.ZIP_DEFLATED)
     assert file.stat().st_size < 1 << 20
-    assert "its archive is packed, or claims more bytes than it has" in refusal(file)
+    assert "its archive is compressed, or claims more bytes than it has" in refusal(file)
 
 
 class Storage:
@@ -337,7 +337,7 @@ def link_to(link):
         (lambda h5: h5.create_dataset("optimizer/m:0", data=[1.0]), "unexpected 1: optimizer/m:0 [1]"),
         (
             lambda h5: h5.create_dataset(f"head/{EMBEDDINGS}", data=np.ones((60, 32), "f4")),
-            "with different values",
+            "have different values",
         ),
     ],
 )

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from xlm_core.model.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
-from xlm_core.model.packing import PackedBatch, cumulative_lengths
+from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import pack_padded
+from xlm_core.ragged import cumulative_lengths
 
 CUDA = torch.device("cuda")
 

@@ -10,7 +10,7 @@ from xlm_core import XLMWithLMHeadModel
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 from xlm_core.generation.generate import GenerationSettings, generate
-from xlm_core.model.packing import cumulative_lengths
+from xlm_core.ragged import cumulative_lengths
 
 MASK, PAD = 5, 2
 CONFIG = XLMConfig(

@@ -15,7 +15,8 @@ from xlm_core import (
 )
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.heads import POOLINGS
-from xlm_core.model.packing import PackedBatch, cumulative_lengths, plan_batches
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths, plan_batches
 
 NEAR = 2e-5
 

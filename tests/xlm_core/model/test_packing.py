@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xlm_core.model.packing import PackedBatch, cumulative_lengths, plan_batches, take_ragged
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths, plan_batches, take_ragged
 
 some_lengths = st.lists(st.integers(1, 9), min_size=1, max_size=12)
 

@@ -6,7 +6,8 @@ import torch
 
 from xlm_core import XLMModel
 from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.model.packing import PackedBatch, cumulative_lengths
+from xlm_core.model.packing import PackedBatch
+from xlm_core.ragged import cumulative_lengths
 
 CONFIG = XLMConfig(vocab_size=500, emb_dim=256, n_layers=4, n_heads=4, n_langs=5, max_position_embeddings=128)
 LENGTHS = np.array([17, 3, 128, 1, 40, 17, 90, 2, 33, 64, 5, 17, 1, 101])

@@ -1,11 +1,11 @@
-"""The weights of a checkpoint directory, in every format that XLM was ever published in."""
+"""Read weights in all formats in which XLM checkpoints were published."""
 
 from xlm_core.checkpoint.formats.open_weights import open_weights
 from xlm_core.checkpoint.formats.original import OriginalRelease, read_original
-from xlm_core.checkpoint.formats.tensors import FLOATS, Weights
+from xlm_core.checkpoint.formats.weights import FLOAT_DTYPES, Weights
 
 __all__ = [
-    "FLOATS",
+    "FLOAT_DTYPES",
     "OriginalRelease",
     "Weights",
     "open_weights",

@@ -1,4 +1,4 @@
-"""How each format of weights is opened."""
+"""Open the weights of a checkpoint directory in any format."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from xlm_core.checkpoint.formats.original import read_original
 from xlm_core.checkpoint.formats.pytorch import open_pytorch
 from xlm_core.checkpoint.formats.safetensors import open_safetensors
 from xlm_core.checkpoint.formats.sharded import open_sharded
-from xlm_core.checkpoint.formats.tensorflow import open_h5
+from xlm_core.checkpoint.formats.tensorflow import open_keras
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from xlm_core.checkpoint.formats.tensors import Weights
+    from xlm_core.checkpoint.formats.weights import Weights
 
 _OPEN: dict[str, Callable[[Path], Weights]] = {
     SAFETENSORS_FILE: open_safetensors,
     SAFETENSORS_FILE + INDEX_SUFFIX: partial(open_sharded, open_shard=open_safetensors),
     BIN_FILE: open_pytorch,
     BIN_FILE + INDEX_SUFFIX: partial(open_sharded, open_shard=open_pytorch),
-    H5_FILE: open_h5,
+    H5_FILE: open_keras,
 }
 
 
 def open_weights(directory: Path) -> Weights:
     """Open the weights of a checkpoint directory.
 
-    Safetensors, zip-format .bin and .pth files (torch 1.6 and later) and .h5 files give their values when they are
-    read, so this costs a header's worth of reading; older .bin and .pth files must be read whole.
+    Only the headers of safetensors and .h5 files are read, and of .bin and .pth files in zip format (torch 1.6 and
+    later). Older .bin and .pth files have to be read completely.
 
     Raises:
-        CheckpointError: no weights, or a file that is cut off, is something else, or would run code.
+        CheckpointError: there are no weights, or a file is truncated, is not a weights file, or would run code.
     """
     path = weights_path(directory)
     return _OPEN[path.name](path) if path.name in _OPEN else read_original(path).weights

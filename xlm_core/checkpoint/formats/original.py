@@ -1,7 +1,7 @@
 """The original release of 2019: one `.pth` with model, settings and vocabulary, and the merges in a `codes` file.
 
 The `.pth` is a pickle of a dictionary: `model` is a state dict, `params` are the settings of the training run, and
-`dico_word2id` is the vocabulary, where `@@` marks a piece that goes on (here, `</w>` marks one that ends a word).
+`dico_word2id` is the vocabulary, in which `@@` marks a subword that does not end its word.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import torch
 
-from xlm_core.checkpoint.formats.pytorch import load_pickle, tensors_by_name
+from xlm_core.checkpoint.formats.pytorch import load_pickle, weights_from_mapping
 from xlm_core.errors import CheckpointError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from xlm_core.checkpoint.formats.tensors import Weights
+    from xlm_core.checkpoint.formats.weights import Weights
 
 _POSITIONS = "position_embeddings.weight"
 _REQUIRED = ("emb_dim", "n_layers", "n_heads", "n_words", "n_langs", "gelu_activation", "sinusoidal_embeddings")
-# of the settings of the run, those that change a result, and the configuration's names of them
+# The settings of the training run that affect results, and their names in the configuration.
 _SETTINGS = {
     **{
         name: name for name in (*_REQUIRED, "dropout", "attention_dropout", "use_lang_emb", "lang2id", "id2lang", "asm")
@@ -31,46 +31,48 @@ _SETTINGS = {
     **{name: name for name in ("bos_index", "eos_index", "pad_index", "unk_index", "mask_index")},
     "share_inout_emb": "tie_word_embeddings",
 }
-_ASM_SETTINGS = ("asm_cutoffs", "asm_div_value")  # without asm they are there, and mean nothing
+_ASM_SETTINGS = ("asm_cutoffs", "asm_div_value")  # present without asm too, where they have no effect
 
 
 @dataclass(frozen=True)
 class OriginalRelease:
-    """What a `.pth` holds, in this library's terms."""
+    """The content of a `.pth`."""
 
     weights: Weights
     settings: dict[str, Any]  # the content of a config.json
-    word2id: dict[str, int]  # as in the file: `@@` marks a subword that does not end its word
+    word2id: dict[str, int]  # as in the file, with its `@@` marks
 
 
 def read_original(path: Path) -> OriginalRelease:
-    """Read a `.pth` of the original release, with numbers and tensors only allowed in it.
+    """Read a `.pth` of the original release. Only tensors and plain values are accepted in it.
 
     Raises:
-        CheckpointError: the file is cut off, is something else, would run code, or is a translation model.
+        CheckpointError: the file is truncated, is something else, would run code, or is a translation model.
     """
     with torch.serialization.safe_globals(_numpy_globals()):
         content = load_pickle(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: expected the original release's dictionary, got a {type(content).__name__}")
-    held = cast("Mapping[str, Any]", content)
-    if "encoder" in held or "decoder" in held:
+    content_by_name = cast("Mapping[str, Any]", content)
+    if "encoder" in content_by_name or "decoder" in content_by_name:
         raise CheckpointError(
-            f"{path}: holds an encoder and a decoder, a translation model; expected a language model, under `model`"
+            f"{path}: is a translation model, with an encoder and a decoder; expected a language model, under `model`"
         )
     for name in ("model", "params", "dico_word2id"):
-        if not isinstance(held.get(name), Mapping):
+        if not isinstance(content_by_name.get(name), Mapping):
             raise CheckpointError(
                 f"{path}: expected the original release's dictionary with model, params and dico_word2id; {name} is"
-                f" {'no dictionary' if name in held else 'missing'}"
+                f" {'not a dictionary' if name in content_by_name else 'missing'}"
             )
-    state = {str(name).removeprefix("module."): tensor for name, tensor in held["model"].items()}
-    weights = tensors_by_name(path, state, "original release (.pth)")
-    return OriginalRelease(weights, _settings(weights, held["params"]), _vocabulary(path, held["dico_word2id"]))
+    state = {str(name).removeprefix("module."): tensor for name, tensor in content_by_name["model"].items()}
+    weights = weights_from_mapping(path, state, "original release (.pth)")
+    return OriginalRelease(
+        weights, _settings(weights, content_by_name["params"]), _vocabulary(path, content_by_name["dico_word2id"])
+    )
 
 
 def _settings(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Say in fields of a configuration what the run was told. The objective is not in it: masked is assumed."""
+    """Convert the settings of the training run to those of a `config.json`. They do not include the objective."""
     missing = [name for name in _REQUIRED if name not in params]
     if missing:
         raise CheckpointError(f"{weights.path}: its params lack {', '.join(missing)}; is this an XLM model?")
@@ -98,12 +100,12 @@ def _vocabulary(path: Path, word2id: Mapping[str, Any]) -> dict[str, int]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn numpy's numbers and arrays into Python's."""
+    """Convert numpy numbers and arrays to Python values."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _numpy_globals() -> list[Any]:
-    """List what numbers and arrays of numpy are made of in a pickle, under numpy's old and new module names."""
+    """List the globals that numpy numbers and arrays need in a pickle, under numpy's old and new module names."""
     scalar, (reconstruct, *_) = np.float64(0).__reduce__()[0], np.zeros(0).__reduce__()
     dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
     return [

@@ -1,6 +1,6 @@
-"""Weights as PyTorch saves them: a pickle, in a zip archive since torch 1.6, and before that bare.
+"""Weights saved by PyTorch: a pickle, within a zip archive since torch 1.6.
 
-It is read with torch's loader for tensors only, which refuses to call anything else.
+They are read with torch's `weights_only` loader, which never runs code from the pickle.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from torch import Tensor
 
-from xlm_core.checkpoint.formats.tensors import FLOATS, Weights, broken, check_start
+from xlm_core.checkpoint.formats.weights import FLOAT_DTYPES, Weights, check_first_bytes, damaged_file_error
 from xlm_core.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -26,41 +26,41 @@ _ADVICE = re.compile(r"(Weights only load failed|Please file an issue|Check the 
 
 
 def open_pytorch(path: Path) -> Weights:
-    """Open a `.bin` file; those in a zip archive are mapped, older ones must be read whole.
+    """Open a `.bin` file. Zip archives are memory-mapped; older files are read completely.
 
     Raises:
-        CheckpointError: the file is cut off, is something else, or would run code.
+        CheckpointError: the file is truncated, is not a weights file, or would run code.
     """
-    return tensors_by_name(path, load_pickle(path), "PyTorch (.bin)")
+    return weights_from_mapping(path, load_pickle(path), "PyTorch (.bin)")
 
 
 def load_pickle(path: Path) -> Any:
-    """Read what a file holds, without ever running code that it names.
+    """Load a pickle of tensors and plain values, without running code.
 
     Raises:
-        CheckpointError: the file is cut off, is something else, or would run code.
+        CheckpointError: the file is truncated, is not a weights file, or would run code.
     """
-    check_start(path)
-    zipped = zipfile.is_zipfile(path)
+    check_first_bytes(path)
+    is_zip = zipfile.is_zipfile(path)
     try:
-        if zipped:
+        if is_zip:
             _check_archive(path)
-        with warnings.catch_warnings(action="ignore"):  # of strange versions, where the error is clearer
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # a damaged pickle raises whatever its damage leads to
+        with warnings.catch_warnings(action="ignore"):  # about unusual versions; the error is clearer
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+    except Exception as error:  # a damaged pickle can raise any exception
         if found := re.search(r"GLOBAL (\w\S*)", str(error)):
             raise CheckpointError(
-                f"{path}: refused, its pickle would call {found[1]}; weights are tensors only. Get the checkpoint"
-                " from its publisher as model.safetensors"
+                f"{path}: refused, its pickle would call {found[1]}; weights files may contain only tensors; get the"
+                " checkpoint as model.safetensors from its publisher"
             ) from None
-        raise broken(path, _KIND, _ADVICE.sub("", str(error)).strip() or type(error).__name__) from None
+        raise damaged_file_error(path, _KIND, _ADVICE.sub("", str(error)).strip() or type(error).__name__) from None
 
 
-def tensors_by_name(path: Path, content: object, form: str) -> Weights:
-    """Take a loaded mapping of tensors as weights.
+def weights_from_mapping(path: Path, content: object, format_name: str) -> Weights:
+    """Convert a loaded mapping of tensors to `Weights`.
 
     Raises:
-        CheckpointError: it is no mapping, or holds anything but tensors.
+        CheckpointError: `content` is not a mapping, or has values that are not tensors.
     """
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path}: expected tensors by name, got a {type(content).__name__}")
@@ -69,30 +69,30 @@ def tensors_by_name(path: Path, content: object, form: str) -> Weights:
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise CheckpointError(
                 f"{path}: expected tensors by name, got a {type(tensor).__name__} under {name!r};"
-                " is this a training state rather than a model?"
+                " is this a training state, not a model?"
             )
-    kinds = {name: _kind(tensor) for name, tensor in tensors.items()}
-    _check_storages(path, [tensor for name, tensor in tensors.items() if kinds[name] in FLOATS])
+    dtypes = {name: _dtype_or_defect(tensor) for name, tensor in tensors.items()}
+    _check_storages(path, [tensor for name, tensor in tensors.items() if dtypes[name] in FLOAT_DTYPES])
     return Weights(
         path,
-        form,
+        format_name,
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
-        kinds,
+        dtypes,
         lambda name: tensors[name],
     )
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse an archive that would unpack to more than it holds; torch itself stores, and never packs."""
+    """Refuse an archive that would expand when read. Archives written by torch are not compressed."""
     with zipfile.ZipFile(path) as archive:
         records = archive.infolist()
-    packed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
-    if packed or sum(record.file_size for record in records) > path.stat().st_size:
-        raise ValueError("its archive is packed, or claims more bytes than it has")
+    is_compressed = any(record.compress_type != zipfile.ZIP_STORED for record in records)
+    if is_compressed or sum(record.file_size for record in records) > path.stat().st_size:
+        raise ValueError("its archive is compressed, or claims more bytes than it has")
 
 
 def _check_storages(path: Path, tensors: list[Tensor]) -> None:
-    """Refuse tensors that are longer than the archive's record of them: mapped, they would read on in the next one."""
+    """Refuse tensors that are longer than their record in the archive: mapped, they would overlap the next record."""
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
@@ -100,11 +100,11 @@ def _check_storages(path: Path, tensors: list[Tensor]) -> None:
     storages = (tensor.untyped_storage() for tensor in tensors)
     claimed = Counter(size for _, size in {(storage.data_ptr(), storage.nbytes()) for storage in storages})
     if claimed - held:
-        raise broken(path, _KIND, "its archive holds fewer values than its tensors have")
+        raise damaged_file_error(path, _KIND, "its archive holds fewer values than its tensors have")
 
 
-def _kind(tensor: Tensor) -> str:
-    """Give a tensor's dtype, or what makes it no weight: values that are not there, or not laid out in full."""
+def _dtype_or_defect(tensor: Tensor) -> str:
+    """Return a tensor's dtype, or why it cannot be used as a weight: missing values, or a layout other than strided."""
     if tensor.is_meta:
         return "meta"
     if tensor.layout != torch.strided:

@@ -1,4 +1,4 @@
-"""Weights as safetensors; opening costs a header's worth of reading."""
+"""Weights in safetensors files. Opening a file reads only its header."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from safetensors import SafetensorError, safe_open
 
 from xlm_core.checkpoint.formats.tensorflow import from_tensorflow
-from xlm_core.checkpoint.formats.tensors import Weights, broken, check_start
+from xlm_core.checkpoint.formats.weights import Weights, check_first_bytes, damaged_file_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,18 +16,18 @@ _DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat
 
 
 def open_safetensors(path: Path) -> Weights:
-    """Open one safetensors file, whose values stay on disk until they are read.
+    """Open a safetensors file. Values stay on disk until they are read.
 
     Raises:
-        CheckpointError: the file is cut off, is something else, or its header does not fit its size.
+        CheckpointError: the file is truncated or not a safetensors file, or its header does not match its size.
     """
-    check_start(path)
+    check_first_bytes(path)
     try:
         file = safe_open(path, framework="pt")
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
+        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         saved_by = (file.metadata() or {}).get("format")
     except (SafetensorError, OSError) as error:
-        raise broken(path, "a safetensors file", error) from None
+        raise damaged_file_error(path, "a safetensors file", error) from None
     weights = Weights(
         path,
         "safetensors written by TensorFlow" if saved_by == "tf" else "safetensors",

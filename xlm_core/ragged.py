@@ -1,0 +1,62 @@
+"""Ragged arrays: the values of all sequences in one array, with the offsets at which each sequence starts.
+
+Everything here is NumPy. Processes without torch use it as well.
+
+Letters: B sequences, T packed tokens.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.integer[Any]]
+
+
+def plan_batches(lengths: IntArray, max_tokens: int) -> list[NDArray[np.int64]]:
+    """Group sequences into batches of at most `max_tokens` tokens, longest sequences first.
+
+    Sequences of similar length share a batch, which makes grouped attention efficient. A budget that is too large for
+    the device fails in the first batch, not hours later. The plan depends only on the lengths and the budget.
+
+    Args:
+        lengths: [B], number of tokens of each sequence, at least 1.
+        max_tokens: the token budget; a longer sequence gets a batch of its own.
+
+    Returns:
+        Index arrays that together contain every sequence once.
+    """
+    if max_tokens < 1:
+        raise ValueError(f"max_tokens: got {max_tokens}, expected at least 1")
+    order = np.argsort(-lengths.astype(np.int64), kind="stable")
+    ends = np.cumsum(lengths[order], dtype=np.int64)
+    batches: list[NDArray[np.int64]] = []
+    start = 0
+    while start < len(order):
+        used = int(ends[start - 1]) if start else 0
+        stop = max(int(np.searchsorted(ends, used + max_tokens, side="right")), start + 1)
+        batches.append(order[start:stop])
+        start = stop
+    return batches
+
+
+def take_ragged(values: NDArray[Any], cu_seqlens: IntArray, index: IntArray) -> tuple[NDArray[Any], IntArray]:
+    """Take the sequences that `index` selects from a ragged array, in its order, without a Python loop.
+
+    Returns:
+        The values and the int32 cu_seqlens of the selected sequences.
+    """
+    lengths = np.diff(cu_seqlens)[index].astype(np.int64)
+    starts = cu_seqlens[:-1][index].astype(np.int64)
+    return values[np.repeat(starts, lengths) + concatenated_ranges(lengths)], cumulative_lengths(lengths)
+
+
+def cumulative_lengths(lengths: IntArray) -> NDArray[np.int32]:
+    """Convert lengths [B] to cu_seqlens, int32 [B + 1]."""
+    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+
+
+def concatenated_ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Concatenate `np.arange(length)` for each length."""
+    ends = np.cumsum(lengths)
+    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
