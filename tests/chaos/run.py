@@ -115,7 +115,10 @@ def _run_tests() -> Iterator[Line]:
     yield from _run_slow_tests()
     num_kinds = len(list(catalogue.kind_names()))
     yield "", True
-    yield f"The results of {num_kinds} kinds of bad input: [BAD_INPUT.md](bad_input/BAD_INPUT.md).", num_kinds >= MIN_KINDS
+    yield (
+        f"The results of {num_kinds} kinds of bad input: [BAD_INPUT.md](bad_input/BAD_INPUT.md).",
+        num_kinds >= MIN_KINDS,
+    )
 
 
 def _table_head(title: str, columns: str) -> Iterator[Line]:
