@@ -1,4 +1,4 @@
-"""The safeguards of `safeguards.py` still exist in the product. `make chaos` removes each of them and runs the tests."""
+"""The product still contains the safeguards that `make chaos` removes."""
 
 import pytest
 
