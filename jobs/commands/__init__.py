@@ -1,4 +1,4 @@
-"""commands."""
+"""The commands of the command line, one module each."""
 
 from jobs.commands.execute import execute
 

@@ -1,4 +1,4 @@
-"""job_file."""
+"""Read and validate job files: YAML, overrides from the command line, error messages and JSON Schema."""
 
 from jobs.job_file.load import dump_job, json_schema, load_job
 

@@ -1,4 +1,4 @@
-"""checkpoints."""
+"""Find checkpoints at any URL, cache them once per node, and load them in workers."""
 
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, local_directory, named_as, pin_checkpoint
 from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer

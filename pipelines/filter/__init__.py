@@ -1,4 +1,4 @@
-"""filter."""
+"""The language of `input.filter`: parse conditions on columns, and check them against a schema."""
 
 from pipelines.filter.parse import parse_filter
 

@@ -1,4 +1,4 @@
-"""tokenizer."""
+"""Convert words to token ids: vocabulary, byte-pair encoding, sequences and the files of a tokenizer."""
 
 from xlm_core.tokenizer.bpe import END_OF_WORD
 from xlm_core.tokenizer.files import (
