@@ -1,17 +1,21 @@
-"""Valid files, a little wrong: what damage, haste and malice make of bytes and of JSON."""
+"""Hypothesis strategies for damaged files: valid bytes and JSON values with a few changes."""
 
 import os
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-# The full run (`make chaos`) draws new examples each time, and many more; the quick one the same each time.
+# `make chaos` draws many more examples, and different ones in each run. `make test` always draws the same ones.
 THOROUGH = bool(os.environ.get("XLM_CHAOS"))
+SLOW_IF_THOROUGH = [pytest.mark.slow] if THOROUGH else []
+
+PARQUET_TOKENS = (b"PAR1", b"PARE", b"\x15", b"\xff\xff\xff\x7f", b"\xff\xff\xff\xff", b"\x00" * 8)
 
 
 def examples(quick: int, thorough: int) -> settings:
-    """Say how many examples are drawn."""
+    """Set the number of examples of `make test` and of `make chaos`."""
     return settings(
         max_examples=thorough if THOROUGH else quick,
         derandomize=not THOROUGH,
@@ -22,39 +26,39 @@ def examples(quick: int, thorough: int) -> settings:
 
 
 @st.composite
-def mutated(draw: st.DrawFn, data: bytes, *, tokens: tuple[bytes, ...] = ()) -> bytes:
-    """Change some places of valid bytes: overwrite, put in, take out, double, cut off.
+def mutated_bytes(draw: st.DrawFn, data: bytes, *, tokens: tuple[bytes, ...] = ()) -> bytes:
+    """Make one to four changes to valid bytes: overwrite, insert, remove, repeat, truncate, or flip a bit.
 
     Args:
-        draw: Hypothesis' own.
-        data: what is valid.
-        tokens: what to put in beside noise, such as the format's own marks.
+        draw: passed by Hypothesis.
+        data: valid bytes.
+        tokens: bytes to insert in addition to random ones, such as keywords of the format.
     """
     result = bytearray(data)
     noise = st.one_of(st.binary(max_size=8), *([st.sampled_from(tokens)] if tokens else []))
     for _ in range(draw(st.integers(1, 4))):
-        # Hypothesis tries the ends of a range often; they are where formats keep what matters
-        place = draw(st.integers(0, len(result)))
+        # Hypothesis often draws the ends of a range, where most formats keep their headers.
+        position = draw(st.integers(0, len(result)))
         length = draw(st.integers(0, 12))
-        match draw(st.sampled_from(["overwrite", "insert", "remove", "double", "cut", "flip"])):
+        match draw(st.sampled_from(["overwrite", "insert", "remove", "repeat", "truncate", "flip"])):
             case "overwrite":
-                piece = draw(noise)
-                result[place : place + len(piece)] = piece
+                new = draw(noise)
+                result[position : position + len(new)] = new
             case "insert":
-                result[place:place] = draw(noise)
+                result[position:position] = draw(noise)
             case "remove":
-                del result[place : place + length]
-            case "double":
-                result[place:place] = result[place : place + length * 10]
-            case "cut":
-                del result[place:]
+                del result[position : position + length]
+            case "repeat":
+                result[position:position] = result[position : position + length * 10]
+            case "truncate":
+                del result[position:]
             case _:
-                if place < len(result):
-                    result[place] ^= 1 << draw(st.integers(0, 7))
+                if position < len(result):
+                    result[position] ^= 1 << draw(st.integers(0, 7))
     return bytes(result)
 
 
-SCALARS = st.one_of(
+JSON_SCALARS = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
@@ -63,8 +67,8 @@ SCALARS = st.one_of(
     st.text(max_size=8),
     st.sampled_from(["", "\x00", "../../x", "auto", "🙂", "\u202e", "a" * 5_000]),
 )
-VALUES = st.recursive(
-    SCALARS,
+JSON_VALUES = st.recursive(
+    JSON_SCALARS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
@@ -72,7 +76,7 @@ VALUES = st.recursive(
 
 @st.composite
 def mutated_json(draw: st.DrawFn, value: Any) -> Any:
-    """Change some values, keys and items of a tree of JSON, at any depth."""
+    """Change one to three values, keys or items of a JSON value, at any depth."""
     for _ in range(draw(st.integers(1, 3))):
         value = _mutate(draw, value, depth=draw(st.integers(0, 4)))
     return value
@@ -81,22 +85,22 @@ def mutated_json(draw: st.DrawFn, value: Any) -> Any:
 def _mutate(draw: st.DrawFn, value: Any, depth: int) -> Any:
     if isinstance(value, dict) and value and depth:
         key = draw(st.sampled_from(sorted(value)))
-        match draw(st.sampled_from(["into", "into", "into", "remove", "add", "rename"])):
-            case "into":
+        match draw(st.sampled_from(["descend", "descend", "descend", "remove", "add", "rename"])):
+            case "descend":
                 return value | {key: _mutate(draw, value[key], depth - 1)}
             case "remove":
                 return {name: item for name, item in value.items() if name != key}
             case "add":
-                return value | {draw(st.text(max_size=8)): draw(VALUES)}
+                return value | {draw(st.text(max_size=8)): draw(JSON_VALUES)}
             case _:
                 return {(draw(st.text(max_size=8)) if name == key else name): item for name, item in value.items()}
     if isinstance(value, list) and value and depth:
-        place = draw(st.integers(0, len(value) - 1))
-        match draw(st.sampled_from(["into", "into", "remove", "double"])):
-            case "into":
-                return [*value[:place], _mutate(draw, value[place], depth - 1), *value[place + 1 :]]
+        index = draw(st.integers(0, len(value) - 1))
+        match draw(st.sampled_from(["descend", "descend", "remove", "repeat"])):
+            case "descend":
+                return [*value[:index], _mutate(draw, value[index], depth - 1), *value[index + 1 :]]
             case "remove":
-                return [*value[:place], *value[place + 1 :]]
+                return [*value[:index], *value[index + 1 :]]
             case _:
-                return [*value[: place + 1], *value[place:]]
-    return draw(VALUES)
+                return [*value[: index + 1], *value[index:]]
+    return draw(JSON_VALUES)
