@@ -82,5 +82,5 @@ def build_fingerprint(
 
 
 def fingerprint_digest(fingerprint: dict[str, Any]) -> str:
-    """Return the SHA-256 of a fingerprint, which stands in the metadata of every part."""
+    """Return the SHA-256 of a fingerprint, which is part of the metadata of every part."""
     return hashlib.sha256(json.dumps(fingerprint, sort_keys=True).encode()).hexdigest()

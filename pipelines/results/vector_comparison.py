@@ -52,7 +52,7 @@ class _VectorColumn:
         return cls(dim, is_binary, is_list, ranges)
 
     def to_floats(self, vectors: pa.Array) -> NDArray[np.float64]:
-        """Return vectors as the numbers that they stand for, [N, D]."""
+        """Return vectors as the numbers that they represent, [N, D]."""
         values = _to_matrix(vectors).astype(np.float64)
         if self.ranges is None:
             return values

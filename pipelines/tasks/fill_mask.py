@@ -56,7 +56,7 @@ class FillMask(HeadTaskSettings):
 
     def column_comparisons(self) -> dict[str, CompareFields]:
         """See `TaskSettings`."""
-        return {"fills": compare_best_of_each("the best of each list")}
+        return {"fills": compare_best_of_each("the best token of each mask")}
 
     def prepare(
         self,

@@ -76,7 +76,7 @@ class QuestionAnswering(HeadTaskSettings):
     def column_comparisons(self) -> dict[str, CompareFields]:
         """See `TaskSettings`."""
         return {
-            "answers": compare_best("the best one's text", ignored=frozenset({"start", "end"})),
+            "answers": compare_best("the text of the best answer", ignored=frozenset({"start", "end"})),
             "no_answer_score": compare_numbers("the number"),
         }
 

@@ -89,10 +89,18 @@ SPECS = [
     Refused("an unknown choice", setting("model.precision", "flaot16"), "did you mean float16?"),
     Refused("an unknown task", setting("tasks", ["feature-extractoin"]), "did you mean feature-extraction?"),
     Refused("no tasks", setting("tasks", []), "tasks: got an empty list"),
-    Refused("two tasks that write one column", setting("tasks", ["feature-extraction"] * 2), "set the task's name"),
+    Refused(
+        "two tasks that write one column",
+        setting("tasks", ["feature-extraction"] * 2),
+        "set the name of the task, which is put before its columns",
+    ),
     Refused("a column kept twice", setting("input.keep", ["lang", "lang"]), "lang is listed twice; remove one"),
     Refused("a column kept that is the id", setting("input.keep", ["id"]), "which is always in the output"),
-    Refused("a column name that is reserved", setting("input.keep", ["_xlm_row"]), "are the job's own; rename it"),
+    Refused(
+        "a column name that is reserved",
+        setting("input.keep", ["_xlm_row"]),
+        "names that start with _xlm_ are reserved; rename the column",
+    ),
     Refused("an empty column name", setting("input.text", ""), "input.text: got"),
     Refused(
         "windows that overlap wholly",
