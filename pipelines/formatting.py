@@ -1,4 +1,4 @@
-"""How names, numbers and quotations are worded for a person."""
+"""Format names, numbers, types and quoted text for messages and reports."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
 
 
 def one_line(text: str) -> str:
-    """Make any text fit one line of a message: spaces for line breaks, escapes for what does not print."""
+    """Put a text on one line: replace line breaks by spaces, and escape non-printable characters."""
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))
 
 
-def clip(text: str, width: int = 60) -> str:
-    """Make any text fit into one line with others."""
-    return shorten(one_line(text), width)
+def one_line_excerpt(text: str, width: int = 60) -> str:
+    """Put a text on one line, truncated to `width` characters."""
+    return truncate(one_line(text), width)
 
 
-def shorten(text: str, width: int) -> str:
-    """Cut a text to at most `width` characters; an ellipsis tells so."""
+def truncate(text: str, width: int) -> str:
+    """Truncate a text to at most `width` characters. A truncated text ends in an ellipsis."""
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Find the known name that was probably meant; case and a few letters may differ."""
+def closest_name(name: str, known: Iterable[str]) -> str | None:
+    """Find the known name that is most similar, ignoring case; None if none is similar."""
     by_folded = {candidate.casefold(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.7)
     return by_folded[matches[0]] if matches else None
 
 
-def counted(number: int, noun: str) -> str:
-    """Write `1 row`, `2,000 rows`."""
+def format_count(number: int, noun: str) -> str:
+    """Format a count, such as `1 row` or `2,000 rows`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def percent(part: float, whole: float) -> str:
-    """Write a share in percent; what is not all and not nothing never looks so."""
+def format_percent(part: float, whole: float) -> str:
+    """Format a share as a percentage. Only exact shares are shown as `0.0 %` and `100.0 %`."""
     value = 100 * part / whole if whole else 0.0
     if 0 < value < 0.1:
         return "< 0.1 %"
@@ -48,8 +48,8 @@ def percent(part: float, whole: float) -> str:
     return f"{value:.1f} %"
 
 
-def duration(seconds: float) -> str:
-    """Write `4.2 s`, `3 min 05 s`, `12 h 30 min`."""
+def format_duration(seconds: float) -> str:
+    """Format a duration, such as `4.2 s`, `3 min 05 s` or `12 h 30 min`."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -58,8 +58,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
-def size(size_bytes: float) -> str:
-    """Write `512 bytes`, `1.5 MB`; a kilobyte has 1,000."""
+def format_size(size_bytes: float) -> str:
+    """Format a size, such as `512 bytes` or `1.5 MB`, with decimal units."""
     if size_bytes < 1000:
         return f"{size_bytes:.0f} bytes"
     for unit in ("kB", "MB", "GB"):
@@ -69,12 +69,12 @@ def size(size_bytes: float) -> str:
     return f"{size_bytes / 1000:,.1f} TB"
 
 
-def type_name(kind: pa.DataType) -> str:
-    """Write a column's type without what every part of it repeats: `float32[1,024]`, `list<{label, score}>`."""
+def format_type(kind: pa.DataType) -> str:
+    """Format an Arrow type briefly, such as `float32[1,024]` or `list<{label, score}>`."""
     if pa.types.is_fixed_size_list(kind):
-        return f"{type_name(kind.value_type)}[{kind.list_size:,}]"
+        return f"{format_type(kind.value_type)}[{kind.list_size:,}]"
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return f"list<{type_name(kind.value_type)}>"
+        return f"list<{format_type(kind.value_type)}>"
     if pa.types.is_struct(kind):
         return f"{{{', '.join(one_line(field.name) for field in kind)}}}"
     return {"halffloat": "float16", "float": "float32", "double": "float64"}.get(str(kind), str(kind))

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.diff import compare_outputs
-from pipelines.formatting import counted, one_line, percent, shorten, type_name
+from pipelines.formatting import format_count, format_percent, format_type, one_line, truncate
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -58,16 +58,18 @@ def _heading(diff: OutputDiff) -> Iterator[Text]:
 def _state(side: LoadedOutput) -> str:
     shards = f"{side.num_shards:,} of {side.num_planned:,} shards"
     repeats = (
-        f"; {counted(side.num_repeats, 'row')} with the id of an earlier one passed over" if side.num_repeats else ""
+        f"; {format_count(side.num_repeats, 'row')} with the id of an earlier one passed over"
+        if side.num_repeats
+        else ""
     )
-    return f"{counted(len(side.rows), 'row')}, {'complete' if side.is_complete else f'incomplete ({shards})'}{repeats}"
+    return f"{format_count(len(side.rows), 'row')}, {'complete' if side.is_complete else f'incomplete ({shards})'}{repeats}"
 
 
 def _rows(diff: OutputDiff) -> Iterator[RenderableType]:
     total = diff.total
     yield Text()
     if not total.only_a and not total.only_b:
-        yield Text(f"{counted(total.both, 'row')} in both, none in one alone", "bold")
+        yield Text(f"{format_count(total.both, 'row')} in both, none in one alone", "bold")
         return
     table = _table("lang", ["in both", "only in A", "rejected in B", "only in B", "rejected in A"])
     found = [(lang, rows) for lang, rows in diff.langs.items() if rows.only_a or rows.only_b]
@@ -92,11 +94,11 @@ def _columns(diff: OutputDiff) -> Iterator[RenderableType]:
             yield Text(f"columns only in {side}: {', '.join(map(one_line, names))}", "yellow")
     for column in diff.columns:
         if column.comparison is None:
-            kinds = f"{type_name(column.type_a)} in A and {type_name(column.type_b)} in B"
+            kinds = f"{format_type(column.type_a)} in A and {format_type(column.type_b)} in B"
             yield Text(f"not compared: {one_line(column.name)}, which is {kinds}", "yellow")
     compared = [column for column in diff.columns if column.comparison and column.total.rows]
     if same := [one_line(column.name) for column in compared if column.total.is_same]:
-        yield Text(f"the same in all {counted(diff.total.both, 'row')}: {', '.join(same)}", "green")
+        yield Text(f"the same in all {format_count(diff.total.both, 'row')}: {', '.join(same)}", "green")
     for column in compared:
         if not column.total.is_same:
             yield from _column(column, diff)
@@ -105,9 +107,9 @@ def _columns(diff: OutputDiff) -> Iterator[RenderableType]:
 def _column(column: ColumnDiff, diff: OutputDiff) -> Iterator[RenderableType]:
     total, way = column.total, column.comparison
     assert way is not None
-    types = type_name(column.type_a)
+    types = format_type(column.type_a)
     if column.type_a != column.type_b:
-        types = f"{types} in A, {type_name(column.type_b)} in B"
+        types = f"{types} in A, {format_type(column.type_b)} in B"
     yield Text()
     yield Text.assemble((one_line(column.name), "bold cyan"), f"  {types}", (f"  changed: {way.what}", "dim"))
     numbers, texts = ["rows", "changed", ""], list[str]()
@@ -129,7 +131,7 @@ def _column(column: ColumnDiff, diff: OutputDiff) -> Iterator[RenderableType]:
         )
     )
     for lang, tally in [("all", total), *_but_all(found)]:
-        cells = [f"{tally.rows:,}", f"{tally.changed:,}", percent(tally.changed, tally.rows)]
+        cells = [f"{tally.rows:,}", f"{tally.changed:,}", format_percent(tally.changed, tally.rows)]
         ends = list[str]()
         if way.similarity:
             cells += [
@@ -165,15 +167,15 @@ def _left_out(num_different: int, num_langs: int, diff: OutputDiff) -> Iterator[
     if diff.no_langs_reason:
         return
     more = num_different - _MAX_LANGS
-    parts = [f"{counted(more, 'more language')} with differences"] if more > 0 else []
+    parts = [f"{format_count(more, 'more language')} with differences"] if more > 0 else []
     if num_langs > num_different:
-        parts.append(f"{counted(num_langs - num_different, 'language')} without any")
+        parts.append(f"{format_count(num_langs - num_different, 'language')} without any")
     if parts:
         yield Text(f"… and {', '.join(parts)}", "dim")
 
 
 def _lang(lang: str) -> Text:
-    return Text(shorten(one_line(lang), _MAX_LANG_CHARS))
+    return Text(truncate(one_line(lang), _MAX_LANG_CHARS))
 
 
 def _similarity(value: float) -> str:
@@ -198,4 +200,4 @@ def _changes(changes: Counter[tuple[str, str]]) -> str:
 
 
 def _label(label: str) -> str:
-    return shorten(one_line(label), _MAX_LABEL)
+    return truncate(one_line(label), _MAX_LABEL)

@@ -98,7 +98,7 @@ def _plan(args: argparse.Namespace, console: Console) -> int:
 
 
 def _check(args: argparse.Namespace, console: Console) -> int:
-    from pipelines.formatting import counted, type_name
+    from pipelines.formatting import format_count, format_type
     from pipelines.run import prepare_job
 
     job = load_job(args.job, args.set)
@@ -107,10 +107,10 @@ def _check(args: argparse.Namespace, console: Console) -> int:
         console.print(dump_job(job), highlight=False, markup=False)
     table = Table("column", "type", box=None, header_style="bold")
     for field in prepared.stages.write.schema:
-        table.add_row(escape(field.name), escape(type_name(field.type)))
+        table.add_row(escape(field.name), escape(format_type(field.type)))
     console.print(table)
     console.print(
-        f"the job can run: {counted(prepared.plan.num_rows, 'row')} in {counted(len(prepared.plan.shards), 'shard')}",
+        f"the job can run: {format_count(prepared.plan.num_rows, 'row')} in {format_count(len(prepared.plan.shards), 'shard')}",
         highlight=False,
         style="bold",
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from pipelines.formatting import counted, one_line, size
+from pipelines.formatting import format_count, format_size, one_line
 from pipelines.output import Output, find_orphans
 from pipelines.storage import locate
 
@@ -38,8 +38,8 @@ def collect(url: str, console: Console, *, dry_run: bool) -> None:
                 lock.check()
                 orphan.location.delete()
     if orphans:
-        total = size(sum(orphan.size_bytes for orphan in orphans))
-        done = f"{'would remove' if dry_run else 'removed'} {counted(len(orphans), 'file')}, {total}"
+        total = format_size(sum(orphan.size_bytes for orphan in orphans))
+        done = f"{'would remove' if dry_run else 'removed'} {format_count(len(orphans), 'file')}, {total}"
         console.print(done, style="bold", highlight=False)
     else:
         console.print("nothing to remove: the ledger accounts for all that is there", highlight=False)
@@ -58,5 +58,5 @@ def _list(output: Output, console: Console) -> list[Orphan]:
     for why, orphans in groups.items():
         console.print(Text(f"{why}:" if orphans[0].is_removable else f"{why}; not removed:"))
         for orphan in orphans:
-            console.print(Text(f"{size(orphan.size_bytes):>12}  {one_line(orphan.path)}"), soft_wrap=True)
+            console.print(Text(f"{format_size(orphan.size_bytes):>12}  {one_line(orphan.path)}"), soft_wrap=True)
     return [orphan for orphan in found if orphan.is_removable]

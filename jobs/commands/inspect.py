@@ -10,7 +10,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, tied_tensors, weights_files
 from xlm_core.tokenizer import read_tokenizer_files
@@ -56,7 +56,7 @@ def inspect(directory: Path, console: Console, name: str) -> None:
 def _model(config: XLMConfig) -> Iterator[tuple[str, str]]:
     yield (
         "model",
-        f"{counted(config.n_layers, 'layer')}, width {config.emb_dim:,}, {counted(config.n_heads, 'attention head')},"
+        f"{format_count(config.n_layers, 'layer')}, width {config.emb_dim:,}, {format_count(config.n_heads, 'attention head')},"
         f" {'GELU' if config.gelu_activation else 'ReLU'}",
     )
     kind = "sinusoidal" if config.sinusoidal_embeddings else "learnt"
@@ -68,7 +68,7 @@ def _weights(held: CheckpointContents, directory: Path) -> Iterator[tuple[str, s
     shapes, dtypes = held.weights.shapes, held.weights.dtypes
     copies = {name for kind in held.heads for name in tied_tensors(held.config, kind)} if held.has_trunk else set[str]()
     sizes = [math.prod(shapes[source]) for name, source in held.names.items() if name not in copies]
-    yield "parameters", f"{sum(sizes):,} in {counted(len(sizes), 'tensor')}"
+    yield "parameters", f"{sum(sizes):,} in {format_count(len(sizes), 'tensor')}"
     counts = Counter(dtypes.values())
     files = weights_files([file.name for file in directory.iterdir()])
     size = decimal(sum((directory / name).stat().st_size for name in files))
@@ -79,7 +79,7 @@ def _heads(held: CheckpointContents) -> Iterator[str]:
     labels = [held.config.id2label[i] for i in range(held.config.num_labels)]
     for kind in held.heads:
         has_labels = kind.endswith("-classification")
-        yield f"{kind}: {counted(len(labels), 'label')}: {_some(labels)}" if has_labels else kind
+        yield f"{kind}: {format_count(len(labels), 'label')}: {_some(labels)}" if has_labels else kind
     if not held.has_trunk:
         yield "(no trunk: to be run over another checkpoint's)"
 

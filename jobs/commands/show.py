@@ -11,7 +11,7 @@ from rich.text import Text
 
 from jobs.commands.preview import UNREADABLE, read_preview
 from pipelines.errors import FatalError
-from pipelines.formatting import counted, type_name
+from pipelines.formatting import format_count, format_type
 from pipelines.results import render_scalar, render_text, render_value
 from pipelines.storage import locate
 
@@ -64,7 +64,7 @@ def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
     state = Text("complete", "bold green") if preview.complete else Text("incomplete", "bold yellow")
     yield Text.assemble((render_text(out), "bold"), "  ", state)
     yield Text(
-        f"{counted(rows_in, 'row')} in = {rows_out:,} out + {rows_rejected:,} rejected; "
+        f"{format_count(rows_in, 'row')} in = {rows_out:,} out + {rows_rejected:,} rejected; "
         f"{rows_truncated:,} truncated; {len(preview.records):,} of {preview.num_planned:,} shards"
     )
     if not preview.complete:
@@ -73,7 +73,7 @@ def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
 
 def _column_lines(preview: Preview) -> Iterator[Text]:
     rows = [
-        [Text(render_text(field.name), "cyan"), Text(type_name(field.type)), Text(_describe(field, preview), "dim")]
+        [Text(render_text(field.name), "cyan"), Text(format_type(field.type)), Text(_describe(field, preview), "dim")]
         for field in preview.schema
     ]
     yield Text()
@@ -88,7 +88,7 @@ def _describe(field: pa.Field, preview: Preview) -> str:
     if "labels" in metadata:
         labels: list[str] = json.loads(metadata["labels"])
         names = ", ".join(render_text(label) for label in labels[:_MAX_LABELS])
-        return f"{counted(len(labels), 'label')}: {names}{', …' if len(labels) > _MAX_LABELS else ''}"
+        return f"{format_count(len(labels), 'label')}: {names}{', …' if len(labels) > _MAX_LABELS else ''}"
     shown = {key: value for key, value in metadata.items() if not key.startswith(_HIDDEN_METADATA)}
     return ", ".join(f"{key} {render_text(value)}" for key, value in shown.items())
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
-from pipelines.formatting import counted, size
+from pipelines.formatting import format_count, format_size
 from pipelines.output import Output
 from pipelines.run import ProgressLine
 from pipelines.storage import locate
@@ -55,7 +55,7 @@ def _counts(verdict: Verdict) -> Table:
     counts, table = verdict.counts, Table("checked", "", box=None, header_style="bold")
     table.add_row("shards", f"{verdict.done:,} of {verdict.planned:,}")
     table.add_row("rows", f"{counts['rows_out']:,} out, {counts['rows_rejected']:,} rejected")
-    table.add_row("files", size(counts["bytes"]))
+    table.add_row("files", format_size(counts["bytes"]))
     for name in ("vectors", "spans"):
         if counts[name]:
             table.add_row(name, f"{counts[name]:,}")
@@ -65,9 +65,9 @@ def _counts(verdict: Verdict) -> Table:
 def _closing(out: str, verdict: Verdict) -> str:
     left = verdict.planned - verdict.done
     if verdict.problems:
-        return f"[bold red]not verified:[/] {escape(out)} has {counted(len(verdict.problems), 'problem')}"
+        return f"[bold red]not verified:[/] {escape(out)} has {format_count(len(verdict.problems), 'problem')}"
     if left:
-        what = f"{counted(left, 'shard')} still to do; run the job again to go on"
+        what = f"{format_count(left, 'shard')} still to do; run the job again to go on"
     else:
         what = "every shard is done, but the last run was stopped, or rejected too many rows; run the job again"
     if not verdict.complete:

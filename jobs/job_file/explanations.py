@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from jobs.job_file.yaml_reader import Document, Key, described, dotted, quoted
-from pipelines.formatting import clip, nearest
+from pipelines.formatting import closest_name, one_line_excerpt
 from pipelines.job import SECTION_SETTINGS, settings_class_at
 from pipelines.tasks import TASKS
 
@@ -58,7 +58,7 @@ def _fields(key: Key) -> dict[str, FieldInfo]:
 
 def _meant(key: Key) -> str | None:
     """The setting that was probably meant by one that does not exist."""
-    return nearest(str(key[-1]), _fields(key[:-1]))
+    return closest_name(str(key[-1]), _fields(key[:-1]))
 
 
 def _advise(key: Key) -> str:
@@ -92,7 +92,7 @@ def _wrong(error: ErrorDetails, key: Key, text: str | None) -> str:
             return f"{got}, expected text{quote}"
         case "literal_error":
             choices: list[str] = re.findall("'([^']*)'", context["expected"])
-            meant = nearest(value, choices) if isinstance(value, str) else None
+            meant = closest_name(value, choices) if isinstance(value, str) else None
             return f"{got}, expected {_or(choices)}" + (f"; did you mean {meant}?" if meant else "")
         case "int_type" | "float_type" | "bool_type" as kind:
             wanted = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}[kind]
@@ -118,11 +118,13 @@ def _wrong(error: ErrorDetails, key: Key, text: str | None) -> str:
 def _wrong_task(value: Any, got: str, expected: str) -> str:
     names = [str(name) for name in cast("dict[Any, Any]", value)] if isinstance(value, dict) else [value]
     if len(names) > 1 and names[0] in TASKS:
-        return f"{clip(', '.join(names[1:]))} stands beside {names[0]}; indent a task's settings below its name"
+        return f"{one_line_excerpt(', '.join(names[1:]))} stands beside {names[0]}; indent a task's settings below its name"
     if len(names) != 1 or not isinstance(names[0], str):
         return f"{got}, expected {expected}"
-    meant = nearest(names[0], TASKS)
-    return f"{clip(names[0])} is not a task; " + (f"did you mean {meant}?" if meant else f"expected {expected}")
+    meant = closest_name(names[0], TASKS)
+    return f"{one_line_excerpt(names[0])} is not a task; " + (
+        f"did you mean {meant}?" if meant else f"expected {expected}"
+    )
 
 
 def _or(choices: list[str]) -> str:

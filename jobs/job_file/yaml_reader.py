@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from pipelines.formatting import one_line, shorten
+from pipelines.formatting import one_line, truncate
 from xlm_core.errors import FatalError
 
 try:
@@ -171,7 +171,7 @@ def described(value: Any, text: str | None = None) -> str:
 
 def quoted(text: str) -> str:
     """Write a text in quotes, cut where it is long."""
-    return json.dumps(shorten(text, 60), ensure_ascii=False)
+    return json.dumps(truncate(text, 60), ensure_ascii=False)
 
 
 def dotted(key: Iterable[str | int]) -> str:

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
-from pipelines.formatting import nearest
+from pipelines.formatting import closest_name
 from pipelines.rows import is_text, is_words
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def check_schema(
         yield f"{file.url}: has {schema.names.count(name)} columns {name}; give each column its own name"
     missing = [name for name in wanted if name not in schema.names]
     for name in missing:
-        close = nearest(name, schema.names)
+        close = closest_name(name, schema.names)
         hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}"
         yield f"{file.url}: no column {name}; {hint}"
     if missing or repeated:

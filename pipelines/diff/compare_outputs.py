@@ -1,8 +1,8 @@
 """Compare two outputs by id: which rows each of them has, and how much the results of common rows differ.
 
 The rows of B are found with an index over the whole output, so that the two may have different shards in any order. A
-is read one part after another, and parts of B as they are needed. Memory use: 17 bytes per row of both outputs (26 while an index
-is built), 4 bytes per pair of vectors, and some hundred megabytes for parts of A and B.
+is read one part after another, and parts of B as they are needed. Memory use: 17 bytes per row of both outputs (26
+while an index is built), 4 bytes per pair of vectors, and some hundred megabytes for parts of A and B.
 """
 
 from __future__ import annotations

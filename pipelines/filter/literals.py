@@ -12,7 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.formatting import clip
+from pipelines.formatting import one_line_excerpt
 from xlm_core.errors import FatalError
 
 
@@ -28,7 +28,7 @@ class Piece:
     node: ast.expr
 
     def __str__(self) -> str:
-        return clip(ast.get_source_segment(self.source, self.node) or ast.unparse(self.node))
+        return one_line_excerpt(ast.get_source_segment(self.source, self.node) or ast.unparse(self.node))
 
     def error(self, problem: str, advice: str) -> FilterError:
         """Say what is wrong with it, and what to write."""
@@ -77,7 +77,7 @@ def to_scalar(literal: Literal, column: Column) -> pa.Scalar:
         FilterError: the type cannot hold the literal exactly (a float column takes the nearest float).
     """
     value, target, kind = literal.value, column.type, _kind_of_value(literal)
-    name = clip(column.name)
+    name = one_line_excerpt(column.name)
     if target is None or pa.types.is_null(target):
         try:
             beyond_int64 = isinstance(value, int) and value.bit_length() > 63
@@ -94,7 +94,7 @@ def to_scalar(literal: Literal, column: Column) -> pa.Scalar:
             ("timestamp", "text"): f"write timestamp({literal.piece})",
             ("date", "timestamp"): "write date(…)",
         }.get((kind_of(target), kind), f"compare {name} with a value of its type")
-        raise literal.piece.error(f"is a {kind}, and {name} is {clip(str(target))}", advice)
+        raise literal.piece.error(f"is a {kind}, and {name} is {one_line_excerpt(str(target))}", advice)
     if isinstance(value, datetime.datetime) and (value.tzinfo is None) != (target.tz is None):
         problem = f"has {'no' if target.tz else 'an'} offset, and {name} is {target}"
         advice = 'write timestamp("2024-01-31T12:00:00Z")' if target.tz else "leave the offset away"

@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.filter.literals import Column, FilterError, Literal, Piece, kind_of, to_array, to_scalar
-from pipelines.formatting import clip, nearest
+from pipelines.formatting import closest_name, one_line_excerpt
 
 MAX_CHARS = 100_000
 MAX_DEPTH = 50  # of and/or/not in each other; Python's parser gives up near 100
@@ -63,8 +63,8 @@ def parse_filter(text: str, schema: pa.Schema | None = None) -> tuple[pc.Express
         try:
             schema.empty_table().select(sorted(compiler.columns)).filter(expression)
         except (pa.ArrowException, NotImplementedError) as error:
-            reason = clip(str(error), 200)
-            columns = clip(", ".join(sorted(compiler.columns)))
+            reason = one_line_excerpt(str(error), 200)
+            columns = one_line_excerpt(", ".join(sorted(compiler.columns)))
             raise FilterError(f"filter: Arrow cannot filter by {columns}: {reason}; change the filter") from None
     return expression, compiler.columns
 
@@ -82,12 +82,12 @@ def _parse(text: str) -> tuple[ast.expr, str]:
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
         advice = 'write conditions like year >= 2024, and unusual column names as col("…")'
-        raise FilterError(f"filter: {clip(text)} is not readable ({clip(error.msg)}); {advice}") from None
+        raise FilterError(f"filter: {one_line_excerpt(text)} is not readable ({one_line_excerpt(error.msg)}); {advice}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte, half a surrogate pair, deep nesting
-        reason = clip(str(error)) if isinstance(error, ValueError) else "it nests too deep"
+        reason = one_line_excerpt(str(error)) if isinstance(error, ValueError) else "it nests too deep"
         raise FilterError(f"filter: not readable, {reason}; write a simpler condition") from None
     if tree.lineno == 1:  # the first bracket belongs to the expression: `a) or (b`, or `a, b`
-        raise FilterError(f"filter: {clip(text)} is not one condition; join with and / or, and match the brackets")
+        raise FilterError(f"filter: {one_line_excerpt(text)} is not one condition; join with and / or, and match the brackets")
     return tree, source
 
 
@@ -140,7 +140,7 @@ class _Compiler:
         a, b = self.operand(left), self.operand(right)
         if isinstance(a, Column) and isinstance(b, Column):
             if a.type is not None and b.type is not None and kind_of(a.type) != kind_of(b.type):
-                raise self.error(left, f"is {a.type}, {clip(b.name)} is {b.type}", "compare columns of one type")
+                raise self.error(left, f"is {a.type}, {one_line_excerpt(b.name)} is {b.type}", "compare columns of one type")
             return a.field, b.field
         if isinstance(a, Column) and isinstance(b, Literal):
             return a.field, pc.scalar(to_scalar(b, a))
@@ -198,11 +198,11 @@ class _Compiler:
         if self.schema is not None:
             found = self.schema.names.count(name)
             if found > 1:
-                raise FilterError(f"filter: the data has {found} columns {clip(name)}; rename all but one")
+                raise FilterError(f"filter: the data has {found} columns {one_line_excerpt(name)}; rename all but one")
             if not found:
-                meant = nearest(name, self.schema.names)
-                hint = f"did you mean {meant}?" if meant else f"it has {clip(', '.join(self.schema.names), 200)}"
-                raise FilterError(f"filter: the data has no column {clip(name)}; {hint}")
+                meant = closest_name(name, self.schema.names)
+                hint = f"did you mean {meant}?" if meant else f"it has {one_line_excerpt(', '.join(self.schema.names), 200)}"
+                raise FilterError(f"filter: the data has no column {one_line_excerpt(name)}; {hint}")
             column_type = self.schema.field(name).type
             if pa.types.is_dictionary(column_type):
                 column_type = column_type.value_type

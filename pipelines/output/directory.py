@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.formatting import clip
+from pipelines.formatting import one_line_excerpt
 from pipelines.output import layout
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import lock_folder, not_writable
@@ -67,8 +67,8 @@ class Output:
         job = self.read_job() if (self.bookkeeping / layout.JOB_FILE).is_file() else None
         if job is None:
             raise FatalError(
-                f"{self.location.url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); name the "
-                "output.path of a job"
+                f"{self.location.url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); "
+                "name the output.path of a job"
             )
         return job
 
@@ -173,4 +173,4 @@ def _list_parts(folder: Location) -> dict[str, int]:
 
 
 def _to_text(value: Any) -> str:
-    return clip(json.dumps(value, ensure_ascii=False))
+    return one_line_excerpt(json.dumps(value, ensure_ascii=False))

@@ -25,9 +25,10 @@ PART = re.compile(rf"part-({SHARD_ID.pattern})\.parquet")
 
 # The same, as paths below the output directory.
 PART_PATH = re.compile(rf"({BOOKKEEPING}/{REJECTED}/)?{PART.pattern}")
+_METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
 METADATA_PATH = re.compile(
-    rf"{SUCCESS}|{BOOKKEEPING}/(?:{'|'.join(map(re.escape, (JOB_FILE, PLAN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))})"
-    rf"|{BOOKKEEPING}/{RENEWED_LOCK.pattern}|{BOOKKEEPING}/{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet"
+    rf"{SUCCESS}|{BOOKKEEPING}/(?:{_METADATA_FILES}|{RENEWED_LOCK.pattern}"
+    rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet)"
 )
 
 

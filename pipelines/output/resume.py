@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.output.layout import part_name
 from pipelines.rows import RejectionReason
 
@@ -121,7 +121,7 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
             "them again"
         )
     if num_retried:
-        notes.append(f"computing {counted(num_retried, 'part')} again, because of their rejected rows")
+        notes.append(f"computing {format_count(num_retried, 'part')} again, because of their rejected rows")
     existing = sizes.keys() | rejected.keys() | {record.part for record in records.values()}
     stale_parts = sorted(existing - {record.part for record in done.values()})
     is_done = np.array([shard in done for shard in planned_ids], bool)
@@ -154,7 +154,8 @@ def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
     changed = [record.part for record in done.values() if not _has_recorded_sizes(record, sizes, rejected)]
     if changed:
         raise RetryableError(
-            f"{output.location.url}: {counted(len(changed), 'part')} changed after it was written, such as {changed[0]}"
+            f"{output.location.url}: {format_count(len(changed), 'part')} changed after being written, such as "
+            f"{changed[0]}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from pipelines.formatting import counted, duration, percent, shorten, size
+from pipelines.formatting import format_count, format_duration, format_percent, format_size, truncate
 from pipelines.report.summary import MAX_LANG_CHARS, out_of_memory_note
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ def _header(report: dict[str, Any]) -> str:
     totals, run, spec = report["totals"], report["run"], report["settings"]
     per_row = f"{totals['tokens'] / totals['rows_out']:,.0f} per row" if totals["rows_out"] else ""
     figures = [
-        ("rows written", f"{totals['rows_out']:,}", size(totals["bytes"])),
+        ("rows written", f"{totals['rows_out']:,}", format_size(totals["bytes"])),
         ("tokens", f"{totals['tokens']:,}", per_row),
-        ("tokens per second", f"{run['tokens_per_s']:,.0f}", f"{duration(run['elapsed_s'])}, this run"),
-        ("languages", f"{len(report['langs']):,}", counted(totals["shards"], "shard")),
+        ("tokens per second", f"{run['tokens_per_s']:,.0f}", f"{format_duration(run['elapsed_s'])}, this run"),
+        ("languages", f"{len(report['langs']):,}", format_count(totals["shards"], "shard")),
     ]
     cards = "".join(
         f"<div class=card><b>{value}</b><span>{label}</span><small>{note}</small></div>"
@@ -62,15 +62,15 @@ def _header(report: dict[str, Any]) -> str:
 
 def _verdict(report: dict[str, Any]) -> str:
     totals, policy = report["totals"], report["settings"]["policy"]
-    left = f"{counted(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
+    left = f"{format_count(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
     match report["status"]:
         case "complete" if totals["failed_shards"]:
-            failed = counted(totals["failed_shards"], "shard")
+            failed = format_count(totals["failed_shards"], "shard")
             return f"{failed} failed; policy.max_failed_shards allows {policy['max_failed_shards']:,}. {left}"
         case "complete":
             return "Every row of the corpus is written, rejected or dropped by the filter."
         case "too many rejected rows":
-            rejected = percent(totals["rows_rejected"], totals["rows_in"])
+            rejected = format_percent(totals["rows_rejected"], totals["rows_in"])
             limit = policy["max_rejected"]
             return f"{rejected} of the rows were rejected; policy.max_rejected is {limit}. All other rows are written."
         case "interrupted":
@@ -91,7 +91,7 @@ def _row_balance(report: dict[str, Any]) -> str:
     limit = report["settings"]["tokenizer"]["max_length"]
     note = ""
     if truncated:
-        rows = f"{counted(truncated, 'row')} ({percent(truncated, totals['rows_out'])} of those written)"
+        rows = f"{format_count(truncated, 'row')} ({format_percent(truncated, totals['rows_out'])} of those written)"
         note = f"<p>{rows} had more than {limit:,} tokens and were truncated; the model did not see the rest.</p>"
     if totals["oom_halvings"]:
         note += f"<p>{out_of_memory_note(totals['oom_halvings']).capitalize()}.</p>"
@@ -105,7 +105,7 @@ def _rejection_reasons(report: dict[str, Any]) -> str:
     most = max(report["reasons"].values())
     total = report["totals"]["rows_in"]
     rows = [
-        [_bdi(reason), f"{count:,}", percent(count, total), _bar(count, most, "bad")]
+        [_bdi(reason), f"{count:,}", format_percent(count, total), _bar(count, most, "bad")]
         for reason, count in report["reasons"].items()
     ]
     note = "<p class=dim>The rejected rows are listed in <code>_xlm/rejected/</code> in the output.</p>"
@@ -119,12 +119,12 @@ def _langs(report: dict[str, Any]) -> str:
     total = sum(lang["rows"] for lang in langs)
     rows = [
         [
-            f"<code>{_bdi(shorten(lang['lang'], MAX_LANG_CHARS))}</code>",
+            f"<code>{_bdi(truncate(lang['lang'], MAX_LANG_CHARS))}</code>",
             f"{lang['rows']:,}",
             f"{lang['tokens']:,}",
-            percent(lang["unknown"], lang["tokens"] + lang["truncated"]),  # counted before truncation
+            format_percent(lang["unknown"], lang["tokens"] + lang["truncated"]),  # counted before truncation
             f"{lang['truncated']:,}",
-            percent(lang["rows"], total),
+            format_percent(lang["rows"], total),
             _bar(lang["rows"], langs[0]["rows"], "a"),
         ]
         for lang in langs[:_MAX_LANGS]
@@ -132,30 +132,30 @@ def _langs(report: dict[str, Any]) -> str:
     names = ["language", "rows", "tokens", "unknown", "truncated", "share of rows", ""]
     html = _table(names, rows[:_MAX_OPEN_LANGS])
     if len(rows) > _MAX_OPEN_LANGS:
-        summary = counted(len(rows) - _MAX_OPEN_LANGS, "more language")
+        summary = format_count(len(rows) - _MAX_OPEN_LANGS, "more language")
         html += f"<details><summary>{summary}</summary>{_table(names, rows[_MAX_OPEN_LANGS:])}</details>"
     if len(langs) > _MAX_LANGS:
         rest = langs[_MAX_LANGS:]
-        html += f"<p>And {len(rest):,} more with {counted(sum(lang['rows'] for lang in rest), 'row')}.</p>"
-    return f"<section><h2>{counted(len(langs), 'language')}</h2>{html}</section>"
+        html += f"<p>And {len(rest):,} more with {format_count(sum(lang['rows'] for lang in rest), 'row')}.</p>"
+    return f"<section><h2>{format_count(len(langs), 'language')}</h2>{html}</section>"
 
 
 def _stage_times(report: dict[str, Any]) -> str:
     if not report["slowest"]:
         return ""
     seconds = report["stage_seconds"]
-    bar = _stacked([(stage, s, duration(s), "abcd"[i]) for i, (stage, s) in enumerate(seconds.items())])
+    bar = _stacked([(stage, s, format_duration(s), "abcd"[i]) for i, (stage, s) in enumerate(seconds.items())])
     rows = [
         [
             f"<code>{_bdi(shard['shard'])}</code><small>{_bdi(shard['file'])}</small>",
             f"{shard['rows']:,}",
             f"{shard['tokens']:,}",
-            duration(shard["seconds"]),
+            format_duration(shard["seconds"]),
         ]
         for shard in report["slowest"]
     ]
     slowest = _table(["shard", "rows", "tokens", "time"], rows)
-    shards = counted(report["totals"]["shards"], "shard")
+    shards = format_count(report["totals"]["shards"], "shard")
     return (
         f"<section><h2>Time by stage</h2><p class=dim>Summed over {shards}; "
         f"shards run concurrently.</p>{bar}"
@@ -168,7 +168,7 @@ def _failed_shards(report: dict[str, Any]) -> str:
         return ""
     rows = [[f"<code>{_bdi(shard['shard'])}</code>", _bdi(shard["error"])] for shard in report["failed"]]
     more = f"<p>And {report['failed_not_shown']:,} more.</p>" if report["failed_not_shown"] else ""
-    heading = counted(report["totals"]["failed_shards"], "failed shard")
+    heading = format_count(report["totals"]["failed_shards"], "failed shard")
     return f"<section><h2>{heading}</h2>{_table(['shard', 'error'], rows, 'words')}{more}</section>"
 
 
@@ -197,7 +197,7 @@ def _stacked(parts: Sequence[tuple[str, float, str, str]]) -> str:
         f'<i class={kind} style="flex-grow:{value / total:.5f}"></i>' for _, value, _, kind in parts if value
     )
     legend = "".join(
-        f"<li><i class={kind}></i>{name} <b>{text}</b> <small>{percent(value, total)}</small></li>"
+        f"<li><i class={kind}></i>{name} <b>{text}</b> <small>{format_percent(value, total)}</small></li>"
         for name, value, text, kind in parts
     )
     return f"<div class=stack>{bars}</div><ul class=legend>{legend}</ul>"

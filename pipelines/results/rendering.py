@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -59,12 +59,12 @@ def render_vector(values: Sequence[float], *, with_norm: bool) -> str:
 def render_bits(values: Sequence[int]) -> str:
     """Return the first bytes of a binary vector in hexadecimal, and how many bytes it has."""
     shown = " ".join(f"{value:02x}" for value in values[:_MAX_NUMBERS])
-    return f"[{shown}{' …' if len(values) > _MAX_NUMBERS else ''}] {counted(len(values), 'byte')}"
+    return f"[{shown}{' …' if len(values) > _MAX_NUMBERS else ''}] {format_count(len(values), 'byte')}"
 
 
 def render_vector_list(vectors: Sequence[str]) -> str:
     """Return how many vectors a row has, and the first of them."""
-    return f"{counted(len(vectors), 'vector')}: {vectors[0]}"
+    return f"{format_count(len(vectors), 'vector')}: {vectors[0]}"
 
 
 def render_items(items: Iterable[str], separator: str = ", ") -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.rows import decode_text
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class ResultFindings:
         rows = np.unique(rows)
         if len(rows):
             self.faults.append(
-                f"column {column}: {counted(len(rows), 'row')} with {fault}, the first is row {rows[0]} of the part"
+                f"column {column}: {format_count(len(rows), 'row')} with {fault}, the first is row {rows[0]} of the part"
             )
 
 

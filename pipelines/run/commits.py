@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.rows import FailureKind
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class Commits:
         """The limit of the policy that the run exceeds whatever the remaining shards bring; None if there is none."""
         if len(self.failed) > self._policy.max_failed_shards:
             limit = self._policy.max_failed_shards
-            return f"{counted(len(self.failed), 'shard')} failed, and policy.max_failed_shards is {limit}"
+            return f"{format_count(len(self.failed), 'shard')} failed, and policy.max_failed_shards is {limit}"
         if self._num_rejected > self._max_rejected(self._num_rows):
             limit = self._policy.max_rejected
-            return f"{counted(self._num_rejected, 'row')} rejected, and policy.max_rejected is {limit}"
+            return f"{format_count(self._num_rejected, 'row')} rejected, and policy.max_rejected is {limit}"
         return None
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.corpus import PlannedShard, plan_table, planned_shards
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.output import ShardResult
 from pipelines.rows import Rejection, RejectionReason
 
@@ -49,10 +49,10 @@ def isolate_crashes(
     Returns:
         The ids of the shards that still crash their worker.
     """
-    notify(f"{counted(len(lost), 'shard')} lost when a worker died; retrying each in a worker of its own")
+    notify(f"{format_count(len(lost), 'shard')} lost when a worker died; retrying each in a worker of its own")
     lost = compute(lost)
     if len(lost):
-        notify(f"{counted(len(lost), 'shard')} crashed the worker each time; searching for the rows that crash it")
+        notify(f"{format_count(len(lost), 'shard')} crashed the worker each time; searching for the rows that crash it")
         for shard, rows in find_crashing_rows(lost, probe).items():
             pre_rejected.setdefault(shard, {}).update(dict.fromkeys(rows, KILLED_WORKER))
         lost = compute(lost)

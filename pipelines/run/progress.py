@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.live import Live
 from rich.text import Text
 
-from pipelines.formatting import duration
+from pipelines.formatting import format_duration
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -103,13 +103,13 @@ class Progress:
         share = self._num_done / self._num_rows if self._num_rows else 1.0
         fields = [f"{self._num_done:,} of {self._num_rows:,} rows ({share:.0%})"]
         if self._first is None:
-            fields.append(f"starting, {duration(self.elapsed_s)}")
+            fields.append(f"starting, {format_duration(self.elapsed_s)}")
         else:
             fields.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
             first_time, first_rows = self._first
             if first_rows < self._num_done < self._num_rows:
                 s_per_row = (time.monotonic() - first_time) / (self._num_done - first_rows)
-                fields.append(f"{duration(s_per_row * (self._num_rows - self._num_done))} left")
+                fields.append(f"{format_duration(s_per_row * (self._num_rows - self._num_done))} left")
         if self._num_rejected:
             fields.append(f"{self._num_rejected:,} rejected")
         if self._num_failed_shards:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from pipelines.errors import FatalError
-from pipelines.formatting import shorten
+from pipelines.formatting import truncate
 from pipelines.results import (
     compare_best,
     compare_numbers,
@@ -113,7 +113,7 @@ class QuestionAnswering(HeadTaskSettings):
 
 
 def _render_answer(answer: dict[str, Any]) -> str:
-    text = shorten(render_text(answer["text"]), _MAX_RENDERED_CHARS)
+    text = truncate(render_text(answer["text"]), _MAX_RENDERED_CHARS)
     return f"{text} {answer['score']:.2f} [{answer['start']}:{answer['end']}]"
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipelines.corpus import group_by_row_group, select_rows
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.output import SUCCESS, id_keys, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
@@ -91,7 +91,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*promise_problems, *plan_problems])
     _check_files(verdict, output, {shard.id for shard in plan}, records)
     if len(history) > len(records):
-        earlier = counted(len(history) - len(records), "earlier record")
+        earlier = format_count(len(history) - len(records), "earlier record")
         verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record counts")
     files = check_input_files(output, plan, promise.stores)
     verdict.problems += files.problems
@@ -111,7 +111,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
     rejected = {record.part for record in records.values() if record.rows_rejected}
     uncommitted = {part_name(shard) for shard in planned} - recorded
     if num_uncommitted := len(uncommitted.intersection(visible)):
-        parts = counted(num_uncommitted, "part")
+        parts = format_count(num_uncommitted, "part")
         verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run replaces such parts")
     problems += [
         Problem((root / name).url, "not recorded in the ledger, but readers take it for results", _REMOVE)
@@ -196,13 +196,14 @@ def _describe_limits(rewritten: list[str], not_compared: list[str], files: Input
         files: what happened to these files.
     """
     if rewritten:
-        parts = counted(len(rewritten), "part")
+        parts = format_count(len(rewritten), "part")
         yield f"{parts} written again after the commit, with the same rows, such as {rewritten[0]}: a task ran twice"
     if not_compared:
-        changed, shards = list(dict.fromkeys(not_compared)), counted(len(not_compared), "shard")
+        changed, shards = list(dict.fromkeys(not_compared)), format_count(len(not_compared), "shard")
         state = files.changed.get(changed[0], "unreadable")
+        input_files = format_count(len(changed), "input file")
         yield (
-            f"{counted(len(changed), 'input file')} not as planned ({changed[0]}: {state}): the rows of {shards} were "
+            f"{input_files} not as planned ({changed[0]}: {state}): the rows of {shards} were "
             "only compared with the digest of their ids in the ledger, and spans not with their texts"
         )
 
@@ -226,7 +227,8 @@ def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[n
         repeats = [(row, first) for row, first in firsts if first != f"row {row} of {part.name}"]
         if repeats:
             row, first = repeats[0]
-            message = f"{counted(len(repeats), 'row')} with the id of an earlier row: row {row} has that of {first}"
+            rows = format_count(len(repeats), "row")
+            message = f"{rows} with the id of an earlier row: row {row} has that of {first}"
             yield Problem(part.url, message, "delete both parts, and run the job again to compute their shards again")
 
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus import PLAN, PlannedShard, planned_shards, read_row_group, shard_id
 from pipelines.errors import FatalError, RetryableError
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.output import PLAN_FILE
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.findings import Problem
@@ -71,11 +71,12 @@ def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[Plann
     first = {expected: i for i, expected in reversed(list(enumerate(ids)))}
     valid = [shard for i, shard in enumerate(plan) if shard.id == ids[i] and first[ids[i]] == i]
     if len(valid) < len(plan):
-        invalid = counted(len(plan) - len(valid), "shard")
+        invalid = format_count(len(plan) - len(valid), "shard")
         problems.append(Problem(url, f"{invalid} with a wrong or repeated id", _PLAN_AGAIN))
     gaps = [shard.file for before, shard in pairwise([None, *plan]) if shard and not _is_next(before, shard)]
     if gaps:
-        message = f"the shards of a file are not contiguous, at {counted(len(gaps), 'position')}, such as in {gaps[0]}"
+        positions = format_count(len(gaps), "position")
+        message = f"the shards of a file are not contiguous, at {positions}, such as in {gaps[0]}"
         problems.append(Problem(url, message, _PLAN_AGAIN))
     return valid, problems
 
@@ -102,7 +103,7 @@ def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequ
             elif rows == planned[file]:
                 found.unchanged.add(file)
             else:
-                got = f"{counted(planned[file].total(), 'row')} in {counted(len(planned[file]), 'row group')}"
+                got = f"{format_count(planned[file].total(), 'row')} in {format_count(len(planned[file]), 'row group')}"
                 message = f"has {got} of {file}, expected {rows.total():,} in {len(rows)}"
                 found.problems.append(Problem((output.bookkeeping / PLAN_FILE).url, message, _PLAN_AGAIN))
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.formatting import counted
+from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
 from pipelines.rows import ROW, decode_texts, join_words
 from pipelines.verify.check_results import check_results
@@ -57,7 +57,7 @@ def check_shard(
     rows = file.rows
     found.schema, found.counts["rows_out"] = file.declared, len(rows)
     if len(rows) != record.rows_out:
-        found.add_problem(part, f"has {counted(len(rows), 'row')}, expected {record.rows_out:,} as in the ledger")
+        found.add_problem(part, f"has {format_count(len(rows), 'row')}, expected {record.rows_out:,} as in the ledger")
     id_column = promise.input.id
     ids = rows[id_column or "row"].combine_chunks()
     if digest_ids(ids) != record.ids_digest:
@@ -70,7 +70,7 @@ def check_shard(
     texts = None
     if source is not None and rejected is not None:
         if len(source) != record.rows_in:
-            rows_in = counted(len(source), "row")
+            rows_in = format_count(len(source), "row")
             found.add_problem(part, f"{shard.file} has {rows_in} of this shard, but the ledger has {record.rows_in:,}")
         expected = _remove_rejected(found, rejected_file, source, rejected)
         if difference := _describe_difference(id_keys(expected[id_column or ROW].combine_chunks()), keys):
@@ -121,7 +121,7 @@ def _read(found: ShardFindings, location: Location, size_bytes: int | None, dige
         found.rewritten = True
         return file
     state = "damaged, and cannot be read" if file is None else "changed"
-    got = f"{counted(len(data), 'byte')} with SHA-256 {sha256(data)[:12]}…"
+    got = f"{format_count(len(data), 'byte')} with SHA-256 {sha256(data)[:12]}…"
     found.add_problem(location, f"{state}; got {got}, expected {size_bytes or 0:,} with {digest and digest[:12]}…")
     return file
 
@@ -166,10 +166,10 @@ def _check_rejected(
     num_outside = sum(row["file"] != shard.file or not shard.file_row <= row["row"] < shard.end_row for row in rejected)
     if num_outside:
         rows = f"{shard.file} rows {shard.file_row} to {shard.end_row - 1}"
-        found.add_problem(location, f"has {counted(num_outside, 'row')} outside of its shard, {rows}")
+        found.add_problem(location, f"has {format_count(num_outside, 'row')} outside of its shard, {rows}")
     num_repeated = len(rejected) - len({row["row"] for row in rejected})
     if num_repeated:
-        found.add_problem(location, f"has {counted(num_repeated, 'row')} more than once")
+        found.add_problem(location, f"has {format_count(num_repeated, 'row')} more than once")
     return rejected
 
 
@@ -194,7 +194,7 @@ def _remove_rejected(
     rejected_numbers = np.array([row["row"] for row in rejected], np.int64)
     dropped = np.setdiff1d(rejected_numbers, numbers)
     if len(dropped):
-        rows = f"{counted(len(dropped), 'row')} that input.filter drops, such as row {dropped[0]}"
+        rows = f"{format_count(len(dropped), 'row')} that input.filter drops, such as row {dropped[0]}"
         found.add_problem(rejected_file, f"has {rows}")
     return source.filter(pa.array(~np.isin(numbers, rejected_numbers)))
 
@@ -210,7 +210,7 @@ def _describe_difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str
     first = next((i for i in range(end) if expected[i] != got[i]), end)
     if not num_missing and not num_surplus:
         return f"their order differs, from row {first} of the part on"
-    return f"{counted(num_missing, 'row')} missing, {num_surplus:,} surplus, from row {first} of the part on"
+    return f"{format_count(num_missing, 'row')} missing, {num_surplus:,} surplus, from row {first} of the part on"
 
 
 def _decode(column: pa.ChunkedArray) -> list[str]:

@@ -25,7 +25,8 @@ from tests.pipelines.output.shard_records import make_record
 )
 def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, statuses):
     records = [
-        make_record(i, rows_in=100, rows_out=100 - n, rows_rejected=n, precision="float32") for i, n in enumerate(rejected)
+        make_record(number, rows_in=100, rows_out=100 - num_rejected, rows_rejected=num_rejected)
+        for number, num_rejected in enumerate(rejected)
     ]
     plan = plan_table(
         PlannedShard(r.shard, "f", size_bytes=0, mtime_ns=0, row_group=0, first_row=0, file_row=0, num_rows=100)
