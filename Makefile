@@ -42,9 +42,9 @@ chaos: .venv/test  ## inject every kind of fault and write the results to a tabl
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
 
 bench: .venv/test  ## measure speed relative to the reference implementation
-	.venv/bin/python tests/bench/bench_tokenizer.py
-	.venv/bin/python tests/bench/bench_model.py
-	.venv/bin/python tests/bench/bench_language_model.py
+	.venv/bin/python -m tests.bench.bench_tokenizer
+	.venv/bin/python -m tests.bench.bench_model
+	.venv/bin/python -m tests.bench.bench_language_model
 
 parity: .venv/test  ## write the table of the largest differences from the reference
 	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity

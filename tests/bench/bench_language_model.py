@@ -1,14 +1,13 @@
-"""How long scoring and generation take, as ratios to the reference's: `python tests/bench/bench_language_model.py`."""
+"""Time of scoring and generation relative to the reference: `python -m tests.bench.bench_language_model`."""
 
 import tempfile
-import time
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import torch
 import transformers
 
+from tests.bench.timing import compare_times
 from xlm_core import GenerationSettings, XLMWithLMHeadModel, generate, score_masked
 
 ROUNDS = 3
@@ -22,7 +21,7 @@ def main() -> None:
     cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     ids = rng.integers(20, VOCABULARY, cu_seqlens[-1]).astype(np.int32)
     prompts = [torch.from_numpy(ids[a:b].astype(np.int64))[None].to(device) for a, b in pairwise(cu_seqlens)]
-    for causal, compare in ((False, scoring), (True, generation)):
+    for causal, compare in ((False, compare_scoring), (True, compare_generation)):
         config = transformers.XLMConfig(
             vocab_size=VOCABULARY, emb_dim=512, n_layers=6, n_heads=8, causal=causal, mask_token_id=MASK
         )
@@ -34,8 +33,8 @@ def main() -> None:
             compare(ours, reference.to(device), prompts, ids, cu_seqlens)
 
 
-def scoring(ours, reference, prompts, ids, cu_seqlens) -> None:
-    """Pseudo-log-likelihoods: packed copies, projected at their masks, against one padded batch a sentence."""
+def compare_scoring(ours, reference, prompts, ids, cu_seqlens) -> None:
+    """Compare pseudo-log-likelihoods: packed copies with logits at masks only, and one padded batch per sentence."""
 
     def theirs() -> None:
         for prompt in prompts:
@@ -49,8 +48,8 @@ def scoring(ours, reference, prompts, ids, cu_seqlens) -> None:
     )
 
 
-def generation(ours, reference, prompts, ids, cu_seqlens) -> None:
-    """Twenty tokens of greedy text: packed with a cache, against one prompt after the other without."""
+def compare_generation(ours, reference, prompts, ids, cu_seqlens) -> None:
+    """Compare twenty tokens of greedy text: packed prompts with a cache, and single prompts without a cache."""
     settings = GenerationSettings(max_new_tokens=20, mask_token_id=MASK)
 
     def theirs() -> None:
@@ -60,21 +59,11 @@ def generation(ours, reference, prompts, ids, cu_seqlens) -> None:
     report("generation", lambda: generate(ours.trunk, ours.head, ids, cu_seqlens, None, settings), theirs)
 
 
-def report(what: str, ours: Callable[[], object], theirs: Callable[[], object]) -> None:
-    ratios: list[float] = []
-    for round_ in range(ROUNDS + 1):
-        spent: list[float] = []
-        for work in (ours, theirs):
-            began = time.perf_counter()
-            work()
-            if torch.cuda.is_available():
-                torch.cuda.synchronize()
-            spent.append(time.perf_counter() - began)
-        if round_:
-            ratios.append(spent[0] / spent[1])
-    ratios.sort()
-    middle, low, high = ratios[ROUNDS // 2], ratios[0], ratios[-1]
-    print(f"{what}: {middle:.2f} of the reference's time ({low:.2f} to {high:.2f} in {ROUNDS} rounds)")
+def report(what, ours, theirs) -> None:
+    ratio = compare_times(ours, theirs, ROUNDS)
+    print(
+        f"{what}: {ratio.median:.2f} of the reference's time ({ratio.low:.2f} to {ratio.high:.2f} in {ROUNDS} rounds)"
+    )
 
 
 if __name__ == "__main__":

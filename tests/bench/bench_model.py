@@ -1,15 +1,15 @@
-"""How long packed batches take, as a ratio to the reference's padded ones: `python tests/bench/bench_model.py`.
+"""Time of packed batches relative to padded batches of the reference: `python -m tests.bench.bench_model`.
 
-Sentence lengths are drawn as they fall in corpora of sentences: a median of 22 tokens with a long tail.
+The lengths follow a distribution typical of sentences: a median of 22 tokens and a long tail.
 """
 
 import tempfile
-import time
 
 import numpy as np
 import torch
 import transformers
 
+from tests.bench.timing import compare_times
 from xlm_core import PackedBatch, XLMModel, plan_batches, take_ragged
 
 ROUNDS = 5
@@ -46,24 +46,13 @@ def main() -> None:
                 input_ids=torch.from_numpy(padded_ids).to(device), attention_mask=torch.from_numpy(mask).to(device)
             )
 
-    orders = {"as they come": np.arange(num), "sorted by length": np.argsort(lengths, kind="stable")}
+    orders = {"in input order": np.arange(num), "sorted by length": np.argsort(lengths, kind="stable")}
     with torch.inference_mode():
         for name, order in orders.items():
-            ratios: list[float] = []
-            for round_ in range(ROUNDS + 1):
-                spent: list[float] = []
-                for work in (packed, lambda order=order: padded(order)):
-                    began = time.perf_counter()
-                    work()
-                    if device == "cuda":
-                        torch.cuda.synchronize()
-                    spent.append(time.perf_counter() - began)
-                if round_:
-                    ratios.append(spent[0] / spent[1])
-            ratios.sort()
+            ratio = compare_times(packed, lambda order=order: padded(order), ROUNDS)
             print(
-                f"{device} {dtype}: packed takes {ratios[ROUNDS // 2]:.2f} of the time of padded batches of 64, {name} "
-                f"({ratios[0]:.2f} to {ratios[-1]:.2f} in {ROUNDS} rounds; {cu_seqlens[-1]:,} tokens)"
+                f"{device} {dtype}: packed takes {ratio.median:.2f} of the time of padded batches of 64, {name} "
+                f"({ratio.low:.2f} to {ratio.high:.2f} in {ROUNDS} rounds; {cu_seqlens[-1]:,} tokens)"
             )
 
 
