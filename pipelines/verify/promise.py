@@ -66,8 +66,8 @@ def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
     saved = output.read_job()
     if saved is None:
         raise FatalError(
-            f"{output.location.url}: not the output of a job (it has no {BOOKKEEPING}/{JOB_FILE}); name the output.path "
-            "of a job"
+            f"{output.location.url}: not the output of a job (it has no {BOOKKEEPING}/{JOB_FILE}); name the "
+            "output.path of a job"
         )
     try:
         job = Job.model_validate_json(json.dumps(saved["spec"]))
