@@ -4,32 +4,28 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
-from tests.chaos.bad_input.bench import GOOD, Refused
+from tests.chaos.bad_input.outcomes import Refused
+from tests.chaos.bad_input.trial_job import GOOD_ROWS
 from tests.flow.in_process import read_output, read_rejected, run_to_records
 
 
-@pytest.fixture
-def good() -> pa.Table:
-    return GOOD
-
-
-def test_every_bad_file_is_named_and_no_good_one(demo, tmp_path):
-    def spoil(bench):
+def test_message_names_damaged_files_and_no_good_one(demo, tmp_path):
+    def add_damaged_files(job):
         for i in range(30):
-            (bench.corpus / f"bad{i:02d}.parquet").write_bytes(b"PAR1 and then nothing")
+            (job.corpus / f"bad{i:02d}.parquet").write_bytes(b"PAR1 and then nothing")
 
-    said = Refused("bad files beside a good one", spoil, "bad00.parquet: a damaged or truncated").attempt(tmp_path, demo)
-    assert [f"bad{i:02d}.parquet" in said for i in range(30)] == [True] * 20 + [False] * 10
-    assert "and 10 more" in said
-    assert "a.parquet" not in said
+    kind = Refused("damaged files and a good one", add_damaged_files, "bad00.parquet: a damaged or truncated")
+    message = kind.check(tmp_path, demo)
+    assert [f"bad{i:02d}.parquet" in message for i in range(30)] == [True] * 20 + [False] * 10
+    assert "and 10 more" in message
+    assert "a.parquet" not in message
 
 
-def test_names_that_hold_glob_characters(make_job, tmp_path, good):
+def test_file_names_may_contain_glob_characters(make_job, tmp_path):
     folder = tmp_path / "dir [v1]"
     folder.mkdir()
-    pq.write_table(good, folder / "br[1].parquet")
+    pq.write_table(GOOD_ROWS, folder / "br[1].parquet")
     for i, path in enumerate((folder, folder / "*.parquet", folder / "br[1].parquet")):
         spec = {"path": str(path), "id": "id", "text": "text", "lang": "lang"}
         (record,) = run_to_records(
@@ -38,8 +34,7 @@ def test_names_that_hold_glob_characters(make_job, tmp_path, good):
         assert record.rows_out == 2
 
 
-def test_files_of_one_corpus_by_many_writers(make_job, tmp_path):
-    """One says that a column has no nulls and another has some; strings come in every layout."""
+def test_files_of_one_corpus_may_differ_in_nullability_and_string_types(make_job, tmp_path):
     texts = {"a": ["one", "two"], "b": ["three", None], "c": ["four", "five"], "d": ["six", None], "e": ["seven", "x"]}
     kinds = {
         "a": pa.string(), "b": pa.string(), "c": pa.large_string(), "d": pa.string_view(),
@@ -59,10 +54,10 @@ def test_files_of_one_corpus_by_many_writers(make_job, tmp_path):
     assert [row["reason"] for row in read_rejected(job.output.path)] == ["null_text"]
 
 
-def test_duplicate_ids_can_be_rejected(make_job, tmp_path, good):
-    """The first row in the order of the plan stays, over shards, row groups and files."""
-    pq.write_table(pa.concat_tables([good, good]), tmp_path / "a.parquet", row_group_size=3)
-    pq.write_table(good, tmp_path / "b.parquet")
+def test_rows_that_repeat_an_id_are_rejected(make_job, tmp_path):
+    """The first row in the plan's order is kept, across shards, row groups and files."""
+    pq.write_table(pa.concat_tables([GOOD_ROWS, GOOD_ROWS]), tmp_path / "a.parquet", row_group_size=3)
+    pq.write_table(GOOD_ROWS, tmp_path / "b.parquet")
     job = make_job(
         input={"path": str(tmp_path / "?.parquet"), "id": "id", "text": "text", "lang": "lang"},
         policy={"duplicate_ids": "reject"},
@@ -80,8 +75,7 @@ def test_duplicate_ids_can_be_rejected(make_job, tmp_path, good):
     ]
 
 
-def test_rows_with_too_many_tokens(make_job, tmp_path):
-    """Cut off and counted, or rejected, as the job says."""
+def test_rows_with_too_many_tokens_are_truncated_or_rejected(make_job, tmp_path):
     table = pa.table({"id": ["short", "long"], "text": ["One.", "many words " * 200], "lang": ["en", "en"]})
     pq.write_table(table, tmp_path / "in.parquet")
     spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}

@@ -1,4 +1,4 @@
-"""Outputs at which no results may be written, or of which the records of earlier runs are damaged."""
+"""Outputs that cannot be written to, or that contain damaged files of an earlier run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,117 +11,130 @@ from pipelines.output.directory import Output
 from pipelines.output.shard_record import RECORD
 from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
-from tests.chaos.bad_input.bench import GOOD, Bench, Refused, Spoil
+from tests.chaos.bad_input.outcomes import Refused
+from tests.chaos.bad_input.trial_job import GOOD_ROWS, Change, TrialJob
 from tests.flow.in_process import run_to_records
 
 
-def begun(change: Callable[[Bench], Any]) -> Spoil:
-    """Have an earlier run of the job in the output, killed before its end, and spoil what it left."""
+def after_killed_run(change: Callable[[TrialJob], Any]) -> Change:
+    """Write the output of an earlier run of the job, which was killed before its end, and change it."""
 
-    def spoil(bench: Bench) -> None:
-        job = Job.model_validate(bench.settings)
-        records = run_to_records(job)
-        prepared = prepare_job(job)
-        output = Output(locate(str(bench.out)))
+    def write(job: TrialJob) -> None:
+        earlier = Job.model_validate(job.settings)
+        records = run_to_records(earlier)
+        prepared = prepare_job(earlier)
+        output = Output(locate(str(job.out)))
         output.begin(prepared.description, prepared.plan.shards)
         output.ledger.append(records)
-        change(bench)
+        change(job)
 
-    return spoil
+    return write
 
 
-def inner(bench: Bench, name: str, data: str | bytes) -> None:
-    """Put a file below `_xlm`."""
-    path = bench.out / "_xlm" / name
+def write_bookkeeping(job: TrialJob, name: str, data: str | bytes) -> None:
+    """Write a file in `_xlm`."""
+    path = job.out / "_xlm" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
 
 
-def ledger(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Spoil:
+def change_records(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Change:
     """Change every record of an earlier run."""
 
-    def rewrite(bench: Bench) -> None:
-        for path in (bench.out / "_xlm" / "ledger").iterdir():
+    def rewrite(job: TrialJob) -> None:
+        for path in (job.out / "_xlm" / "ledger").iterdir():
             rows = [change(row) for row in pq.read_table(path).to_pylist(maps_as_pydicts="strict")]
             pq.write_table(pa.Table.from_pylist(rows, RECORD), path)
 
-    return begun(rewrite)
+    return after_killed_run(rewrite)
 
 
-def _strangers(bench: Bench) -> None:
-    bench.out.mkdir()
-    (bench.out / "thesis.docx").write_text("years of work", encoding="utf-8")
+def _unrelated_file(job: TrialJob) -> None:
+    job.out.mkdir()
+    (job.out / "thesis.docx").write_text("some text", encoding="utf-8")
 
 
-def _another_job(bench: Bench) -> None:
-    bench.set("tokenizer.max_length", 64)
+def _another_job(job: TrialJob) -> None:
+    job.set("tokenizer.max_length", 64)
 
 
-def _a_file(bench: Bench) -> None:
-    bench.out.write_text("no directory", encoding="utf-8")
+def _a_file(job: TrialJob) -> None:
+    job.out.write_text("no directory", encoding="utf-8")
 
 
-def _below_a_file(bench: Bench) -> None:
-    (bench.folder / "file").write_text("no directory", encoding="utf-8")
-    bench.set("output.path", f"{bench.folder}/file/out")
+def _below_a_file(job: TrialJob) -> None:
+    (job.folder / "file").write_text("no directory", encoding="utf-8")
+    job.set("output.path", f"{job.folder}/file/out")
 
 
-def _loop(bench: Bench) -> None:
-    bench.out.symlink_to(bench.out.name)
+def _loop(job: TrialJob) -> None:
+    job.out.symlink_to(job.out.name)
 
 
-def _damaged_plan(bench: Bench) -> None:
-    inner(bench, "plan.parquet", b"PAR1 no more")
-    bench.set("tokenizer.max_length", 64)
+def _damaged_plan(job: TrialJob) -> None:
+    write_bookkeeping(job, "plan.parquet", b"PAR1 no more")
+    job.set("tokenizer.max_length", 64)
 
 
 OUTPUTS = [
-    Refused("an output that holds a stranger's files", _strangers, "contains files that were not written by a job"),
-    Refused("an output that holds another job's results", begun(_another_job), "contains the results of another job"),
-    Refused("a file for an output", _a_file, "not usable as output"),
-    Refused("an output below a file", _below_a_file, "not usable as output"),
+    Refused(
+        "an output that contains an unrelated file", _unrelated_file, "contains files that were not written by a job"
+    ),
+    Refused(
+        "an output that contains another job's results",
+        after_killed_run(_another_job),
+        "contains the results of another job",
+    ),
+    Refused("a file as the output", _a_file, "not usable as output"),
+    Refused("an output inside a file", _below_a_file, "not usable as output"),
     Refused("an output that is a link to itself", _loop, "not usable as output"),
-    Refused("an output within the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "is inside input.path"),
+    Refused("an output inside the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "is inside input.path"),
     Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "is inside input.path"),
     Refused(
-        "an output in the memory of a process",
+        "an output in the memory of one process",
         lambda b: b.set("output.path", "memory://out"),
         "workers cannot reach the driver's memory",
     ),
-    Refused("an output of no known kind", lambda b: b.set("output.path", "nope://out"), "nothing here reads nope://"),
+    Refused(
+        "an output with an unknown URL scheme",
+        lambda b: b.set("output.path", "nope://out"),
+        "nothing here reads nope://",
+    ),
     *(
-        Refused(f"a job.json that {name}", lambda b, text=text: inner(b, "job.json", text), "job.json: damaged")
+        Refused(
+            f"a job.json that {name}", lambda b, text=text: write_bookkeeping(b, "job.json", text), "job.json: damaged"
+        )
         for name, text in {
-            "is cut off": "{",
+            "is truncated": "{",
             "is empty": "",
             "is null": "null",
             "is a list": "[]",
-            "says nothing": "{}",
-            "is no UTF-8": b"\xff\xfe",
-            "nests without end": "[" * 100_000,
-            "has text for a fingerprint": '{"spec": {}, "fingerprint": "x"}',
-            "has a list for a spec": '{"spec": [], "fingerprint": {}}',
+            "has no entries": "{}",
+            "is not UTF-8": b"\xff\xfe",
+            "is nested 100,000 levels deep": "[" * 100_000,
+            "has a string as its fingerprint": '{"spec": {}, "fingerprint": "x"}',
+            "has a list as its spec": '{"spec": [], "fingerprint": {}}',
         }.items()
     ),
     Refused(
-        "a ledger that is no Parquet",
-        begun(lambda b: inner(b, "ledger/0.parquet", b"PAR1 no more")),
+        "a ledger file that is not Parquet",
+        after_killed_run(lambda b: write_bookkeeping(b, "ledger/0.parquet", b"PAR1 no more")),
         "a damaged ledger file; delete it",
     ),
     Refused(
-        "a ledger of other columns",
-        begun(lambda b: pq.write_table(GOOD, b.out / "_xlm" / "ledger" / "0.parquet")),
+        "a ledger file with other columns",
+        after_killed_run(lambda b: pq.write_table(GOOD_ROWS, b.out / "_xlm" / "ledger" / "0.parquet")),
         "a damaged ledger file; delete it",
     ),
     Refused(
-        "a ledger that names a path out of the output",
-        ledger(lambda row: row | {"shard": "../../escaped"}),
+        "a record whose shard is a path outside the output",
+        change_records(lambda row: row | {"shard": "../../escaped"}),
         "a damaged ledger file; delete it",
     ),
     Refused(
-        "a ledger that names a part that is no part",
-        ledger(lambda row: row | {"part": "../../escaped.parquet"}),
+        "a record whose part is a path outside the output",
+        change_records(lambda row: row | {"part": "../../escaped.parquet"}),
         "a damaged ledger file; delete it",
     ),
-    Refused("a plan that is damaged, of another job", begun(_damaged_plan), "contains the results of another job"),
+    Refused("a damaged plan, of another job", after_killed_run(_damaged_plan), "contains the results of another job"),
 ]

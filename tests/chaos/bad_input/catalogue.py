@@ -12,16 +12,16 @@ from pathlib import Path
 from jobs.demo.build import write_demo
 from tests.chaos.bad_input.bad_checkpoints import CHECKPOINTS
 from tests.chaos.bad_input.bad_corpora import CORPORA
-from tests.chaos.bad_input.bad_job_files import SPECS
+from tests.chaos.bad_input.bad_job_files import JOB_FILES
 from tests.chaos.bad_input.bad_outputs import OUTPUTS
-from tests.chaos.bad_input.bad_rows import CORPORA_OF_ROWS
-from tests.chaos.bad_input.bench import Fails, Harmless, Refused
+from tests.chaos.bad_input.bad_rows import ROW_CASES
+from tests.chaos.bad_input.outcomes import FailsShard, Harmless, Refused
 from tests.flow.heads import write_checkpoints
 
 TABLE = Path(__file__).with_name("BAD_INPUT.md")
 
-SECTIONS: dict[str, list[Refused | Harmless | Fails]] = {
-    "Job files": [*SPECS],
+SECTIONS: dict[str, list[Refused | Harmless | FailsShard]] = {
+    "Job files": [*JOB_FILES],
     "Corpora": [*CORPORA],
     "Checkpoints": [*CHECKPOINTS],
     "Outputs": [*OUTPUTS],
@@ -29,60 +29,60 @@ SECTIONS: dict[str, list[Refused | Harmless | Fails]] = {
 
 
 def kind_names() -> Iterator[str]:
-    """Name every kind there is."""
+    """Yield the name of every kind of bad input."""
     for kinds in SECTIONS.values():
         yield from (kind.name for kind in kinds)
-    for corpus in CORPORA_OF_ROWS:
-        yield from (row.name for row in corpus.rows)
+    for cases in ROW_CASES:
+        yield from (row.name for row in cases.rows)
 
 
-def tables(folder: Path) -> Iterator[str]:
-    """Try every kind, and give the lines of the table.
+def build_table(folder: Path) -> Iterator[str]:
+    """Run every kind, and yield the lines of the table.
 
     Args:
-        folder: an empty one, for all that it takes.
+        folder: an empty directory for the jobs.
     """
     demo, heads = write_demo(folder / "demo").parent, folder / "heads"
     write_checkpoints(demo, heads)
-    yield "# Bad input, and what it got"
+    yield "# Bad input and its outcomes"
     yield ""
     yield (
-        f"{len(list(kind_names()))} kinds. A job that cannot work ends with exit status 2 and these lines, before Ray "
-        "starts and with nothing written."
+        f"{len(list(kind_names()))} kinds. A job that cannot work ends with exit status 2 and the lines below, before "
+        "Ray starts, and writes nothing."
     )
-    yield "A row that cannot be served is rejected with a reason and a detail; no other row is touched."
+    yield "A row that cannot be processed is rejected with a reason and a detail. No other row is affected."
     for title, kinds in SECTIONS.items():
-        yield from _head(title)
+        yield from _section(title)
         for i, kind in enumerate(kinds):
-            yield _row(kind.name, kind.attempt(folder / f"{title}-{i}".replace(" ", "-"), demo))
-    for i, corpus in enumerate(CORPORA_OF_ROWS):
-        yield from _head(f"Rows: {corpus.name}")
-        rejected = corpus.attempt(folder / f"rows-{i}", demo, heads).rejected
-        for row in corpus.rows:
+            yield _line(kind.name, kind.check(folder / f"{title}-{i}".replace(" ", "-"), demo))
+    for i, cases in enumerate(ROW_CASES):
+        yield from _section(f"Rows: {cases.name}")
+        rejected = cases.run(folder / f"rows-{i}", demo, heads).rejected
+        for row in cases.rows:
             reason, detail = rejected.get(row.name, (None, ""))
-            yield _row(row.name, f"rejected, `{reason}`: {detail}" if reason else "a result like any other")
+            yield _line(row.name, f"rejected, `{reason}`: {detail}" if reason else "processed like any other row")
 
 
-def _head(title: str) -> Iterator[str]:
-    yield from ("", f"## {title}", "", "| kind | what it got |", "|---|---|")
+def _section(title: str) -> Iterator[str]:
+    yield from ("", f"## {title}", "", "| kind | outcome |", "|---|---|")
 
 
-def _row(name: str, got: str) -> str:
-    return f"| {escaped(name)} | {escaped(got)} |"
+def _line(name: str, outcome: str) -> str:
+    return f"| {escape_cell(name)} | {escape_cell(outcome)} |"
 
 
-def escaped(text: str) -> str:
-    """Write a text so that it stands in a cell as it is."""
+def escape_cell(text: str) -> str:
+    """Escape a text for a cell of a Markdown table."""
     printable = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)
     return printable.replace("|", "\\|").replace("<", "&lt;")
 
 
 def main() -> None:
-    """Write the table to the file that is named, or to where it is kept."""
+    """Write the table to the file given on the command line, or to its place in the tree."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else TABLE
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XLM_CACHE"] = f"{folder}/cache"
-        lines = list(tables(Path(folder)))
+        lines = list(build_table(Path(folder)))
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
     print(f"{target}: {len(list(kind_names()))} kinds")
 

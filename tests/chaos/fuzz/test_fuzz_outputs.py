@@ -16,7 +16,7 @@ from pipelines.job import Job
 from pipelines.output import Output, ShardRecord
 from pipelines.output.ledger import Ledger
 from pipelines.storage import locate, parquet_bytes
-from tests.chaos.bad_input.bench import Bench
+from tests.chaos.bad_input.trial_job import TrialJob
 from tests.chaos.fuzz.error_messages import check_message
 from tests.chaos.fuzz.mutations import PARQUET_TOKENS, SLOW_IF_THOROUGH, examples, mutated_bytes, mutated_json
 from tests.flow.in_process import run_to_records
@@ -87,11 +87,11 @@ def test_fingerprint_check_accepts_or_rejects_any_job_json(folder, saved):
 @pytest.fixture(scope="module")
 def written_output(demo, folder) -> Path:
     """Write the output of a job of two rows."""
-    bench = Bench(folder / "preview", demo)
-    (record,) = run_to_records(Job.model_validate(bench.settings))
-    output = Output(locate(str(bench.out)))
+    job = TrialJob(folder / "preview", demo)
+    (record,) = run_to_records(Job.model_validate(job.settings))
+    output = Output(locate(str(job.out)))
     output.ledger.append([record])
-    return bench.out
+    return job.out
 
 
 @examples(100, 2_000)
