@@ -16,7 +16,7 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in " ".join(text.split()))
 
 
-def one_line_excerpt(text: str, width: int = 60) -> str:
+def excerpt(text: str, width: int = 60) -> str:
     """Put a text on one line, truncated to `width` characters."""
     return truncate(one_line(text), width)
 

@@ -7,7 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from jobs.job_file.yaml_reader import Document, Key, described, dotted, quoted
-from pipelines.formatting import closest_name, one_line_excerpt
+from pipelines.formatting import closest_name, excerpt
 from pipelines.job import SECTION_SETTINGS, settings_class_at
 from pipelines.tasks import TASKS
 
@@ -118,11 +118,11 @@ def _wrong(error: ErrorDetails, key: Key, text: str | None) -> str:
 def _wrong_task(value: Any, got: str, expected: str) -> str:
     names = [str(name) for name in cast("dict[Any, Any]", value)] if isinstance(value, dict) else [value]
     if len(names) > 1 and names[0] in TASKS:
-        return f"{one_line_excerpt(', '.join(names[1:]))} stands beside {names[0]}; indent a task's settings below its name"
+        return f"{excerpt(', '.join(names[1:]))} stands beside {names[0]}; indent a task's settings below its name"
     if len(names) != 1 or not isinstance(names[0], str):
         return f"{got}, expected {expected}"
     meant = closest_name(names[0], TASKS)
-    return f"{one_line_excerpt(names[0])} is not a task; " + (
+    return f"{excerpt(names[0])} is not a task; " + (
         f"did you mean {meant}?" if meant else f"expected {expected}"
     )
 

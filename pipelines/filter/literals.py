@@ -1,7 +1,7 @@
-"""A filter's literals in the exact type of the column they are compared with.
+"""Convert a filter's literals to the exact type of the column that they are compared with.
 
-With another type Arrow would cast the data: row groups could no longer be skipped by their statistics, some types
-cannot be cast at all, and a float32 column would never equal 0.1.
+Otherwise Arrow would cast the column: row groups could not be skipped by their statistics, some types cannot be cast at
+all, and a float32 column would never equal 0.1.
 """
 
 import ast
@@ -12,52 +12,52 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.formatting import one_line_excerpt
+from pipelines.formatting import excerpt
 from xlm_core.errors import FatalError
 
 
 class FilterError(FatalError):
-    """A filter that cannot be read, or does not fit the columns it names."""
+    """The filter is not valid, or does not match the columns that it names."""
 
 
 @dataclass(frozen=True)
-class Piece:
-    """A piece of the filter, looked up in the text only when there is something to say about it."""
+class SourceSpan:
+    """A part of the filter's source. The text is extracted only for error messages."""
 
     source: str
     node: ast.expr
 
     def __str__(self) -> str:
-        return one_line_excerpt(ast.get_source_segment(self.source, self.node) or ast.unparse(self.node))
+        return excerpt(ast.get_source_segment(self.source, self.node) or ast.unparse(self.node))
 
     def error(self, problem: str, advice: str) -> FilterError:
-        """Say what is wrong with it, and what to write."""
+        """Build the error for this part: what is wrong, and what to write instead."""
         return FilterError(f"filter: {self} {problem}; {advice}")
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column that the filter reads; its type is None as long as no schema is known."""
+class ColumnRef:
+    """A column that the filter reads. Its type is None if the schema is not known."""
 
     name: str
     type: pa.DataType | None
 
     @property
     def field(self) -> pc.Expression:
-        """Its values, row by row."""
+        """The Arrow expression for the column's values."""
         return pc.field(self.name)
 
 
 @dataclass(frozen=True)
 class Literal:
-    """A value of the filter, and where it stands."""
+    """A value in the filter, and its position."""
 
     value: bool | int | float | str | datetime.date | datetime.datetime
-    piece: Piece
+    span: SourceSpan
 
 
 def kind_of(data_type: pa.DataType) -> str:
-    """Name the kind of a type: types of one kind compare with each other, and any other type is its own kind."""
+    """Return the kind of a type. Only types of the same kind can be compared; any other type is a kind of its own."""
     types = pa.types
     if types.is_integer(data_type) or types.is_floating(data_type) or types.is_decimal(data_type):
         return "number"
@@ -70,35 +70,37 @@ def kind_of(data_type: pa.DataType) -> str:
     return "timestamp" if types.is_timestamp(data_type) else str(data_type)
 
 
-def to_scalar(literal: Literal, column: Column) -> pa.Scalar:
-    """Give a literal its column's type; without a known type, one that holds it.
+def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
+    """Convert a literal to the type of its column, or if that is not known, to a type that can represent it.
 
     Raises:
-        FilterError: the type cannot hold the literal exactly (a float column takes the nearest float).
+        FilterError: the type cannot represent the literal exactly (for float columns, the nearest float is used).
     """
     value, target, kind = literal.value, column.type, _kind_of_value(literal)
-    name = one_line_excerpt(column.name)
+    name = excerpt(column.name)
     if target is None or pa.types.is_null(target):
         try:
             beyond_int64 = isinstance(value, int) and value.bit_length() > 63
             return pa.scalar(Decimal(str(value)) if beyond_int64 else value)
         except pa.ArrowException:
-            raise literal.piece.error("has more digits than any type", f"compare {name} with less") from None
+            raise literal.span.error(
+                "has more digits than any type supports", f"compare {name} with a value of fewer digits"
+            ) from None
     if kind == "date" and pa.types.is_timestamp(target) and isinstance(value, datetime.date):
         value, kind = datetime.datetime.combine(value, datetime.time()), "timestamp"
     if kind != kind_of(target):
         advice = {
-            ("text", "number"): f"write {literal.piece} in quotes",
+            ("text", "number"): f"write {literal.span} in quotes",
             ("number", "text"): "write the number without quotes",
-            ("date", "text"): f"write date({literal.piece})",
-            ("timestamp", "text"): f"write timestamp({literal.piece})",
+            ("date", "text"): f"write date({literal.span})",
+            ("timestamp", "text"): f"write timestamp({literal.span})",
             ("date", "timestamp"): "write date(…)",
         }.get((kind_of(target), kind), f"compare {name} with a value of its type")
-        raise literal.piece.error(f"is a {kind}, and {name} is {one_line_excerpt(str(target))}", advice)
+        raise literal.span.error(f"is a {kind}, and {name} is {excerpt(str(target))}", advice)
     if isinstance(value, datetime.datetime) and (value.tzinfo is None) != (target.tz is None):
         problem = f"has {'no' if target.tz else 'an'} offset, and {name} is {target}"
-        advice = 'write timestamp("2024-01-31T12:00:00Z")' if target.tz else "leave the offset away"
-        raise literal.piece.error(problem, advice)
+        advice = 'write timestamp("2024-01-31T12:00:00Z")' if target.tz else "remove the offset"
+        raise literal.span.error(problem, advice)
     try:
         if isinstance(value, datetime.datetime):
             return pa.scalar(value, type=pa.timestamp("us", tz=target.tz)).cast(target)
@@ -107,35 +109,37 @@ def to_scalar(literal: Literal, column: Column) -> pa.Scalar:
         if pa.types.is_floating(target) and isinstance(value, int):
             return pa.scalar(float(value), type=target)
         if pa.types.is_integer(target) and isinstance(value, float):
-            return pa.scalar(Decimal(value), type=pa.decimal128(38, 0)).cast(target)  # from a float, 2.5 becomes 2
+            return pa.scalar(Decimal(value), type=pa.decimal128(38, 0)).cast(
+                target
+            )  # a direct conversion would truncate 2.5 to 2
         return pa.scalar(value, type=target)
     except (pa.ArrowException, OverflowError, ValueError, TypeError, ArithmeticError):
-        raise literal.piece.error(f"cannot be {target}, as {name} is", "write one that can") from None
+        raise literal.span.error(f"does not fit {target}, the type of {name}", "write a value that does") from None
 
 
-def to_array(literals: list[Literal], column: Column, piece: Piece) -> pa.Array:
-    """Give a list of literals, at least one, its column's type; without a known type, one that holds them all.
+def to_array(literals: list[Literal], column: ColumnRef, span: SourceSpan) -> pa.Array:
+    """Convert a non-empty list of literals to the type of its column, or to a type that can represent them all.
 
     Args:
         literals: the values.
-        column: what is looked for among them.
-        piece: where the list stands.
+        column: the column that is compared with the list.
+        span: the position of the list.
 
     Raises:
-        FilterError: they are of several kinds, or the type cannot hold one of them.
+        FilterError: the literals are of different kinds, or the type cannot represent one of them.
     """
     kinds = {_kind_of_value(literal) for literal in literals}
     if len(kinds) > 1:
-        raise piece.error(f"mixes {' and '.join(sorted(kinds))}", "list values of one type")
+        raise span.error(f"mixes {' and '.join(sorted(kinds))}", "list values of one type")
     scalars = [to_scalar(literal, column) for literal in literals]
     values = [scalar.as_py() for scalar in scalars]
-    for wider in (Decimal, float):  # what a schema would have made alike
+    for wider in (Decimal, float):  # a known column type would have unified them
         if column.type is None and any(isinstance(value, wider) for value in values):
             values = [wider(str(value)) for value in values]
     try:
         return pa.array(values, type=None if column.type is None else scalars[0].type)
-    except (pa.ArrowException, TypeError):  # decimals of very different size, or infinity among them
-        raise piece.error("has numbers that no one type holds", "write fewer digits") from None
+    except (pa.ArrowException, TypeError):  # decimals of very different magnitude, or infinity
+        raise span.error("has numbers that no single type can represent", "write fewer digits") from None
 
 
 def _kind_of_value(literal: Literal) -> str:

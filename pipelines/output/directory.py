@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.formatting import one_line_excerpt
+from pipelines.formatting import excerpt
 from pipelines.output import layout
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import lock_folder, not_writable
@@ -173,4 +173,4 @@ def _list_parts(folder: Location) -> dict[str, int]:
 
 
 def _to_text(value: Any) -> str:
-    return one_line_excerpt(json.dumps(value, ensure_ascii=False))
+    return excerpt(json.dumps(value, ensure_ascii=False))
