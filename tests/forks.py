@@ -12,7 +12,7 @@ FORKS = multiprocessing.get_context("forkserver")
 # Each test process has one fork server, and only the last list passed to it counts.
 FORKS.set_forkserver_preload([
     "tests.chaos.stores.driver_process",
-    "tests.chaos.driver.protocols",
+    "tests.chaos.driver.scenarios",
     "pipelines.checkpoints.cache",
 ])  # fmt: skip
 

@@ -22,8 +22,10 @@ TREE = Path(__file__).parents[2]
 PACKAGES = ("xlm_core", "pipelines", "jobs", "tests")
 TIMEOUT_S = 180.0  # a test that does not end in time has failed as well; each takes about 30 s
 
-PROTOCOL = "tests/chaos/driver/test_protocol.py::test_"
-KILLS = f"{PROTOCOL}killed_at_each_moment_by_name"
+KILLS = "tests/chaos/driver/test_kills.py::test_next_run_completes_after_a_kill_at_each_named_point"
+ENDS = "tests/chaos/driver/test_kills.py::test_scenarios_without_faults_have_the_expected_rows"
+DISK_ERRORS = "tests/chaos/driver/test_disk_errors.py::test_"
+INTERFERENCE = "tests/chaos/driver/test_interference.py::test_"
 RUN = "tests/flow/run/test_"
 
 # Takes every part for committed, whether it has a record or not.
@@ -77,7 +79,7 @@ SAFEGUARDS = [
         "pipelines/output/resume.py",
         "and _num_repeats(record):\n",
         "and False:\n",
-        f"{PROTOCOL}what_the_protocols_come_to",
+        ENDS,
     ),
     Safeguard(
         "atomic write: a file is written where it is read",
@@ -91,7 +93,7 @@ SAFEGUARDS = [
         "pipelines/storage/location.py",
         "    except BaseException:\n        temporary.unlink(missing_ok=True)\n        raise\n",
         "    except OSError:\n        temporary.replace(target)\n        raise\n",
-        f"{PROTOCOL}an_error_in_the_middle_of_a_write",
+        f"{DISK_ERRORS}error_in_the_middle_of_a_write_publishes_nothing",
     ),
     Safeguard(
         "leftovers of killed writers are not removed",
@@ -105,21 +107,21 @@ SAFEGUARDS = [
         "pipelines/output/lock.py",
         "fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)",
         "pass",
-        f"{PROTOCOL}two_drivers",
+        f"{INTERFERENCE}second_driver_is_refused",
     ),
     Safeguard(
         "row count: not checked by the writer",
         "pipelines/stages/write.py",
         "if stats.rows_in != len(rows) + len(rejected):",
         "if False:",
-        f"{PROTOCOL}rows_that_a_stage_loses",
+        f"{INTERFERENCE}rows_that_a_stage_loses_fail_their_shard",
     ),
     Safeguard(
         "row count: not checked after a stage",
         "pipelines/stages/run_stage.py",
         "if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):",
         "if False:",
-        f"{PROTOCOL}rows_that_a_stage_loses",
+        f"{INTERFERENCE}rows_that_a_stage_loses_fail_their_shard",
     ),
     Safeguard(
         "retry limit: what kills its process is tried for ever",
@@ -147,35 +149,35 @@ SAFEGUARDS = [
         "pipelines/run/execute.py",
         'success = status == "complete" and not commits.failed',
         'success = status == "complete"',
-        f"{PROTOCOL}what_the_protocols_come_to",
+        ENDS,
     ),
     Safeguard(
         "_SUCCESS: without a last look at the parts",
         "pipelines/run/execute.py",
         "        check_parts(output, commits.done)\n",
         "        pass\n",
-        f"{PROTOCOL}a_late_writer_of_a_file_that_went",
+        f"{INTERFERENCE}late_part_of_a_deleted_file_is_removed",
     ),
     Safeguard(
         "input: a file that changed after the plan is read",
         "pipelines/stages/read.py",
         "    if found != planned:\n",
         "    if False:\n",
-        f"{PROTOCOL}an_input_file_that_is_rewritten",
+        f"{INTERFERENCE}no_row_of_a_file_that_is_rewritten_during_the_run_is_written",
     ),
     Safeguard(
         "input: a file that changes while it is read is believed",
         "pipelines/stages/read.py",
         "        _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read\n",
         "",
-        f"{PROTOCOL}an_input_file_that_is_rewritten",
+        f"{INTERFERENCE}no_row_of_a_file_that_is_rewritten_during_the_run_is_written",
     ),
     Safeguard(
         "shard ids: without the time of the file",
         "pipelines/corpus/planned_shard.py",
         r"{file.url}\0{file.size}\0{file.mtime_ns}",
         r"{file.url}\0{file.size}",
-        f"{PROTOCOL}a_file_of_the_same_size_is_another",
+        f"{INTERFERENCE}rewritten_file_of_the_same_size_is_computed_again",
     ),
     Safeguard(
         "output: of another job is gone on with",

@@ -1,8 +1,8 @@
-"""The steps by which a run changes its output, each by its name, and what a test can do before and after one.
+"""Watch the changes that a run makes to its output, and kill the process or raise an error at any of them.
 
-The product has no hooks for this. Within `watched`, the calls of this process that change files are wrapped, and a
-`Visit` is told of each moment before and after a change below the output. It may let the run pass, kill the process,
-or raise an error as the file system would.
+The product has no hooks for this. Within `watch_changes`, the calls of this process that change files are wrapped. A
+fault point is before or after such a change or, for a write, when half of the bytes are in the file. Its name says what
+is changed and how, such as "ledger: rename, after". A handler is called at each fault point.
 """
 
 import builtins
@@ -21,79 +21,89 @@ import pytest
 
 from pipelines.storage import Location, final_name
 
-# A moment is before a step, after it, or, of a write, when half of its bytes are in the file.
-Visit = Callable[[str, Path], None]
+Handler = Callable[[str, Path], None]  # receives the fault point and the path that is changed
 
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
-def subject(path: Path, out: Path) -> str:
-    """Name what a file or directory of the output is; a temporary file is named as what it is to become."""
-    inner = path.relative_to(out)
+def describe_path(path: Path, out: Path) -> str:
+    """Return what a file or directory of the output is. A temporary file is described as the file it becomes."""
+    relative = path.relative_to(out)
     name = final_name(path.name) or path.name
-    if inner.parts[:2] == ("_xlm", "ledger"):
-        return "ledger" if len(inner.parts) > 2 else "ledger folder"
-    if inner.parts[:2] == ("_xlm", "rejected"):
-        return "rejected" if len(inner.parts) > 2 else "rejected folder"
+    if relative.parts[:2] == ("_xlm", "ledger"):
+        return "ledger" if len(relative.parts) > 2 else "ledger folder"
+    if relative.parts[:2] == ("_xlm", "rejected"):
+        return "rejected" if len(relative.parts) > 2 else "rejected folder"
     if name.startswith("part-"):
         return "part"
-    return {".": "output folder", "_xlm": "inner folder"}.get(str(inner), name)
+    return {".": "output folder", "_xlm": "inner folder"}.get(str(relative), name)
 
 
-def record_points(points: list[str]) -> Visit:
-    """Let the run pass, and note each moment by its name."""
+def ignore_points() -> Handler:
+    """Return a handler that does nothing."""
+    return lambda point, path: None
+
+
+def record_points(points: list[str]) -> Handler:
+    """Return a handler that appends each fault point to a list."""
     return lambda point, _: points.append(point)
 
 
-def kill_at(number: int) -> Visit:
-    """End this process as SIGKILL does, at the moment with this number, from 0."""
-    moments = count()
+def kill_at(number: int) -> Handler:
+    """Return a handler that kills this process at the fault point with a number, counted from 0."""
+    numbers = count()
 
-    def visit(point: str, path: Path) -> None:
-        if next(moments) == number:
+    def handle(point: str, path: Path) -> None:
+        if next(numbers) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return visit
+    return handle
 
 
-def kill_at_nth(wanted: str, number: int) -> Visit:
-    """End this process when a moment of this name comes for the n-th time, from 1."""
-    moments = count(1)
+def kill_at_nth(wanted: str, number: int) -> Handler:
+    """Return a handler that kills this process when a fault point is reached for the n-th time, counted from 1."""
+    numbers = count(1)
 
-    def visit(point: str, path: Path) -> None:
-        if point == wanted and next(moments) == number:
+    def handle(point: str, path: Path) -> None:
+        if point == wanted and next(numbers) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    return visit
+    return handle
 
 
-def fail_at(number: int, *, again: bool = False, code: int = errno.EIO) -> Visit:
-    """Let the write with this number fail when half of it is in the file; with `again`, every later one too."""
+def fail_write_at(number: int, *, repeat: bool = False, code: int = errno.EIO) -> Handler:
+    """Return a handler that raises an error in the middle of the write with a number, counted from 0.
+
+    Args:
+        number: the write that fails.
+        repeat: whether all later writes fail as well.
+        code: the error number of the `OSError`.
+    """
     writes = count()
 
-    def visit(point: str, path: Path) -> None:
-        if point.endswith("half") and ((found := next(writes)) == number or (again and found > number)):
+    def handle(point: str, path: Path) -> None:
+        if point.endswith("half") and ((found := next(writes)) == number or (repeat and found > number)):
             raise OSError(code, os.strerror(code), str(path))
 
-    return visit
+    return handle
 
 
-def once_at(wanted: str, act: Callable[[], object]) -> Visit:
-    """Do something the first time that a moment with this name comes."""
-    waiting = [act]
+def call_once_at(wanted: str, function: Callable[[], object]) -> Handler:
+    """Return a handler that calls a function when a fault point is reached for the first time."""
+    pending = [function]
 
-    def visit(point: str, path: Path) -> None:
-        if point == wanted and waiting:
-            waiting.pop()()
+    def handle(point: str, path: Path) -> None:
+        if point == wanted and pending:
+            pending.pop()()
 
-    return visit
+    return handle
 
 
-def nothing_between(out: Path) -> Visit:
-    """End this process with a message if files change between a step and the next: then a step has no name."""
+def exit_if_change_is_missed(out: Path) -> Handler:
+    """Return a handler that exits this process with an error if a file changed between two fault points."""
     last: list[dict[str, tuple[int, int, int]]] = []
 
-    def visit(point: str, path: Path) -> None:
+    def handle(point: str, path: Path) -> None:
         found = {
             str(p): (s.st_ino, s.st_size, s.st_mtime_ns) for p in out.rglob("*") if (s := p.stat()) and p.is_file()
         }
@@ -102,50 +112,50 @@ def nothing_between(out: Path) -> Visit:
             os._exit(1)
         last[:] = [found]
 
-    return visit
+    return handle
 
 
 @contextmanager
-def watched(out: Path, visit: Visit) -> Iterator[None]:
-    """Tell `visit` of every change that this process makes below a local output, for the length of a `with` block."""
+def watch_changes(out: Path, handle: Handler) -> Iterator[None]:
+    """Call a handler at each fault point of a local output, for the length of a `with` block."""
 
-    def known(path: Any) -> Path | None:
-        """Give the path if it is one of the output."""
+    def find_path(path: Any) -> Path | None:
+        """Return the path if it belongs to the output."""
         if isinstance(path, int):
             path = Path(f"/proc/self/fd/{path}").readlink()
-        found = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  (resolving links would touch the disk)
+        found = Path(os.path.abspath(os.fsdecode(path)))  # noqa: PTH100  (resolving links would access the disk)
         return found if found == out or out in found.parents else None
 
-    def around(act: str, call: Callable[..., Any], changes: Callable[[Path], bool]) -> Callable[..., Any]:
+    def wrap(action: str, call: Callable[..., Any], changes: Callable[[Path], bool]) -> Callable[..., Any]:
         def wrapped(path: Any, *args: Any, **options: Any) -> Any:
-            found = known(path)
+            found = find_path(path)
             if found is None or not changes(found):
                 return call(path, *args, **options)
-            name = subject(Path(os.fsdecode(args[0])) if act == "rename" else found, out)
-            visit(f"{name}: {act}, before", found)
+            name = describe_path(Path(os.fsdecode(args[0])) if action == "rename" else found, out)
+            handle(f"{name}: {action}, before", found)
             result = call(path, *args, **options)
-            visit(f"{name}: {act}, after", found)
+            handle(f"{name}: {action}, after", found)
             return result
 
         return wrapped
 
     def open_file(path: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        found = None if isinstance(path, int) else known(path)
+        found = None if isinstance(path, int) else find_path(path)
         if found is None or not set(mode) & set("wax+"):
-            return plain_open(path, mode, *args, **options)
-        name = subject(found, out)
-        visit(f"{name}: create, before", found)
-        file = plain_open(path, mode, *args, **options)
-        visit(f"{name}: create, after", found)
-        return _File(file, name, found, visit)
+            return original_open(path, mode, *args, **options)
+        name = describe_path(found, out)
+        handle(f"{name}: create, before", found)
+        file = original_open(path, mode, *args, **options)
+        handle(f"{name}: create, after", found)
+        return _File(file, name, found, handle)
 
-    def open_handle(path: Any, flags: int, *args: Any, **options: Any) -> int:
-        call = around("create", plain_os_open, always) if flags & _WRITING else plain_os_open
+    def open_descriptor(path: Any, flags: int, *args: Any, **options: Any) -> int:
+        call = wrap("create", original_os_open, always) if flags & _WRITE_FLAGS else original_os_open
         return call(path, flags, *args, **options)
 
     def delete(location: Location) -> None:
-        # pyarrow deletes in C++, where no call of Python's is seen
-        around("delete", lambda _: plain_delete(location), os.path.lexists)(location.path)
+        # pyarrow deletes in C++, so no call of Python can be wrapped
+        wrap("delete", lambda _: original_delete(location), os.path.lexists)(location.path)
 
     def always(_: Path) -> bool:
         return True
@@ -153,9 +163,9 @@ def watched(out: Path, visit: Visit) -> Iterator[None]:
     def is_new(path: Path) -> bool:
         return not os.path.lexists(path)
 
-    plain_open, plain_os_open, plain_delete = io.open, os.open, Location.delete
+    original_open, original_os_open, original_delete = io.open, os.open, Location.delete
     with pytest.MonkeyPatch.context() as patch:
-        for act, changes, names in (
+        for action, changes, names in (
             ("make", is_new, ["mkdir"]),
             ("fsync", always, ["fsync", "fdatasync"]),
             ("write", always, ["write"]),
@@ -164,20 +174,20 @@ def watched(out: Path, visit: Visit) -> Iterator[None]:
             ("delete", os.path.lexists, ["unlink", "remove", "rmdir"]),
         ):
             for name in names:
-                patch.setattr(os, name, around(act, getattr(os, name), changes))
-        patch.setattr(os, "open", open_handle)
+                patch.setattr(os, name, wrap(action, getattr(os, name), changes))
+        patch.setattr(os, "open", open_descriptor)
         patch.setattr(io, "open", open_file)
         patch.setattr(builtins, "open", open_file)
         patch.setattr(Location, "delete", delete)
         yield
-        visit("the run: end", out)
+        handle("the run: end", out)
 
 
 class _File:
-    """A file open for writing, each of whose writes reaches the disk in two halves."""
+    """A file opened for writing. Each write reaches the disk in two halves."""
 
-    def __init__(self, file: IO[Any], name: str, path: Path, visit: Visit):
-        self._file, self._name, self._path, self._visit = file, name, path, visit
+    def __init__(self, file: IO[Any], name: str, path: Path, handle: Handler):
+        self._file, self._name, self._path, self._handle = file, name, path, handle
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
@@ -190,15 +200,15 @@ class _File:
 
     def write(self, data: Any) -> int:
         middle = len(data) // 2
-        self._visit(f"{self._name}: write, before", self._path)
-        for piece, moment in ((data[:middle], "half"), (data[middle:], "after")):
-            self._file.write(piece)
+        self._handle(f"{self._name}: write, before", self._path)
+        for half, moment in ((data[:middle], "half"), (data[middle:], "after")):
+            self._file.write(half)
             self._file.flush()
-            self._visit(f"{self._name}: write, {moment}", self._path)
+            self._handle(f"{self._name}: write, {moment}", self._path)
         return len(data)
 
     def truncate(self, size: int | None = None) -> int:
-        self._visit(f"{self._name}: truncate, before", self._path)
+        self._handle(f"{self._name}: truncate, before", self._path)
         result = self._file.truncate(size)
-        self._visit(f"{self._name}: truncate, after", self._path)
+        self._handle(f"{self._name}: truncate, after", self._path)
         return result

@@ -10,7 +10,7 @@ from pathlib import Path
 from jobs.job_file.load import load_job
 from pipelines.output.directory import Output
 from pipelines.storage import locate
-from tests.chaos.driver.protocols import contents
+from tests.chaos.driver.output_contents import read_contents
 from tests.flow.in_process import run_stages
 
 # Four rows per shard give some eighty shards, in three row groups.
@@ -60,7 +60,7 @@ def write_expected_output(job: Path, out: Path, *settings: str) -> Path:
 
 def result_digests(out: Path) -> dict[str, object]:
     """Return the digests of the parts and files of rejected rows."""
-    return {name: digest for name, digest in contents(out).items() if "part-" in name}
+    return {name: digest for name, digest in read_contents(out).items() if "part-" in name}
 
 
 def num_committed(out: Path) -> int:

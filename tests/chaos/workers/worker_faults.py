@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jobs.demo.build import write_demo
-from tests.chaos.driver.protocols import rows
+from tests.chaos.driver.output_contents import count_rows
 from tests.chaos.fault_counts import FaultCounts
 from tests.chaos.workers.ray_processes import STAGE_TITLES, kill_workers
 from tests.chaos.workers.runs import finish_run, result_digests, start_run, write_expected_output
@@ -32,7 +32,7 @@ def run_series(rng: random.Random) -> Iterator[FaultCounts]:
             completed = status == 0 and result_digests(out) == result_digests(expected)
             if not completed:
                 print(f"killed {dict(killed)}: status {status}, {errors}", file=sys.stderr)
-            expected_rows, found_rows = rows(expected), rows(out)
+            expected_rows, found_rows = count_rows(expected), count_rows(out)
             lost, duplicated = (expected_rows - found_rows).total(), (found_rows - expected_rows).total()
             num_kills += killed.total()
             yield FaultCounts(killed.total(), 0, 1, completed, lost, duplicated)

@@ -1,0 +1,68 @@
+"""The driver is killed at any change of its output: visible files are complete, and the next run completes."""
+
+import random
+import shutil
+from collections import Counter
+from functools import partial
+
+from tests.chaos.driver.driver_faults import kill
+from tests.chaos.driver.fault_points import exit_if_change_is_missed
+from tests.chaos.driver.output_contents import count_rows
+from tests.chaos.driver.rounds import check_rounds
+from tests.chaos.driver.scenarios import Scenario, copy_start, run_in_fork, run_job, with_output
+
+# The steps of an atomic write, and the files that a run writes atomically.
+STEPS = ("create", "write", "fsync", "rename")
+FILES = ("part", "rejected", "ledger", "job.json", "plan.parquet", "report.json", "report.html", "_SUCCESS")
+
+
+def test_every_change_of_the_output_has_a_fault_point(scenarios):
+    """Includes changes that the product may make in the future."""
+    for scenario in scenarios.values():
+        out = scenario.start.with_name("watched")
+        copy_start(scenario, out)
+        handler = partial(exit_if_change_is_missed, out)
+        result = run_in_fork(run_job, with_output(scenario.job, out), handler, scenario.retry_rejected)
+        assert result.points == scenario.result.points  # so each number is the same fault point in every run
+        shutil.rmtree(out)
+    steps = {point.rpartition(",")[0] for scenario in scenarios.values() for point in scenario.result.points}
+    assert steps >= {f"{file}: {step}" for file in FILES for step in STEPS}
+    assert steps >= {f"{file}: delete" for file in ("part", "rejected", "ledger", "_SUCCESS")}
+    assert steps >= {f"{folder} folder: make" for folder in ("output", "inner", "rejected", "ledger")}
+
+
+def test_scenarios_without_faults_have_the_expected_rows(scenarios):
+    """All rounds are compared with these outputs."""
+    written = {"first_run": "a1 a2 a3 b1", "files_changed": "n1 b1 a1 a4 a2"}
+    rejected = {"first_run": "a2 b2", "files_changed": "n2 b1 b2"}
+    for name, ids in written.items():
+        end = scenarios[name].end
+        assert count_rows(end, rejected=False) == Counter(ids.split())
+        assert count_rows(end) == Counter([*ids.split(), *rejected[name].split()])
+    for name, scenario in scenarios.items():
+        assert scenario.result.outcome == ("complete", 2 if name == "shard_fails" else 0)
+        assert (scenario.end / "_SUCCESS").exists() == (name != "shard_fails")
+    for name in ("parts_missing", "partly_done", "retry_rejected", "nothing_to_do"):
+        assert count_rows(scenarios[name].end) == count_rows(scenarios["first_run"].end)
+    assert scenarios["nothing_to_do"].result.points == ["the run: end"]
+
+
+def test_next_run_completes_after_a_kill_at_each_named_point(scenarios, tmp_path):
+    """One kill per name, in a random scenario that has the point. `make chaos` kills at every point."""
+    occurrences: dict[str, list[tuple[Scenario, int]]] = {}
+    for scenario in scenarios.values():
+        for number, point in enumerate(scenario.result.points):
+            occurrences.setdefault(point, []).append((scenario, number))
+    rounds = []
+    for point, found in occurrences.items():
+        scenario, number = random.choice(found)
+        rounds.append((scenario, f"killed at {number} ({point})", [kill(number)]))
+    check_rounds(rounds, tmp_path)
+
+
+def test_next_run_completes_after_three_runs_are_killed(scenarios, tmp_path):
+    rounds = []
+    for scenario in scenarios.values():
+        numbers = [random.randrange(len(scenario.result.points)) for _ in range(3)]
+        rounds.append((scenario, f"killed at {numbers}", [kill(number) for number in numbers]))
+    check_rounds(rounds, tmp_path)
