@@ -60,7 +60,7 @@ class Safeguard(NamedTuple):
 
 SAFEGUARDS = [
     Safeguard(
-        "ledger: a part without a record counts as done",
+        "ledger: a part without a record counts as committed",
         "pipelines/output/resume.py",
         "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n",
         "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n"
@@ -68,35 +68,35 @@ SAFEGUARDS = [
         KILLS,
     ),
     Safeguard(
-        "ledger: a record counts without its part",
+        "ledger: a record without its part counts as committed",
         "pipelines/output/resume.py",
         "if not _has_recorded_sizes(record, sizes, rejected):\n",
         "if False:\n",
         f"{RUN}resume.py::test_truncated_parts_and_missing_rejected_rows_are_computed_again",
     ),
     Safeguard(
-        "ledger: what files that went have settled is kept",
+        "ledger: rows stay rejected for repeating an id of a deleted file",
         "pipelines/output/resume.py",
         "and _num_repeats(record):\n",
         "and False:\n",
         ENDS,
     ),
     Safeguard(
-        "atomic write: a file is written where it is read",
+        "atomic write: files are written in place",
         "pipelines/storage/location.py",
         "temporary = target.with_name(temporary_name(target.name))",
         "temporary = target",
         KILLS,
     ),
     Safeguard(
-        "atomic write: an error in the middle of a write leaves its file",
+        "atomic write: a failed write publishes its file",
         "pipelines/storage/location.py",
         "    except BaseException:\n        temporary.unlink(missing_ok=True)\n        raise\n",
         "    except OSError:\n        temporary.replace(target)\n        raise\n",
         f"{DISK_ERRORS}error_in_the_middle_of_a_write_publishes_nothing",
     ),
     Safeguard(
-        "leftovers of killed writers are not removed",
+        "temporary files of killed writers are not removed",
         "pipelines/output/directory.py",
         "for file in folder.leftovers():",
         "for file in folder.leftovers()[:0]:",
@@ -124,7 +124,7 @@ SAFEGUARDS = [
         f"{INTERFERENCE}rows_that_a_stage_loses_fail_their_shard",
     ),
     Safeguard(
-        "retry limit: what kills its process is tried for ever",
+        "retry limit: a shard that crashes its worker is retried forever",
         "pipelines/flow.py",
         "_RETRIES = 2\n",
         "_RETRIES = -1\n",
@@ -138,21 +138,21 @@ SAFEGUARDS = [
         KILLS,
     ),
     Safeguard(
-        "_SUCCESS: stays while the output changes",
+        "_SUCCESS: not removed before the output changes",
         "pipelines/output/directory.py",
         "        (self.location / layout.SUCCESS).delete()\n",
         "        pass\n",
         KILLS,
     ),
     Safeguard(
-        "_SUCCESS: although shards failed",
+        "_SUCCESS: written although shards failed",
         "pipelines/run/execute.py",
         'success = status == "complete" and not commits.failed',
         'success = status == "complete"',
         ENDS,
     ),
     Safeguard(
-        "_SUCCESS: without a last look at the parts",
+        "_SUCCESS: written without a check of the parts",
         "pipelines/run/execute.py",
         "        check_parts(output, commits.done)\n",
         "        pass\n",
@@ -166,21 +166,21 @@ SAFEGUARDS = [
         f"{INTERFERENCE}no_row_of_a_file_that_is_rewritten_during_the_run_is_written",
     ),
     Safeguard(
-        "input: a file that changes while it is read is believed",
+        "input: a file that changes while it is read is accepted",
         "pipelines/stages/read.py",
         "        _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read\n",
         "",
         f"{INTERFERENCE}no_row_of_a_file_that_is_rewritten_during_the_run_is_written",
     ),
     Safeguard(
-        "shard ids: without the time of the file",
+        "shard ids: the modification time of the file is ignored",
         "pipelines/corpus/planned_shard.py",
         r"{file.url}\0{file.size}\0{file.mtime_ns}",
         r"{file.url}\0{file.size}",
         f"{INTERFERENCE}rewritten_file_of_the_same_size_is_computed_again",
     ),
     Safeguard(
-        "output: of another job is gone on with",
+        "output: the output of another job is resumed",
         "pipelines/output/directory.py",
         "        if differing:\n",
         "        if False:\n",
