@@ -10,7 +10,7 @@ from rich.table import Table
 
 from pipelines.formatting import format_count, format_size
 from pipelines.output import Output
-from pipelines.run import ProgressLine
+from pipelines.progress_line import ProgressLine
 from pipelines.storage import locate
 from pipelines.verify import verify
 

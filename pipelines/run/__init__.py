@@ -2,10 +2,8 @@
 
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
-from pipelines.run.progress import ProgressLine
 
 __all__ = [
-    "ProgressLine",
     "prepare_job",
     "run",
 ]
