@@ -1,7 +1,7 @@
-"""The commands of the command line, one module each."""
+"""The commands of `xlm`, one module each. `dispatch` runs the one that the command line names."""
 
-from jobs.commands.execute import execute
+from jobs.commands.dispatch import dispatch
 
 __all__ = [
-    "execute",
+    "dispatch",
 ]

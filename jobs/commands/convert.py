@@ -1,4 +1,4 @@
-"""`xlm convert`: a checkpoint of any format, written in the field-standard layout."""
+"""`xlm convert`: convert a checkpoint of any supported format to the layout of Hugging Face checkpoints."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import torch
+from rich.filesize import decimal
 
 import xlm_core
 from xlm_core import FatalError, XLMModel
@@ -14,7 +15,10 @@ from xlm_core.checkpoint import CheckpointContents, find_original, inspect_check
 from xlm_core.tokenizer import read_tokenizer_files, write_tokenizer_files
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from rich.console import Console
 
     from xlm_core.tokenizer import TokenizerFiles
 
@@ -31,49 +35,56 @@ _CLASSES = (
 def convert(source: Path, target: Path, lowercase: bool | None = None) -> list[Path]:
     """Write a checkpoint as `config.json`, `model.safetensors`, `vocab.json`, `merges.txt` and `tokenizer_config.json`.
 
-    Every tensor is kept as it is, bit for bit and of whatever head, under its present name. A source without a
-    tokenizer gives a target without one. The target appears whole or not at all.
+    All tensors of all heads are copied without any change of values or precision, and old names are replaced by current
+    ones. If the source has no tokenizer, neither has the target. The target is written atomically.
 
     Args:
-        source: a directory in any format that can be read.
-        target: a directory that is not there yet, or empty.
-        lowercase: whether texts lose their capitals and accents, for a source that does not say it.
+        source: a directory with a checkpoint in any supported format.
+        target: a directory that does not exist or is empty.
+        lowercase: whether the tokenizer lower-cases texts and removes accents; for sources that do not record this.
 
     Returns:
-        What was written.
+        The files that were written.
 
     Raises:
         FatalError: the target is not empty, or the source cannot be read.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise FatalError(f"{target}: is there already; name a directory that is not there yet, or is empty")
-    held = inspect_checkpoint(source)
+        raise FatalError(f"{target}: exists already; name a directory that does not exist or is empty")
+    contents = inspect_checkpoint(source)
     tokenizer = _read_tokenizer(source, lowercase)
     tensors = {
-        name: held.weights.read(old).to(copy=True, memory_format=torch.contiguous_format)  # tied ones share memory
-        for name, old in held.names.items()
+        # copied, because tied tensors share memory and safetensors refuses to save such tensors
+        name: contents.weights.read(old).to(copy=True, memory_format=torch.contiguous_format)
+        for name, old in contents.names.items()
     }
     target.parent.mkdir(parents=True, exist_ok=True)
-    incoming = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        write_checkpoint(incoming, held.config, tensors, _architectures(held))
+        write_checkpoint(temporary, contents.config, tensors, _architectures(contents))
         if tokenizer is not None:
-            write_tokenizer_files(incoming, tokenizer)
-        incoming.replace(target)
+            write_tokenizer_files(temporary, tokenizer)
+        temporary.replace(target)
     finally:
-        shutil.rmtree(incoming, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return sorted(target.iterdir())
 
 
-def _architectures(held: CheckpointContents) -> list[str]:
-    """Name the reference's classes: those that the source names, or those that its tensors are enough for."""
-    named = held.config.extra.get("architectures")
-    return named or [c.reference_class for c in _CLASSES if c.kind in held.heads] or [XLMModel.reference_class]
+def print_files(files: Iterable[Path], console: Console) -> None:
+    """Print each file with its size."""
+    for file in files:
+        console.print(f"{file}  {decimal(file.stat().st_size)}", highlight=False, markup=False)
+
+
+def _architectures(contents: CheckpointContents) -> list[str]:
+    """Return the class names for config.json: those in the source's config.json, or those that its heads allow."""
+    names = contents.config.extra.get("architectures")
+    return names or [c.reference_class for c in _CLASSES if c.kind in contents.heads] or [XLMModel.reference_class]
 
 
 def _read_tokenizer(source: Path, lowercase: bool | None) -> TokenizerFiles | None:
     if (source / "vocab.json").exists() or find_original(source) is not None:
         return read_tokenizer_files(source, lowercase)
     if lowercase is not None:
-        raise FatalError(f"{source}: has no tokenizer of which --lowercase or --cased could be said")
+        raise FatalError(f"{source}: has no tokenizer; remove --lowercase or --cased")
     return None

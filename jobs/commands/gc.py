@@ -1,4 +1,4 @@
-"""`xlm gc`: remove what killed runs left in an output, and nothing that a record of its ledger accounts for."""
+"""`xlm gc`: remove files that stopped runs left in an output, and that its ledger does not account for."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from pipelines.output import Orphan
 
 
-def collect(url: str, console: Console, *, dry_run: bool) -> None:
-    """List what no record accounts for, and remove what of it is ours.
+def remove_orphans(url: str, console: Console, *, dry_run: bool) -> None:
+    """List all files that the ledger does not account for, and remove those that a run wrote.
 
     Args:
         url: the output, as path or URL.
-        console: where to.
-        dry_run: only list; a run may then be alive.
+        console: where to print.
+        dry_run: only list the files. This is allowed during a run.
 
     Raises:
-        FatalError: it is no output, its ledger is damaged or gone, or a run is writing to it.
+        FatalError: it is not an output, its ledger is damaged or missing, or a run is writing to it.
     """
     output = Output(locate(url))
     output.read_existing_job()
@@ -37,26 +37,26 @@ def collect(url: str, console: Console, *, dry_run: bool) -> None:
             for orphan in orphans:
                 lock.check()
                 orphan.location.delete()
-    if orphans:
-        total = format_size(sum(orphan.size_bytes for orphan in orphans))
-        done = f"{'would remove' if dry_run else 'removed'} {format_count(len(orphans), 'file')}, {total}"
-        console.print(done, style="bold", highlight=False)
-    else:
-        console.print("nothing to remove: the ledger accounts for all that is there", highlight=False)
-    if orphans and not output.is_complete:
-        note = "the output is incomplete, and a run that goes on would replace such results anyway"
-        alive = "; of a run that is on its way, what it has not committed yet is listed too" if dry_run else ""
-        console.print(note + alive, style="yellow", highlight=False)
+    if not orphans:
+        console.print("nothing to remove: the ledger accounts for every file", highlight=False)
+        return
+    total_size = format_size(sum(orphan.size_bytes for orphan in orphans))
+    verb = "would remove" if dry_run else "removed"
+    console.print(f"{verb} {format_count(len(orphans), 'file')}, {total_size}", style="bold", highlight=False)
+    if not output.is_complete:
+        note = "the output is incomplete; a resumed run would replace these results"
+        during_run = "; the list includes results that a current run has not committed yet" if dry_run else ""
+        console.print(note + during_run, style="yellow", highlight=False)
 
 
 def _list(output: Output, console: Console) -> list[Orphan]:
-    """Print what nothing accounts for, by what it is, and give what of it is ours."""
+    """Print all orphans, grouped by their description, and return those that may be removed."""
     found = find_orphans(output)
     groups: dict[str, list[Orphan]] = {}
     for orphan in sorted(found, key=lambda orphan: not orphan.is_removable):
         groups.setdefault(orphan.description, []).append(orphan)
-    for why, orphans in groups.items():
-        console.print(Text(f"{why}:" if orphans[0].is_removable else f"{why}; not removed:"))
+    for description, orphans in groups.items():
+        console.print(Text(f"{description}:" if orphans[0].is_removable else f"{description}; not removed:"))
         for orphan in orphans:
             console.print(Text(f"{format_size(orphan.size_bytes):>12}  {one_line(orphan.path)}"), soft_wrap=True)
     return [orphan for orphan in found if orphan.is_removable]

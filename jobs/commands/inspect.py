@@ -1,97 +1,120 @@
-"""`xlm inspect`: what a checkpoint is, on one screen."""
+"""`xlm inspect`: describe a checkpoint: model, weights, heads, languages and tokenizer."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.checkpoints import local_checkpoint, local_directory, named_as, pin_checkpoint
 from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, tied_tensors, weights_files
 from xlm_core.tokenizer import read_tokenizer_files
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     from rich.console import Console
 
-_MAX_LISTED = 40  # languages, and labels
+_MAX_NAMES = 40  # of languages, and of labels
+
+
+@contextmanager
+def open_checkpoint(url: str, console: Console) -> Generator[Path]:
+    """Yield the local directory of a checkpoint. A remote one is downloaded to the cache first.
+
+    Errors inside the `with` block name the URL instead of the cache's directory.
+
+    Raises:
+        FatalError, RetryableError: it cannot be downloaded.
+    """
+    if (directory := local_directory(url)) is not None:
+        yield directory
+        return
+    pinned = pin_checkpoint(url, notify=lambda line: console.print(line, highlight=False, markup=False))
+    directory = local_checkpoint(pinned)
+    with named_as(url, directory):
+        yield directory
 
 
 def inspect(directory: Path, console: Console, name: str) -> None:
-    """Print what a checkpoint directory holds: model, weights, heads, languages, tokenizer and content hash.
+    """Print the model, weights, heads, languages, tokenizer and content hash of a checkpoint.
 
     Args:
-        directory: where it lies.
-        console: where it is printed.
-        name: what a person called it.
+        directory: its directory.
+        console: where to print.
+        name: the name to print for it.
 
     Raises:
-        CheckpointError: it holds no checkpoint. A tokenizer that cannot be used is told as part of the screen.
+        CheckpointError: there is no valid checkpoint. An invalid tokenizer is not an error, but part of the output.
     """
-    held = inspect_checkpoint(directory)
+    contents = inspect_checkpoint(directory)
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="cyan", no_wrap=True)
     table.add_column(overflow="fold")
     for title, value in [
         ("checkpoint", name),
-        *_model(held.config),
-        *_weights(held, directory),
-        ("heads", "\n".join(_heads(held)) or "none"),
-        ("vocabulary", f"{held.config.vocab_size:,} words"),
-        ("languages", _languages(held.config)),
-        ("tokenizer", _tokenizer(directory, held.config)),
+        *_describe_model(contents.config),
+        *_describe_weights(contents, directory),
+        ("heads", "\n".join(_describe_heads(contents)) or "none"),
+        ("vocabulary", f"{contents.config.vocab_size:,} words"),
+        ("languages", _describe_languages(contents.config)),
+        ("tokenizer", _describe_tokenizer(directory, contents.config)),
         ("content hash", content_hash(directory)),
     ]:
         table.add_row(title, Text(value))
     console.print(table)
 
 
-def _model(config: XLMConfig) -> Iterator[tuple[str, str]]:
+def _describe_model(config: XLMConfig) -> Iterator[tuple[str, str]]:
     yield (
         "model",
-        f"{format_count(config.n_layers, 'layer')}, width {config.emb_dim:,}, {format_count(config.n_heads, 'attention head')},"
-        f" {'GELU' if config.gelu_activation else 'ReLU'}",
+        f"{format_count(config.n_layers, 'layer')}, width {config.emb_dim:,}, "
+        f"{format_count(config.n_heads, 'attention head')}, {'GELU' if config.gelu_activation else 'ReLU'}",
     )
-    kind = "sinusoidal" if config.sinusoidal_embeddings else "learnt"
+    kind = "sinusoidal" if config.sinusoidal_embeddings else "learned"
     yield "positions", f"{config.max_position_embeddings:,}, {kind}"
-    yield "objective", "causal: a token sees those before it" if config.causal else "masked: a token sees all others"
+    attended = "causal: tokens attend to earlier tokens" if config.causal else "masked: tokens attend to all tokens"
+    yield "objective", attended
 
 
-def _weights(held: CheckpointContents, directory: Path) -> Iterator[tuple[str, str]]:
-    shapes, dtypes = held.weights.shapes, held.weights.dtypes
-    copies = {name for kind in held.heads for name in tied_tensors(held.config, kind)} if held.has_trunk else set[str]()
-    sizes = [math.prod(shapes[source]) for name, source in held.names.items() if name not in copies]
+def _describe_weights(contents: CheckpointContents, directory: Path) -> Iterator[tuple[str, str]]:
+    shapes, dtypes = contents.weights.shapes, contents.weights.dtypes
+    # A tensor that is tied to one of the trunk is not counted again.
+    tied = {name for kind in contents.heads for name in tied_tensors(contents.config, kind)}
+    skipped = tied if contents.has_trunk else set[str]()
+    sizes = [math.prod(shapes[source]) for name, source in contents.names.items() if name not in skipped]
     yield "parameters", f"{sum(sizes):,} in {format_count(len(sizes), 'tensor')}"
     counts = Counter(dtypes.values())
     files = weights_files([file.name for file in directory.iterdir()])
     size = decimal(sum((directory / name).stat().st_size for name in files))
-    yield "weights", f"{held.weights.format_name}, {', '.join(name for name, _ in counts.most_common())}, {size}"
+    yield "weights", f"{contents.weights.format_name}, {', '.join(name for name, _ in counts.most_common())}, {size}"
 
 
-def _heads(held: CheckpointContents) -> Iterator[str]:
-    labels = [held.config.id2label[i] for i in range(held.config.num_labels)]
-    for kind in held.heads:
+def _describe_heads(contents: CheckpointContents) -> Iterator[str]:
+    labels = [contents.config.id2label[i] for i in range(contents.config.num_labels)]
+    for kind in contents.heads:
         has_labels = kind.endswith("-classification")
-        yield f"{kind}: {format_count(len(labels), 'label')}: {_some(labels)}" if has_labels else kind
-    if not held.has_trunk:
-        yield "(no trunk: to be run over another checkpoint's)"
+        yield f"{kind}: {format_count(len(labels), 'label')}: {_join_names(labels)}" if has_labels else kind
+    if not contents.has_trunk:
+        yield "(no trunk: needs the trunk of another checkpoint)"
 
 
-def _languages(config: XLMConfig) -> str:
+def _describe_languages(config: XLMConfig) -> str:
     lang2id = config.lang2id or {}
     codes = sorted(lang2id, key=lambda lang: lang2id[lang])
-    fed = "" if config.has_lang_embeddings else "; the model is not told which"
-    return f"{config.n_langs:,}{fed}{': ' if codes else ''}{_some(codes)}"
+    note = "" if config.has_lang_embeddings else "; the model has no language embeddings"
+    return f"{config.n_langs:,}{note}{': ' if codes else ''}{_join_names(codes)}"
 
 
-def _tokenizer(directory: Path, config: XLMConfig) -> str:
+def _describe_tokenizer(directory: Path, config: XLMConfig) -> str:
     if not (directory / "vocab.json").exists() and find_original(directory) is None:
         return "none"
     try:
@@ -99,11 +122,13 @@ def _tokenizer(directory: Path, config: XLMConfig) -> str:
     except FatalError as error:
         return f"not usable: {error}"
     case = "lower-cased, without accents" if files.lowercase else "cased"
-    about = f"{len(files.vocab):,} tokens, {len(files.merges):,} merges, {case}"
-    highest = max(files.vocab.values(), default=-1)
-    return about if highest < config.vocab_size else f"not this model's, its ids go up to {highest:,}: {about}"
+    description = f"{len(files.vocab):,} tokens, {len(files.merges):,} merges, {case}"
+    max_id = max(files.vocab.values(), default=-1)
+    if max_id >= config.vocab_size:
+        return f"does not match the model, its ids go up to {max_id:,}: {description}"
+    return description
 
 
-def _some(names: list[str]) -> str:
-    more = f", … ({len(names):,})" if len(names) > _MAX_LISTED else ""
-    return ", ".join(names[:_MAX_LISTED]) + more
+def _join_names(names: list[str]) -> str:
+    more = f", … ({len(names):,})" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

@@ -68,14 +68,14 @@ def local_directory(url: str) -> Path | None:
 
 
 def pin_checkpoint(
-    url: str, stores: Sequence[StoreSettings] = (), tell: Callable[[str], None] = lambda _: None
+    url: str, stores: Sequence[StoreSettings] = (), notify: Callable[[str], None] = lambda _: None
 ) -> PinnedCheckpoint:
     """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
 
     Args:
         url: a local directory, a directory in any store, or `hf://org/name[@revision]`.
         stores: options of stores.
-        tell: is told when something is fetched, which may take minutes.
+        notify: receives a message if something is downloaded, which may take minutes.
 
     Raises:
         FatalError: there is no checkpoint, or no access to it, or no space for it.
@@ -91,7 +91,7 @@ def pin_checkpoint(
         with cache.downloading(url) as incoming:
             found = cache.fetched(url, identity)  # another process may have been first
             if found is None:
-                tell(f"fetching {url} …")
+                notify(f"fetching {url} …")
                 found = _fetch(url, source, source.files(), incoming)
                 if source.identity() != identity:
                     raise RetryableError(f"{url}: changed while it was read; run it again once it stays as it is")

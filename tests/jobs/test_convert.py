@@ -1,4 +1,4 @@
-"""`xlm convert`: any format in, the field-standard layout out, and not a bit of it changed."""
+"""`xlm convert` reads every supported format, and writes one layout with identical tensors."""
 
 import shutil
 from pathlib import Path
@@ -19,24 +19,24 @@ from xlm_core.errors import FatalError
 TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
 
 
-def names(directory):
+def file_names(directory):
     return sorted(file.name for file in directory.iterdir())
 
 
 def assert_same_tensors(source, target):
-    """Compare name by name, through each one's own reader; what `transformer.` stands before is the trunk."""
+    """Compare all tensors by name, each read by the reader of its format."""
     before, after = inspect_checkpoint(source), inspect_checkpoint(target)
     assert after.heads == before.heads
     assert after.names.keys() == before.names.keys()
     assert {*load_file(target / "model.safetensors")} == {*before.names}
     for name, old in before.names.items():
-        was, now = before.weights.read(old), after.weights.read(name)
-        assert (was.dtype, was.shape) == (now.dtype, now.shape), name
-        assert torch.equal(was, now), name
+        source_tensor, target_tensor = before.weights.read(old), after.weights.read(name)
+        assert (source_tensor.dtype, source_tensor.shape) == (target_tensor.dtype, target_tensor.shape), name
+        assert torch.equal(source_tensor, target_tensor), name
 
 
 @pytest.mark.parametrize("legacy", [False, True])
-def test_an_original_release(tmp_path, legacy, capsys):
+def test_original_release_is_converted_once_its_case_is_given(tmp_path, legacy, capsys):
     model = reference(transformers.XLMWithLMHeadModel)
     source = save_original(content_of(model, module="module." if legacy else ""), tmp_path / "source", legacy=legacy)
     target = tmp_path / "made" / "target"
@@ -44,7 +44,7 @@ def test_an_original_release(tmp_path, legacy, capsys):
     assert "does not record whether its training texts were lower-cased" in capsys.readouterr().err
     assert not target.exists()
     assert main(["convert", str(source), str(target), "--cased"]) == 0
-    written = names(target)
+    written = file_names(target)
     assert {"config.json", "merges.txt", "model.safetensors", "tokenizer_config.json", "vocab.json"} <= {*written}
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in printed] == [str(target / name) for name in written]
@@ -62,16 +62,16 @@ def test_an_original_release(tmp_path, legacy, capsys):
 
 
 @pytest.mark.parametrize("name", sorted(directory.name for directory in TENSORFLOW.iterdir()))
-def test_tensorflow(tmp_path, name):
+def test_tensorflow_checkpoint_is_converted(tmp_path, name):
     convert(TENSORFLOW / name, tmp_path / "target")
-    assert names(tmp_path / "target") == ["config.json", "model.safetensors"]
+    assert file_names(tmp_path / "target") == ["config.json", "model.safetensors"]
     assert_same_tensors(TENSORFLOW / name, tmp_path / "target")
     reference_class = getattr(transformers, name.partition("-")[0].removeprefix("TF"))
     _, report = reference_class.from_pretrained(tmp_path / "target", output_loading_info=True)
     assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
 
 
-def test_every_head_and_precision_is_kept(tmp_path):
+def test_all_heads_and_the_precision_are_kept(tmp_path):
     source = tmp_path / "source"
     model = reference(transformers.XLMForTokenClassification, num_labels=3).bfloat16()
     model.config.save_pretrained(source)
@@ -83,7 +83,7 @@ def test_every_head_and_precision_is_kept(tmp_path):
     assert trunk_hash(source) == trunk_hash(tmp_path / "target")
 
 
-def test_old_norm_names_become_the_present_ones_and_tied_tensors_stay(tmp_path):
+def test_old_layer_norm_names_are_renamed_and_tied_tensors_are_kept(tmp_path):
     source = tmp_path / "source"
     model = reference(transformers.XLMWithLMHeadModel)
     model.config.save_pretrained(source)
@@ -95,7 +95,7 @@ def test_old_norm_names_become_the_present_ones_and_tied_tensors_stay(tmp_path):
     assert XLMWithLMHeadModel.from_pretrained(tmp_path / "target")
 
 
-def test_the_tokenizer_gives_the_same_ids(tmp_path, checkpoint, corpus):
+def test_converted_tokenizer_returns_the_same_ids(tmp_path, checkpoint, corpus):
     convert(checkpoint, tmp_path / "target")
     texts, langs = ([row[key] for row in corpus if row["lang"] != "ja"] for key in ("text", "lang"))
     before, after = (
@@ -106,15 +106,15 @@ def test_the_tokenizer_gives_the_same_ids(tmp_path, checkpoint, corpus):
         convert(checkpoint, tmp_path / "other", lowercase=False)
 
 
-def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(tmp_path):
+def test_files_are_never_overwritten_and_a_failure_leaves_no_files(tmp_path):
     source = TENSORFLOW / "TFXLMModel"
     taken = tmp_path / "taken"
     taken.mkdir()
-    convert(source, taken)  # an empty directory is as good as none
+    convert(source, taken)  # empty directories are allowed
     before = (taken / "model.safetensors").read_bytes()
     (tmp_path / "file").write_text("")
     for target in (taken, tmp_path / "file", source):
-        with pytest.raises(FatalError, match="is there already"):
+        with pytest.raises(FatalError, match="exists already"):
             convert(source, target)
     assert (taken / "model.safetensors").read_bytes() == before
     broken = tmp_path / "broken"
@@ -122,6 +122,6 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_a_failure(tmp_path):
     (broken / "vocab.json").write_text("{}")
     with pytest.raises(FatalError, match=r"merges\.txt"):
         convert(broken, tmp_path / "target")
-    assert names(tmp_path) == ["broken", "file", "taken"]
-    with pytest.raises(FatalError, match="has no tokenizer of which"):
+    assert file_names(tmp_path) == ["broken", "file", "taken"]
+    with pytest.raises(FatalError, match="has no tokenizer; remove --lowercase or --cased"):
         convert(source, tmp_path / "target", lowercase=True)

@@ -1,4 +1,4 @@
-"""`xlm gc` removes the files that killed runs left behind, and no others."""
+"""`xlm gc` removes the files that stopped runs left in an output, and no others."""
 
 import io
 import shutil
@@ -9,7 +9,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from jobs.commands.gc import collect
+from jobs.commands.gc import remove_orphans
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
@@ -49,7 +49,7 @@ def out(made, tmp_path):
 
 def gc(path, *, dry_run=False):
     buffer = io.StringIO()
-    collect(str(path), Console(file=buffer, soft_wrap=True), dry_run=dry_run)
+    remove_orphans(str(path), Console(file=buffer, soft_wrap=True), dry_run=dry_run)
     return buffer.getvalue()
 
 
@@ -68,7 +68,7 @@ def uncommit(out, *, number=1):
 
 def test_complete_output_has_no_orphans(out):
     before = files(out)
-    assert gc(out) == "nothing to remove: the ledger accounts for all that is there\n"
+    assert gc(out) == "nothing to remove: the ledger accounts for every file\n"
     assert gc(out, dry_run=True) == gc(out)
     assert {name: data for name, data in files(out).items() if name != "_xlm/lock"} == {
         name: data for name, data in before.items() if name != "_xlm/lock"
@@ -116,7 +116,7 @@ def test_files_of_killed_runs_are_removed_and_no_others(out):
     assert f"would remove {len(orphans)} files, {size / 1000:.1f} kB" in listed
     text = gc(out)
     assert f"removed {len(orphans)} files, {size / 1000:.1f} kB" in text
-    assert "the output is incomplete, and a run that goes on would replace such results anyway" in text
+    assert "the output is incomplete; a resumed run would replace these results" in text
     after = files(out)
     assert after.keys() == kept | foreign
     assert all(after[name] == before[name] for name in after if name != "_xlm/lock")
@@ -135,8 +135,8 @@ def test_each_file_is_listed_with_its_size_and_kind(out):
         "files that were not written by a job; not removed:",
         "      1.5 kB  thesis.docx",
         f"would remove 2 files, {(out / lost).stat().st_size / 1000:.1f} kB",
-        "the output is incomplete, and a run that goes on would replace such results anyway; of a run that is on its "
-        "way, what it has not committed yet is listed too",
+        "the output is incomplete; a resumed run would replace these results; the list includes results that a current "
+        "run has not committed yet",
     ]
     orphans = find_orphans(Output(locate(str(out))))
     assert [orphan.path for orphan in orphans if orphan.is_removable] == [f"_xlm/rejected/{lost}", lost]
@@ -148,7 +148,7 @@ def test_nothing_is_removed_while_a_run_writes_to_the_output(out):
         with pytest.raises(FatalError, match="another run is writing here"):
             gc(out)
         assert (out / lost).exists()
-        assert "of a run that is on its way, what it has not committed yet is listed too" in gc(out, dry_run=True)
+        assert "the list includes results that a current run has not committed yet" in gc(out, dry_run=True)
 
 
 def test_nothing_is_removed_from_a_complete_output_without_a_ledger(out):

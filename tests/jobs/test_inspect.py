@@ -1,4 +1,4 @@
-"""`xlm inspect`: what a checkpoint is, whatever its format, and whatever it lacks."""
+"""`xlm inspect` describes checkpoints of all formats, also incomplete ones."""
 
 import io
 import json
@@ -19,8 +19,8 @@ from xlm_core.heads import TokenClassificationHead
 TENSORFLOW = Path(__file__).parents[1] / "fixtures" / "tensorflow"
 
 
-def screen(directory) -> dict[str, str]:
-    """Give the lines of the screen by their first column."""
+def inspected(directory) -> dict[str, str]:
+    """Return the rows of the printed table by their first column."""
     out = io.StringIO()
     inspect(directory, Console(file=out, width=200), str(directory))
     lines: dict[str, str] = {}
@@ -31,13 +31,13 @@ def screen(directory) -> dict[str, str]:
     return lines
 
 
-def test_an_original_release(tmp_path):
+def test_original_release_is_described(tmp_path):
     model = reference(transformers.XLMWithLMHeadModel, gelu_activation=False)
     save_original(content_of(model), tmp_path)
-    lines = screen(tmp_path)
-    num_parameters = sum(parameter.numel() for parameter in model.parameters())  # tied ones once
+    lines = inspected(tmp_path)
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())  # counts tied parameters once
     assert lines["model"] == "2 layers, width 32, 4 attention heads, ReLU"
-    assert lines["positions"] == "24, learnt"
+    assert lines["positions"] == "24, learned"
     assert lines["objective"].startswith("masked")
     assert lines["parameters"].startswith(f"{num_parameters:,} in ")
     assert lines["weights"].startswith("original release (.pth), float32, ")
@@ -47,41 +47,41 @@ def test_an_original_release(tmp_path):
     assert "does not record whether its training texts were lower-cased" in lines["tokenizer"]
     assert lines["content hash"] == content_hash(tmp_path)
     (tmp_path / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": true}')
-    assert screen(tmp_path)["tokenizer"] == "60 tokens, 3 merges, lower-cased, without accents"
+    assert inspected(tmp_path)["tokenizer"] == "60 tokens, 3 merges, lower-cased, without accents"
 
 
-def test_shards_another_precision_and_another_objective(tmp_path):
+def test_sharded_causal_float16_checkpoint_is_described(tmp_path):
     model = reference(transformers.XLMModel, causal=True, sinusoidal_embeddings=True, n_langs=1).half()
     model.save_pretrained(tmp_path, max_shard_size="20KB")
-    lines = screen(tmp_path)
+    lines = inspected(tmp_path)
     assert lines["weights"].startswith("safetensors in ")
     assert " shards, float16, " in lines["weights"]
     assert lines["objective"].startswith("causal")
     assert lines["positions"] == "24, sinusoidal"
     assert (lines["heads"], lines["tokenizer"]) == ("none", "none")
-    assert lines["languages"] == "1; the model is not told which"
+    assert lines["languages"] == "1; the model has no language embeddings"
 
 
-def test_tensorflow_and_a_head_alone(tmp_path):
-    lines = screen(TENSORFLOW / "TFXLMForTokenClassification")
+def test_tensorflow_checkpoint_and_head_without_trunk_are_described(tmp_path):
+    lines = inspected(TENSORFLOW / "TFXLMForTokenClassification")
     assert lines["weights"].startswith("TensorFlow (.h5), float32, ")
     assert lines["heads"] == "token-classification: 3 labels: LABEL_0, LABEL_1, LABEL_2"
     config = XLMConfig.from_dict({"emb_dim": 32, "id2label": {"0": "sport", "1": "[red]news\n"}})
     TokenClassificationHead(config).save_pretrained(tmp_path)
-    heads = screen(tmp_path)["heads"]
+    heads = inspected(tmp_path)["heads"]
     assert "[red]news" in heads
-    assert "no trunk: to be run over another checkpoint's" in heads
+    assert "no trunk: needs the trunk of another checkpoint" in heads
 
 
-def test_a_tokenizer_of_another_model_is_told(checkpoint, tmp_path):
-    assert screen(checkpoint)["tokenizer"].startswith("2,8")
+def test_tokenizer_of_another_model_is_reported(checkpoint, tmp_path):
+    assert inspected(checkpoint)["tokenizer"].startswith("2,8")
     reference(transformers.XLMModel).save_pretrained(tmp_path)
     for name in ("vocab.json", "merges.txt"):
         (tmp_path / name).write_bytes((checkpoint / name).read_bytes())
-    assert screen(tmp_path)["tokenizer"].startswith("not this model's, its ids go up to 2,8")
+    assert inspected(tmp_path)["tokenizer"].startswith("does not match the model, its ids go up to 2,8")
 
 
-def test_the_command_ends_with_a_line_and_a_status(tmp_path, capsys):
+def test_command_prints_one_line_and_returns_exit_status_2_for_damaged_or_missing_checkpoints(tmp_path, capsys):
     reference(transformers.XLMModel).save_pretrained(tmp_path)
     assert main(["inspect", str(tmp_path)]) == 0
     assert "2 layers" in capsys.readouterr().out
@@ -94,7 +94,7 @@ def test_the_command_ends_with_a_line_and_a_status(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("settings", [{"n_heads": 5}, {"model_type": "bert"}])
-def test_what_is_no_xlm_checkpoint_is_refused(tmp_path, settings, capsys):
+def test_invalid_config_is_an_error_that_names_the_file(tmp_path, settings, capsys):
     (tmp_path / "config.json").write_text(json.dumps(settings))
     assert main(["inspect", str(tmp_path)]) == 2
     assert str(tmp_path / "config.json") in capsys.readouterr().err

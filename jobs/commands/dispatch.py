@@ -1,0 +1,143 @@
+"""Call the command that the command line names, and turn errors into messages and an exit status.
+
+Commands are imported when they are called, so that each of them starts quickly.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from jobs.console import print_error
+from jobs.exit_status import RESUME_HINT, ExitStatus
+from jobs.job_file import json_schema, load_job
+from pipelines.errors import FatalError, RetryableError
+from pipelines.storage import locate, reason
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def dispatch(args: argparse.Namespace) -> ExitStatus:
+    """Run the command that `args` name. Errors are printed as lines to stderr.
+
+    Raises:
+        Exception: an unexpected error, if the environment variable XLM_TRACEBACK is set.
+    """
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    resume = f"; {RESUME_HINT}" if args.command in ("run", "demo") else ""
+    try:
+        return _COMMANDS[args.command](args, console)
+    except FatalError as error:
+        print_error(*str(error).splitlines())
+        return ExitStatus.INVALID
+    except RetryableError as error:
+        print_error(f"{error}{resume}")
+    except OSError as error:
+        print_error(f"{reason(error)}{resume and f'{resume} once this is fixed'}")
+    except Exception as error:
+        if os.environ.get("XLM_TRACEBACK"):
+            raise
+        print_error(
+            f"unexpected: {type(error).__name__}: {reason(error)}; this is a bug, please report it with what "
+            f"XLM_TRACEBACK=1 prints{resume}"
+        )
+    return ExitStatus.FAILED
+
+
+def _run(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.run import run_job
+
+    return run_job(load_job(args.job, args.set), console, args.retry_rejected)
+
+
+def _plan(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.plan import list_files
+
+    list_files(load_job(args.job, args.set), console, args.limit)
+    return ExitStatus.COMPLETE
+
+
+def _check(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.check import check_job
+
+    check_job(load_job(args.job, args.set), console, show_defaults=args.resolved)
+    return ExitStatus.COMPLETE
+
+
+def _show(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.show import show
+
+    show(args.output, args.limit, console)
+    return ExitStatus.COMPLETE
+
+
+def _verify(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.verify import verify_output
+
+    return ExitStatus.COMPLETE if verify_output(args.output, console) else ExitStatus.INCOMPLETE
+
+
+def _diff(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.diff import diff_outputs
+
+    diff_outputs(args.first, args.second, console)
+    return ExitStatus.COMPLETE
+
+
+def _gc(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.gc import remove_orphans
+
+    remove_orphans(args.output, console, dry_run=args.dry_run)
+    return ExitStatus.COMPLETE
+
+
+def _inspect(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.inspect import inspect, open_checkpoint
+
+    with open_checkpoint(args.checkpoint, console) as folder:
+        inspect(folder, console, args.checkpoint)
+    return ExitStatus.COMPLETE
+
+
+def _convert(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.convert import convert, print_files
+    from jobs.commands.inspect import open_checkpoint
+
+    target = locate(args.target)
+    if not target.is_local:
+        raise FatalError(f"{args.target}: not a local directory; name one, and copy the result from there")
+    with open_checkpoint(args.source, console) as folder:
+        print_files(convert(folder, Path(target.path), args.lowercase), console)
+    return ExitStatus.COMPLETE
+
+
+def _schema(_: argparse.Namespace, console: Console) -> ExitStatus:
+    console.out(json.dumps(json_schema(), indent=2, ensure_ascii=False), highlight=False)
+    return ExitStatus.COMPLETE
+
+
+def _demo(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.demo import run_demo
+
+    return run_demo(Path(args.folder), args.set, console, args.limit)
+
+
+_COMMANDS = {
+    "run": _run,
+    "plan": _plan,
+    "check": _check,
+    "show": _show,
+    "verify": _verify,
+    "diff": _diff,
+    "gc": _gc,
+    "inspect": _inspect,
+    "convert": _convert,
+    "schema": _schema,
+    "demo": _demo,
+}

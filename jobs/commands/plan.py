@@ -1,0 +1,39 @@
+"""`xlm plan`: list the input files of a job and their shards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.table import Table
+
+from pipelines.corpus import make_plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.job import Job
+
+
+def list_files(job: Job, console: Console, limit: int) -> None:
+    """Print the number of shards and rows and the size of each input file, and the totals.
+
+    Args:
+        job: the job.
+        console: where to print.
+        limit: the most files to list; the totals are those of all files.
+    """
+    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
+    table = Table("file", "shards", "rows", "MB", box=None, header_style="bold")
+    files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
+    for shard in plan.shards.to_pylist():
+        counts = files.setdefault(shard["file"], [0, 0, shard["size"]])
+        counts[0] += 1
+        counts[1] += shard["num_rows"]
+    for file, (num_shards, num_rows, size_bytes) in list(files.items())[:limit]:
+        table.add_row(escape(file), f"{num_shards:,}", f"{num_rows:,}", f"{size_bytes / 1e6:,.1f}")
+    console.print(table)
+    if len(files) > limit:
+        console.print(f"… and {len(files) - limit:,} more files (--limit)", highlight=False)
+    totals = f"{plan.num_rows:,} rows of {len(files):,} files in {len(plan.shards):,} shards"
+    console.print(totals, highlight=False, style="bold")

@@ -1,0 +1,34 @@
+"""`xlm run`: run a job, or resume it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from jobs.console import print_error
+from jobs.exit_status import RESUME_HINT, ExitStatus
+from pipelines.report import summary_lines
+from pipelines.run import run
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from rich.console import Console
+
+    from pipelines.job import Job
+
+
+def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> ExitStatus:
+    """Run a job and print a summary.
+
+    Args:
+        job: the job.
+        console: where to print.
+        retry_rejected: recompute shards that have rows rejected for these reasons.
+    """
+    report = run(job, console, retry_rejected)
+    for line in summary_lines(report):
+        console.print(line, highlight=False, markup=False)
+    if report["status"] == "interrupted":
+        print_error(f"interrupted; {RESUME_HINT}")
+        return ExitStatus.INTERRUPTED
+    return ExitStatus.COMPLETE if report["status"] == "complete" else ExitStatus.INCOMPLETE

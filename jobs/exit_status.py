@@ -1,0 +1,15 @@
+"""The exit status of `xlm`."""
+
+from enum import IntEnum
+
+RESUME_HINT = "finished shards are kept, run the same command to resume"
+
+
+class ExitStatus(IntEnum):
+    """What the shell sees of a command."""
+
+    COMPLETE = 0
+    FAILED = 1  # an unexpected error, or Ray or the storage failed
+    INVALID = 2  # a wrong argument, job file, corpus or checkpoint
+    INCOMPLETE = 3  # more failed shards or rejected rows than the job's policy allows, or an output is not verified
+    INTERRUPTED = 130
