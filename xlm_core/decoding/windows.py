@@ -138,9 +138,8 @@ def _window_contents(
 ) -> _WindowContents:
     in_text = is_in_text(word_ids, cu_seqlens, text)
     position = positions_in_text(word_ids, cu_seqlens, window_starts)
-    is_windowed = (text == "last") | (
-        _num_texts(word_ids, cu_seqlens) == 1
-    )  # every window has the whole first text of a pair
+    # every window contains the whole first text of a pair
+    is_windowed = (text == "last") | (_num_texts(word_ids, cu_seqlens) == 1)
     begin = np.where(is_windowed, window_starts, 0).astype(np.int64)
     end = begin + np.add.reduceat(in_text, cu_seqlens[:-1], dtype=np.int64)
     continues = row_ids[1:] == row_ids[:-1]

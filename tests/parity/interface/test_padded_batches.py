@@ -28,7 +28,7 @@ def test_sequence_summaries_ignore_pads(tmp_path, parity, kind):
     alone = torch.cat([theirs(ids, langs=langs).logits for ids, langs in samples])
     assert is_wrong(theirs(ids, attention_mask=mask, langs=langs).logits, alone)
     got = ours(ids, mask, langs=langs).logits
-    parity("padded batch, each sequence as if alone", f"sequence classification, {kind}", got, alone, LOGITS)
+    parity("padded batch, compared with each sequence alone", f"sequence classification, {kind}", got, alone, LOGITS)
 
 
 @pytest.mark.parametrize("kind", ["last", "mean", "cls_index"])
@@ -40,7 +40,7 @@ def test_choice_summaries_ignore_pads(tmp_path, parity, kind):
     alone = torch.cat([theirs(ids[None], langs=langs[None]).logits[0] for ids, langs in samples]).view(4, 2)
     assert is_wrong(theirs(ids, attention_mask=mask, langs=langs).logits, alone)
     got = ours(ids, mask, langs=langs).logits
-    parity("padded batch, each sequence as if alone", f"multiple choice, {kind}", got, alone, LOGITS)
+    parity("padded batch, compared with each sequence alone", f"multiple choice, {kind}", got, alone, LOGITS)
 
 
 def test_start_probabilities_exclude_pads(tmp_path, parity):
@@ -57,10 +57,10 @@ def test_start_probabilities_exclude_pads(tmp_path, parity):
     for name in ("start_top_log_probs", "cls_logits"):
         expected = torch.cat([one[name] for one in alone])
         assert is_wrong(batch[name], expected)
-        parity("padded batch, each sequence as if alone", f"beams, {name}", output[name], expected, LOGITS)
+        parity("padded batch, compared with each sequence alone", f"beams, {name}", output[name], expected, LOGITS)
     assert not torch.equal(batch.start_top_index, torch.cat([one.start_top_index for one in alone]))
     parity.exact(
-        "padded batch, each sequence as if alone", "beams, start_top_index",
+        "padded batch, compared with each sequence alone", "beams, start_top_index",
         output.start_top_index, torch.cat([one.start_top_index for one in alone]),
     )  # fmt: skip
 
@@ -74,7 +74,7 @@ def test_default_class_token_is_the_last_token_and_not_a_pad(tmp_path, parity):
     alone = torch.cat([theirs(ids, langs=langs).cls_logits for ids, langs in samples])
     assert is_wrong(theirs(ids, attention_mask=mask, langs=langs, p_mask=p_mask).cls_logits, alone)
     got = ours(ids, mask, langs=langs, p_mask=p_mask).cls_logits
-    parity("padded batch, each sequence as if alone", "beams, class token", got, alone, LOGITS)
+    parity("padded batch, compared with each sequence alone", "beams, class token", got, alone, LOGITS)
 
 
 def test_causal_tokens_do_not_attend_to_pads_on_the_left(tmp_path, parity):
@@ -91,4 +91,4 @@ def test_causal_tokens_do_not_attend_to_pads_on_the_left(tmp_path, parity):
     alone = theirs(ids, langs=langs).last_hidden_state
     assert is_wrong(theirs(both, **arguments).last_hidden_state[:, 4:], alone)
     got = ours(both, **arguments).last_hidden_state[:, 4:]
-    parity("padded batch, each sequence as if alone", "causal, left padding", got, alone, HIDDEN)
+    parity("padded batch, compared with each sequence alone", "causal, left padding", got, alone, HIDDEN)

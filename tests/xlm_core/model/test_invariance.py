@@ -36,9 +36,7 @@ def build(model_class):
     torch.manual_seed(0)
     model = model_class(CONFIG).eval()
     with torch.no_grad():
-        for parameter in (
-            model.parameters()
-        ):  # at the initial 0.02 attention is uniform, which hides mixed-up sequences
+        for parameter in model.parameters():  # at the initial 0.02 attention is uniform, which hides mixed-up sequences
             parameter.add_(0.05 * torch.randn_like(parameter))
     return model
 
