@@ -1,12 +1,12 @@
-"""A small KyTea model that cuts Japanese by the kinds of its characters: 東京へ|行く|。
+"""A small KyTea model that segments Japanese by the types of its characters: 東京へ|行く|。
 
-It is written in KyTea's own text format, so that the real library reads it and the tests need no model from elsewhere.
+It has KyTea's text format, so tests can use the real library without downloading a model.
 """
 
 from pathlib import Path
 
-# What a boundary gains from the character after it, and from the one before it, by the types that KyTea gives: kanji,
-# katakana, hiragana, Latin letter, digit, other. It is a boundary where the sum, less one, is above zero.
+# The scores that a character adds to the boundary before it and to the one after it, by KyTea's character types: kanji,
+# katakana, hiragana, Latin letter, digit, other. KyTea splits where the sum of both, minus one, is above zero.
 _WEIGHTS = {"K": (2, -1), "T": (2, -3), "H": (0, 1), "R": (2, -3), "D": (2, -1), "O": (3, 3)}
 
 _HEADER = """\
@@ -34,13 +34,13 @@ w
 
 lookup"""
 _NONE = "0\n0"  # no dictionary
-_EMPTY = "0\n1\n0\n\nn\n0"  # a dictionary of no words; segmentation asks one
-_BIAS = "\n-1\n\n"  # between the weights of words and of tags, of which there are none
+_EMPTY = "0\n1\n0\n\nn\n0"  # an empty dictionary, which segmentation needs
+_BIAS = "\n-1\n\n"  # between the weights of words and those of tags; the model has no tags
 
 
 def write_kytea_model(path: Path) -> Path:
-    """Write the model; gives the path."""
-    # an automaton that matches one type: its root, a state for each, and what each weighs
+    """Write the model and return its path."""
+    # an automaton that matches one type: the root, one state per type, and the scores of each type
     root = "0 " + " ".join(f"{kind} {state}" for state, kind in enumerate(_WEIGHTS, 1)) + "\n\nn"
     states = [f"0\n{entry}\nb" for entry in range(len(_WEIGHTS))]
     weights = [f"{before} {after}" for before, after in _WEIGHTS.values()]

@@ -1,4 +1,4 @@
-"""Configurations: the reference's defaults, and every setting it knows decided."""
+"""Configurations: the reference's defaults, and how each of its settings is handled."""
 
 from dataclasses import fields
 
@@ -8,15 +8,15 @@ import transformers
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.errors import FatalError
 
-# Fields of the reference that XLMConfig has none of: those that change no result there either …
+# Fields of the reference that XLMConfig does not have, because they do not affect results in the reference either.
 NO_EFFECT = {
-    "transformers_version", "architectures",  # notes
-    "dtype",  # from_pretrained(dtype=…) says it
-    "chunk_size_feed_forward",  # the same sums, in parts; see test_trunk.py
+    "transformers_version", "architectures",  # for information only
+    "dtype",  # an argument of from_pretrained
+    "chunk_size_feed_forward",  # computes the same sums in parts; see test_trunk.py
 }  # fmt: skip
-REFUSED = {"is_encoder_decoder"}  # … and those that ask for another model
+REFUSED = {"is_encoder_decoder"}  # because it describes another model
 
-OLD = {  # what the older releases of the reference wrote into every config.json
+OLD = {  # written to every config.json by older versions of the reference
     "_num_labels": 2, "add_cross_attention": False, "attention_probs_dropout_prob": 0.1, "bad_words_ids": None,
     "begin_suppress_tokens": None, "chunk_size_feed_forward": 0, "cross_attention_hidden_size": None,
     "decoder_start_token_id": None, "diversity_penalty": 0.0, "do_sample": False, "early_stopping": False,
@@ -32,7 +32,7 @@ OLD = {  # what the older releases of the reference wrote into every config.json
 }  # fmt: skip
 
 
-def test_our_defaults_and_names_are_the_reference_s():
+def test_defaults_and_names_are_those_of_the_reference():
     theirs = transformers.XLMConfig().to_dict()
     ours = XLMConfig().to_dict()
     shared = ours.keys() & theirs.keys() - {"id2label", "label2id"}
@@ -41,13 +41,13 @@ def test_our_defaults_and_names_are_the_reference_s():
     assert ours.keys() - theirs.keys() <= {"id2label", "label2id", "summary_last_dropout", "output_attentions"}
 
 
-def test_every_setting_of_the_reference_is_decided():
+def test_every_setting_of_the_reference_is_supported_or_listed():
     theirs = {field.name for field in fields(transformers.XLMConfig)}
     ours = {field.name for field in fields(XLMConfig)}
     assert theirs - ours == NO_EFFECT | REFUSED
 
 
-def test_configurations_of_older_releases_read_the_same():
+def test_configurations_of_older_versions_have_the_values_of_the_reference():
     config = XLMConfig.from_dict(transformers.XLMConfig(num_labels=3).to_dict() | OLD)
     theirs = transformers.XLMConfig(**(transformers.XLMConfig(num_labels=3).to_dict() | OLD))
     for field in fields(XLMConfig):
@@ -67,13 +67,13 @@ def test_configurations_of_older_releases_read_the_same():
         ("quantization_config", {"load_in_8bit": True}),
     ],
 )
-def test_what_asks_for_another_model_is_refused(name, value):
+def test_settings_of_another_model_are_rejected(name, value):
     with pytest.raises(FatalError, match=f"configuration field {name}: got .*, expected (false|none)"):
         XLMConfig.from_dict({name: value})
 
 
-def test_languages_by_number(tmp_path):
-    """The reference leaves the keys that JSON has made strings; a language id is a number here."""
+def test_keys_of_id2lang_are_integers(tmp_path):
+    """In the reference they remain strings, as in JSON."""
     transformers.XLMConfig(n_langs=2, lang2id={"en": 0, "de": 1}, id2lang={0: "en", 1: "de"}).save_pretrained(tmp_path)
     assert transformers.XLMConfig.from_pretrained(tmp_path).id2lang == {"0": "en", "1": "de"}
     assert XLMConfig.from_pretrained(tmp_path).id2lang == {0: "en", 1: "de"}

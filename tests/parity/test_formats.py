@@ -1,4 +1,4 @@
-"""Every format that a checkpoint was ever published in gives the same numbers, and the same tokenizer."""
+"""Checkpoints in every published format give the same numbers and the same tokenizer."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import torch
 import transformers
 
 import xlm_core
-from tests.fixtures.original_release import content_of, original_spelling, save_original
+from tests.fixtures.original_release import content_of, original_mark, save_original
 from tests.parity.reference_model import HIDDEN, LOGITS, reference, sequences
 from xlm_core import XLMModel, XLMTokenizer, XLMWithLMHeadModel
 
@@ -49,10 +49,10 @@ def save_sharded_bin(model, directory):
     model.config.save_pretrained(directory)
     state = model.state_dict()
     files = [f"pytorch_model-{i + 1:05}-of-00003.bin" for i in range(3)]
-    place = {name: files[i % 3] for i, name in enumerate(state)}
+    weight_map = {name: files[i % 3] for i, name in enumerate(state)}
     for file in files:
-        torch.save({name: state[name] for name in state if place[name] == file}, directory / file)
-    index = {"metadata": {"total_size": 0}, "weight_map": place}
+        torch.save({name: state[name] for name in state if weight_map[name] == file}, directory / file)
+    index = {"metadata": {"total_size": 0}, "weight_map": weight_map}
     (directory / "pytorch_model.bin.index.json").write_text(json.dumps(index))
 
 
@@ -77,22 +77,22 @@ FORMATS = [
 
 
 @pytest.mark.parametrize("save", FORMATS, ids=lambda save: save.__name__.removeprefix("save_"))
-def test_a_format_gives_the_reference_s_numbers(tmp_path, parity, save):
+def test_every_format_gives_the_numbers_of_the_reference(tmp_path, parity, save):
     case = save.__name__.removeprefix("save_").replace("_", " ")
-    trunk, with_words = reference(transformers.XLMModel), reference(transformers.XLMWithLMHeadModel)
+    trunk, language_model = reference(transformers.XLMModel), reference(transformers.XLMWithLMHeadModel)
     save(trunk, tmp_path / "trunk")
-    save(with_words, tmp_path / "words")
+    save(language_model, tmp_path / "language_model")
     our_trunk = XLMModel.from_pretrained(tmp_path / "trunk")
-    our_words = XLMWithLMHeadModel.from_pretrained(tmp_path / "words")
+    our_language_model = XLMWithLMHeadModel.from_pretrained(tmp_path / "language_model")
     for ids, langs in sequences():
         ours, theirs = our_trunk(ids, langs=langs), trunk(ids, langs=langs)
         parity("formats, hidden states", case, ours.last_hidden_state, theirs.last_hidden_state, HIDDEN)
-        ours, theirs = our_words(ids, langs=langs), with_words(ids, langs=langs)
+        ours, theirs = our_language_model(ids, langs=langs), language_model(ids, langs=langs)
         parity("formats, language model logits", case, ours.logits, theirs.logits, LOGITS)
 
 
 @pytest.mark.parametrize("directory", sorted(TENSORFLOW.iterdir()), ids=lambda directory: directory.name)
-def test_tensorflow_checkpoints_give_what_tensorflow_computed(parity, directory):
+def test_tensorflow_checkpoints_give_the_outputs_of_tensorflow(parity, directory):
     stored = np.load(directory / "outputs.npz")
     name = directory.name.partition("-")[0].removeprefix("TF")
     model = getattr(xlm_core, name).from_pretrained(directory)
@@ -101,13 +101,13 @@ def test_tensorflow_checkpoints_give_what_tensorflow_computed(parity, directory)
     assert compared
     for output in compared:
         limit = HIDDEN if output == "last_hidden_state" else LOGITS
-        form = "safetensors" if directory.name.endswith("-safetensors") else "h5"
-        parity(f"TensorFlow {form}, {output}", name, outputs[output], torch.from_numpy(stored[output]), limit)
+        format_name = "safetensors" if directory.name.endswith("-safetensors") else "h5"
+        parity(f"TensorFlow {format_name}, {output}", name, outputs[output], torch.from_numpy(stored[output]), limit)
 
 
-def test_an_original_vocabulary_gives_the_ids_of_its_field_standard_form(tmp_path, parity, checkpoint, corpus):
+def test_the_vocabulary_of_an_original_release_gives_the_ids_of_its_standard_form(tmp_path, parity, checkpoint, corpus):
     vocab = json.loads((checkpoint / "vocab.json").read_text(encoding="utf-8"))
-    words = [piece if i < 14 else original_spelling(piece) for piece, i in vocab.items()]
+    words = [token if i < 14 else original_mark(token) for token, i in vocab.items()]
     config = json.loads((checkpoint / "config.json").read_text())
     model = reference(transformers.XLMModel, vocab_size=len(words), n_langs=config["n_langs"])
     codes = (checkpoint / "merges.txt").read_text(encoding="utf-8")
@@ -124,12 +124,12 @@ def test_an_original_vocabulary_gives_the_ids_of_its_field_standard_form(tmp_pat
     parity.exact("original vocabulary, offsets", "demo corpus", ours.offsets, theirs.offsets)
 
 
-def test_the_reference_reads_what_is_saved_and_its_tie_is_one(tmp_path, parity):
+def test_the_reference_loads_a_saved_checkpoint_with_its_tied_embeddings(tmp_path, parity):
     theirs = reference(transformers.XLMWithLMHeadModel)
     save_old_pth(theirs, tmp_path / "original")
     XLMWithLMHeadModel.from_pretrained(tmp_path / "original").save_pretrained(tmp_path / "saved")
-    read = transformers.XLMWithLMHeadModel.from_pretrained(tmp_path / "saved").eval()
-    assert read.pred_layer.proj.weight is read.transformer.embeddings.weight
+    loaded = transformers.XLMWithLMHeadModel.from_pretrained(tmp_path / "saved").eval()
+    assert loaded.pred_layer.proj.weight is loaded.transformer.embeddings.weight
     for ids, langs in sequences():
-        logits = [model(ids, langs=langs).logits for model in (read, theirs)]
+        logits = [model(ids, langs=langs).logits for model in (loaded, theirs)]
         parity("the reference on what was saved", "from an original release", *logits, 0.0)

@@ -1,4 +1,4 @@
-"""The reference's ids, to the letter, for every language path."""
+"""Ids are exactly those of the reference, for every language and segmenter."""
 
 import random
 import string
@@ -18,7 +18,7 @@ from xlm_core.tokenizer.bpe import read_merges, split_word
 
 LANGS = ["en", "fr", "de", "es", "pt", "it", "ro", "ru", "el", "bg", "ar", "hi", "tr", "vi", "th", "zh", "sw"]
 
-# Each stands for a rule that only odd texts reach.
+# Each text reaches a rule that ordinary texts do not.
 ODD_TEXTS = [
     "",
     " ",
@@ -49,7 +49,7 @@ ODD_TEXTS = [
 
 @pytest.fixture(scope="module")
 def checkpoint(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo's vocabulary alone: without a list of languages, every code is taken as it is."""
+    """Only the vocabulary of the demo: without a list of languages, every language code is used as it is."""
     folder = tmp_path_factory.mktemp("vocabulary")
     for file in ("vocab.json", "merges.txt"):
         (folder / file).write_bytes((demo / "checkpoint" / file).read_bytes())
@@ -76,13 +76,13 @@ def reference_ids(reference: Any, text: str, lang: str) -> list[int]:
 
 @pytest.mark.parametrize("compat", ["default", "reference"])
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_every_sentence_of_every_language(checkpoint, corpus, lowercase, compat):
+def test_ids_of_the_corpus_in_every_language(checkpoint, corpus, lowercase, compat):
     ours, reference = load(checkpoint, lowercase, compat), load_reference(checkpoint, lowercase)
     different = []
     for row in corpus:
-        if row["lang"] == "ja":  # needs a KyTea model: below
+        if row["lang"] == "ja":  # needs a KyTea model, see below
             continue
-        if compat == "default" and any(c in row["text"] for c in "\t\n"):  # there the default is better, on purpose
+        if compat == "default" and any(c in row["text"] for c in "\t\n"):  # here the default differs on purpose
             continue
         if ids(ours, row["text"], row["lang"]) != reference_ids(reference, row["text"], row["lang"]):
             different.append(row)
@@ -90,9 +90,9 @@ def test_every_sentence_of_every_language(checkpoint, corpus, lowercase, compat)
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_odd_texts(checkpoint, lowercase):
+def test_ids_of_unusual_texts(checkpoint, lowercase):
     ours, reference = load(checkpoint, lowercase, "reference"), load_reference(checkpoint, lowercase)
-    no_control = [text for text in ODD_TEXTS if "</s>" not in text]  # `_tokenize` knows no control tokens
+    no_control = [text for text in ODD_TEXTS if "</s>" not in text]  # `_tokenize` does not support control tokens
     different = [
         (lang, text)
         for text in no_control
@@ -111,7 +111,7 @@ odd_characters = st.sampled_from([*".\"'…’«» ,DOTMULI()-–%12٣", "\u00a0
     lowercase=st.booleans(),
 )
 @settings(max_examples=300, deadline=None)
-def test_any_text(checkpoint, text, lang, lowercase):
+def test_ids_of_any_text(checkpoint, text, lang, lowercase):
     ours, reference = load_cached(checkpoint, lowercase)
     assert ids(ours, text, lang) == reference_ids(reference, text, lang)
 
@@ -126,15 +126,15 @@ def load_cached(checkpoint: Path, lowercase: bool) -> tuple[XLMTokenizer, Any]:
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_japanese_by_kytea(checkpoint, corpus, kytea_model, lowercase):
+def test_ids_of_japanese_with_kytea(checkpoint, corpus, kytea_model, lowercase):
     ours, reference = load(checkpoint, lowercase, kytea_model=kytea_model), load_reference(checkpoint, lowercase)
     reference.ja_word_tokenizer = Mykytea(f"-model {kytea_model}")
     texts = [row["text"] for row in corpus if row["lang"] == "ja"] + ["全角　空白 と ｶﾅ。", "パ—マ", "𠮷野家🍜"]
     assert [ids(ours, t, "ja") for t in texts] == [reference_ids(reference, t, "ja") for t in texts]
 
 
-def test_japanese_path_around_its_segmenter(checkpoint, corpus):
-    """Everything of the Japanese path but KyTea itself: the reference is handed the segmenter that ours uses."""
+def test_ids_of_japanese_with_the_same_segmenter(checkpoint, corpus):
+    """Compare the steps around segmentation: the reference uses our segmenter instead of KyTea."""
     ours, reference = load(checkpoint, True, ja="fugashi"), load_reference(checkpoint, True)
     segment = Segmenters(ja="fugashi")._segmenter("ja")
     reference.ja_word_tokenizer = SimpleNamespace(getWS=segment)
@@ -143,7 +143,7 @@ def test_japanese_path_around_its_segmenter(checkpoint, corpus):
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_real_corpora(checkpoint, real_corpora, kytea_model, lowercase):
+def test_ids_of_real_corpora(checkpoint, real_corpora, kytea_model, lowercase):
     ours, reference = load(checkpoint, lowercase, kytea_model=kytea_model), load_reference(checkpoint, lowercase)
     reference.ja_word_tokenizer = Mykytea(f"-model {kytea_model}")
     rows = parquet.read_table(real_corpora / "ud_pos.parquet", columns=["lang", "text"]).to_pylist()[::9]
@@ -156,14 +156,14 @@ def test_real_corpora(checkpoint, real_corpora, kytea_model, lowercase):
 
 
 @pytest.mark.parametrize("text", ODD_TEXTS)
-def test_public_call_with_injected_control_tokens(checkpoint, text):
-    """The reference's public call is English, and reads control tokens that a text spells out; ours can as well."""
+def test_ids_of_texts_that_contain_control_tokens(checkpoint, text):
+    """The reference's public call segments as English and converts control tokens in texts; so does our compat mode."""
     ours, reference = load_cached(checkpoint, True)
     assert ours.encode_batch([text], ["en"]).input_ids.tolist() == reference(text)["input_ids"]
 
 
 @pytest.mark.parametrize("tokens", [["<special0>"], ["<special0>", "<special4>"], []])
-def test_public_call_with_the_control_tokens_of_a_checkpoint(checkpoint, tmp_path, tokens):
+def test_ids_of_texts_with_the_control_tokens_of_a_checkpoint(checkpoint, tmp_path, tokens):
     reference = transformers.XLMTokenizer(
         str(checkpoint / "vocab.json"), str(checkpoint / "merges.txt"), additional_special_tokens=tokens
     )
@@ -196,8 +196,8 @@ letters = st.text("abc", min_size=1, max_size=3)
 
 @given(pairs=st.lists(st.tuples(letters, letters), max_size=30), word=st.text("abc", min_size=1, max_size=30))
 @settings(max_examples=500, deadline=None)
-def test_merges_in_the_order_learnt(tmp_path_factory, pairs, word):
-    """Any merge table, also one no learner would give: all occurrences of the best pair go before any other."""
+def test_merges_are_applied_in_the_order_of_their_ranks(tmp_path_factory, pairs, word):
+    """Use arbitrary merge tables. All occurrences of the best pair are merged before any other pair."""
     folder = tmp_path_factory.mktemp("bpe")
     lines = [f"{a} {b}{random.choice(['', ' 12', '</w> 7'])}\n" for a, b in pairs] + ["a b</w> 3\n"]
     (folder / "merges.txt").write_text("".join(lines), encoding="utf-8")
@@ -206,8 +206,8 @@ def test_merges_in_the_order_learnt(tmp_path_factory, pairs, word):
     assert split_word(word, read_merges(folder / "merges.txt")) == reference.bpe(word).split(" ")
 
 
-def test_the_vocabulary_is_like_the_released_ones(checkpoint):
-    """Cut after the merges were learnt, and with counts as a third column: else the tests above would prove less."""
+def test_the_vocabulary_resembles_the_released_ones(checkpoint):
+    """It has merges whose results are not in the vocabulary, and a column of counts. The tests above rely on both."""
     lines = (checkpoint / "merges.txt").read_text(encoding="utf-8").splitlines()
     assert all(len(line.split()) == 3 for line in lines)
     tokenizer = load(checkpoint, True)

@@ -54,7 +54,7 @@ class XLMTokenizer(PackedTokenizer):
             text, text_pair: a string for one row, a list of strings for a batch; with `is_split_into_words` a list of
                 words for one row, a list of such lists for a batch.
             lang: a language code, or one per row; None segments a text by language-neutral rules. There is no default:
-                the reference's default is English, whatever the text.
+                the reference's default is English for all texts.
             add_special_tokens: return `<s> A </s>` and `<s> A </s> B </s>`, not only the tokens of the texts.
             padding: True or "longest", "max_length", or False.
             truncation: True or "longest_first", "only_first", "only_second", or False. None means True if `max_length`

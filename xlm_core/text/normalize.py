@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from xlm_core.text.aligned import AlignedText
 
 # Tabs, line breaks and other control characters that separate words. The reference deletes them, as it does all
-# characters of category C, and thereby joins the words around them. Replaced by spaces, they keep the words separate.
+# characters of category C, which joins the words around them. Replaced by spaces, they keep the words separate.
 CONTROL_WHITESPACE: dict[int, str] = {
     c: " " for c in range(0x110000) if chr(c).isspace() and unicodedata.category(chr(c)) == "Cc"
 }

@@ -110,7 +110,7 @@ class Segmenters:
 
     @staticmethod
     def split(text: str, lang: str | None = None) -> SegmentedText:
-        """Split a text at white space only, whatever its language, for texts that are already segmented."""
+        """Split a text of any language at white space only, for texts that are already segmented."""
         words = text.split()
         return SegmentedText(AlignedText(text), words, list(_find_words(text, words)))
 

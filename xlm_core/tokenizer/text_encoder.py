@@ -24,7 +24,7 @@ class TextEncoder:
     Args:
         segment: splits a text of a language into words.
         encode_word: splits a word into subwords.
-        literal_ids: strings that become one token, with this id, wherever they occur in a text.
+        literal_ids: strings that become one token, with this id, anywhere in a text.
     """
 
     def __init__(

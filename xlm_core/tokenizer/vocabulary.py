@@ -96,7 +96,9 @@ class Vocabulary:
             {f"{role} {format_value(token)}" for role, token in changed.items() if token not in self.vocab}
         )
         if missing:
-            raise TokenizerError(f"vocab.json lacks {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?")
+            raise TokenizerError(
+                f"vocab.json does not have {', '.join(missing)}; is it the vocabulary of an XLM checkpoint?"
+            )
         self.special_tokens = changed
 
     @property

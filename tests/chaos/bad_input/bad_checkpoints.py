@@ -156,7 +156,7 @@ CHECKPOINTS: list[Refused | Harmless] = [
     ),
     Refused("a pickle in a .pth that would run code", write_pickle("mlm.pth"), "its pickle would call posix.mkdir"),
     Refused("a vocab.json that is a list", write_file(VOCAB, '["<s>", "</s>"]'), "expected a JSON object, got list"),
-    Refused("a vocab.json without special tokens", write_file(VOCAB, '{"a</w>": 0}'), "vocab.json lacks"),
+    Refused("a vocab.json without special tokens", write_file(VOCAB, '{"a</w>": 0}'), "vocab.json does not have"),
     Refused(
         "a vocab.json with fractions as ids", edit_json(VOCAB, lambda v: v | {"a": 1.5}), "whole-number id, from 0"
     ),
@@ -189,7 +189,7 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused(
         "added tokens that are not in the vocabulary",
         write_file("added_tokens.json", '{"<new>": 99}'),
-        "has added tokens that vocab.json lacks",
+        "has added tokens that are not in vocab.json",
     ),
     Refused("a head of another kind", lambda b: set_head(b, b.demo / "heads" / "upos"), "sequence_summary"),
     Refused("a missing head", lambda b: set_head(b, b.folder / "nowhere"), "no such checkpoint directory"),

@@ -1,4 +1,4 @@
-"""The reference's public interface, call by call. Its call knows no language: texts are English where it segments."""
+"""The tokenizer's public interface, compared with the reference's, which segments all texts as English."""
 
 import itertools
 import json
@@ -37,7 +37,7 @@ def reference(demo: Path) -> Any:
 
 
 def without_langs(encoding: Any) -> dict[str, Any]:
-    """What the reference gives as well, as lists: it has no language ids to give."""
+    """Convert an encoding to lists, without language ids, which the reference does not return."""
     return {k: v.tolist() if hasattr(v, "tolist") else v for k, v in encoding.items() if k != "langs"}
 
 
@@ -54,13 +54,13 @@ def without_langs(encoding: Any) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize("pairs", [False, True])
-def test_padded_batches(ours, reference, parity, pairs, padding, truncation, max_length, kind):
+def test_padded_batches_equal_the_reference(ours, reference, parity, pairs, padding, truncation, max_length, kind):
     options = {"padding": padding, "truncation": truncation, "max_length": max_length, "return_tensors": kind}
     options |= {"return_special_tokens_mask": True, "return_token_type_ids": True, "return_length": True}
     for side, multiple in itertools.product(("right", "left"), (None, 1 if truncation else 8)):
         options |= {"padding_side": side, "pad_to_multiple_of": multiple}
         second = PAIRS if pairs else None
-        if kind is not None and padding == "max_length" and truncation is None:  # longer than what is padded to
+        if kind is not None and padding == "max_length" and truncation is None:  # longer than the padded length
             with pytest.raises(ValueError, match=r"sequences have \d+ to \d+ tokens, but an array"):
                 ours(TEXTS, second, lang="en", **options)
             continue
@@ -72,7 +72,7 @@ def test_padded_batches(ours, reference, parity, pairs, padding, truncation, max
 
 @pytest.mark.parametrize("special", [True, False])
 @pytest.mark.parametrize("truncation", [True, "only_first", "only_second", False, None])
-def test_truncation_of_single_rows(ours, reference, parity, truncation, special):
+def test_truncation_equals_the_reference(ours, reference, parity, truncation, special):
     rng = random.Random(str(truncation))
     words = ["the", "cat's", "dog", "unhappily", "runs", "3.5%", "of", "it"]
     for _ in range(30):
@@ -80,10 +80,12 @@ def test_truncation_of_single_rows(ours, reference, parity, truncation, special)
         options = {"truncation": truncation, "max_length": rng.randint(14, 40), "add_special_tokens": special}
         pair = second if truncation == "only_second" or rng.random() < 0.5 else None
         sizes = [len(reference(text, add_special_tokens=False)["input_ids"]) for text in (first, second)]
-        surplus = len(reference(first, pair, add_special_tokens=special)["input_ids"]) - options["max_length"]
+        num_excess = len(reference(first, pair, add_special_tokens=special)["input_ids"]) - options["max_length"]
         text = 1 if truncation == "only_second" else 0
-        if truncation in ("only_first", "only_second") and surplus > sizes[text]:
-            with pytest.raises(ValueError, match=rf"has to remove {surplus} tokens, but that text has {sizes[text]}"):
+        if truncation in ("only_first", "only_second") and num_excess > sizes[text]:
+            with pytest.raises(
+                ValueError, match=rf"has to remove {num_excess} tokens, but that text has {sizes[text]}"
+            ):
                 ours(first, pair, lang="en", **options)
             continue
         theirs = reference(first, pair, return_special_tokens_mask=True, return_token_type_ids=True, **options)
@@ -93,7 +95,7 @@ def test_truncation_of_single_rows(ours, reference, parity, truncation, special)
 
 @pytest.mark.parametrize("stride", [0, 3, 500])
 @pytest.mark.parametrize("truncation", ["longest_first", "only_first", "only_second"])
-def test_overflowing_tokens(ours, reference, parity, truncation, stride):
+def test_overflowing_tokens_equal_the_reference(ours, reference, parity, truncation, stride):
     pair = TEXTS[3] if truncation != "longest_first" else None
     options = {"truncation": truncation, "max_length": 60 if pair else 9, "stride": stride}
     theirs = reference(TEXTS[3], pair, return_overflowing_tokens=True, **options)
@@ -102,8 +104,8 @@ def test_overflowing_tokens(ours, reference, parity, truncation, stride):
     parity.exact("tokenizer call", "overflowing tokens", without_langs(found), without_langs(theirs))
 
 
-def test_any_language_through_ready_ids(ours, reference, parity, corpus):
-    """The reference takes ready ids, and these can be of any language."""
+def test_sequences_of_any_language_equal_the_reference(ours, reference, parity, corpus):
+    """The reference's prepare_for_model takes ids, which can be of any language."""
     rows = [row for row in corpus if row["lang"] != "ja"]
     for row, other in zip(rows[::7], rows[1::7], strict=False):
         texts = row["text"], other["text"]
@@ -114,14 +116,14 @@ def test_any_language_through_ready_ids(ours, reference, parity, corpus):
             parity.exact("tokenizer call", "every language", without_langs(found), without_langs(theirs))
 
 
-def test_masks_in_texts(ours, reference, parity):
+def test_mask_tokens_in_texts_equal_the_reference(ours, reference, parity):
     for text in ("Paris is the <special1> of France.", "<special1>", "a<special1><special1> b"):
         found = ours(text, lang="en", mask_marker=ours.mask_token)
         parity.exact("tokenizer call", "masks", without_langs(found), without_langs(reference(text)))
     assert ours.mask_token_id not in ours.encode("<special1>", lang="en")
 
 
-def test_one_row_and_lists_of_words(ours, reference, parity):
+def test_one_row_and_lists_of_words_equal_the_reference(ours, reference, parity):
     words = [["Mr.", "Smith", "won't", "go", "3.5%"], ["a"], []]
     for text, options in [
         ("A text.", {}),
@@ -139,7 +141,7 @@ def test_one_row_and_lists_of_words(ours, reference, parity):
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_bypass(demo, parity, corpus, lowercase):
+def test_segmented_texts_equal_the_reference(demo, parity, corpus, lowercase):
     checkpoint = demo / "checkpoint"
     ours = XLMTokenizer.from_pretrained(checkpoint, lowercase=lowercase)
     reference = transformers.XLMTokenizer.from_pretrained(checkpoint, do_lowercase_and_remove_accent=lowercase)
@@ -154,7 +156,7 @@ def test_bypass(demo, parity, corpus, lowercase):
     parity.exact("tokens", "bypass", tokens, [reference._tokenize(t, bypass_tokenizer=True) for t in texts])
 
 
-def test_tokens_of_every_language(ours, reference, parity, corpus):
+def test_tokens_of_every_language_equal_the_reference(ours, reference, parity, corpus):
     for row in corpus:
         if row["lang"] != "ja":
             found = ours.tokenize(row["text"], row["lang"])
@@ -164,7 +166,7 @@ def test_tokens_of_every_language(ours, reference, parity, corpus):
 
 @pytest.mark.parametrize("skip", [True, False])
 @pytest.mark.parametrize("clean", [True, False, None])
-def test_decoding(ours, reference, parity, corpus, skip, clean):
+def test_decoded_texts_equal_the_reference(ours, reference, parity, corpus, skip, clean):
     options = {"skip_special_tokens": skip, "clean_up_tokenization_spaces": clean}
     batch = [reference(row["text"])["input_ids"] for row in corpus[::9]] + [[], [10**6, 3, 5]]
     tensor = torch.tensor(batch[0])
@@ -172,13 +174,13 @@ def test_decoding(ours, reference, parity, corpus, skip, clean):
         parity.exact(
             "decoding", "lists, arrays, tensors", ours.decode(ids, **options), reference.decode(ids, **options)
         )
-    for several in (batch, tensor, tensor[None], list(tensor), tensor[:0], []):
-        found, theirs = (t.batch_decode(several, **options) for t in (ours, reference))
+    for sequences in (batch, tensor, tensor[None], list(tensor), tensor[:0], []):
+        found, theirs = (t.batch_decode(sequences, **options) for t in (ours, reference))
         parity.exact("decoding", "a batch", found, theirs)
     assert ours.decode(ours.encode("it isn't 5 , is it ?", lang="en"), **options).startswith("it" if skip else "<s>")
 
 
-def test_building_sequences(ours, reference, parity):
+def test_sequences_with_special_tokens_equal_the_reference(ours, reference, parity):
     for pair in ([4, 5, 6], [7]), ([], []), ([8, 9],), ([],):
         for name in (
             "build_inputs_with_special_tokens",
@@ -196,7 +198,7 @@ def test_building_sequences(ours, reference, parity):
     parity.exact("sequences", "num_special_tokens_to_add", *counts)
 
 
-def test_vocabulary(ours, reference, parity):
+def test_vocabulary_equals_the_reference(ours, reference, parity):
     for role in ROLES:
         found, theirs = ([getattr(t, role), getattr(t, f"{role}_id")] for t in (ours, reference))
         parity.exact("vocabulary", "special tokens", found, theirs)
@@ -213,13 +215,15 @@ def test_vocabulary(ours, reference, parity):
     parity.exact(
         "vocabulary", "ids of tokens", ours.convert_tokens_to_ids(tokens), reference.convert_tokens_to_ids(tokens)
     )
-    for what in (tokens[5], "no such token"):
-        parity.exact("vocabulary", "one token", ours.convert_tokens_to_ids(what), reference.convert_tokens_to_ids(what))
+    for token in (tokens[5], "no such token"):
+        parity.exact(
+            "vocabulary", "one token", ours.convert_tokens_to_ids(token), reference.convert_tokens_to_ids(token)
+        )
     parity.exact("vocabulary", "one id", ours.convert_ids_to_tokens(20), reference.convert_ids_to_tokens(20))
 
 
 @pytest.mark.parametrize("how", ["set_special_tokens", "mask_token", "mask_token_id"])
-def test_other_special_tokens(demo, reference, parity, how):
+def test_other_special_tokens_equal_the_reference(demo, reference, parity, how):
     theirs = transformers.XLMTokenizer.from_pretrained(demo / "checkpoint")
     ours = XLMTokenizer.from_pretrained(demo / "checkpoint")
     theirs.mask_token = "<special5>"
@@ -239,7 +243,7 @@ def test_other_special_tokens(demo, reference, parity, how):
 
 
 @pytest.mark.parametrize("kind", [None, "pt"])
-def test_padding_later(ours, reference, parity, kind):
+def test_padding_earlier_results_equals_the_reference(ours, reference, parity, kind):
     rows = [reference(text) for text in TEXTS]
     batch = reference(TEXTS)
     for given in (rows, batch, dict(batch), [{"input_ids": row["input_ids"], "label": 1} for row in rows]):
@@ -251,7 +255,7 @@ def test_padding_later(ours, reference, parity, kind):
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
-def test_saved_files_are_the_reference_s_too(demo, tmp_path, parity, corpus, lowercase):
+def test_the_reference_loads_saved_files(demo, tmp_path, parity, corpus, lowercase):
     ours = XLMTokenizer.from_pretrained(demo / "checkpoint", zh="rjieba", lowercase=lowercase)
     ours.set_special_tokens(mask_token="<special3>")
     ours.model_max_length, ours.padding_side = 77, "left"
@@ -274,8 +278,7 @@ def test_saved_files_are_the_reference_s_too(demo, tmp_path, parity, corpus, low
     assert sorted(again.all_special_tokens) == sorted(reference.all_special_tokens)
 
 
-def test_the_reference_s_own_files_come_back(demo, tmp_path):
-    """What the reference saves, ours reads, and saves so that nothing that counts is lost."""
+def test_files_saved_by_the_reference_are_loaded_and_saved_without_loss(demo, tmp_path):
     reference = transformers.XLMTokenizer.from_pretrained(demo / "checkpoint", clean_up_tokenization_spaces=True)
     reference.save_pretrained(tmp_path / "theirs")
     ours = XLMTokenizer.from_pretrained(tmp_path / "theirs")

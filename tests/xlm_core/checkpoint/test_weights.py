@@ -172,11 +172,11 @@ def test_an_original_tokenizer_wants_to_be_told_of_lower_casing(original):
         (lambda c: c.update(encoder=c.pop("model")), "is a translation model, with an encoder and a decoder"),
         (lambda c: c.pop("params"), "with model, params and dico_word2id; params is missing"),
         (lambda c: c.update(dico_word2id=["a"]), "dico_word2id is not a dictionary"),
-        (lambda c: c["params"].pop("n_heads"), "its params lack n_heads"),
+        (lambda c: c["params"].pop("n_heads"), "its params do not have n_heads"),
         (lambda c: c["params"].update(n_heads=5), "n_heads: got 5, expected a divisor of emb_dim 32"),
         (lambda c: c["params"].update(n_words=61), "embeddings.weight is [60, 32], expected [61, 32]"),
         (lambda c: c["params"].update(lang2id={"de": 9}), "lang2id: got {'de': 9}, expected ids from 0 to 2"),
-        (lambda c: c["model"].pop("position_embeddings.weight"), "its model lacks position_embeddings.weight"),
+        (lambda c: c["model"].pop("position_embeddings.weight"), "its model does not have position_embeddings.weight"),
         (
             lambda c: c["model"].update({"encoder_attn.0.q_lin.weight": torch.ones(32, 32)}),
             "unexpected 1: encoder_attn.0.q_lin.weight [32, 32]",

@@ -1,4 +1,4 @@
-"""Rows as sequences: windows over long texts, what is cut off, and the counts of a row."""
+"""Rows as sequences: windows over long texts, truncation, and the counts of a row."""
 
 from itertools import pairwise
 
@@ -20,25 +20,25 @@ def tokenizer(checkpoint):
 
 
 def rows_of(encoding, text=-1):
-    """Part an encoding by row and sequence, and give of each the tokens of a text: (id, start, end, word) each."""
+    """Group the tokens (id, start, end, word id) of one text per row and sequence."""
     table = np.column_stack([encoding.input_ids, encoding.offsets, encoding.word_ids]).tolist()
     rows = {}
     for s, row in enumerate(encoding.row_ids.tolist()):
         sequence = table[encoding.cu_seqlens[s] : encoding.cu_seqlens[s + 1]]
-        borders = [i for i, token in enumerate(sequence) if token[3] == -1]
-        parts = [sequence[a + 1 : b] for a, b in pairwise(borders)]
-        assert (borders[0], borders[-1]) == (0, len(sequence) - 1)
+        special = [i for i, token in enumerate(sequence) if token[3] == -1]
+        parts = [sequence[a + 1 : b] for a, b in pairwise(special)]
+        assert (special[0], special[-1]) == (0, len(sequence) - 1)
         rows.setdefault(row, []).append(parts[text])
     return rows
 
 
-@given(rows=st.lists(st.tuples(texts, texts), min_size=1, max_size=4), room=st.integers(1, 30), data=st.data())
+@given(rows=st.lists(st.tuples(texts, texts), min_size=1, max_size=4), capacity=st.integers(1, 30), data=st.data())
 @settings(max_examples=100, deadline=None)
 @pytest.mark.parametrize("pairs", [False, True])
-def test_windows_hold_every_token(tokenizer, pairs, rows, room, data):
-    """Full windows, in order, each sharing `overlap` tokens with the one before; the context stands in each."""
-    overlap = data.draw(st.integers(0, room - 1))
-    max_length = room + (3 if pairs else 2)
+def test_windows_contain_every_token(tokenizer, pairs, rows, capacity, data):
+    """Windows are full and in order, overlap by `overlap` tokens, and all contain the first text of a pair."""
+    overlap = data.draw(st.integers(0, capacity - 1))
+    max_length = capacity + (3 if pairs else 2)
     first = [" ".join(row[0]) for row in rows]
     second = [" ".join(row[1]) for row in rows] if pairs else None
     langs = ["de"] * len(rows)
@@ -73,7 +73,7 @@ def test_windows_hold_every_token(tokenizer, pairs, rows, room, data):
 
 @given(row=st.tuples(texts, texts), max_length=st.integers(4, 40))
 @settings(max_examples=100, deadline=None)
-def test_rows_that_fit_are_the_same_with_windows(tokenizer, row, max_length):
+def test_rows_within_max_length_do_not_depend_on_windows(tokenizer, row, max_length):
     pair = [[" ".join(text)] for text in row]
     plain = tokenizer.encode_batch(pair[0], ["de"], pair[1], max_length)
     assume(plain.num_truncated[0] == 0)
@@ -82,7 +82,7 @@ def test_rows_that_fit_are_the_same_with_windows(tokenizer, row, max_length):
         assert getattr(windows, name).tolist() == getattr(plain, name).tolist()
 
 
-def test_a_question_that_leaves_no_room_is_cut_and_says_so(tokenizer):
+def test_a_question_without_room_for_windows_is_truncated_and_counted(tokenizer):
     question, context = " ".join(["Haus"] * 20), " ".join(["un"] * 20)
     encoding = tokenizer.encode_batch([question, "Haus"], ["de"] * 2, [context, context], 12, overlap=4)
     assert encoding.num_truncated.tolist() == [encoding.num_tokens[0] - 12, 0]
@@ -91,12 +91,12 @@ def test_a_question_that_leaves_no_room_is_cut_and_says_so(tokenizer):
 
 
 @pytest.mark.parametrize("overlap", [-1, 8, 9])
-def test_overlap_has_to_leave_room(tokenizer, overlap):
+def test_overlap_must_leave_room_for_new_tokens(tokenizer, overlap):
     with pytest.raises(ValueError, match=f"overlap: got {overlap}, expected 0 to 7"):
         tokenizer.encode_batch(["Haus"], ["de"], max_length=10, overlap=overlap)
 
 
-def test_counts_are_of_the_row_before_it_was_cut(tokenizer):
+def test_counts_describe_the_row_before_truncation(tokenizer):
     text = "Haus 😀 baut 😀"
     unknown = tokenizer.encode_batch([text, "Haus", ""], ["de"] * 3).input_ids == tokenizer.unk_token_id
     assert unknown.sum() == 2
@@ -109,7 +109,7 @@ def test_counts_are_of_the_row_before_it_was_cut(tokenizer):
     assert len(tokenizer.encode_batch([text], ["de"], max_length=4, overlap=1)) > 1
 
 
-def test_no_rows(tokenizer):
+def test_an_empty_batch_gives_empty_arrays(tokenizer):
     encoding = tokenizer.encode_batch([], [])
     assert len(encoding) == 0
     assert encoding.cu_seqlens.tolist() == [0]

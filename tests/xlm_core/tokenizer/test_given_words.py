@@ -1,4 +1,4 @@
-"""Texts that were cut before: lists of words, text that bypasses the segmenters, and marks for masks."""
+"""Input that is segmented already: lists of words, texts that bypass the segmenters, and mask markers."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def tokenizer(checkpoint):
 
 @given(words=words, lang=st.sampled_from(LANGS), bypass=st.booleans())
 @settings(max_examples=150, deadline=None)
-def test_each_word_is_cut_on_its_own(tokenizer, words, lang, bypass):
+def test_each_word_of_a_list_is_encoded_alone(tokenizer, words, lang, bypass):
     encoding = tokenizer.encode_batch([words], [lang], bypass=bypass)
     ids, offsets = encoding.input_ids[1:-1], encoding.offsets[1:-1]
     begin = 0
@@ -42,15 +42,15 @@ def test_each_word_is_cut_on_its_own(tokenizer, words, lang, bypass):
     assert set(encoding.word_ids.tolist()) <= {-1, *range(len(words))}
 
 
-def test_words_and_strings_stand_together(tokenizer):
+def test_a_batch_can_mix_lists_of_words_and_strings(tokenizer):
     encoding = tokenizer.encode_batch([["New York", "", "!"], "New York !"], ["en"] * 2, [("is",), "is"])
     listed, written = (encoding.cu_seqlens[i : i + 2] for i in range(2))
     assert encoding.input_ids[slice(*listed)].tolist() == encoding.input_ids[slice(*written)].tolist()
-    # the second text's word is number 0 again
+    # word ids of the second text begin at 0 again
     assert [k for k in encoding.word_ids[slice(*listed)].tolist() if k > 0] == [2]
 
 
-def test_bypass_takes_words_as_they_are(tokenizer):
+def test_bypass_splits_at_white_space_only(tokenizer):
     text = "L'eau  n'est\u3000PAS …"
     encoding = tokenizer.encode_batch([text], ["fr"], bypass=True)
     spans = [(here[0, 0], here[-1, 1]) for word in range(4) for here in [encoding.offsets[encoding.word_ids == word]]]
@@ -68,7 +68,7 @@ sentences = st.lists(
     parts=st.lists(sentences.map("".join), min_size=2, max_size=4), lang=st.sampled_from(LANGS), bypass=st.booleans()
 )
 @settings(max_examples=100, deadline=None)
-def test_a_marker_is_the_mask_and_parts_the_text(tokenizer, parts, lang, bypass):
+def test_a_marker_becomes_the_mask_and_splits_the_text(tokenizer, parts, lang, bypass):
     text = MARKER.join(parts)
     encoding = tokenizer.encode_batch([text], [lang], mask_marker=MARKER, bypass=bypass)
     masks = np.flatnonzero(encoding.input_ids == tokenizer.mask_token_id)
@@ -82,14 +82,14 @@ def test_a_marker_is_the_mask_and_parts_the_text(tokenizer, parts, lang, bypass)
         assert found[skipped:].tolist() == alone.input_ids[1:-1].tolist()
 
 
-def test_a_marker_among_given_words(tokenizer):
+def test_a_marker_in_a_list_of_words_becomes_the_mask(tokenizer):
     encoding = tokenizer.encode_batch([["Paris", MARKER, f"({MARKER})"]], ["en"], mask_marker=MARKER)
     masks = encoding.input_ids == tokenizer.mask_token_id
     assert encoding.word_ids[masks].tolist() == [1, 2]
     assert encoding.offsets[masks].tolist() == [[6, 12], [14, 20]]
 
 
-def test_without_a_marker_no_text_makes_a_mask(tokenizer):
+def test_without_a_marker_no_text_produces_a_mask(tokenizer):
     for lang in LANGS:
         ids = tokenizer.encode_batch([f"a {MARKER} <special1>"], [lang], mask_marker="[MASK]").input_ids
         assert tokenizer.mask_token_id not in ids

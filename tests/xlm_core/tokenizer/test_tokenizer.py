@@ -1,4 +1,4 @@
-"""What a user of the tokenizer relies on, beyond the reference's ids."""
+"""Properties of the tokenizer apart from the reference's ids: offsets, control tokens, languages, long texts."""
 
 import json
 import pickle
@@ -27,7 +27,7 @@ def cased(checkpoint):
 
 
 def check_offsets(text, encoding):
-    """Monotone, inside the text, and every character of a word that survives normalisation is covered."""
+    """Check that offsets are monotone and in range, and cover every character that normalization keeps."""
     offsets = encoding.offsets[encoding.word_ids >= 0]
     assert (encoding.offsets[encoding.word_ids < 0] == -1).all()
     if len(offsets):
@@ -38,11 +38,15 @@ def check_offsets(text, encoding):
     covered = np.zeros(len(text) + 1, bool)
     for start, end in offsets:
         covered[start:end] = True
-    lost = [c for c, here in zip(text, covered, strict=False) if not here and unicodedata.category(c)[0] not in "CZM"]
+    lost = [
+        c
+        for c, is_covered in zip(text, covered, strict=False)
+        if not is_covered and unicodedata.category(c)[0] not in "CZM"
+    ]
     assert not lost
 
 
-def test_offsets_of_real_sentences(tokenizer, corpus):
+def test_offsets_cover_the_sentences_of_the_corpus(tokenizer, corpus):
     for row in corpus:
         check_offsets(row["text"], tokenizer.encode_batch([row["text"]], [row["lang"]]))
 
@@ -53,8 +57,8 @@ def test_offsets_of_real_sentences(tokenizer, corpus):
     lowercase=st.booleans(),
 )
 @settings(max_examples=400, deadline=None)
-def test_offsets_of_any_text(tokenizer, cased, text, lang, lowercase):
-    # letters, digits and punctuation survive; marks and control characters may not
+def test_offsets_cover_any_text(tokenizer, cased, text, lang, lowercase):
+    # normalization keeps letters, digits and punctuation, but can delete marks and control characters
     check_offsets(text, (tokenizer if lowercase else cased).encode_batch([text], [lang]))
 
 
@@ -69,7 +73,7 @@ def test_offsets_of_any_text(tokenizer, cased, text, lang, lowercase):
         ("「東京」へ行く。", "ja", ["「", "東京", "」", "へ", "行く", "。"]),
     ],
 )
-def test_words_are_quoted_from_the_original(tokenizer, text, lang, words):
+def test_offsets_of_words_quote_the_original_text(tokenizer, text, lang, words):
     encoding = tokenizer.encode_batch([text], [lang])
     found = []
     for word in range(encoding.word_ids.max() + 1):
@@ -78,25 +82,25 @@ def test_words_are_quoted_from_the_original(tokenizer, text, lang, words):
     assert found == words
 
 
-def test_tabs_and_line_breaks_keep_words_apart(tokenizer, checkpoint):
+def test_tabs_and_line_breaks_separate_words(tokenizer, checkpoint):
     plain = tokenizer.encode_batch(["one two three"], ["en"]).input_ids
     for text in ("one\ttwo\nthree", "one\r\ntwo\x0b three", "\none \x85two\tthree\n"):
         assert tokenizer.encode_batch([text], ["en"]).input_ids.tolist() == plain.tolist()
     reference_like = XLMTokenizer.from_pretrained(checkpoint, compat="reference")
-    glued = reference_like.encode_batch(["one\ttwo\nthree"], ["en"]).input_ids
-    assert glued.tolist() == tokenizer.encode_batch(["onetwothree"], ["en"]).input_ids.tolist()
+    joined = reference_like.encode_batch(["one\ttwo\nthree"], ["en"]).input_ids
+    assert joined.tolist() == tokenizer.encode_batch(["onetwothree"], ["en"]).input_ids.tolist()
 
 
 @pytest.mark.parametrize("token", ["</s>", "<s>", "<pad>", "<special1>", "<unk>"])
 @pytest.mark.parametrize("lang", ["en", "zh", "th", "ja", None])
-def test_no_text_makes_control_tokens(tokenizer, token, lang):
+def test_no_text_produces_control_tokens(tokenizer, token, lang):
     ids = tokenizer.encode_batch([f"a {token} b{token}{token}"], [lang]).input_ids[1:-1].tolist()
     control = {tokenizer.vocab[t] for t in ("</s>", "<s>", "<pad>", "<special1>")}
     assert not control & set(ids)
 
 
-def test_a_vocabulary_cannot_make_control_tokens_either(checkpoint, tmp_path):
-    """Merges that build `</s>` out of its characters, within a word that Chinese segmentation keeps whole."""
+def test_merges_that_build_a_control_token_produce_the_unknown_token(checkpoint, tmp_path):
+    """Merges build `</s>` from its characters, within one word that Chinese segmentation does not split."""
     vocab = {t: i for i, t in enumerate(["<s>", "</s>", "<pad>", "<unk>", "<special1>", "x</w>"])}
     (tmp_path / "vocab.json").write_text(json.dumps(vocab))
     (tmp_path / "merges.txt").write_text("< / 1\n</ s 1\n</s > 1\n")
@@ -105,30 +109,30 @@ def test_a_vocabulary_cannot_make_control_tokens_either(checkpoint, tmp_path):
     assert tokenizer._encode_word("</s>x").ids == (vocab["<unk>"], vocab["x</w>"])
 
 
-def test_batch_is_its_rows(tokenizer, corpus):
+def test_a_row_does_not_depend_on_its_batch(tokenizer, corpus):
     rows = corpus[::11]
-    whole = tokenizer.encode_batch([r["text"] for r in rows], [r["lang"] for r in rows])
+    batch = tokenizer.encode_batch([r["text"] for r in rows], [r["lang"] for r in rows])
     for b, row in enumerate(rows):
         alone = tokenizer.encode_batch([row["text"]], [row["lang"]])
-        here = slice(whole.cu_seqlens[b], whole.cu_seqlens[b + 1])
-        assert whole.input_ids[here].tolist() == alone.input_ids.tolist()
-        assert whole.offsets[here].tolist() == alone.offsets.tolist()
-        assert whole.word_ids[here].tolist() == alone.word_ids.tolist()
+        here = slice(batch.cu_seqlens[b], batch.cu_seqlens[b + 1])
+        assert batch.input_ids[here].tolist() == alone.input_ids.tolist()
+        assert batch.offsets[here].tolist() == alone.offsets.tolist()
+        assert batch.word_ids[here].tolist() == alone.word_ids.tolist()
 
 
-ENDLESS = ["a" * 250_000, "ab" * 30_000, "x y " * 15_000, "." * 60_000, "é" * 30_000, "DOT" * 30_000, "1" * 30_000]
+LONG_RUNS = ["a" * 250_000, "ab" * 30_000, "x y " * 15_000, "." * 60_000, "é" * 30_000, "DOT" * 30_000, "1" * 30_000]
 
 
 @pytest.mark.parametrize("lang", ["en", "de", "th", "ja", None])
-def test_endless_words_and_long_texts_stay_harmless(tokenizer, lang):
-    """Rules that take time in the square of a run's length, or kill the process, would stop this test."""
-    for text in ENDLESS:
+def test_long_runs_of_characters_take_linear_time(tokenizer, lang):
+    """With a rule that takes quadratic time or crashes the process, this test would not finish."""
+    for text in LONG_RUNS:
         encoding = tokenizer.encode_batch([text], [lang], max_length=128)
         assert 2 < len(encoding.input_ids) <= 128
 
 
-def test_long_japanese_is_parted_between_words(tokenizer, corpus):
-    """MeCab is fed in parts; whatever is short enough is cut as a whole."""
+def test_long_japanese_texts_are_split_between_words(tokenizer, corpus):
+    """MeCab gets long texts in parts; short texts are segmented in one piece."""
     sentence = next(row["text"] for row in corpus if row["lang"] == "ja" and row["text"].endswith("。"))
     whole = tokenizer.encode_batch([sentence * 3000], ["ja"])
     one = tokenizer.encode_batch([sentence], ["ja"])
@@ -161,12 +165,12 @@ def test_long_japanese_is_parted_between_words(tokenizer, corpus):
         ("english", {"en"}, None),
     ],
 )
-def test_language_codes(code, known, expected):
+def test_language_codes_resolve_to_those_of_the_checkpoint(code, known, expected):
     assert resolve_lang(code, known) == expected
 
 
-def test_codes_without_a_checkpoints_languages(checkpoint, tmp_path):
-    """A checkpoint that names no languages still cuts Chinese as Chinese, whichever way its code is written."""
+def test_codes_select_the_segmenter_without_lang2id(checkpoint, tmp_path):
+    """A checkpoint without lang2id segments Chinese as Chinese, for every form of its code."""
     for file in ("vocab.json", "merges.txt"):
         (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
     tokenizer = XLMTokenizer.from_pretrained(tmp_path, ja="fugashi")
@@ -180,7 +184,7 @@ def test_codes_without_a_checkpoints_languages(checkpoint, tmp_path):
         XLMTokenizer.from_pretrained(checkpoint).encode_batch(["nuqneH"], ["tlh"])
 
 
-def test_japanese_without_a_model_says_what_to_do(checkpoint, tmp_path):
+def test_japanese_without_a_model_raises_with_the_next_step(checkpoint, tmp_path):
     tokenizer = XLMTokenizer.from_pretrained(checkpoint)
     with pytest.raises(TokenizerError, match=r"set tokenizer\.kytea_model .* or tokenizer\.ja to fugashi"):
         tokenizer.encode_batch(["東京"], ["ja"])
@@ -192,7 +196,7 @@ def test_japanese_without_a_model_says_what_to_do(checkpoint, tmp_path):
     assert len(tokenizer.encode_batch(["Other languages work."], ["en"]).input_ids) > 2
 
 
-def test_kytea_tokenizers_can_be_pickled(checkpoint, kytea_model):
+def test_a_tokenizer_with_kytea_can_be_pickled(checkpoint, kytea_model):
     tokenizer = XLMTokenizer.from_pretrained(checkpoint, kytea_model=kytea_model)
     before = tokenizer.encode_batch(["東京へ行く。"], ["ja"]).input_ids.tolist()
     again = pickle.loads(pickle.dumps(tokenizer))
@@ -200,14 +204,14 @@ def test_kytea_tokenizers_can_be_pickled(checkpoint, kytea_model):
 
 
 @pytest.mark.parametrize(("column", "name"), enumerate(["texts", "langs", "pairs"]))
-def test_one_string_is_no_batch(tokenizer, column, name):
+def test_a_string_instead_of_a_list_is_rejected(tokenizer, column, name):
     columns = [["ab", "cd"], ["en", "de"], ["ef", "gh"]]
     columns[column] = "en"
     with pytest.raises(ValueError, match=f"{name}: got the one string 'en', expected a list"):
         tokenizer.encode_batch(*columns)
 
 
-def test_segmenters_are_recorded():
+def test_segmenters_are_described_with_their_versions():
     described = Segmenters(zh="rjieba", ja="fugashi").describe({"zh", "ja"})
     assert set(described) == {"moses", "zh", "ja"}
     assert described["zh"].startswith("rjieba 0.")
@@ -216,7 +220,7 @@ def test_segmenters_are_recorded():
 
 @given(st.text(max_size=20))
 @settings(max_examples=300)
-def test_lowering_a_word_tells_where_characters_come_from(word):
+def test_lowercasing_maps_characters_to_their_sources(word):
     text, sources = lower_and_strip_accents(word)
     lowered = unicodedata.normalize("NFD", word.lower())
     assert text == "".join(c for c in lowered if unicodedata.category(c) != "Mn").lower()

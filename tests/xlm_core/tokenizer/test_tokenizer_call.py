@@ -1,4 +1,4 @@
-"""What a call gives beyond the reference's, and what it refuses."""
+"""Calling the tokenizer: properties beyond the reference's, and rejected arguments."""
 
 import json
 import pickle
@@ -14,7 +14,7 @@ def tokenizer(checkpoint):
     return XLMTokenizer.from_pretrained(checkpoint)
 
 
-def test_offsets_quote_the_text(tokenizer):
+def test_offsets_of_a_call_equal_those_of_encode_batch(tokenizer):
     texts, pairs = ["L'eau… coûte 3\u00a0%", "Où ?"], ["Déjà vu", "non"]
     encoding = tokenizer(texts, pairs, lang="fr", padding=True, return_offsets_mapping=True, return_tensors="pt")
     batch = tokenizer.encode_batch(texts, ["fr"] * 2, pairs)
@@ -34,14 +34,14 @@ def test_each_text_has_its_own_language(tokenizer):
         assert encoding.input_ids[row][: len(alone)] == alone
         lang_id = -1 if lang is None else tokenizer.lang2id[lang]
         assert encoding.langs[row] == [lang_id] * len(alone) + [0] * (len(encoding.langs[row]) - len(alone))
-    for rows in (texts, texts[0]):  # what there is depends on the checkpoint, never on the rows
+    for rows in (texts, texts[0]):  # the keys depend on the checkpoint, never on the rows
         assert tokenizer(rows, lang=None).keys() == encoding.keys()
     without = XLMTokenizer(tokenizer.vocab, tokenizer.merges)
     assert "langs" not in without(texts, lang="en")
 
 
 @pytest.mark.parametrize("codes", [(None, "en"), ("en", None)])
-def test_collating_keeps_every_row_s_language(tokenizer, codes):
+def test_padding_keeps_the_language_of_each_row(tokenizer, codes):
     texts = ["a b c", "d"]
     rows = [tokenizer(text, lang=code) for text, code in zip(texts, codes, strict=True)]
     assert tokenizer.pad(rows) == tokenizer(texts, lang=codes, padding=True)
@@ -51,7 +51,7 @@ def test_collating_keeps_every_row_s_language(tokenizer, codes):
 
 
 @pytest.mark.parametrize(("texts", "num_rows"), [([], 0), ([""], 1), (["", ""], 2)])
-def test_rows_without_tokens_make_arrays_too(tokenizer, texts, num_rows):
+def test_rows_without_tokens_give_empty_arrays(tokenizer, texts, num_rows):
     options = {"return_tensors": "pt", "return_offsets_mapping": True, "return_special_tokens_mask": True}
     found = tokenizer(texts, lang="en", add_special_tokens=False, **options)
     assert {key: list(value.shape) for key, value in found.items()} == {
@@ -61,7 +61,7 @@ def test_rows_without_tokens_make_arrays_too(tokenizer, texts, num_rows):
     assert {value.dtype for value in found.values()} == {torch.int64}
 
 
-def test_a_model_takes_what_a_call_gives(tokenizer, checkpoint):
+def test_a_model_accepts_the_result_of_a_call(tokenizer, checkpoint):
     model = XLMModel.from_pretrained(checkpoint)
     texts = ["Das Haus ist alt und steht am See.", "Ja."]
     batch = model(**tokenizer(texts, lang="de", padding=True, return_tensors="pt")).last_hidden_state
@@ -70,7 +70,7 @@ def test_a_model_takes_what_a_call_gives(tokenizer, checkpoint):
         torch.testing.assert_close(batch[row, : alone.shape[1]], alone[0], atol=2e-5, rtol=0)
 
 
-def test_what_was_cut_off_stands_with_its_row(tokenizer):
+def test_overflowing_tokens_are_returned_with_their_row(tokenizer):
     encoding = tokenizer(["a b c d e f", "a"], lang="en", max_length=5, stride=1, return_overflowing_tokens=True)
     full = tokenizer("a b c d e f", lang="en").input_ids
     assert encoding.overflowing_tokens == [full[3:-1], []]
@@ -114,18 +114,18 @@ def test_encodings_are_dictionaries_with_attributes(tokenizer):
         ([["a", "b c d"]], {"return_tensors": "np"}, "input_ids: sequences have 3 to 5 tokens"),
     ],
 )
-def test_misuse_is_named(tokenizer, arguments, options, message):
+def test_invalid_arguments_are_named(tokenizer, arguments, options, message):
     with pytest.raises(ValueError, match=message) as caught:
         tokenizer(*arguments, **{"lang": "en", **options})
     assert "\n" not in str(caught.value)
 
 
-def test_a_language_has_to_be_said(tokenizer):
+def test_the_language_is_a_required_argument(tokenizer):
     with pytest.raises(TypeError, match="lang"):
         tokenizer("a")
 
 
-def test_the_checkpoint_s_own_lengths(checkpoint, tmp_path):
+def test_lengths_and_padding_side_default_to_the_checkpoint(checkpoint, tmp_path):
     for file in ("vocab.json", "merges.txt"):
         (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
     settings = {"model_max_length": 4, "padding_side": "left"}
@@ -136,15 +136,15 @@ def test_the_checkpoint_s_own_lengths(checkpoint, tmp_path):
     assert encoding.attention_mask == [[1, 1, 1, 1], [0, 1, 1, 1]]
 
 
-def test_special_tokens_have_to_be_in_the_vocabulary(tokenizer):
-    with pytest.raises(TokenizerError, match="lacks mask_token '<MASK>'"):
+def test_special_tokens_must_be_in_the_vocabulary(tokenizer):
+    with pytest.raises(TokenizerError, match="does not have mask_token '<MASK>'"):
         tokenizer.set_special_tokens(mask_token="<MASK>")
     with pytest.raises(ValueError, match="no special token has the role mask; roles are unk_token"):
         tokenizer.set_special_tokens(mask="<special1>")
     assert tokenizer.mask_token == "<special1>"
 
 
-def test_changed_special_tokens_stay_out_of_texts_and_survive_pickling(checkpoint):
+def test_changed_special_tokens_are_not_produced_by_texts_and_survive_pickling(checkpoint):
     tokenizer = XLMTokenizer.from_pretrained(checkpoint)
     tokenizer.set_special_tokens(unk_token="un</w>", eos_token="</s>")
     again = pickle.loads(pickle.dumps(tokenizer))

@@ -1,4 +1,4 @@
-"""The files of a tokenizer: what is refused, in one line that names the file, and what survives saving."""
+"""Tokenizer files: malformed files are rejected in one line that names the file; saved files load again."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from xlm_core import TokenizerError, XLMTokenizer
         ("vocab.json", "{", "not valid JSON"),
         ("vocab.json", "[1]", "expected a JSON object, got list"),
         ("vocab.json", '{"a": "b"}', "whole-number id"),
-        ("vocab.json", '{"a": 1}', "lacks"),
+        ("vocab.json", '{"a": 1}', "vocab.json does not have"),
         ("vocab.json", '{"a": true}', "whole-number id"),
         ("vocab.json", '{"a": 1099511627776}', "whole-number id"),
         ("tokenizer_config.json", '{"lang2id": "en"}', "lang2id: got 'en'"),
@@ -59,7 +59,7 @@ from xlm_core import TokenizerError, XLMTokenizer
         ("tokenizer_config.json", '{"lang2id": "' + "x" * 10**6 + '"}', "lang2id: got"),
     ],
 )
-def test_broken_files_are_named(checkpoint, tmp_path, name, content, message):
+def test_malformed_files_are_rejected_and_named(checkpoint, tmp_path, name, content, message):
     for file in ("vocab.json", "merges.txt", "tokenizer_config.json"):
         (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
     if content is None or content is Path:
@@ -75,7 +75,7 @@ def test_broken_files_are_named(checkpoint, tmp_path, name, content, message):
     assert len(str(caught.value)) < 500
 
 
-def test_links_in_a_ring_and_files_for_directories_are_named(checkpoint, tmp_path):
+def test_symlink_loops_and_files_in_place_of_directories_are_named(checkpoint, tmp_path):
     (tmp_path / "vocab.json").symlink_to("vocab.json")
     with pytest.raises(TokenizerError, match=r"vocab.json: cannot be read: Too many levels of symbolic links"):
         XLMTokenizer.from_pretrained(tmp_path)

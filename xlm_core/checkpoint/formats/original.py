@@ -75,9 +75,9 @@ def _settings(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
     """Convert the settings of the training run to those of a `config.json`. They do not include the objective."""
     missing = [name for name in _REQUIRED if name not in params]
     if missing:
-        raise CheckpointError(f"{weights.path}: its params lack {', '.join(missing)}; is this an XLM model?")
+        raise CheckpointError(f"{weights.path}: its params do not have {', '.join(missing)}; is this an XLM model?")
     if len(weights.shapes.get(_POSITIONS, ())) != 2:
-        raise CheckpointError(f"{weights.path}: its model lacks {_POSITIONS}; is this an XLM model?")
+        raise CheckpointError(f"{weights.path}: its model does not have {_POSITIONS}; is this an XLM model?")
     values = {field: _plain(params[name]) for name, field in _SETTINGS.items() if name in params}
     if values.get("asm"):
         values |= {name: _plain(params[name]) for name in _ASM_SETTINGS if name in params}
