@@ -28,19 +28,19 @@ def gcs_store(demo: Path) -> Iterator[Store]:
 @pytest.fixture(params=["s3", "azure", "gcs"])
 def any_store(request: pytest.FixtureRequest) -> Store:
     store = request.getfixturevalue(f"{request.param}_store")
-    store.proxy.forget()
+    store.proxy.reset()
     return store
 
 
 @pytest.fixture(params=["s3", "azure"])
 def store(request: pytest.FixtureRequest) -> Store:
-    """Google's client is not put to such tests: it answers each fault with a wait of seconds or minutes of its own."""
+    """Each store whose client retries quickly. Google's client waits seconds or minutes after each fault."""
     store = request.getfixturevalue(f"{request.param}_store")
-    store.proxy.forget()
+    store.proxy.reset()
     return store
 
 
 @pytest.fixture
 def s3(s3_store: Store) -> Store:
-    s3_store.proxy.forget()
+    s3_store.proxy.reset()
     return s3_store

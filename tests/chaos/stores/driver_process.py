@@ -1,11 +1,11 @@
-"""Runs on object stores in processes of their own, which can be suspended and killed between requests."""
+"""Runs on object stores in other processes, which can be suspended and killed between two requests."""
 
 import io
 import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from multiprocessing.connection import wait
+from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -18,34 +18,38 @@ from pipelines.run.execute import run
 from tests import forks
 from tests.flow.in_process import without_ray
 
-ENDS_WITHIN_S = 120.0
+RUN_TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
 class Driver:
-    """A run that goes on by itself."""
+    """A run in another process."""
 
     process: BaseProcess
     receiving: Any
 
     def kill(self) -> None:
-        """End it by SIGKILL; once this returns, it does nothing any more."""
+        """Kill the process, and wait until it has ended."""
         os.kill(self._pid, signal.SIGKILL)
-        wait([self.process.sentinel])
+        wait_for([self.process.sentinel])
 
     def suspend(self) -> None:
-        """Let it do nothing until `resume`, as on a machine that is suspended."""
+        """Suspend the process until `resume`, as on a machine that is suspended."""
         os.kill(self._pid, signal.SIGSTOP)
 
     def resume(self) -> None:
         os.kill(self._pid, signal.SIGCONT)
 
-    def ending(self, within_s: float = ENDS_WITHIN_S) -> str | None:
-        """Wait for its end: the report's status, or the error's name and text; None if it was killed."""
+    def wait(self, timeout_s: float = RUN_TIMEOUT_S) -> str | None:
+        """Wait for the end of the run, and return its outcome.
+
+        Returns:
+            The report's status, or the type and message of the error; None if the process was killed.
+        """
         try:
-            if not self.receiving.poll(within_s):
+            if not self.receiving.poll(timeout_s):
                 self.kill()
-                raise AssertionError(f"the run did not end within {within_s:g} s")
+                raise AssertionError(f"the run did not end within {timeout_s:g} s")
             return self.receiving.recv()
         except EOFError:
             return None
@@ -58,22 +62,22 @@ class Driver:
         return self.process.pid
 
 
-def start_driver(job: Job, environment: Mapping[str, str], settings: Mapping[str, Any]) -> Driver:
-    """Begin a run, its stages one after the other in one process in place of Ray.
+def start_runr(job: Job, environment: Mapping[str, str], constants: Mapping[str, Any]) -> Driver:
+    """Start a run in another process, with its stages in the same process instead of Ray.
 
     Args:
-        job: what to run.
-        environment: variables that it has besides.
-        settings: values in place of the product's own, by their full names.
+        job: the job to run.
+        environment: additional environment variables.
+        constants: new values of the product's constants, by dotted name.
     """
-    return Driver(*forks.start(_drive, job, dict(environment), dict(settings)))
+    return Driver(*forks.start(_run, job, dict(environment), dict(constants)))
 
 
-def _drive(job: Job, environment: dict[str, str], settings: dict[str, Any]) -> str:
+def _run(job: Job, environment: dict[str, str], constants: dict[str, Any]) -> str:
     os.environ.update(environment)
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
-        for name, value in settings.items():
+        for name, value in constants.items():
             patch.setattr(name, value)
         try:
             return run(job, Console(file=io.StringIO()))["status"]

@@ -1,4 +1,4 @@
-"""A proxy before an object store: it passes requests on, and misbehaves where a test's plan says so."""
+"""A proxy in front of an object store. It forwards requests, and injects the faults of a test."""
 
 import re
 import socket
@@ -13,11 +13,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from tests.chaos.stores.request_faults import OF_RESPONSE, Fault, Faults, Request
+from tests.chaos.stores.request_faults import RESPONSE_FAULTS, Fault, Faults, Request
 
 _CHUNK = 1 << 16
-_BODY_WITHIN_S = 5.0
-_RESET = struct.pack("ii", 1, 0)  # SO_LINGER of no seconds: close sends RST, not FIN
+_BODY_TIMEOUT_S = 5.0
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing sends RST instead of FIN
 
 
 @dataclass
@@ -30,7 +30,13 @@ class _Hook:
 
 @dataclass
 class Proxy:
-    """A running proxy: where it listens, its plan, and what came through it so far."""
+    """A running proxy.
+
+    Attributes:
+        url: its address.
+        faults: the faults that it injects.
+        requests: the requests so far.
+    """
 
     url: str
     faults: Faults
@@ -40,28 +46,32 @@ class Proxy:
 
     @property
     def mutations(self) -> list[Request]:
-        """The requests that change something in the store, in the order in which they came."""
+        """The requests that change the store, in their order of arrival."""
         return [request for request in list(self.requests) if request.mutates]
 
     def at(self, number: int, when: str, action: Callable[[], object], path: str = "") -> None:
-        """Do something at the `number`-th mutating request from now on (the first is 1), "before" or "after" it.
+        """Call a function once, at a coming request that changes the store.
 
-        Only those count in whose path the regular expression `path` is found. An action before a request is done in
-        its place: it never reaches the store. After it, the store has done it, and its answer is lost.
+        Args:
+            number: the number of the request, counted from 1.
+            when: "before" calls the function instead of forwarding the request; "after" calls it when the store has
+                executed the request, and its response is lost.
+            action: the function to call.
+            path: count only requests whose path matches this regular expression somewhere.
         """
         assert when in ("before", "after")
         with self._mutex:
             self._hooks.append(_Hook(number, when, path, action))
 
-    def forget(self) -> None:
-        """Begin anew: no requests seen, no hooks, no faults to come."""
+    def reset(self) -> None:
+        """Remove all requests, hooks and faults."""
         with self._mutex:
             self.requests.clear()
             self._hooks.clear()
             self.faults = Faults()
 
-    def note(self, request: Request) -> _Hook | None:
-        """Take a request down, and give the hook whose turn it is."""
+    def record(self, request: Request) -> _Hook | None:
+        """Record a request, and return the hook to call for it, if any."""
         with self._mutex:
             self.requests.append(request)
             for hook in [hook for hook in self._hooks if request.mutates and re.search(hook.path, request.path)]:
@@ -73,8 +83,8 @@ class Proxy:
 
 
 @contextmanager
-def proxy(upstream: str, faults: Faults | None = None) -> Iterator[Proxy]:
-    """Run a proxy on loopback before the server at `upstream`, an http:// URL of host and port."""
+def run_proxy(upstream: str, faults: Faults | None = None) -> Iterator[Proxy]:
+    """Run a proxy on loopback in front of the server at `upstream`, an http:// URL of host and port."""
     address = urlsplit(upstream)
 
     class Handler(_Handler):
@@ -97,10 +107,10 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def shutdown_request(self, request):
-        self.close_request(request)  # without the FIN that would come before a reset
+        self.close_request(request)  # shutdown would send FIN before the reset
 
     def handle_error(self, request, client_address):
-        pass  # a client that went away, as a killed one does
+        pass  # the client has closed the connection, for example because it was killed
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -113,14 +123,14 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
     def handle_expect_100(self):
-        # Azure's client takes the answer for a part of the go-ahead if both come at once, as where no body is to come
+        # If no body follows, the response comes at once, and Azure's client would take it for a part of this one
         return not self._has_body or super().handle_expect_100()
 
     def _handle(self) -> None:
         proxy, faults = self.proxy, self.proxy.faults
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, self.path, headers, time.monotonic())
-        hook, fault = proxy.note(request), faults.draw(request)
+        hook, fault = proxy.record(request), faults.draw(request)
         if hook and hook.when == "before":
             self._read_body()
             hook.action()
@@ -133,11 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._read_body()
             return self._reset()
         elif fault is Fault.RESET_IN_REQUEST and not self._has_body:
-            faults.put_off(fault)
+            faults.postpone(fault)
         elif fault in faults.replies:
             faults.count(fault)
             return self._refuse(*faults.replies[fault])
-        with self._forward(cut=fault is Fault.RESET_IN_REQUEST and self._has_body) as response:
+        with self._forward(truncate=fault is Fault.RESET_IN_REQUEST and self._has_body) as response:
             if response is None:
                 faults.count(Fault.RESET_IN_REQUEST)
                 return self._reset()
@@ -145,17 +155,17 @@ class _Handler(BaseHTTPRequestHandler):
                 response.read()
                 hook.action()
                 return self._reset()
-            if fault is Fault.LOST_ACK:
+            if fault is Fault.LOST_RESPONSE:
                 faults.count(fault)
                 response.read()
                 return self._reset()
-            return self._answer(response, fault)
+            return self._respond(response, fault)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_PATCH = do_OPTIONS = _handle  # noqa: N815
 
     @contextmanager
-    def _forward(self, *, cut: bool) -> Iterator[HTTPResponse | None]:
-        """Pass the request on; where its body is to be cut, half of it, and there is no response."""
+    def _forward(self, *, truncate: bool) -> Iterator[HTTPResponse | None]:
+        """Forward the request, and yield the response. With `truncate`, forward half of the body, and yield None."""
         connection = HTTPConnection(*self.server_address, timeout=60)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -163,9 +173,9 @@ class _Handler(BaseHTTPRequestHandler):
                 if name.lower() not in ("connection", "expect"):
                     connection.putheader(name, value)
             connection.endheaders()
-            for piece in self._half_body() if cut else self._body():
-                connection.send(piece)
-            yield None if cut else connection.getresponse()
+            for data in self._half_body() if truncate else self._body():
+                connection.send(data)
+            yield None if truncate else connection.getresponse()
         finally:
             connection.close()
 
@@ -178,19 +188,19 @@ class _Handler(BaseHTTPRequestHandler):
         return self._is_chunked or int(self.headers.get("Content-Length", 0)) > 0
 
     def _body(self) -> Iterator[bytes]:
-        """Read the request's body as it stands on the wire.
+        """Read the request's body as it was sent, with chunk headers.
 
-        Azure's client, when a connection breaks within an upload, sends the rest of it as if it were the whole, and
-        waits: it is given up on, as a store would.
+        If a connection breaks in an upload, Azure's client sends only the rest as the whole body, and waits. A timeout
+        ends that, as in a real store.
         """
-        self.connection.settimeout(_BODY_WITHIN_S)
+        self.connection.settimeout(_BODY_TIMEOUT_S)
         left = 0 if self._is_chunked else int(self.headers.get("Content-Length", 0))
         while left:
-            piece = self.rfile.read(min(left, _CHUNK))
-            if not piece:
-                raise ConnectionError("the client went away within a body")
-            left -= len(piece)
-            yield piece
+            data = self.rfile.read(min(left, _CHUNK))
+            if not data:
+                raise ConnectionError("the client closed the connection in the middle of a body")
+            left -= len(data)
+            yield data
         more = self._is_chunked
         while more:
             line = self.rfile.readline()
@@ -208,17 +218,17 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(line.partition(b";")[0], 16) if line else int(self.headers["Content-Length"])
         yield line + self.rfile.read(size // 2)
 
-    def _answer(self, response: HTTPResponse, fault: Fault | None) -> None:
+    def _respond(self, response: HTTPResponse, fault: Fault | None) -> None:
         length = response.headers.get("Content-Length")
-        bodiless = self.command == "HEAD" or response.status in (204, 304)
-        body = b"" if bodiless else response.read()
-        cut = len(body) // 2 if fault in OF_RESPONSE and len(body) > 1 and response.status < 400 else None
-        if cut is not None:
+        has_no_body = self.command == "HEAD" or response.status in (204, 304)
+        body = b"" if has_no_body else response.read()
+        truncated = len(body) // 2 if fault in RESPONSE_FAULTS and len(body) > 1 and response.status < 400 else None
+        if truncated is not None:
             self.proxy.faults.count(fault)
-        elif fault in OF_RESPONSE:
-            self.proxy.faults.put_off(fault)
-        if not bodiless:
-            length = str(cut if fault is Fault.CUT_UNSEEN and cut is not None else len(body))
+        elif fault in RESPONSE_FAULTS:
+            self.proxy.faults.postpone(fault)
+        if not has_no_body:
+            length = str(truncated if fault is Fault.TRUNCATED_UNNOTICED and truncated is not None else len(body))
         self.send_response_only(response.status, response.reason)
         for name, value in response.headers.items():
             if name.lower() not in ("content-length", "transfer-encoding", "connection"):
@@ -226,11 +236,11 @@ class _Handler(BaseHTTPRequestHandler):
         if length is not None:
             self.send_header("Content-Length", length)
         self.end_headers()
-        self.wfile.write(body if cut is None else body[:cut])
-        if cut is not None and fault is Fault.RESET_IN_RESPONSE:
-            time.sleep(0.05)  # a reset overtakes what the client's kernel holds: let the client read its half first
+        self.wfile.write(body if truncated is None else body[:truncated])
+        if truncated is not None and fault is Fault.RESET_IN_RESPONSE:
+            time.sleep(0.05)  # a reset discards data that the client has not read yet
             self._reset()
-        elif cut is not None and fault is Fault.CUT:
+        elif truncated is not None and fault is Fault.TRUNCATED:
             self.close_connection = True
 
     def _refuse(self, status: int, code: str) -> None:

@@ -1,4 +1,4 @@
-"""What can go wrong between a client and its store, and which requests it happens to."""
+"""Faults between a client and its object store, and rules that select the requests they happen to."""
 
 import random
 import re
@@ -11,32 +11,39 @@ _MUTATING = ("PUT", "POST", "DELETE", "PATCH")
 
 
 class Fault(Enum):
-    """What may go wrong between a client and its store."""
+    """A fault between a client and its store."""
 
     BUSY = "503, slow down"
     THROTTLED = "429, too many requests"
-    BROKEN = "500, internal error"
+    INTERNAL_ERROR = "500, internal error"
     EXPIRED = "400, 401 or 403, the credential has expired"
-    DELAY = "passed on late"
-    RESET = "reset before the request was passed on"
+    DELAY = "forwarded late"
+    RESET = "reset before the request was forwarded"
     RESET_IN_REQUEST = "reset in the middle of the request's body"
     RESET_IN_RESPONSE = "reset in the middle of the response's body"
-    CUT = "response ends before the length it declared"
-    CUT_UNSEEN = "response cut short, and a length that fits"
-    LOST_ACK = "done by the server, reset in place of its answer"
+    TRUNCATED = "response ends before its declared length"
+    TRUNCATED_UNNOTICED = "truncated response with a matching length"
+    LOST_RESPONSE = "request executed, connection reset instead of the response"
 
 
 _REPLIES = {
     Fault.BUSY: (503, "SlowDown"),
     Fault.THROTTLED: (429, "TooManyRequests"),
-    Fault.BROKEN: (500, "InternalError"),
+    Fault.INTERNAL_ERROR: (500, "InternalError"),
 }
-OF_RESPONSE = (Fault.RESET_IN_RESPONSE, Fault.CUT, Fault.CUT_UNSEEN)
+RESPONSE_FAULTS = (Fault.RESET_IN_RESPONSE, Fault.TRUNCATED, Fault.TRUNCATED_UNNOTICED)
 
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it arrived: `path` has the query, names of headers are lower case, `at` is monotonic seconds."""
+    """One request.
+
+    Attributes:
+        method: the HTTP method.
+        path: the path with the query.
+        headers: by name in lower case.
+        at: when it arrived, in seconds of the monotonic clock.
+    """
 
     method: str
     path: str
@@ -50,15 +57,16 @@ class Request:
 
 @dataclass
 class Rule:
-    """Which requests meet a fault.
+    """Selects the requests that a fault happens to.
 
     Attributes:
-        fault: what happens to them.
-        share: of those that fit, how many, drawn at random.
-        method: a regular expression that the method fits as a whole.
-        path: one that is found in path and query.
-        times: how often at most.
-        after: how many that fit pass unharmed first.
+        fault: the fault.
+        share: the share of the matching requests, drawn at random.
+        method: a regular expression that matches the whole method.
+        path: a regular expression that matches somewhere in the path and query.
+        times: the maximum number of faults; None for no limit.
+        after: how many matching requests pass without the fault first.
+        seen: how many matching requests there were.
     """
 
     fault: Fault
@@ -69,14 +77,15 @@ class Rule:
     after: int = 0
     seen: int = 0
 
-    def fits(self, request: Request) -> bool:
+    def matches(self, request: Request) -> bool:
         return bool(re.fullmatch(self.method, request.method) and re.search(self.path, request.path))
 
 
 class Faults:
-    """The plan of a proxy: rules in their order, the first that applies counts; draws are seeded.
+    """The faults of a proxy. For each request, the first rule that applies is used. Draws are seeded.
 
-    `counts` says how often each fault did happen.
+    Attributes:
+        counts: how often each fault happened.
     """
 
     def __init__(
@@ -92,7 +101,7 @@ class Faults:
     def draw(self, request: Request) -> Fault | None:
         with self._mutex:
             for rule in self.rules:
-                if not rule.fits(request):
+                if not rule.matches(request):
                     continue
                 rule.seen += 1
                 if rule.seen <= rule.after or rule.times == 0 or self._random.random() >= rule.share:
@@ -102,8 +111,8 @@ class Faults:
                 return rule.fault
         return None
 
-    def put_off(self, fault: Fault) -> None:
-        """Let a fault that this request cannot have come to a later one: a body that is not there cannot be cut."""
+    def postpone(self, fault: Fault) -> None:
+        """Leave a fault to a later request, because it cannot happen to this one, for example without a body."""
         with self._mutex:
             for rule in self.rules:
                 if rule.fault is fault and rule.times is not None:

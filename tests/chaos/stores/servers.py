@@ -1,4 +1,4 @@
-"""Object stores on loopback, each a process of its own: moto's S3, Microsoft's Azurite, an emulator of Google's."""
+"""Object store servers on loopback, each in its own process: S3 (moto), Azure (Azurite) and a GCS emulator."""
 
 import os
 import shutil
@@ -18,25 +18,25 @@ from urllib.request import urlopen
 import pyarrow.fs as pafs
 import pytest
 
-_STARTS_WITHIN_S = 30.0
+_START_TIMEOUT_S = 30.0
 _ROOT = Path(__file__).parents[3]
 
-# Azurite knows this account and key, which its documentation publishes.
+# The default account and key of Azurite, from its documentation.
 _ACCOUNT = "devstoreaccount1"
 _ACCOUNT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 @dataclass(frozen=True)
 class Server:
-    """A store that runs.
+    """A running object store.
 
     Attributes:
         endpoint: its http:// address.
-        scheme: what its URLs begin with, such as `s3://`.
-        environment: what a job needs besides the endpoint: dummy credentials, and nothing of the person's own.
-        fs: how a test looks into it; not by the way of the job.
-        expired: status and code with which such a store refuses a credential that has expired.
-        anonymous: whether a job reaches it without a credential.
+        scheme: the start of its URLs, such as `s3://`.
+        environment: the environment variables that a job needs: dummy credentials, and nothing of the user's own.
+        fs: a file system for tests, which does not use the code of the product.
+        expired: status and code of its response to expired credentials.
+        anonymous: whether it is accessed without credentials.
     """
 
     endpoint: str
@@ -50,7 +50,7 @@ class Server:
         return f"{self.scheme}{bucket}/{path}"
 
     def options(self, endpoint: str | None = None, **options: Any) -> list[dict[str, Any]]:
-        """Give a job's `storage:`, for this server or a proxy before it."""
+        """Return a job's `storage` section for this server or a proxy in front of it."""
         options = {"anonymous": self.anonymous} | options
         return [{"url": self.scheme, "endpoint": endpoint or self.endpoint, **options}]
 
@@ -58,7 +58,7 @@ class Server:
         self.fs.create_dir(name)
 
     def copy_in(self, folder: Path, path: str) -> None:
-        """Put the files of a local directory, and below it, under `bucket/path`."""
+        """Copy a local directory with all its files to `bucket/path`."""
         for file in sorted(folder.rglob("*")):
             if file.is_file():
                 self.write(f"{path}/{file.relative_to(folder)}", file.read_bytes())
@@ -72,7 +72,7 @@ class Server:
             return source.read()
 
     def objects(self, path: str) -> dict[str, bytes]:
-        """Read every object below `bucket/path`, by its name there; the empty ones that mark a directory are none."""
+        """Read every object in `bucket/path`, by its name there, except for the markers of directories."""
         selector = pafs.FileSelector(path, recursive=True, allow_not_found=True)
         found = [info.path for info in self.fs.get_file_info(selector) if info.type == pafs.FileType.File]
         return {name.removeprefix(f"{path}/"): self.read(name) for name in sorted(found)}
@@ -80,9 +80,9 @@ class Server:
 
 @contextmanager
 def s3_server() -> Iterator[Server]:
-    """Run moto's S3; any credentials open it."""
+    """Run the S3 server of moto, which accepts any credentials."""
     if find_spec("moto") is None or find_spec("flask") is None:
-        pytest.skip("S3 on loopback needs the package moto[server], one of the test extra")
+        pytest.skip("S3 on loopback needs the package moto[server] of the extra test")
     port = _free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     endpoint = f"http://127.0.0.1:{port}"
@@ -98,7 +98,7 @@ def s3_server() -> Iterator[Server]:
             "AWS_ACCESS_KEY_ID": "AKIATESTOFXLM",
             "AWS_SECRET_ACCESS_KEY": "secret-of-the-environment",
             "AWS_REGION": "us-east-1",
-            "AWS_EC2_METADATA_DISABLED": "true",  # else a client without credentials asks the network for them
+            "AWS_EC2_METADATA_DISABLED": "true",  # otherwise a client without credentials asks the network for some
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
@@ -107,7 +107,7 @@ def s3_server() -> Iterator[Server]:
 
 @contextmanager
 def azure_server() -> Iterator[Server]:
-    """Run Azurite's blob service, all in memory."""
+    """Run the blob service of Azurite, in memory."""
     program = _azurite()
     port = _free_port()
     options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--silent", "--disableTelemetry"]
@@ -127,9 +127,9 @@ def azure_server() -> Iterator[Server]:
 
 @contextmanager
 def gcs_server() -> Iterator[Server]:
-    """Run an emulator of Google's store, all in memory; it asks for no credentials."""
+    """Run an emulator of Google Cloud Storage, in memory. It needs no credentials."""
     if find_spec("gcp_storage_emulator") is None:
-        pytest.skip("Google's store on loopback needs the package gcp-storage-emulator, one of the test extra")
+        pytest.skip("GCS on loopback needs the package gcp-storage-emulator of the extra test")
     port = _free_port()
     address = f"127.0.0.1:{port}"
     command = [sys.executable, "-m", "gcp_storage_emulator", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -142,7 +142,7 @@ def _azurite() -> str:
     bundled = _ROOT / ".venv" / "azurite" / "node_modules" / ".bin" / "azurite-blob"
     program = os.environ.get("XLM_AZURITE", str(bundled))
     if shutil.which(program) is None:
-        pytest.skip(f"Azure on loopback needs azurite, which `make test` installs where npm is (looked for {program})")
+        pytest.skip(f"Azure on loopback needs azurite, which `make test` installs if there is npm (no {program})")
     return program
 
 
@@ -153,16 +153,16 @@ def _free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], answers: str) -> Iterator[None]:
-    """Run a server until the end of the `with` block, which begins once it answers."""
+def _running(command: list[str], health_url: str) -> Iterator[None]:
+    """Run a server for the length of a `with` block, which starts when the server responds."""
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as server:
         try:
-            deadline = time.monotonic() + _STARTS_WITHIN_S
-            while not _is_up(answers):
+            deadline = time.monotonic() + _START_TIMEOUT_S
+            while not _is_up(health_url):
                 if server.poll() is not None or time.monotonic() > deadline:
-                    raise RuntimeError(f"{' '.join(command)}: does not answer (status {server.poll()})")
+                    raise RuntimeError(f"{' '.join(command)}: does not respond (status {server.poll()})")
                 time.sleep(0.05)
             yield
         finally:

@@ -39,7 +39,7 @@ def test_a_job_on_a_store_gives_what_it_gives_on_files(any_store, demo, tmp_path
 
 
 def test_a_job_on_a_store_in_trouble_gives_the_same_bytes(s3):
-    assert run_in_trouble(s3, 0.1).completed
+    assert run_in_trouble(s3, 0.1).num_completed
 
 
 def test_a_removal_whose_answer_gets_lost_is_done(store):

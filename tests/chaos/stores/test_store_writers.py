@@ -20,7 +20,7 @@ SHORT = IMPATIENT | {"pipelines.output.lock._EXPIRES_S": EXPIRES_S}
 def test_of_many_that_want_a_lock_one_has_it(store, monkeypatch):
     for name, value in store.server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipelines.output.lock._STEP_BACK_S", 0.3)
+    monkeypatch.setattr("pipelines.output.lock._MAX_BACKOFF_S", 0.3)
     client.cache_clear()
     folder = locate(store.server.url(BUCKET, "wanted/_xlm"), store.job("any").storage)
     holders: list[str] = []
@@ -68,7 +68,7 @@ def test_a_lock_outlives_its_dead_holder_until_it_expires(s3):
     s3.proxy.at(1, "before", lambda: driver.kill(), path="/ledger/")
     driver = s3.start("dead")
     assert driver.ending() is None
-    ending = s3.run("dead", IMPATIENT | {"pipelines.output.lock._STEP_BACK_S": 0.0})
+    ending = s3.run("dead", IMPATIENT | {"pipelines.output.lock._MAX_BACKOFF_S": 0.0})
     assert ending is not None
     assert "another run is writing here (process" in ending
     time.sleep(EXPIRES_S + 1)
@@ -109,4 +109,4 @@ def test_a_run_that_was_suspended_and_lost_its_lock_stops(s3, number, request_pa
 )
 def test_killed_at_a_request(s3, request_of, when):
     counts = kill_and_complete(s3, s3.steps.index(request_of) + 1, when)
-    assert counts.completed == 1
+    assert counts.num_completed == 1
