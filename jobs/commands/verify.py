@@ -1,4 +1,4 @@
-"""`xlm verify`: say whether an output is proved to be what its job promised, or what is not."""
+"""`xlm verify`: check whether an output is complete and correct."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ _MAX_PROBLEMS = 20
 
 
 def verify_output(out: str, console: Console) -> bool:
-    """Check an output and print what was checked, and what is wrong with it.
+    """Check an output, and print the number of values checked and the problems found.
 
     Args:
         out: the job's output directory, as path or URL.
-        console: where to.
+        console: where to print.
 
     Returns:
-        Whether it is complete, and all that its job promised is proved.
+        Whether the output is complete and has no problems.
 
     Raises:
-        FatalError: there is no output, or it cannot be read at all.
-        RetryableError: its storage fails.
+        FatalError: there is no output, or it cannot be read.
+        RetryableError: the storage failed.
     """
     with _show_progress(console) as progress:
         verdict = verify(Output(locate(out)), progress)
-    console.print(_counts(verdict))
+    console.print(_build_table(verdict))
     for note in verdict.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
     for problem in verdict.problems[:_MAX_PROBLEMS]:
         console.print(f"[red]problem:[/] {escape(str(problem))}", highlight=False)
     if len(verdict.problems) > _MAX_PROBLEMS:
         console.print(f"… and {len(verdict.problems) - _MAX_PROBLEMS:,} more", highlight=False)
-    console.print(_closing(out, verdict), highlight=False)
+    console.print(_summarize(out, verdict), highlight=False)
     return verdict.verified
 
 
-def _counts(verdict: Verdict) -> Table:
+def _build_table(verdict: Verdict) -> Table:
     counts, table = verdict.counts, Table("checked", "", box=None, header_style="bold")
     table.add_row("shards", f"{verdict.done:,} of {verdict.planned:,}")
     table.add_row("rows", f"{counts['rows_out']:,} out, {counts['rows_rejected']:,} rejected")
@@ -62,22 +62,22 @@ def _counts(verdict: Verdict) -> Table:
     return table
 
 
-def _closing(out: str, verdict: Verdict) -> str:
+def _summarize(out: str, verdict: Verdict) -> str:
     left = verdict.planned - verdict.done
     if verdict.problems:
         return f"[bold red]not verified:[/] {escape(out)} has {format_count(len(verdict.problems), 'problem')}"
     if left:
-        what = f"{format_count(left, 'shard')} still to do; run the job again to go on"
+        next_step = f"{format_count(left, 'shard')} still to do; run the job again to resume it"
     else:
-        what = "every shard is done, but the last run was stopped, or rejected too many rows; run the job again"
+        next_step = "every shard is done, but the last run was stopped, or rejected too many rows; run the job again"
     if not verdict.complete:
-        return f"[bold yellow]incomplete:[/] {escape(out)} is sound as far as it goes; {what}"
-    return f"[bold green]verified:[/] {escape(out)} holds every planned row once, or rejected with its reason"
+        return f"[bold yellow]incomplete:[/] {escape(out)} has no problems so far; {next_step}"
+    return f"[bold green]verified:[/] {escape(out)} contains every planned row once, or its rejection with a reason"
 
 
 @contextmanager
 def _show_progress(console: Console) -> Generator[Callable[[int, int], None]]:
-    """Show how many rows are checked; yields a function that takes this number and the number of all rows."""
+    """Show a progress line; yields a function that takes the number of rows checked and the number of all rows."""
     num_done = num_rows = 0
     line = ProgressLine(console, lambda: f"{num_done:,} of {num_rows:,} rows checked")
 
