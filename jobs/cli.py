@@ -82,9 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     about = "the tokenizer lower-cases texts and removes accents; for checkpoints that do not record this"
     case.add_argument("--lowercase", dest="lowercase", action="store_true", default=None, help=about)
     add_command("schema", "Print the JSON Schema of job files.")
-    demo = add_command(
-        "demo", "Write a small corpus, checkpoint and job to a folder, run the job, show its results."
-    )
+    demo = add_command("demo", "Write a small corpus, checkpoint and job to a folder, run the job, show its results.")
     demo.add_argument("folder", nargs="?", default="demo-out", help="the folder (demo-out)")
     _add_limit(demo, "rows to show", default=12)
     _add_overrides(demo)

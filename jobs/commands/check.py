@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
+from jobs.console import make_table
 from jobs.job_file import dump_job
 from pipelines.formatting import format_count, format_type
 from pipelines.run import prepare_job
@@ -31,7 +31,7 @@ def check_job(job: Job, console: Console, *, show_defaults: bool) -> None:
     prepared = prepare_job(job)
     if show_defaults:
         console.print(dump_job(job), highlight=False, markup=False)
-    table = Table("column", "type", box=None, header_style="bold")
+    table = make_table("column", texts=["type"])
     for field in prepared.stages.write.schema:
         table.add_row(escape(field.name), escape(format_type(field.type)))
     console.print(table)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
+from jobs.console import make_table
 from pipelines.corpus import make_plan
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def list_files(job: Job, console: Console, limit: int) -> None:
         limit: the most files to list; the totals are those of all files.
     """
     plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
-    table = Table("file", "shards", "rows", "MB", box=None, header_style="bold")
+    table = make_table("file", ["shards", "rows", "MB"])
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
     for shard in plan.shards.to_pylist():
         counts = files.setdefault(shard["file"], [0, 0, shard["size"]])

@@ -21,7 +21,7 @@ def test_outputs_of_the_same_job_do_not_differ(run, rows, every_task):
     columns = [name for name in read_output(a).schema.names if name not in ("id", "lang")]
     assert [column.name for column in diff.columns] == columns
     text = format_diff(a, b)
-    assert f"{len(rows)} rows in both, none in one alone" in text
+    assert f"{len(rows)} rows in both, none in only one" in text
     assert f"the same in all {len(rows)} rows: {', '.join(columns)}\n" in text
 
 

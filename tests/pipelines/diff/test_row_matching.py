@@ -72,7 +72,7 @@ def test_only_the_first_row_with_an_id_is_compared(run, rows):
     assert (diff.a.num_repeats, diff.b.num_repeats) == (1, 1)
     assert (diff.total.both, diff.total.only_a, diff.total.only_b) == (8, 0, 0)
     assert diff.columns[0].total.is_same
-    assert "9 rows, complete; 1 row with the id of an earlier one passed over" in format_diff(a, b)
+    assert "9 rows, complete; 1 row skipped, because an earlier row has the same id" in format_diff(a, b)
 
 
 def test_ids_with_equal_hashes_are_not_confused(runs, monkeypatch):
@@ -100,7 +100,7 @@ def test_languages_are_known_only_if_their_column_was_kept(run, rows):
     kept = run(rows[:12], {"feature-extraction": {}})
     dropped = run(rows[:12], {"feature-extraction": {}}, input__keep=[])
     assert list(compare(kept, dropped).langs) == ["all"]
-    assert f"languages are not told apart: {dropped} did not keep its input.lang, column lang" in format_diff(
+    assert f"rows are not grouped by language: {dropped} did not keep its input.lang, column lang" in format_diff(
         kept, dropped
     )
     fixed = run([row for row in rows if row["lang"] == "de"], {"feature-extraction": {}}, input__lang={"fixed": "de"})
