@@ -30,7 +30,7 @@ def longest_first(item: pytest.Item) -> int:
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Give each worker one group of tests at a time.
+    """Assign one group of tests at a time to each worker.
 
     The marker `xdist_group` cannot be used: pytest-xdist 3.8 appends the group to the test's id, which pytest 9.2 has
     made read-only.

@@ -44,7 +44,7 @@ class Safeguard(NamedTuple):
     """A safeguard, and how it is removed.
 
     Attributes:
-        name: what the product does without the safeguard.
+        name: the behaviour of the product if the safeguard is removed.
         file: the file that contains its text.
         text: the text to replace. It occurs once in the file.
         replacement: the text without the safeguard.

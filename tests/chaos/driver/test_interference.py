@@ -81,7 +81,7 @@ def test_rows_that_a_stage_loses_fail_their_shard(scenarios, tmp_path):
 
 
 def test_rewritten_file_of_the_same_size_is_computed_again(scenarios, tmp_path):
-    """Its modification time tells the two files apart."""
+    """The two files differ in their modification time."""
     job, corpus = with_own_corpus(scenarios["first_run"], tmp_path)
     run_in_fork(run_job, job)
     write_file(corpus / "a.parquet", ["x1", "x2", "x3"])

@@ -62,7 +62,7 @@ class Driver:
         return self.process.pid
 
 
-def start_runr(job: Job, environment: Mapping[str, str], constants: Mapping[str, Any]) -> Driver:
+def start_driver(job: Job, environment: Mapping[str, str], constants: Mapping[str, Any]) -> Driver:
     """Start a run in another process, with its stages in the same process instead of Ray.
 
     Args:

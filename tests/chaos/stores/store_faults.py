@@ -14,7 +14,15 @@ import pytest
 from jobs.demo.build import write_demo
 from tests.chaos.fault_counts import FaultCounts
 from tests.chaos.stores.servers import azure_server, s3_server
-from tests.chaos.stores.store_jobs import QUICK_RETRIES, Store, count_ids, is_complete, random_faults, result_files, running_store
+from tests.chaos.stores.store_jobs import (
+    QUICK_RETRIES,
+    Store,
+    count_ids,
+    is_complete,
+    random_faults,
+    result_files,
+    running_store,
+)
 
 # The number of runs with random faults on each store.
 RANDOM_RUNS = 4
@@ -77,7 +85,7 @@ def run_series(rng: random.Random) -> Iterator[FaultCounts]:
 def _kill_points(store: Store) -> Iterator[tuple[int, str]]:
     """Yield the requests to kill a run at: all that change the store; on Azure, the first of each kind.
 
-    Azure's client makes eight requests to write an object. A kill after a request is the same as one before the next.
+    Azure's client makes eight requests to write an object. A kill after one request equals a kill before the next.
     """
     yield 1, "before"
     numbers = range(1, len(store.steps) + 1)
@@ -90,7 +98,9 @@ def _kill_points(store: Store) -> Iterator[tuple[int, str]]:
 def _check_output(store: Store, out: str, outcome: str | None, *, num_faults: int, num_points: int) -> FaultCounts:
     output = store.output(out)
     expected, found = count_ids(store.undisturbed), count_ids(output)
-    completed = outcome == "complete" and is_complete(output) and result_files(output) == result_files(store.undisturbed)
+    completed = (
+        outcome == "complete" and is_complete(output) and result_files(output) == result_files(store.undisturbed)
+    )
     if not completed:
         other = sorted(set(output.items()) ^ set(store.undisturbed.items()))
         print(f"{store.server.url('', out)}: {outcome}, with {[name for name, _ in other]}", file=sys.stderr)

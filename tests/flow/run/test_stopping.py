@@ -66,7 +66,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
     for number, reason in ((signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")):
         process = start()
         before = num_recorded()
-        # A terminal sends SIGINT to Ray's processes as well; they must go on to finish their shards.
+        # A terminal sends SIGINT to Ray's processes as well; they must still finish their shards.
         os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
         lines, errors = process.communicate(timeout=60)
         assert process.returncode == 130
