@@ -1,8 +1,9 @@
-"""Reading, checking and writing configurations."""
+"""Read, check and write configurations."""
 
 import json
 import math
-from dataclasses import fields
+import pickle
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.config_json import ALIASES
 from xlm_core.errors import CheckpointError, FatalError
 
-OLD = {  # as the 2019 research code's exports have it: no model_type, no *_token_id
+OLD = {  # as exported by the research code of 2019: no model_type, no *_token_id
     "same_enc_dec": True,
     "emb_dim": 1024,
     "n_layers": 12,
@@ -27,7 +28,17 @@ OLD = {  # as the 2019 research code's exports have it: no model_type, no *_toke
 }
 
 
-def test_reads_an_old_config():
+def test_a_configuration_can_be_pickled_and_replaced():
+    config = XLMConfig.from_dict(OLD)
+    assert pickle.loads(pickle.dumps(config)) == config
+    assert replace(config, n_layers=3).n_layers == 3
+
+
+def test_integers_in_float_fields_are_written_back_as_integers():
+    assert json.dumps(XLMConfig.from_dict({"dropout": 0}).to_dict()["dropout"]) == "0"
+
+
+def test_an_old_config_is_read():
     config = XLMConfig.from_dict(OLD)
     assert (config.vocab_size, config.emb_dim, config.head_dim, config.n_langs) == (95000, 1024, 128, 15)
     assert config.id2lang == {0: "ar", 1: "bg", 14: "zh"}
@@ -43,20 +54,20 @@ def test_every_alias_sets_its_field(alias, name):
     assert config.extra == {}
 
 
-def test_aliases_that_agree_are_taken_and_others_refused():
+def test_two_names_of_a_field_must_have_the_same_value():
     assert XLMConfig.from_dict({"n_words": 7, "vocab_size": 7}).vocab_size == 7
     with pytest.raises(FatalError, match=r"n_words: got 8, expected 7, the value of vocab_size"):
         XLMConfig.from_dict({"n_words": 8, "vocab_size": 7})
 
 
-def test_num_labels_alone_names_the_labels():
+def test_num_labels_alone_gives_default_labels():
     config = XLMConfig.from_dict({"num_labels": 3})
     assert config.id2label == {0: "LABEL_0", 1: "LABEL_1", 2: "LABEL_2"}
     assert config.label2id == {"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}
     assert config.num_labels == 3
 
 
-def test_label_names_in_json_have_string_keys():
+def test_string_keys_of_labels_become_integers():
     config = XLMConfig.from_dict({"id2label": {"1": "no", "0": "yes"}, "num_labels": 2, "label2id": None})
     assert config.id2label == {0: "yes", 1: "no"}
     assert config.label2id == {"yes": 0, "no": 1}
@@ -122,19 +133,19 @@ def test_label_names_in_json_have_string_keys():
         ({"pruned_heads": {"0": [1]}}, "pruned_heads: got .*, expected none"),
     ],
 )
-def test_refuses_in_one_line_what_cannot_work(values, message):
+def test_invalid_fields_are_rejected_in_one_line(values, message):
     with pytest.raises(FatalError, match=message) as caught:
         XLMConfig.from_dict(values)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
-def test_lang_ids_are_free_where_they_are_not_fed():
+def test_language_ids_are_unchecked_without_language_embeddings():
     assert XLMConfig.from_dict({"n_langs": 17, "use_lang_emb": False, "lang2id": {"x": 99}}).n_langs == 17
 
 
-def test_the_objective_can_be_stated():
-    released = XLMConfig.from_dict(OLD)  # as the causal checkpoints are, too
+def test_the_objective_can_be_changed():
+    released = XLMConfig.from_dict(OLD)  # causal checkpoints have causal: false too
     assert not released.causal
     causal = released.with_objective("causal")
     assert causal.causal
@@ -147,10 +158,10 @@ def test_adaptive_softmax_settings_are_read_and_written():
     config = XLMConfig.from_dict({"asm": True, "asm_cutoffs": [8000, 20000], "asm_div_value": 4})
     assert config.asm_cutoffs == [8000, 20000]
     assert config.to_dict().items() >= {"asm": True, "asm_cutoffs": [8000, 20000], "asm_div_value": 4}.items()
-    assert XLMConfig.from_dict({"asm_cutoffs": [99999]}).asm_cutoffs == [99999]  # of no effect while asm is false
+    assert XLMConfig.from_dict({"asm_cutoffs": [99999]}).asm_cutoffs == [99999]  # has no effect while asm is false
 
 
-def test_construction_checks_as_well():
+def test_the_constructor_checks_values():
     with pytest.raises(FatalError, match="n_heads"):
         XLMConfig(emb_dim=10, n_heads=4)
 
@@ -168,7 +179,7 @@ def test_construction_checks_as_well():
         (b'{"model_type": "xlm-roberta"}', "model_type"),
     ],
 )
-def test_unreadable_files_name_the_file(tmp_path, content, message):
+def test_unreadable_files_are_named(tmp_path, content, message):
     if content is not None:
         (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(CheckpointError, match=message) as caught:
@@ -204,11 +215,11 @@ configs = st.builds(
 
 
 @given(configs)
-def test_what_is_written_reads_the_same(config):
+def test_a_written_configuration_reads_back_equal(config):
     assert XLMConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
-def test_writes_every_field_under_its_own_name():
+def test_every_field_is_written_under_its_own_name():
     written = XLMConfig.from_dict(OLD).to_dict()
     names = {f.name for f in fields(XLMConfig)} - {"extra", "asm_cutoffs", "asm_div_value"}
     assert names <= written.keys()
