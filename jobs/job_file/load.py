@@ -1,9 +1,7 @@
-"""Read a job from YAML, and say what is wrong with it in lines for a person.
+"""Load a job from YAML. All errors of a job file are found before the job starts, and reported together:
 
-Everything is checked before anything starts, and all that is wrong is said at once:
-
-    job.yaml:7: tokenizer.max_lenght is not a setting; did you mean max_length?
-    job.yaml:4: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes
+job.yaml:7: tokenizer.max_lenght is not a setting; did you mean max_length?
+job.yaml:4: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes
 """
 
 import re
@@ -14,55 +12,56 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from jobs.job_file.explanations import explain
-from jobs.job_file.overrides import override
-from jobs.job_file.yaml_reader import Place, SpecError, described, read_yaml
+from jobs.job_file.error_messages import add_messages
+from jobs.job_file.overrides import apply_override
+from jobs.job_file.yaml_reader import SourcePosition, SpecError, describe_value, read_yaml
 from pipelines.job import Job
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
-    """Read a job file.
+    """Load and validate a job file.
 
     Args:
         path: a YAML file in UTF-8. Environment variables in it are not expanded.
         overrides: settings as `KEY=VALUE`, such as `batch.max_tokens=8192`, `input.keep=[a, b]` or
-            `tasks.0.feature-extraction.pooling=max`; the values are YAML, and the last one of a key holds.
+            `tasks.0.feature-extraction.pooling=max`. The values are YAML. If a key is repeated, its last value is used.
 
     Raises:
-        SpecError: everything that is wrong, one line each.
+        SpecError: the file or an override is not valid. The message has one line per error.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
-    except (OSError, ValueError) as error:  # a null byte in the path, or bytes that are not UTF-8, are ValueErrors
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the path, or bytes that are not UTF-8
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise SpecError(f"{path}: cannot be read ({reason}); give the path of a job in YAML") from None
-    document = read_yaml(text, lambda line: Place(f"{path}:{line}", line))
+        raise SpecError(f"{path}: cannot be read ({reason}); pass the path of a job file in YAML") from None
+    document = read_yaml(text, lambda line: SourcePosition(f"{path}:{line}", line))
     if not isinstance(document.value, dict):
-        needed = "input, model, tasks and output"
-        raise SpecError(f"{path}: got {described(document.value)}, expected a mapping with {needed}")
-    document.places[()] = Place(str(path), 0)
+        required = "input, model, tasks and output"
+        raise SpecError(f"{path}: got {describe_value(document.value)}, expected a mapping with {required}")
+    document.positions[()] = SourcePosition(str(path), 0)
     for number, setting in enumerate(overrides):
-        override(document, setting, order=len(text) + number)
+        apply_override(document, setting, order=len(text) + number)
     job = None
     try:
         job = Job.model_validate(document.value)
     except ValidationError as error:
-        explain(error.errors(), document)
+        add_messages(error.errors(), document)
     if job is None or document.problems:
         raise SpecError(*(message for _, message in sorted(document.problems, key=lambda problem: problem[0])))
     return job
 
 
 def dump_job(job: Job) -> str:
-    """Write a job as YAML, with all its defaults; it loads back to the same job."""
-    # PyYAML writes Unicode's line breaks and the byte order mark as they are, and reads them back as something else
-    readable = not re.search("[\x85\u2028\u2029\ufeff]", job.model_dump_json())
-    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=readable, width=4096)
+    """Format a job as YAML with all defaults. Loading this YAML gives an equal job."""
+    # PyYAML does not escape Unicode's line breaks and the byte order mark, but reads them back as other characters.
+    allow_unicode = not re.search("[\x85\u2028\u2029\ufeff]", job.model_dump_json())
+    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=allow_unicode, width=4096)
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a job's YAML form, for editors and other programs.
+    """Return the JSON Schema (draft 2020-12) of job files, for editors and other programs.
 
-    What concerns several settings at once (two columns of one name), and the filter's grammar, only `load_job` checks.
+    It does not cover rules that involve several settings, such as unique column names, and the grammar of filters.
+    `load_job` checks these too.
     """
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Job.model_json_schema()}

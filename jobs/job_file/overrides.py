@@ -1,74 +1,81 @@
-"""Settings from the command line, `--set KEY=VALUE`, which go over those of the file."""
+"""Apply settings from the command line, `--set KEY=VALUE`, to a job file. They replace those of the file."""
 
 import re
 from typing import Any, cast
 
-from jobs.job_file.yaml_reader import Document, Key, Place, SpecError, described, dotted, read_yaml
+from jobs.job_file.yaml_reader import Document, Key, SourcePosition, SpecError, describe_value, format_key, read_yaml
 from pipelines.tasks import TASKS
 
+_MAX_DOTS = 10  # in a key
 
-def override(document: Document, setting: str, order: int) -> None:
-    """Put one setting into a document, or note why that cannot be.
+
+def apply_override(document: Document, setting: str, order: int) -> None:
+    """Set one value in a document. If this is not possible, add the reason to the document's problems.
 
     Args:
-        document: its value is a mapping, and is changed in place.
-        setting: as KEY=VALUE; the key is dotted, with numbers for items of lists, and the value is YAML.
-        order: sorts what is wrong with the setting among other problems.
+        document: its value is a mapping, which is changed in place.
+        setting: KEY=VALUE. The key is dotted, with numbers for items of lists; the value is YAML.
+        order: the order of the setting's problems among those of the document.
     """
     name, equals, text = setting.partition("=")
-    place = Place(f"--set {name.strip()}", order)
-    if not equals or not name.strip() or name.count(".") > 10:
-        document.add_problem(place, "expected KEY=VALUE, such as output.path=/tmp/out")
+    position = SourcePosition(f"--set {name.strip()}", order)
+    if not equals or not name.strip() or name.count(".") > _MAX_DOTS:
+        document.add_problem(position, "expected KEY=VALUE, such as output.path=/tmp/out")
         return
     try:
-        given = read_yaml(text, lambda line: place)
-        key = _put(document.value, name.strip().split("."), given.value, place)
+        new = read_yaml(text, lambda line: position)
+        key = _set_value(document.value, name.strip().split("."), new.value, position)
     except SpecError as error:
         document.problems.append((order, str(error)))
         return
-    around = {key[:n]: place for n in range(1, len(key))}  # for groups that were not there
-    kept = {other: at for other, at in document.places.items() if other[: len(key)] != key}
-    below = {(*key, *rest): at for rest, at in given.places.items()} or {key: place}
-    document.places = around | kept | below
-    document.problems += given.problems
+    parents = {key[:n]: position for n in range(1, len(key))}  # for mappings that the file does not have
+    unchanged = {other: at for other, at in document.positions.items() if other[: len(key)] != key}
+    children = {(*key, *rest): at for rest, at in new.positions.items()} or {key: position}
+    document.positions = parents | unchanged | children
+    document.problems += new.problems
 
 
-def _put(group: Any, names: list[str], new: Any, place: Place) -> Key:
-    """Set the value at `names`; the key that is returned has numbers where they count items."""
+def _set_value(root: Any, names: list[str], value: Any, position: SourcePosition) -> Key:
+    """Set the value at `names`, and return them as a key, in which items of lists have integers."""
+    group = root
     key: Key = ()
     for name in names[:-1]:
-        step = _step(group, name, key, place)
+        step = _find_step(group, name, key, position)
         key = (*key, step)
-        group[step] = _opened(group.get(step) if isinstance(group, dict) else group[step], key)
+        group[step] = _to_mapping(group.get(step) if isinstance(group, dict) else group[step], key)
         group = group[step]
-    step = _step(group, names[-1], key, place)
-    group[step] = new
+    step = _find_step(group, names[-1], key, position)
+    group[step] = value
     return (*key, step)
 
 
-def _opened(value: Any, key: Key) -> Any:
-    """What a value is when something is to be set in it: nothing, and a task's bare name, become mappings."""
+def _to_mapping(value: Any, key: Key) -> Any:
+    """Return an empty mapping for null, and a mapping without settings for a task's name. Keep other values."""
     if value is None:
         return {}
     return {value: None} if _is_task(key) and isinstance(value, str) and value in TASKS else value
 
 
-def _step(group: Any, name: str, key: Key, place: Place) -> str | int:
-    """Read a name as what it means in a group; only items of lists have numbers."""
+def _find_step(group: Any, name: str, key: Key, position: SourcePosition) -> str | int:
+    """Return the key of a mapping or the index of a list that `name` selects in the value at `key`.
+
+    Raises:
+        SpecError: there is no such item.
+    """
     if isinstance(group, list):
         items = cast("list[Any]", group)
         if re.fullmatch("[0-9]{1,9}", name) and int(name) < len(items):
             return int(name)
-        problem = f"{dotted(key)} has no item {name}, only {len(items)}, counted from 0; set it whole"
+        problem = f"{format_key(key)} has no item {name}, only {len(items)}, counted from 0; set the whole list"
     elif isinstance(group, dict):
         kind = next(iter(cast("dict[str, Any]", group)), None) if _is_task(key) else None
         if kind not in TASKS or name in group:
             return name
-        problem = f"{dotted(key)} is {kind}; write {dotted([*key, kind, name])}"
+        problem = f"{format_key(key)} is {kind}; write {format_key([*key, kind, name])}"
     else:
-        whole = f"--set '{dotted(key)}={{{name}: …}}'"
-        problem = f"{dotted(key)} is {described(group)}, not a mapping; set it whole, as in {whole}"
-    raise SpecError(f"{place.where}: {problem}")
+        example = f"--set '{format_key(key)}={{{name}: …}}'"
+        problem = f"{format_key(key)} is {describe_value(group)}, not a mapping; set all of it, as in {example}"
+    raise SpecError(f"{position.where}: {problem}")
 
 
 def _is_task(key: Key) -> bool:

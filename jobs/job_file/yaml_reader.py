@@ -1,7 +1,6 @@
-"""Read YAML as plain values, and keep the place of each, so that what is wrong with one can be said with its line.
+"""Read YAML as plain values with their line numbers, which error messages contain.
 
-The values are those of YAML 1.2 as far as they are plain: text, numbers, booleans, null, lists, and mappings whose keys
-are text, each given once.
+The values are the plain ones of YAML 1.2: text, numbers, booleans, null, lists, and mappings with unique text keys.
 """
 
 import json
@@ -19,19 +18,20 @@ try:
 except ImportError:  # PyYAML built without libyaml
     from yaml import SafeLoader as Loader
 
-MAX_NODES = 100_000  # aliases to aliases can make a few lines unfold without end
+MAX_NODES = 100_000  # nested aliases can expand a few lines to any number of values
 MAX_DEPTH = 20
+_TOO_DEEP = "nested too deeply; job files have only a few levels"
 
 Key = tuple[str | int, ...]
 
 _TAG = "tag:yaml.org,2002:"
 _READ_SCALARS = {_TAG + kind for kind in ("null", "bool", "int", "float")}
-# as in YAML 1.2, which has no dates, no merge key `<<` and no default key `=`: all of them are text
+# YAML 1.2 has no dates, no merge key `<<` and no default key `=`. All of them are text.
 _TEXT_SCALARS = {_TAG + kind for kind in ("str", "timestamp", "merge", "value")}
 
 
 class SpecError(FatalError):
-    """A job that cannot be read; each argument is one problem, on one line, whatever stands in a key or a path."""
+    """A job file or override is not valid. Each argument is one problem, on one line: line breaks are escaped."""
 
     def __init__(self, *problems: str):
         super().__init__(*dict.fromkeys(map(one_line, problems)))
@@ -41,46 +41,58 @@ class SpecError(FatalError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a value was written; `order` sorts places as a reader meets them."""
+class SourcePosition:
+    """Where a value was written.
 
-    where: str  # job.yaml:7, or --set a.b
+    Attributes:
+        where: for messages, such as `job.yaml:7` or `--set a.b`.
+        order: problems are reported in this order, first those of the file, then those of the overrides.
+        text: the source text of a scalar without quotes.
+    """
+
+    where: str
     order: int
-    text: str | None = None  # a scalar written without quotes, as it stands
+    text: str | None = None
 
 
 @dataclass
 class Document:
-    """A YAML document as plain values, the place of each by its path, and what was wrong so far."""
+    """A YAML document.
+
+    Attributes:
+        value: plain Python values.
+        positions: the position of each value, by its key.
+        problems: order and message of each problem found so far.
+    """
 
     value: Any = None
-    places: dict[Key, Place] = field(default_factory=dict)
+    positions: dict[Key, SourcePosition] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
 
-    def place(self, key: Key) -> Place:
-        """Find the place of a setting, or of the nearest group around it that was written."""
-        return next(self.places[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.places)
+    def find_position(self, key: Key) -> SourcePosition:
+        """Return the position of a setting. If it was not written, return that of the innermost group around it."""
+        return next(self.positions[key[:n]] for n in range(len(key), -1, -1) if key[:n] in self.positions)
 
-    def add_problem(self, place: Place, message: str) -> None:
-        """Note what is wrong at a place."""
-        self.problems.append((place.order, f"{place.where}: {message}"))
+    def add_problem(self, position: SourcePosition, message: str) -> None:
+        """Add a problem with the value at a position."""
+        self.problems.append((position.order, f"{position.where}: {message}"))
 
 
-def read_yaml(text: str, place: Callable[[int], Place]) -> Document:
-    """Read a text.
+def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> Document:
+    """Parse a YAML document.
 
     Args:
         text: one YAML document, or nothing.
-        place: says where a line of it is, counted from 1.
+        position_of_line: returns the position of a line; lines are counted from 1.
 
     Returns:
-        Its values; keys that are no text or stand twice are among its problems.
+        The document. Keys that are not text and duplicate keys are among its problems.
 
     Raises:
-        SpecError: it cannot be read to its end.
+        SpecError: the text cannot be parsed to its end, or contains values that a job file cannot have.
     """
     loader = Loader(text)
-    builder = _Builder(loader, place)
+    builder = _Builder(loader, position_of_line)
     try:
         root = loader.get_single_node()
         if root is not None:
@@ -88,30 +100,30 @@ def read_yaml(text: str, place: Callable[[int], Place]) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
-        where = place(mark.line + 1 if mark else 1).where
+        where = position_of_line(mark.line + 1 if mark else 1).where
         column = f" at column {mark.column + 1}" if mark else ""
-        raise SpecError(f"{where}: not YAML{column}: {reason}; quote texts that hold : # [ or {{") from None
-    except RecursionError:  # of PyYAML itself, which has no limit of its own without libyaml
-        raise SpecError(f"{place(1).where}: nests too deep; a job is a few levels deep") from None
+        raise SpecError(f"{where}: not YAML{column}: {reason}; quote texts that contain : # [ or {{") from None
+    except RecursionError:  # raised by PyYAML without libyaml, which does not limit the depth
+        raise SpecError(f"{position_of_line(1).where}: {_TOO_DEEP}") from None
     finally:
         loader.dispose()
     return builder.document
 
 
 class _Builder:
-    def __init__(self, loader: Any, place: Callable[[int], Place]):
+    def __init__(self, loader: Any, position_of_line: Callable[[int], SourcePosition]):
         self.loader = loader
-        self.place = place
+        self.position_of_line = position_of_line
         self.document = Document()
 
     def build(self, node: yaml.Node, key: Key, line: int) -> Any:
-        at = self.place(line)
-        plain = node.value if isinstance(node, yaml.ScalarNode) and node.style in (None, "") else None
-        self.document.places[key] = Place(at.where, at.order, plain)
+        position = self.position_of_line(line)
+        unquoted = node.value if isinstance(node, yaml.ScalarNode) and node.style in (None, "") else None
+        self.document.positions[key] = SourcePosition(position.where, position.order, unquoted)
         if len(key) > MAX_DEPTH:
-            self.refuse(node, "nests too deep; a job is a few levels deep")
-        if len(self.document.places) > MAX_NODES:
-            self.refuse(node, f"more than {MAX_NODES} values; a job is a short file")
+            self.reject(node, _TOO_DEEP)
+        if len(self.document.positions) > MAX_NODES:
+            self.reject(node, f"more than {MAX_NODES} values; job files are short, look for nested aliases")
         if isinstance(node, yaml.ScalarNode) and node.tag in _TEXT_SCALARS:
             return node.value
         if isinstance(node, yaml.ScalarNode) and node.tag in _READ_SCALARS:
@@ -120,15 +132,16 @@ class _Builder:
             return [self.build(item, (*key, i), item.start_mark.line + 1) for i, item in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self.build_mapping(node, key)
-        return self.refuse(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write plain values")
+        return self.reject(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write plain values")
 
     def build_scalar(self, node: yaml.ScalarNode) -> Any:
         try:
             value = self.loader.construct_object(node)
-        except (ValueError, LookupError):  # `!!int x`, or more digits than Python reads
-            self.refuse(node, f"{quoted(node.value)} is not the number or word that its tag says; write it plainly")
+        except (ValueError, LookupError):  # `!!int x`, or more digits than Python can parse
+            kind = node.tag.removeprefix(_TAG)
+            self.reject(node, f"{quote(node.value)} cannot be read as {kind}; write a plain value")
         if isinstance(value, int) and value.bit_length() > 63:
-            self.refuse(node, f"{quoted(node.value)} needs more than 64 bits; write a smaller number")
+            self.reject(node, f"{quote(node.value)} needs more than 64 bits; write a smaller number")
         return value
 
     def build_mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
@@ -137,29 +150,34 @@ class _Builder:
         for name, item in node.value:
             line = name.start_mark.line + 1
             if not isinstance(name, yaml.ScalarNode) or name.tag not in _TEXT_SCALARS:
-                what = quoted(name.value) if isinstance(name, yaml.ScalarNode) else "a list or mapping"
-                message = f"{dotted(key) or 'the job'} has a key that YAML does not read as text, {what}"
-                self.document.add_problem(self.place(line), f"{message}; keys are names of settings")
+                what = quote(name.value) if isinstance(name, yaml.ScalarNode) else "a list or mapping"
+                message = f"{format_key(key) or 'the job'} has a key that YAML does not read as text, {what}"
+                self.document.add_problem(self.position_of_line(line), f"{message}; keys are names of settings")
                 continue
-            below = (*key, name.value)
+            item_key = (*key, name.value)
             if name.value in result:
-                message = f"{dotted(below)} is given twice, first at line {first_lines[name.value]}"
-                self.document.add_problem(self.place(line), f"{message}; remove one")
+                message = f"{format_key(item_key)} is given twice, first at line {first_lines[name.value]}"
+                self.document.add_problem(self.position_of_line(line), f"{message}; remove one")
             first_lines.setdefault(name.value, line)
-            result[name.value] = self.build(item, below, line)
+            result[name.value] = self.build(item, item_key, line)
         return result
 
-    def refuse(self, node: yaml.Node, message: str) -> NoReturn:
-        raise SpecError(f"{self.place(node.start_mark.line + 1).where}: {message}")
+    def reject(self, node: yaml.Node, message: str) -> NoReturn:
+        raise SpecError(f"{self.position_of_line(node.start_mark.line + 1).where}: {message}")
 
 
-def described(value: Any, text: str | None = None) -> str:
-    """Say what a value is; `text` is how it was written, if that was without quotes."""
+def describe_value(value: Any, text: str | None = None) -> str:
+    """Describe a value for messages.
+
+    Args:
+        value: a plain value.
+        text: its source text, if it was written without quotes.
+    """
     match value:
         case None:
             shown = "nothing"
         case str():
-            return quoted(value)
+            return quote(value)
         case dict():
             return "a mapping"
         case list():
@@ -169,11 +187,11 @@ def described(value: Any, text: str | None = None) -> str:
     return f"{shown} (YAML reads {text} as {shown})" if text and text.lower() != shown else shown
 
 
-def quoted(text: str) -> str:
-    """Write a text in quotes, cut where it is long."""
+def quote(text: str) -> str:
+    """Put a text in quotes. Long texts are truncated."""
     return json.dumps(truncate(text, 60), ensure_ascii=False)
 
 
-def dotted(key: Iterable[str | int]) -> str:
-    """Write a key as `--set` takes it."""
+def format_key(key: Iterable[str | int]) -> str:
+    """Format a key with dots, as `--set` accepts it."""
     return ".".join(map(str, key))

@@ -73,7 +73,7 @@ JOB_FILES = [
         "a key that is a list", append_lines("? [a]\n: b\n"), "a key that YAML does not read as text, a list or mapping"
     ),
     Refused("aliases that multiply (billion laughs)", write_job_file(BOMB), "more than 100000 values"),
-    Refused("an alias to itself", write_job_file("a: &a [*a]"), "nests too deep"),
+    Refused("an alias to itself", write_job_file("a: &a [*a]"), "nested too deeply"),
     Refused("100,000 opening brackets", write_job_file("x: " + "[" * 100_000), "job.yaml:1: n"),
     Refused(
         "a tag that would run code", append_lines("name: !!python/object/apply:os.system [id]\n"), "is not supported"

@@ -6,7 +6,7 @@ from pipelines.tasks import FeatureExtraction, TextClassification, TokenClassifi
 from tests.jobs.job_file.example_jobs import FULL, MINIMAL
 
 
-def test_overrides_are_yaml_and_reach_every_setting(load):
+def test_override_values_are_yaml_and_the_last_one_of_a_key_is_used(load):
     job = load(
         MINIMAL,
         "batch.max_tokens=8192",
@@ -28,7 +28,7 @@ def test_overrides_are_yaml_and_reach_every_setting(load):
     assert job.name == "last"
 
 
-def test_overrides_reach_into_lists_and_into_settings_made_by_overrides(load):
+def test_overrides_change_items_of_lists_and_settings_from_earlier_overrides(load):
     job = load(
         FULL, "tasks.1.text-classification.top_k=", "input.path.1=x", "tasks.3.token-classification.aggregate=entity"
     )
@@ -39,7 +39,7 @@ def test_overrides_reach_into_lists_and_into_settings_made_by_overrides(load):
     assert job.tasks == [TextClassification(top_k=2)]
 
 
-def test_an_override_can_mend_what_is_wrong_in_the_file(load):
+def test_override_replaces_an_invalid_or_missing_setting_of_the_file(load):
     assert load(MINIMAL.replace("lang: lang", "lang: no"), "input.lang=lang").input.lang == "lang"
     assert load(MINIMAL.replace("output: {path: out}", ""), "output.path=x").output.path == "x"
 
@@ -52,23 +52,23 @@ def test_an_override_can_mend_what_is_wrong_in_the_file(load):
         ("input.lang={fixed: no}", 'input.lang: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes'),
         ("tasks.0.feature-extraction.poolin=max", "tasks.0.feature-extraction.poolin: tasks.0.feature-extraction.poolin is not a setting; did you mean pooling?"),
         ("tasks.0.pooling=max", "tasks.0.pooling: tasks.0 is feature-extraction; write tasks.0.feature-extraction.pooling"),
-        ("tasks.1.text-classification.top_k=1", "tasks.1.text-classification.top_k: tasks has no item 1, only 1, counted from 0; set it whole"),
-        ("input.lang.fixed=de", "input.lang.fixed: input.lang is \"lang\", not a mapping; set it whole, as in --set 'input.lang={fixed: …}'"),
+        ("tasks.1.text-classification.top_k=1", "tasks.1.text-classification.top_k: tasks has no item 1, only 1, counted from 0; set the whole list"),
+        ("input.lang.fixed=de", "input.lang.fixed: input.lang is \"lang\", not a mapping; set all of it, as in --set 'input.lang={fixed: …}'"),
         ("batch.max_tokens", "batch.max_tokens: expected KEY=VALUE, such as output.path=/tmp/out"),
-        ("name=[", "name: not YAML at column 1: did not find expected node content; quote texts that hold : # [ or {"),
+        ("name=[", "name: not YAML at column 1: did not find expected node content; quote texts that contain : # [ or {"),
     ],
 )  # fmt: skip
-def test_a_wrong_override_gets_one_line_that_names_it(problems, override, expected):
+def test_invalid_override_is_reported_on_one_line_with_its_key(problems, override, expected):
     assert problems(MINIMAL, override) == [f"--set {expected}"]
 
 
-def test_a_value_from_an_override_is_never_blamed_on_the_file(problems):
+def test_error_in_an_overridden_value_names_the_override_and_not_a_line_of_the_file(problems):
     text = MINIMAL.replace("lang: lang", "lang:\n    fixed: de")
     assert problems(text, "input.lang={}") == [
         "--set input.lang: input.lang.fixed is missing: the language code of all rows, such as de"
     ]
 
 
-def test_an_override_of_endless_depth_is_refused(problems):
+def test_key_with_too_many_levels_is_rejected(problems):
     (line,) = problems(MINIMAL, "a." * 5000 + "b=1")
     assert line.endswith("expected KEY=VALUE, such as output.path=/tmp/out")

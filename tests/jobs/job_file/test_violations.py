@@ -29,7 +29,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
         ("lang: lang", "lang: [de]", ["job.yaml:4: input.lang: got a list, expected a column or {fixed: CODE}"]),
         ("- feature-extraction", "- feature-extractoin", ["job.yaml:7: tasks.0: feature-extractoin is not a task; did you mean feature-extraction?"]),
         ("- feature-extraction", "- translation: {}", ["job.yaml:7: tasks.0: translation is not a task; expected one of feature-extraction, text-classification, token-classification, question-answering, multiple-choice, fill-mask, lm-scoring, text-generation, alone or as TASK: {settings}"]),
-        ("- feature-extraction", "- feature-extraction:\n    pooling: max", ["job.yaml:7: tasks.0: pooling stands beside feature-extraction; indent a task's settings below its name"]),
+        ("- feature-extraction", "- feature-extraction:\n    pooling: max", ["job.yaml:7: tasks.0: pooling is at the same level as feature-extraction; indent a task's settings below its name"]),
         ("- feature-extraction", "- feature-extraction:\n      poolng: max", ["job.yaml:8: tasks.0.feature-extraction.poolng is not a setting; did you mean pooling?"]),
         ("- feature-extraction", "- feature-extraction: {pooling: men}", ['job.yaml:7: tasks.0.feature-extraction.pooling: got "men", expected first, mean, last or max; did you mean mean?']),
         ("- feature-extraction", "- text-classification: {top_k: 0}", ["job.yaml:7: tasks.0.text-classification.top_k: got 0, expected at least 1"]),
