@@ -1,4 +1,4 @@
-"""A small job to try everything with, made from what is in this package alone."""
+"""A small job with its own corpus and checkpoint, for trying out the system. Nothing is downloaded."""
 
 from jobs.demo.build import write_demo
 

@@ -1,4 +1,4 @@
-"""The demo: a small corpus with a few bad rows, a small checkpoint with two heads, and the job that joins them."""
+"""Write the demo: a corpus with a few invalid rows, a checkpoint with two heads, and a job that uses them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOPICS = ["food", "news", "science", "sport", "travel", "weather"]
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()  # noqa: SIM905
 
 JOB = """\
-# The demo's job. Run it again: nothing is left to do. Add a file to corpus/ and run it: only that is computed.
+# The demo's job. A second run has nothing to do. If you add a file to corpus/, a run computes only that file.
 name: demo
 input:
   path: "{folder}/corpus/"
@@ -37,21 +37,21 @@ input:
   keep: [lang, topic, year]
   filter: "year >= 2020"
 model: {{checkpoint: "{folder}/checkpoint"}}
-tasks:                                # one pass of the trunk serves them all
+tasks:                                # all tasks share one pass of the trunk
   - feature-extraction: {{pooling: mean, normalize: true}}
   - text-classification: {{head: "{folder}/heads/topic"}}
   - token-classification: {{head: "{folder}/heads/upos"}}
 tokenizer: {{max_length: 128, ja: fugashi}}
 output: {{path: "{folder}/out", rows_per_shard: 64}}
-policy: {{max_rejected: 0.05}}         # the corpus has a few deliberately bad rows
+policy: {{max_rejected: 0.05}}         # the corpus contains a few invalid rows
 """
 
 
 def write_demo(folder: Path) -> Path:
-    """Write corpus, checkpoint, heads and job below a folder; what is there already stays as it is.
+    """Write a corpus, a checkpoint, heads and a job to a folder. Existing ones are not changed.
 
     Returns:
-        The job's YAML file.
+        The path of the job file.
     """
     folder = folder.absolute()
     rows = [json.loads(line) for line in (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
@@ -66,24 +66,24 @@ def write_demo(folder: Path) -> Path:
 
 
 def write_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write the corpus as two Parquet files, with rows that no model can serve among the others."""
+    """Write the corpus as two Parquet files. Rows that are rejected are spread among the others."""
     columns: dict[str, list[str | bytes | None]] = {
         name: [row[name] for row in rows] for name in ("id", "lang", "text", "topic")
     }
     years = [2018 + i % 8 for i in range(len(rows))]
-    bad = [
+    invalid = [
         ("bad-null", "en", None),
         ("bad-empty", "de", " \t\n"),
         ("bad-lang", "tlh", "nuqneH"),
         ("bad-no-lang", None, "A row without a language."),
         ("bad-utf8", "fr", b"d\xe9j\xe0 vu, in Latin-1"),
     ]
-    for i, (row_id, lang, text) in enumerate(bad):
-        place = (i + 1) * len(rows) // (len(bad) + 1)
+    for i, (row_id, lang, text) in enumerate(invalid):
+        position = (i + 1) * len(rows) // (len(invalid) + 1)
         for name, value in (("id", row_id), ("lang", lang), ("text", text), ("topic", None)):
-            columns[name].insert(place, value)
-        years.insert(place, 2024)
-    # bytes that are no UTF-8 get into string columns in real corpora too: writers do not look
+            columns[name].insert(position, value)
+        years.insert(position, 2024)
+    # String columns of real corpora can contain invalid UTF-8, because Parquet writers do not check it.
     raw = [text.encode() if isinstance(text, str) else text for text in columns["text"]]
     table = pa.table(
         {
@@ -101,7 +101,7 @@ def write_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
 
 
 def write_checkpoint(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write a checkpoint, and a head for topics and one for parts of speech, all with seeded random weights."""
+    """Write a checkpoint, a head for topics and a head for parts of speech, with random weights from a fixed seed."""
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
     segmenters = Segmenters(ja="fugashi")

@@ -1,7 +1,7 @@
-"""Learn a small vocabulary from a handful of texts, in the shape of the released ones.
+"""Learn a small vocabulary from a few texts, in the format of the released ones.
 
-Like those, it was cut after the merges were learnt: some merges build symbols that are not in `vocab.json`, and each
-such symbol is one `<unk>`. `merges.txt` has the pair's count as its third column.
+Like those, it is truncated after the merges are learned: some merges build symbols that are not in `vocab.json`, and
+each such symbol becomes one `<unk>`. The third column of `merges.txt` is the pair's count.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 
-# The released vocabularies begin so; ids 0 to 3 are what the model's bos, eos, pad and unk indices mean.
+# The first tokens of the released vocabularies. Ids 0 to 3 are the model's bos, eos, pad and unk indices.
 FIRST_TOKENS = ["<s>", "</s>", "<pad>", "<unk>", *ADDITIONAL_SPECIAL_TOKENS]
 
 
@@ -27,23 +27,23 @@ def learn_merges(words: Mapping[str, int], num_merges: int) -> list[tuple[Pair, 
     """Learn byte-pair merges from word counts (Sennrich et al. 2016, algorithm 1).
 
     Returns:
-        At most `num_merges` pairs with their counts, in the order learnt; ties go to the smaller pair, so that equal
-        input gives equal merges.
+        At most `num_merges` pairs with their counts, in the order in which they were learned. Of pairs with equal
+        counts the smaller one is first, so that the result is deterministic.
     """
     symbols = {word: [*word[:-1], word[-1] + END_OF_WORD] for word in words}
     counts: Counter[Pair] = Counter()
-    holders: dict[Pair, set[str]] = {}
+    words_with_pair: dict[Pair, set[str]] = {}
     for word, parts in symbols.items():
         for pair in pairwise(parts):
             counts[pair] += words[word]
-            holders.setdefault(pair, set()).add(word)
+            words_with_pair.setdefault(pair, set()).add(word)
     merges: list[tuple[Pair, int]] = []
     while len(merges) < num_merges and counts:
         best, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
         if count < 2:
             break
         merges.append((best, count))
-        for word in sorted(holders.pop(best)):
+        for word in sorted(words_with_pair.pop(best)):
             parts = symbols[word]
             for pair in pairwise(parts):
                 counts[pair] -= words[word]
@@ -52,7 +52,7 @@ def learn_merges(words: Mapping[str, int], num_merges: int) -> list[tuple[Pair, 
             symbols[word] = parts = _merge(parts, best)
             for pair in pairwise(parts):
                 counts[pair] += words[word]
-                holders.setdefault(pair, set()).add(word)
+                words_with_pair.setdefault(pair, set()).add(word)
         counts.pop(best, None)
     return merges
 
@@ -61,10 +61,10 @@ def write_vocabulary(folder: Path, words: Iterable[str], num_merges: int, keep: 
     """Learn merges from words and write `vocab.json` and `merges.txt`.
 
     Args:
-        folder: where the two files go.
-        words: words as the tokenizer's segmenters give them, repeated as often as they occur.
-        num_merges: how many merges to learn at most.
-        keep: the share of merged symbols that enter the vocabulary; the last learnt are cut.
+        folder: where the two files are written.
+        words: all words of the texts, as the tokenizer's segmenters return them.
+        num_merges: the most merges to learn.
+        keep: the share of merged symbols in the vocabulary; those learned last are left out.
 
     Returns:
         The vocabulary's size.
@@ -84,7 +84,7 @@ def write_vocabulary(folder: Path, words: Iterable[str], num_merges: int, keep: 
 def _merge(parts: list[str], pair: Pair) -> list[str]:
     out: list[str] = []
     for part in parts:
-        # `out[-1]` may be a symbol this merge has just made; it is longer than the pair's left side, so never merges
+        # If `out[-1]` is a result of this merge, it is longer than the pair's left side, so it is not merged again.
         if out and (out[-1], part) == pair:
             out[-1] += part
         else:
