@@ -13,7 +13,7 @@ demo: .venv/demo
 # Two worker processes, as many as CI has cores; tests/scheduling.py distributes the tests.
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
-check: .venv/test  ## the quick checks: all static ones, and the tests that need no Ray, servers or reference
+check: .venv/test  ## the quick checks: all static ones, and the quick tests, without Ray, servers and the reference
 	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC) quick-tests
 
 test: .venv/test  ## everything that CI checks
@@ -36,7 +36,7 @@ plain-english: .venv/test
 	.venv/bin/python -m tests.style.plain_english
 
 quick-tests: .venv/test
-	$(PYTEST) tests/xlm_core tests/jobs tests/pipelines tests/style
+	$(PYTEST) -m "not slow and not long" tests/xlm_core tests/jobs tests/pipelines tests/style
 
 chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md

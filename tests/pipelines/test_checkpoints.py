@@ -23,6 +23,8 @@ from tests.forks import FORKS
 from tests.pipelines.checkpoint_servers import Shelf, commit_of, model_hub, object_store
 from xlm_core import CheckpointError, XLMTokenizer, check_checkpoint, content_hash
 
+pytestmark = pytest.mark.long  # these tests start servers
+
 FILES = {"config.json", "model.safetensors", "vocab.json", "merges.txt", "tokenizer_config.json"}
 
 

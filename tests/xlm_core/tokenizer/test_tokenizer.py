@@ -123,6 +123,7 @@ def test_a_row_does_not_depend_on_its_batch(tokenizer, corpus):
 LONG_RUNS = ["a" * 250_000, "ab" * 30_000, "x y " * 15_000, "." * 60_000, "é" * 30_000, "DOT" * 30_000, "1" * 30_000]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("lang", ["en", "de", "th", "ja", None])
 def test_long_runs_of_characters_take_linear_time(tokenizer, lang):
     """With a rule that takes quadratic time or crashes the process, this test would not finish."""
