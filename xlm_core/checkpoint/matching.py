@@ -57,9 +57,8 @@ def match_tensors(weights: Weights, config: XLMConfig, kind: ModelKind, parts: t
     Raises:
         CheckpointError: one line that lists missing, unexpected and wrong tensors.
     """
-    if "trunk" in parts and config.n_layers > len(
-        weights.shapes
-    ):  # checked before the list of expected tensors is built
+    # Checked first, because a list of the expected tensors of too many layers could fill the memory.
+    if "trunk" in parts and config.n_layers > len(weights.shapes):
         raise CheckpointError(
             f"{weights.path}: holds {len(weights.shapes)} tensors, too few for the {config.n_layers} layers that its"
             f" {CONFIG_FILE} describes"

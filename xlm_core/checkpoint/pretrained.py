@@ -62,7 +62,7 @@ class PretrainedModule(nn.Module):
 
         Args:
             path: a local directory with a configuration and weights in any format of `checkpoint.formats`.
-            dtype: the precision or its name, such as "bfloat16"; float32 by default, whatever is in the file.
+            dtype: the precision or its name, such as "bfloat16"; float32 by default, for files of any precision.
             device: the CPU by default.
             causal: whether a token attends only to earlier tokens; by default as in the configuration. The released
                 causal checkpoints have causal: false in their configuration and need `causal=True`.

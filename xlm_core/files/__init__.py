@@ -1,4 +1,4 @@
-"""Read JSON files and regular files, and check the types of their fields."""
+"""Read files safely: regular files only, with errors of one line."""
 
 from xlm_core.files.json_files import read_json_object
 from xlm_core.files.regular_files import check_regular_file

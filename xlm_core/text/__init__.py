@@ -1,4 +1,4 @@
-"""Split texts into words by the rules of their language, with the position of each word in the original text."""
+"""Normalize and segment texts by language, aligned with the characters of the original."""
 
 from xlm_core.text.normalize import lower_and_strip_accents
 from xlm_core.text.segment import Compat, SegmentedText, Segmenters

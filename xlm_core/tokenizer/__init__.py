@@ -1,4 +1,4 @@
-"""Convert words to token ids: vocabulary, byte-pair encoding, sequences and the files of a tokenizer."""
+"""Tokenizer of XLM checkpoints: texts to packed sequences of ids, with offsets in the original text."""
 
 from xlm_core.tokenizer.bpe import END_OF_WORD
 from xlm_core.tokenizer.files import (

@@ -197,8 +197,8 @@ def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) ->
     if unsupported:
         named = ", ".join(map(format_value, sorted(unsupported)[:5]))
         raise TokenizerError(
-            f"{path}: has added tokens that are not in vocab.json ({named}), which are not supported; use the checkpoint"
-            " without them"
+            f"{path}: has added tokens that are not in vocab.json ({named}), which are not supported; use the"
+            " checkpoint without them"
         )
 
 

@@ -152,7 +152,7 @@ class Vocabulary:
         return self._langs[lang]
 
     def require_lang(self, lang: str | None) -> str | None:
-        """Resolve a language code, or pass through None, which stands for language-neutral rules.
+        """Resolve a language code, or pass through None, which means language-neutral rules.
 
         Raises:
             ValueError: the language is not in `lang2id`.
