@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jobs.job_file.error_messages import add_messages
 from jobs.job_file.overrides import apply_override
-from jobs.job_file.yaml_reader import SourcePosition, SpecError, describe_value, read_yaml
+from jobs.job_file.yaml_reader import JobFileError, SourcePosition, describe_value, read_yaml
 from pipelines.job import Job
 
 
@@ -27,17 +27,17 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
             `tasks.0.feature-extraction.pooling=max`. The values are YAML. If a key is repeated, its last value is used.
 
     Raises:
-        SpecError: the file or an override is not valid. The message has one line per error.
+        JobFileError: the file or an override is not valid. The message has one line per error.
     """
     try:
         text = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path, or bytes that are not UTF-8
         reason = error.strerror if isinstance(error, OSError) else "not a text file in UTF-8"
-        raise SpecError(f"{path}: cannot be read ({reason}); pass the path of a job file in YAML") from None
+        raise JobFileError(f"{path}: cannot be read ({reason}); pass the path of a job file in YAML") from None
     document = read_yaml(text, lambda line: SourcePosition(f"{path}:{line}", line))
     if not isinstance(document.value, dict):
         required = "input, model, tasks and output"
-        raise SpecError(f"{path}: got {describe_value(document.value)}, expected a mapping with {required}")
+        raise JobFileError(f"{path}: got {describe_value(document.value)}, expected a mapping with {required}")
     document.positions[()] = SourcePosition(str(path), 0)
     for number, setting in enumerate(overrides):
         apply_override(document, setting, order=len(text) + number)
@@ -47,7 +47,7 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     except ValidationError as error:
         add_messages(error.errors(), document)
     if job is None or document.problems:
-        raise SpecError(*(message for _, message in sorted(document.problems, key=lambda problem: problem[0])))
+        raise JobFileError(*(message for _, message in sorted(document.problems, key=lambda problem: problem[0])))
     return job
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import Any, cast
 
-from jobs.job_file.yaml_reader import Document, Key, SourcePosition, SpecError, describe_value, format_key, read_yaml
+from jobs.job_file.yaml_reader import Document, JobFileError, Key, SourcePosition, describe_value, format_key, read_yaml
 from pipelines.tasks import TASKS
 
 _MAX_DOTS = 10  # in a key
@@ -25,7 +25,7 @@ def apply_override(document: Document, setting: str, order: int) -> None:
     try:
         new = read_yaml(text, lambda line: position)
         key = _set_value(document.value, name.strip().split("."), new.value, position)
-    except SpecError as error:
+    except JobFileError as error:
         document.problems.append((order, str(error)))
         return
     parents = {key[:n]: position for n in range(1, len(key))}  # for mappings that the file does not have
@@ -60,7 +60,7 @@ def _find_step(group: Any, name: str, key: Key, position: SourcePosition) -> str
     """Return the key of a mapping or the index of a list that `name` selects in the value at `key`.
 
     Raises:
-        SpecError: there is no such item.
+        JobFileError: there is no such item.
     """
     if isinstance(group, list):
         items = cast("list[Any]", group)
@@ -75,7 +75,7 @@ def _find_step(group: Any, name: str, key: Key, position: SourcePosition) -> str
     else:
         example = f"--set '{format_key(key)}={{{name}: …}}'"
         problem = f"{format_key(key)} is {describe_value(group)}, not a mapping; set all of it, as in {example}"
-    raise SpecError(f"{position.where}: {problem}")
+    raise JobFileError(f"{position.where}: {problem}")
 
 
 def _is_task(key: Key) -> bool:

@@ -30,7 +30,7 @@ _READ_SCALARS = {_TAG + kind for kind in ("null", "bool", "int", "float")}
 _TEXT_SCALARS = {_TAG + kind for kind in ("str", "timestamp", "merge", "value")}
 
 
-class SpecError(FatalError):
+class JobFileError(FatalError):
     """A job file or override is not valid. Each argument is one problem, on one line: line breaks are escaped."""
 
     def __init__(self, *problems: str):
@@ -89,7 +89,7 @@ def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> D
         The document. Keys that are not text and duplicate keys are among its problems.
 
     Raises:
-        SpecError: the text cannot be parsed to its end, or contains values that a job file cannot have.
+        JobFileError: the text cannot be parsed to its end, or contains values that a job file cannot have.
     """
     loader = Loader(text)
     builder = _Builder(loader, position_of_line)
@@ -102,9 +102,9 @@ def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> D
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
         where = position_of_line(mark.line + 1 if mark else 1).where
         column = f" at column {mark.column + 1}" if mark else ""
-        raise SpecError(f"{where}: not YAML{column}: {reason}; quote texts that contain : # [ or {{") from None
+        raise JobFileError(f"{where}: not YAML{column}: {reason}; quote texts that contain : # [ or {{") from None
     except RecursionError:  # raised by PyYAML without libyaml, which does not limit the depth
-        raise SpecError(f"{position_of_line(1).where}: {_TOO_DEEP}") from None
+        raise JobFileError(f"{position_of_line(1).where}: {_TOO_DEEP}") from None
     finally:
         loader.dispose()
     return builder.document
@@ -163,7 +163,7 @@ class _Builder:
         return result
 
     def reject(self, node: yaml.Node, message: str) -> NoReturn:
-        raise SpecError(f"{self.position_of_line(node.start_mark.line + 1).where}: {message}")
+        raise JobFileError(f"{self.position_of_line(node.start_mark.line + 1).where}: {message}")
 
 
 def describe_value(value: Any, text: str | None = None) -> str:

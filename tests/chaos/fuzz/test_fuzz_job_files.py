@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.job_file import dump_job, load_job
-from jobs.job_file.yaml_reader import SpecError
+from jobs.job_file.yaml_reader import JobFileError
 from pipelines.job import Job
 from tests.chaos.fuzz.error_messages import check_message
 from tests.chaos.fuzz.mutations import JSON_VALUES, SLOW_IF_THOROUGH, examples, mutated_bytes, mutated_json
@@ -21,7 +21,7 @@ def check_loading(path: Path, overrides: tuple[str, ...] = ()) -> None:
     """Load a job file: it is rejected with a message, or loads, and loads again after it is written."""
     try:
         job = load_job(path, overrides)
-    except SpecError as error:
+    except JobFileError as error:
         check_message(error)
     else:
         assert isinstance(job, Job)

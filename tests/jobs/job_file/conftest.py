@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.job_file.load import SpecError, load_job
+from jobs.job_file.load import JobFileError, load_job
 from xlm_core.errors import FatalError
 
 
@@ -20,7 +20,7 @@ def load(tmp_path, monkeypatch):
 @pytest.fixture
 def problems(load):
     def problems(text, *overrides):
-        with pytest.raises(SpecError) as error:
+        with pytest.raises(JobFileError) as error:
             load(text, *overrides)
         assert isinstance(error.value, FatalError)
         return str(error.value).split("\n")

@@ -1,7 +1,7 @@
 # ruff: noqa: E501 - settings are on one line, as people write them
 """Job files that together set every setting, and the names of all settings."""
 
-from jobs.job_file.load import SpecError, load_job
+from jobs.job_file.load import JobFileError, load_job
 from pipelines.job.job import Job
 from pipelines.tasks import TASKS
 
@@ -76,6 +76,6 @@ TASK_SETTINGS = [(kind, name) for kind, task in TASKS.items() for name in task.m
 def attempt(path, overrides=()):
     try:
         load_job(path, overrides)
-    except SpecError as error:
+    except JobFileError as error:
         return error
     return None

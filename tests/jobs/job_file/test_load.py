@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.job_file.load import SpecError, load_job
+from jobs.job_file.load import JobFileError, load_job
 from pipelines.job.input import FixedLang, InputSettings
 from pipelines.job.job import Job
 from pipelines.job.sections import (
@@ -125,7 +125,7 @@ def test_environment_variables_are_not_expanded(load, monkeypatch):
 def test_unreadable_file_is_named(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "binary.yaml").write_bytes(b"PAR1\xff\xfe")
-    with pytest.raises(SpecError, match="cannot be read") as error:
+    with pytest.raises(JobFileError, match="cannot be read") as error:
         load_job(name)
     assert str(error.value).startswith(name.split("\x00")[0])
 
