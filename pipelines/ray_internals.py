@@ -4,7 +4,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 
 - The key-value store of the cluster. Every process reaches it in one call, and it lives as long as the cluster. An
   actor could hold the same values, but it needs resources and dies with its node.
-- The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are gone.
+- The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
 - The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
   turn it off.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.

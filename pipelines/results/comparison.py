@@ -76,7 +76,7 @@ def compare_numbers(what: str) -> CompareFields:
 
 
 def compare_label_scores() -> CompareFields:
-    """Compare lists of labels with scores, whatever their order."""
+    """Compare lists of labels with scores, in any order."""
     return _if_comparable(
         Comparison(f"the labels; {_SCORES}", lambda a, b: _measure(_sort_by_label(a), _sort_by_label(b)))
     )

@@ -78,7 +78,7 @@ class Commits:
                 self.append()
 
     def fail(self, shard: str, error: str) -> None:
-        """Mark a shard as failed; the next run tries it again."""
+        """Mark a shard as failed; the next run retries it."""
         self.failed[shard] = error
         self._progress.count_failed(self._num_rows_of[shard])
 
@@ -93,7 +93,7 @@ class Commits:
 
     @property
     def exceeded(self) -> str | None:
-        """The limit of the policy that the run exceeds whatever the remaining shards bring; None if there is none."""
+        """The limit of the policy that the run exceeds, even if all remaining shards succeed; None if there is none."""
         if len(self.failed) > self._policy.max_failed_shards:
             limit = self._policy.max_failed_shards
             return f"{format_count(len(self.failed), 'shard')} failed, and policy.max_failed_shards is {limit}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.job import Job
     from pipelines.output import Lock, OutputState, ShardRecord
 
-# A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start anew, so it must be
+# A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave, so it must be
 # neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
 WAVE_SHARDS = 4_000
 

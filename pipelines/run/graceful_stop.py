@@ -30,7 +30,7 @@ class Stop:
 
     Attributes:
         reason: why the run ends early, as a message for the user; None while it does not.
-        in_flight: once workers have been told to stop, the shards that they had started and that may not have
+        in_flight: once the stop signal is set, the shards that they had started and that may not have
             returned; None before.
     """
 

@@ -21,7 +21,7 @@ from pipelines.environment import environment
 from pipelines.errors import FatalError, RetryableError
 from pipelines.ray_internals import join_ray_data_threads, silence_worker_deaths
 from pipelines.run.cluster_watch import cluster_watch
-from pipelines.storage import reason
+from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -89,7 +89,7 @@ def _configure_ray() -> None:
     context.enable_progress_bars = False
     context.print_on_execution_start = False
     context.execution_no_progress_timeout_s = -1  # a run may wait hours for a GPU
-    context.max_errored_blocks = -1  # a dead worker costs its shards, which are computed again, and not the run
+    context.max_errored_blocks = -1  # a crashed worker loses its shards, which are computed again; the run continues
     context.max_consecutive_actor_init_deaths = 3
 
 
@@ -107,7 +107,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
                 _temp_dir=folder,
             )
     except Exception as error:
-        raise RetryableError(f"Ray did not start on this machine ({reason(error)})") from None
+        raise RetryableError(f"Ray did not start on this machine ({describe_error(error)})") from None
 
 
 def _join(address: str) -> None:
@@ -115,7 +115,7 @@ def _join(address: str) -> None:
         with _discard_stderr():
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
-        raise FatalError(f"compute.address {address}: no Ray cluster answers ({reason(error)})") from None
+        raise FatalError(f"compute.address {address}: no Ray cluster answers ({describe_error(error)})") from None
 
 
 @contextmanager

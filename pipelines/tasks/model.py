@@ -111,7 +111,7 @@ class Model:
         """Halve `max_tokens` for this and all later shards, after the device ran out of memory.
 
         Results do not depend on `max_tokens`. If a lower limit makes no pass smaller, as with `invariant`, the shard
-        is only tried again: on a device shared by several processes, memory may have been short temporarily.
+        is only retried: on a device shared by several processes, memory may have been short temporarily.
 
         Raises:
             ShardError: the longest sequence of the shard already runs alone.

@@ -1,4 +1,4 @@
-"""`xlm show`: the state of an output, and rows in lines that people can read, whatever the data contains."""
+"""`xlm show`: the state of an output, and rows in readable lines, for any data."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
