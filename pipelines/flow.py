@@ -26,7 +26,7 @@ from pipelines.stages import (
     Tokenize,
     TokenizeSettings,
 )
-from pipelines.storage import reason
+from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -120,4 +120,4 @@ def stream_results(dataset: Dataset) -> Generator[ShardResult]:
             for row in cast("pa.Table", batch).to_pylist(maps_as_pydicts="strict"):
                 yield ShardResult.from_row(row)
     except RayError as error:
-        raise RetryableError(f"Ray failed ({type(error).__name__}: {reason(error)})") from None
+        raise RetryableError(f"Ray failed ({type(error).__name__}: {describe_error(error)})") from None

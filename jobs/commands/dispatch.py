@@ -17,7 +17,7 @@ from jobs.console import print_error
 from jobs.exit_status import RESUME_HINT, ExitStatus
 from jobs.job_file import json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, reason
+from pipelines.storage import locate, describe_error
 
 if TYPE_CHECKING:
     import argparse
@@ -39,12 +39,12 @@ def dispatch(args: argparse.Namespace) -> ExitStatus:
     except RetryableError as error:
         print_error(f"{error}{resume}")
     except OSError as error:
-        print_error(f"{reason(error)}{resume and f'{resume} once this is fixed'}")
+        print_error(f"{describe_error(error)}{resume and f'{resume} once this is fixed'}")
     except Exception as error:
         if os.environ.get("XLM_TRACEBACK"):
             raise
         print_error(
-            f"unexpected: {type(error).__name__}: {reason(error)}; this is a bug, please report it with what "
+            f"unexpected: {type(error).__name__}: {describe_error(error)}; this is a bug, please report it with what "
             f"XLM_TRACEBACK=1 prints{resume}"
         )
     return ExitStatus.FAILED

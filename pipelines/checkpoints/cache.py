@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, sync
+from pipelines.storage import locate, fsync
 from xlm_core.checkpoint import content_hash, needed_files
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ class _Cache:
     def publish(self, incoming: Path, content: str) -> None:
         """Give a download its name, once it will outlast a power failure."""
         for path in (*incoming.iterdir(), incoming):
-            sync(path)
+            fsync(path)
         entry = self.entry(content)
         entry.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -223,7 +223,7 @@ class _Cache:
         except OSError:
             if not entry.is_dir():  # the same content came from another URL
                 raise
-        sync(entry.parent)
+        fsync(entry.parent)
 
     def fetched(self, url: str, identity: str | None) -> str | None:
         """Give the content hash of what is at a URL, if it is here as well."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import judged, locate, reason
+from pipelines.storage import classify_error, locate, describe_error
 from xlm_core.checkpoint import CONFIG_FILE, needed_files, weights_files
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def _reaching(url: str) -> Generator[None]:
     except FileNotFoundError:
         raise FatalError(f"{url}: no such file; correct the checkpoint's address, or upload what is missing") from None
     except Exception as error:
-        raise judged(url, error) from None
+        raise classify_error(url, error) from None
 
 
 @contextmanager
@@ -219,9 +219,9 @@ def _reaching_hub(url: str) -> Generator[Any]:
             ) from None
         raise _hub_trouble(url, error.__cause__ or error) from None
     except errors.EntryNotFoundError as error:
-        raise FatalError(f"{url}: has no such file ({reason(error)}); is it an XLM checkpoint?") from None
+        raise FatalError(f"{url}: has no such file ({describe_error(error)}); is it an XLM checkpoint?") from None
     except errors.HFValidationError as error:
-        raise FatalError(f"{url}: no such form ({reason(error)}); write hf://org/name@revision") from None
+        raise FatalError(f"{url}: no such form ({describe_error(error)}); write hf://org/name@revision") from None
     except Exception as error:
         if isinstance(error, OSError) and error.errno in _DISK_ERRORS:
             raise FatalError(

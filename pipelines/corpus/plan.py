@@ -92,7 +92,7 @@ def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMeta
     """Read a file's footer, or return what is wrong with the file."""
     location = locate(file.url, stores)
     try:
-        return location.persistently(lambda: _open_footer(location, file.size))
+        return location.with_retries(lambda: _open_footer(location, file.size))
     except (OSError, pa.ArrowException):
         size = f"{file.size} bytes, no readable footer"
         return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"

@@ -30,7 +30,7 @@ def read_row_group(location: Location, number: int, columns: list[str]) -> pa.Ta
                 number, columns=columns
             )
 
-    table = location.persistently(read)
+    table = location.with_retries(read)
     for i, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
             table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))

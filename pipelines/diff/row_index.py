@@ -96,7 +96,7 @@ class NumberedRows:
                 return read(source)
 
         try:
-            return location.persistently(attempt)
+            return location.with_retries(attempt)
         except FileNotFoundError:
             raise FatalError(f"{location.url}: missing, although the ledger has it; {_COMPUTE_AGAIN}") from None
         except pa.ArrowException:

@@ -13,7 +13,7 @@ from pipelines.output import layout
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import lock_folder, not_writable
 from pipelines.rows import RejectionReason
-from pipelines.storage import parquet_bytes
+from pipelines.storage import encode_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,7 +93,7 @@ class Output:
         """Write the job's description and its plan. The output is incomplete until `finish`."""
         self.mark_incomplete()
         self._put_json(layout.JOB_FILE, description)
-        (self.bookkeeping / layout.PLAN_FILE).put(parquet_bytes(shards))
+        (self.bookkeeping / layout.PLAN_FILE).put(encode_parquet(shards))
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first run."""
@@ -131,7 +131,7 @@ class Output:
     def remove_temporary_files(self) -> None:
         """Delete temporary files of processes that were killed while writing."""
         for folder in (self.location, self.bookkeeping, self.rejected, self.bookkeeping / layout.LEDGER):
-            for file in folder.leftovers():
+            for file in folder.list_temporary_files():
                 (folder / file.name).delete()
 
     @property

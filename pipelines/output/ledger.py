@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.errors import FatalError
 from pipelines.output.layout import ledger_file_name
 from pipelines.output.shard_record import RECORD, ShardRecord
-from pipelines.storage import parquet_bytes
+from pipelines.storage import encode_parquet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ class Ledger:
         """Commit shards whose parts are written. The commit is durable when this returns."""
         if not records:
             return
-        data = parquet_bytes(pa.Table.from_pylist([record.to_row() for record in records], RECORD))
+        data = encode_parquet(pa.Table.from_pylist([record.to_row() for record in records], RECORD))
         (self._folder / ledger_file_name(time.time_ns(), secrets.token_hex(4))).put(data)
 
     def replace(self, records: Sequence[ShardRecord]) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
-from pipelines.storage import reason
+from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -55,7 +55,7 @@ def lock_folder(folder: Location) -> Generator[Lock]:
 
 def not_writable(folder: Location, error: Exception) -> FatalError:
     """Return the error for an output directory that cannot be used."""
-    return FatalError(f"{folder.url}: not usable as output ({reason(error)}); correct output.path")
+    return FatalError(f"{folder.url}: not usable as output ({describe_error(error)}); correct output.path")
 
 
 @contextmanager

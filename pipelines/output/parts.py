@@ -7,7 +7,7 @@ import hashlib
 import pyarrow as pa
 
 from pipelines.rows import REJECTED
-from pipelines.storage import parquet_bytes
+from pipelines.storage import encode_parquet
 
 # A reader loads a column of a row group as one array, and indexes its values with 31 bits.
 _MAX_VALUES_PER_ROW_GROUP = 2**28
@@ -19,7 +19,7 @@ def part_bytes(table: pa.Table) -> pa.Buffer:
     """Serialise rows as a Parquet file with a checksum for each page. The same rows give the same bytes."""
     values_per_row = max((_count_values(column) for column in table.columns), default=0) // max(len(table), 1) + 1
     num_rows = max(1, _MAX_VALUES_PER_ROW_GROUP // values_per_row)
-    return parquet_bytes(table, row_group_size=num_rows, write_page_index=True, write_page_checksum=True)
+    return encode_parquet(table, row_group_size=num_rows, write_page_index=True, write_page_checksum=True)
 
 
 def sha256(data: bytes | pa.Buffer) -> str:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.storage import find_files, locate, reason
+from pipelines.storage import find_files, locate, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,10 +51,10 @@ class Ranges:
         for file in find_files(url, stores, "calibration"):
             location = locate(file.url, stores)
             try:
-                file_low, file_high = location.persistently(partial(_read_range, location, column, dim, metadata))
+                file_low, file_high = location.with_retries(partial(_read_range, location, column, dim, metadata))
             except pa.ArrowException as error:
                 raise FatalError(
-                    f"{file.url}: calibration cannot read this file ({reason(error)}); name the output of a finished "
+                    f"{file.url}: calibration cannot read this file ({describe_error(error)}); name the output of a finished "
                     "run"
                 ) from None
             low, high = np.minimum(low, file_low), np.maximum(high, file_high)

@@ -1,20 +1,30 @@
-"""Files wherever they lie: which store serves a URL, what its errors mean, how a file is read and written whole."""
+"""Files at any URL: clients of stores, retries, atomic writes, and settings of stores."""
 
 from pipelines.storage.listing import find_files
-from pipelines.storage.location import FileInfo, Location, final_name, locate, parquet_bytes, sync
-from pipelines.storage.options import StoreSettings, Url
-from pipelines.storage.retries import judged, reason
+from pipelines.storage.local_files import final_name, fsync
+from pipelines.storage.location import FileInfo, Location, encode_parquet, locate
+from pipelines.storage.retries import (
+    classify_error,
+    describe_error,
+    is_disk_error,
+    is_permanent_status,
+    with_retries,
+)
+from pipelines.storage.store_settings import StoreSettings, Url
 
 __all__ = [
     "FileInfo",
     "Location",
     "StoreSettings",
     "Url",
+    "classify_error",
+    "describe_error",
+    "encode_parquet",
     "final_name",
     "find_files",
-    "judged",
+    "fsync",
+    "is_disk_error",
+    "is_permanent_status",
     "locate",
-    "parquet_bytes",
-    "reason",
-    "sync",
+    "with_retries",
 ]

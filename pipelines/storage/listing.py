@@ -1,4 +1,4 @@
-"""The files that a path, a directory, a glob or a list of them names, wherever they lie."""
+"""Find the files that a path, a directory, a glob or a list of them matches."""
 
 from __future__ import annotations
 
@@ -10,49 +10,49 @@ from fsspec.utils import glob_translate
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
 from pipelines.storage.location import FileInfo, locate
-from pipelines.storage.retries import reason
+from pipelines.storage.retries import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage.store_settings import StoreSettings
 
-_MAGIC = re.compile(r"[*?\[]")
+_WILDCARD = re.compile(r"[*?\[]")
 
 
 def find_files(
     patterns: str | Sequence[str], stores: Sequence[StoreSettings] = (), setting: str = "input.path"
 ) -> list[FileInfo]:
-    """Find the Parquet files that a file, a directory, a glob, or a list of them names.
+    """Find the files that a path, a directory, a glob or a list of them matches.
 
-    In a directory, and below it, every file counts except those with a name, or in a directory with a name, that
-    begins with `_` or `.`; `**` in a glob stands for any number of directories.
+    A directory matches all files below it. Files and directories with names that begin with `_` or `.` are skipped.
+    `**` in a glob matches any number of directories.
 
     Args:
-        patterns: what to find.
-        stores: options of the stores they lie in.
-        setting: where a person wrote them, for errors.
+        patterns: paths, directories or globs.
+        stores: settings of their stores.
+        setting: the name of the setting with these patterns, for error messages.
 
     Returns:
         Each file once, ordered by URL.
 
     Raises:
-        FatalError: a pattern names nothing.
-        RetryableError: a store does not answer.
+        FatalError: a pattern matches no file, or cannot be listed.
+        RetryableError: a store does not respond.
     """
     found: dict[str, FileInfo] = {}
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         try:
             files = _expand(pattern, stores)
         except UnicodeEncodeError as error:
-            raise FatalError(f"{one_line(str(error.object))}: a name that is not UTF-8; rename it") from None
+            raise FatalError(f"{one_line(str(error.object))}: the name is not UTF-8; rename the file") from None
         except (OSError, ValueError) as error:
-            raise FatalError(f"{pattern}: cannot be listed ({reason(error)}); correct {setting}") from None
+            raise FatalError(f"{pattern}: cannot be listed ({describe_error(error)}); correct {setting}") from None
         if not files:
-            what = "no file matches" if _MAGIC.search(pattern) else "no such file or directory"
+            problem = "no file matches" if _WILDCARD.search(pattern) else "no such file or directory"
             if locate(pattern, stores).exists():
-                what = "the directory holds no data files"
-            raise FatalError(f"{pattern}: {what}; correct {setting}")
+                problem = "the directory contains no data files"
+            raise FatalError(f"{pattern}: {problem}; correct {setting}")
         found |= {file.url: file for file in files}
     return [found[url] for url in sorted(found)]
 
@@ -61,18 +61,20 @@ def _expand(pattern: str, stores: Sequence[StoreSettings]) -> list[FileInfo]:
     location = locate(pattern, stores)
     if location.is_file():
         return [location.file_info()]
-    if not _MAGIC.search(pattern) or location.exists():  # a name may hold a glob's characters, also within a glob
-        return [file for file in location.list(recursive=True) if not _hidden(file.url, location.url)]
+    # A name may contain wildcard characters. So if the path exists, it is not a glob, and the same is true for the
+    # directories at the beginning of a glob.
+    if not _WILDCARD.search(pattern) or location.exists():
+        return [file for file in location.list(recursive=True) if not _is_hidden(file.url, location.url)]
     parts = pattern.split("/")
-    plain = 0
-    while not _MAGIC.search(parts[plain]) or locate("/".join(parts[: plain + 1]), stores).exists():
-        plain += 1
-    folder = locate("/".join(parts[:plain]) + "/" if plain else ".", stores)
-    matches = re.compile(glob_translate("/".join(parts[plain:]))).match
-    inner = len(folder.url.rstrip("/")) + 1
+    num_literal = 0
+    while not _WILDCARD.search(parts[num_literal]) or locate("/".join(parts[: num_literal + 1]), stores).exists():
+        num_literal += 1
+    folder = locate("/".join(parts[:num_literal]) + "/" if num_literal else ".", stores)
+    matches = re.compile(glob_translate("/".join(parts[num_literal:]))).match
+    prefix_chars = len(folder.url.rstrip("/")) + 1
     files = folder.list(recursive=True)
-    return [file for file in files if matches(file.url[inner:]) and not _hidden(file.url, folder.url)]
+    return [file for file in files if matches(file.url[prefix_chars:]) and not _is_hidden(file.url, folder.url)]
 
 
-def _hidden(url: str, below: str) -> bool:
-    return any(part.startswith(("_", ".")) for part in url[len(below) :].strip("/").split("/"))
+def _is_hidden(url: str, folder_url: str) -> bool:
+    return any(part.startswith(("_", ".")) for part in url[len(folder_url) :].strip("/").split("/"))

@@ -1,10 +1,8 @@
-"""Files wherever they lie, at any `pyarrow.fs` or `fsspec` URL: read whole, written whole, listed, tried again."""
+"""A file or directory at any `pyarrow.fs` or `fsspec` URL: read, write, list, with retries."""
 
 from __future__ import annotations
 
 import os
-import re
-import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,26 +14,25 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage.options import holds_secret, options_of, refusal
-from pipelines.storage.retries import persistently
+from pipelines.storage.local_files import final_name, temporary_name, walk, write_atomically
+from pipelines.storage.retries import access_with_retries
+from pipelines.storage.store_settings import contains_secret, find_settings, secret_in_url_message
 from pipelines.storage.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
-    from pipelines.storage.options import StoreSettings
+    from pipelines.storage.store_settings import StoreSettings
 
-Value = TypeVar("Value")
+ValueT = TypeVar("ValueT")
 
-# Stores where a file appears whole, or not at all, when it was sent whole. On other file systems it is renamed.
+# A file that is sent to these stores in one request appears completely or not at all. On others, files are renamed.
 _OBJECT_STORES = (pafs.S3FileSystem, pafs.GcsFileSystem)
 _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "hf"}
 
-_TEMPORARY = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # the names that `temporary_name` gives
-
 
 class FileInfo(NamedTuple):
-    """One file and what tells whether it is still the same."""
+    """A file, and what changes when it is modified."""
 
     url: str
     size: int
@@ -49,11 +46,17 @@ class FileInfo(NamedTuple):
 
 @dataclass(frozen=True)
 class Location:
-    """A file or directory: its URL as people write it, and how to reach it.
+    """A file or directory.
 
-    What its methods raise, beside what they say: FatalError for what a person must correct (access, space), and
-    RetryableError for what may pass but did not within several tries. On this machine's own file system nothing is
-    tried again, and its other OSErrors come as they are.
+    All methods raise FatalError for errors that the user must correct (access, disk space), and RetryableError for
+    errors that may be temporary, but remained after several retries. On the local file system nothing is retried, and
+    other OSErrors are not converted.
+
+    Attributes:
+        url: as written by the user.
+        path: its path within the file system.
+        fs: the file system.
+        stores: settings of stores, for locations below this one.
     """
 
     url: str
@@ -62,16 +65,16 @@ class Location:
     stores: tuple[StoreSettings, ...] = ()
 
     def __truediv__(self, name: str) -> Location:
-        """Give a file or directory below this one."""
+        """Return the file or directory with this name below this directory."""
         return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs, self.stores)
 
     def __reduce__(self) -> tuple[object, tuple[str, tuple[StoreSettings, ...]]]:
-        # file systems hold connections: another process opens its own
+        # File systems have open connections, so they are not pickled, but opened again.
         return locate, (self.url, self.stores)
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on this machine's file system."""
+        """Whether it is on the local file system."""
         return isinstance(self.fs, pafs.LocalFileSystem)
 
     @property
@@ -81,27 +84,27 @@ class Location:
 
     @property
     def fsspec(self) -> Any:
-        """The file system of fsspec that serves it; None where pyarrow has its own."""
+        """The fsspec file system; None for file systems of pyarrow."""
         handler = self.fs.handler if isinstance(self.fs, pafs.PyFileSystem) else None
         return handler.fs if isinstance(handler, pafs.FSSpecHandler) else None
 
-    def persistently(self, act: Callable[[], Value]) -> Value:
-        """Do something here, again after growing waits as long as its errors may pass."""
-        return persistently(self.url, act, is_local=self.is_local)
+    def with_retries(self, act: Callable[[], ValueT]) -> ValueT:
+        """Call a function that accesses this location, with retries."""
+        return access_with_retries(self.url, act, is_local=self.is_local)
 
     def exists(self) -> bool:
-        """Whether there is a file or a directory here."""
+        """Whether there is a file or a directory."""
         return self._info().type != pafs.FileType.NotFound
 
     def is_file(self) -> bool:
-        """Whether there is a file here."""
+        """Whether there is a file."""
         return self._info().type == pafs.FileType.File
 
     def file_info(self) -> FileInfo:
-        """Look at the file now.
+        """Return the current size and modification time of the file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no file.
         """
         info = self._info()
         if info.type != pafs.FileType.File:
@@ -109,187 +112,144 @@ class Location:
         return FileInfo(self.url, info.size, info.mtime_ns or 0)
 
     def list(self, *, recursive: bool = False) -> list[FileInfo]:
-        """List the files below this directory, none if there is no directory; in the order of their names.
+        """List the files in this directory, ordered by path; none if there is no directory.
 
-        A directory that is a link to one above it is passed over: its files are there already.
+        A link to a directory that contains it is skipped, because its files are listed anyway.
         """
         if self.is_local:
-            found = sorted(_walk(self.path, recursive=recursive))
-            infos = self.persistently(lambda: self.fs.get_file_info(found))
+            found = sorted(walk(self.path, recursive=recursive))
+            infos = self.with_retries(lambda: self.fs.get_file_info(found))
         else:
-            self._forget_listings()
+            self._invalidate_listings()
             selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
-            infos = sorted(self.persistently(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
-        return [self._below(info) for info in infos if info.type == pafs.FileType.File]
+            infos = sorted(self.with_retries(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
+        return [self._to_file_info(info) for info in infos if info.type == pafs.FileType.File]
 
     def open(self) -> pa.NativeFile:
-        """Open the file to read parts of it; reading is not tried again.
+        """Open the file for random access. Later reads are not retried.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no file.
         """
-        return self.persistently(lambda: self.fs.open_input_file(self.path))
+        return self.with_retries(lambda: self.fs.open_input_file(self.path))
 
     def read_bytes(self) -> bytes:
         """Read the whole file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no file.
         """
-        return self.persistently(self._read)
+        return self.with_retries(self._read)
 
     def read_table(self, columns: list[str] | None = None) -> pa.Table:
         """Read the whole Parquet file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: there is no file.
             pa.ArrowException: it is damaged.
         """
         data = self.read_bytes()
         try:
             return pq.read_table(pa.BufferReader(data), columns=columns)
-        except OSError as error:  # of bytes in memory: what Arrow takes for trouble with a disk is damage here
+        except OSError as error:  # the bytes are in memory, so this is not a disk error, but damaged data
             raise pa.ArrowInvalid(str(error)) from None
 
     def put(self, data: bytes | pa.Buffer) -> None:
-        """Write a file whole: a reader sees the old file or the new one, never a part.
+        """Write the file atomically: readers see the old file or the complete new one.
 
-        An object store takes it in one request. Elsewhere it is written under a temporary name and renamed.
+        An object store receives it in one request. Elsewhere a temporary file is written and renamed.
         """
         if self.is_local:
-            self.persistently(lambda: _put_locally(Path(self.path), data))
+            self.with_retries(lambda: write_atomically(Path(self.path), data))
             return
-        # in another thread: an exception that a signal raises in this one must not close, and so publish, a part of it
+        # A signal may raise an exception in this thread. Closing the stream then would publish an incomplete file, so
+        # another thread writes.
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(self.persistently, lambda: self._send(data)).result()
+            thread.submit(self.with_retries, lambda: self._send(data)).result()
 
     def delete(self) -> None:
-        """Remove the file; it is no error if there is none."""
+        """Delete the file, if there is one."""
         with suppress(FileNotFoundError):
-            self.persistently(lambda: self.fs.delete_file(self.path))
+            self.with_retries(lambda: self.fs.delete_file(self.path))
 
-    def leftovers(self) -> list[FileInfo]:
-        """List temporary files that killed or failed writers left in this directory."""
+    def list_temporary_files(self) -> list[FileInfo]:
+        """List the temporary files in this directory. Writers that were killed or failed leave them behind."""
         return [file for file in self.list() if final_name(file.name)]
 
-    def _forget_listings(self) -> None:
-        """Have the store asked: many clients of fsspec answer from what they saw before others wrote there."""
+    def _invalidate_listings(self) -> None:
+        """Clear fsspec's cache of listings, because it does not contain later writes of other processes."""
         if self.fsspec is not None:
             self.fsspec.invalidate_cache()
 
     def _read(self) -> bytes:
         with self.fs.open_input_file(self.path) as source:
             data = source.read()
-            if len(data) != source.size():  # a connection that breaks off can look like the file's end
-                raise RetryableError(f"{self.url}: broke off, got {len(data):,} of {source.size():,} bytes")
+            if len(data) != source.size():  # some clients treat a connection that breaks off as the end of the file
+                raise RetryableError(f"{self.url}: incomplete, got {len(data):,} of {source.size():,} bytes")
         return data
 
     def _send(self, data: bytes | pa.Buffer) -> None:
         fs = self.fsspec
         if fs is not None and not _FSSPEC_OBJECT_STORES.isdisjoint(_protocols(fs)):
             fs.pipe_file(self.path, bytes(memoryview(data)))
-        elif isinstance(self.fs, _OBJECT_STORES) or not len(memoryview(data)):  # an empty file has no parts
+        elif isinstance(self.fs, _OBJECT_STORES) or not len(memoryview(data)):  # an empty file cannot be incomplete
             stream = self.fs.open_output_stream(self.path)
             stream.write(data)
             stream.close()
         else:
             parent, _, name = self.path.rpartition("/")
             temporary = f"{parent}/{temporary_name(name)}"
-            on_azure = isinstance(self.fs, pafs.AzureFileSystem)
-            if not on_azure:
+            is_azure = isinstance(self.fs, pafs.AzureFileSystem)
+            if not is_azure:
                 self.fs.create_dir(parent, recursive=True)
-            # its client makes an empty file of the name first, and cannot rename; but a copy appears whole
-            publish = self.fs.copy_file if on_azure else self.fs.move
+            # Azure's client first creates an empty file with the given name, and cannot rename; but copies are atomic.
+            publish = self.fs.copy_file if is_azure else self.fs.move
             try:
                 with self.fs.open_output_stream(temporary) as stream:
                     stream.write(data)
                 publish(temporary, self.path)
             finally:
-                with suppress(Exception):  # it was moved; or what cannot be removed now is found by `leftovers`
+                with suppress(Exception):  # it was moved, or `list_temporary_files` finds it later
                     self.fs.delete_file(temporary)
 
     def _info(self) -> pafs.FileInfo:
-        self._forget_listings()
-        return self.persistently(lambda: self.fs.get_file_info(self.path))
+        self._invalidate_listings()
+        return self.with_retries(lambda: self.fs.get_file_info(self.path))
 
-    def _below(self, info: pafs.FileInfo) -> FileInfo:
-        inner = info.path[len(self.path.rstrip("/")) :].lstrip("/")
-        return FileInfo(f"{self.url.rstrip('/')}/{inner}", info.size, info.mtime_ns or 0)
+    def _to_file_info(self, info: pafs.FileInfo) -> FileInfo:
+        path = info.path[len(self.path.rstrip("/")) :].lstrip("/")
+        return FileInfo(f"{self.url.rstrip('/')}/{path}", info.size, info.mtime_ns or 0)
 
 
 def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
-    """Find the file system of a URL or local path; nothing is read yet.
+    """Find the file system of a URL or local path. The file or directory itself is not accessed.
 
     Args:
-        url: as people write it.
-        stores: options of stores, of which those for this URL are used.
+        url: as written by the user.
+        stores: settings of stores; those for this URL are used.
 
     Raises:
-        FatalError: nothing here serves such URLs, or the service cannot be reached, or the URL holds a secret.
+        FatalError: the URL's scheme is not supported, its service cannot be reached, or the URL contains a secret.
     """
     if "://" in url and not url.startswith("file://"):
-        if holds_secret(url):
-            raise FatalError(refusal(url))
-        fs, within = open_store(url, options_of(url, stores))
-        return Location(url, within, fs, tuple(stores))
+        if contains_secret(url):
+            raise FatalError(secret_in_url_message(url))
+        fs, path = open_store(url, find_settings(url, stores))
+        return Location(url, path, fs, tuple(stores))
     path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
     return Location(path, path, pafs.LocalFileSystem())
 
 
-def temporary_name(name: str) -> str:
-    """Name a file until it is whole; the dot makes every reader of datasets skip what a killed process leaves."""
-    return f".{name}.{secrets.token_hex(4)}.tmp"
+def encode_parquet(table: pa.Table, **options: Any) -> pa.Buffer:
+    """Encode a table as a Parquet file in memory, to be written with `Location.put`.
 
-
-def final_name(name: str) -> str | None:
-    """Give what a temporary file would have been renamed to; None for any other file."""
-    found = _TEMPORARY.fullmatch(name)
-    return found and found[1]
-
-
-def parquet_bytes(table: pa.Table, **options: Any) -> pa.Buffer:
-    """Write a table as Parquet to memory, to be put whole; `options` are those of `pyarrow.parquet.write_table`."""
+    Args:
+        table: the table.
+        options: passed to `pyarrow.parquet.write_table`.
+    """
     sink = pa.BufferOutputStream()
     pq.write_table(table, sink, compression="zstd", **options)
     return sink.getvalue()
-
-
-def _walk(folder: str, *, recursive: bool, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """Give the paths of what a directory holds that is none; nothing where there is no directory."""
-    try:
-        entries = list(os.scandir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    above = (*above, os.path.realpath(folder))
-    for entry in entries:
-        if not entry.is_dir():
-            yield entry.path
-        elif recursive and os.path.realpath(entry.path) not in above:
-            yield from _walk(entry.path, recursive=True, above=above)
-
-
-def _put_locally(target: Path, data: bytes | pa.Buffer) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(temporary_name(target.name))
-    try:
-        with temporary.open("wb") as file:
-            file.write(memoryview(data))
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync(target.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file's bytes, or the names in a directory, would outlast a power failure."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What an error of a store means for a run, and how often, and after what waits, something is tried again."""
+"""Which errors are retried, how often and after which waits; what users can do about the others."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import errno
 import random
 import re
 import time
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
@@ -15,77 +16,115 @@ from pipelines.errors import FatalError, RetryableError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-Value = TypeVar("Value")
+ValueT = TypeVar("ValueT")
 
-# The clients of stores try again by themselves, for some seconds; these waits are between such rounds.
+# Two levels: a store's client retries each request for some seconds or minutes. When it gives up, the whole operation
+# is retried after these waits.
+S3_ATTEMPTS = 5
+GCS_RETRY_TIME_LIMIT = timedelta(minutes=3)
 _RETRY_AFTER_S = (1.0, 5.0, 20.0, 60.0)
 
 _DENIED = re.compile(
     "ACCESS_DENIED|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|ExpiredToken|"  # AWS
     "Forbidden|Unauthorized|AuthenticationFailed|AuthorizationFailure|UNAUTHENTICATED|PERMISSION_DENIED|"
-    r"(?i:http (?:status|error):? ?40[0135])"  # a HEAD has no body that says more: an expired token is a plain 400
+    r"(?i:http (?:status|error):? ?40[0135])"  # responses to HEAD have no body, so an expired token is a plain 400
 )
 _OTHER_REGION = re.compile("HTTP status 301|PermanentRedirect")
 _NO_BUCKET = re.compile("NO_SUCH_BUCKET|NoSuchBucket|ContainerNotFound|Bucket '[^']*' not found")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_DISK_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
+_TEMPORARY_STATUS = (408, 429)  # of the 4xx: time-out, and too many requests
 
 
-def reason(error: BaseException) -> str:
-    """Give what a storage error says, in one line; it names files and never their content."""
-    return str(error).strip().partition("\n")[0] or type(error).__name__
-
-
-def judged(url: str, error: Exception, *, is_local: bool = False) -> Exception:
-    """Sort an error of a store by what to do next.
-
-    Args:
-        url: what was being read or written.
-        error: as the store's client raised it; each client has classes of its own.
-        is_local: whether it is of this machine's file system, whose errors do not pass.
-
-    Returns:
-        FatalError for what a person must correct, RetryableError for what may pass; and as they are FileNotFoundError,
-        our own errors, what Arrow says of damaged content, and other errors of the local file system.
-    """
-    if isinstance(error, (FileNotFoundError, FatalError, RetryableError)):
-        return error
-    number = error.errno if isinstance(error, OSError) else None
-    if number in _DISK_FULL:
-        return FatalError(
-            f"{url}: no space is left for it ({reason(error)}); free some, and run the same command again"
-        )
-    if is_local:
-        if number in _DISK_CLOSED:
-            return FatalError(
-                f"{url}: access is denied ({reason(error)}); correct its permissions, or name another place"
-            )
-        return error
-    if isinstance(error, PermissionError) or _DENIED.search(str(error)):
-        return FatalError(f"{url}: access is denied ({reason(error)}); check the environment's credentials")
-    if _NO_BUCKET.search(str(error)):
-        return FatalError(f"{url}: no such bucket or container ({reason(error)}); correct the address")
-    if _OTHER_REGION.search(str(error)):
-        return FatalError(f"{url}: lies in another region ({reason(error)}); name its region in `storage`")
-    if isinstance(error, pa.ArrowException) and type(error) is not pa.ArrowException:  # else it is of no known kind
-        return error
-    return RetryableError(f"{url}: the store fails ({reason(error)})")
-
-
-def persistently(url: str, act: Callable[[], Value], *, is_local: bool = False) -> Value:
-    """Do something with a store, again after growing waits as long as its errors may pass, up to a limit.
+def with_retries(
+    act: Callable[[], ValueT],
+    is_retryable: Callable[[Exception], bool] = lambda error: isinstance(error, RetryableError),
+) -> ValueT:
+    """Call a function again, after increasing waits, while its errors are retryable, up to a limit.
 
     Raises:
-        FatalError, RetryableError, FileNotFoundError: see `judged`.
+        Exception: the last error.
     """
     for wait_s in (*_RETRY_AFTER_S, None):
         try:
             return act()
         except Exception as error:
-            found = judged(url, error, is_local=is_local)
-            # what seems damaged may be a connection that broke off
-            may_pass = isinstance(found, RetryableError) or (isinstance(found, pa.ArrowException) and not is_local)
-            if wait_s is None or not may_pass:
-                raise found from None
-        time.sleep(wait_s * random.uniform(0.5, 1.5))  # many workers that failed together do not come back together
+            if wait_s is None or not is_retryable(error):
+                raise
+        time.sleep(wait_s * random.uniform(0.5, 1.5))  # so that workers that failed together do not retry together
     raise AssertionError
+
+
+def access_with_retries(url: str, act: Callable[[], ValueT], *, is_local: bool = False) -> ValueT:
+    """Call a function that accesses a store, with retries.
+
+    Raises:
+        FatalError, RetryableError, FileNotFoundError: see `classify_error`.
+    """
+
+    def attempt() -> ValueT:
+        try:
+            return act()
+        except Exception as error:
+            raise classify_error(url, error, is_local=is_local) from None
+
+    # Data that seem damaged may be the result of a connection that broke off.
+    retried = (RetryableError,) if is_local else (RetryableError, pa.ArrowException)
+    return with_retries(attempt, lambda error: isinstance(error, retried))
+
+
+def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exception:
+    """Convert an error of a store's client to the class that determines what happens next.
+
+    Args:
+        url: the file or directory that was accessed.
+        error: the client's error. Each client has its own classes.
+        is_local: whether the file is on a local file system, whose errors are not temporary.
+
+    Returns:
+        FatalError for errors that the user must correct, RetryableError for errors that may be temporary. Unchanged
+        are FileNotFoundError, our own errors, Arrow's errors about damaged data, and other errors of local files.
+    """
+    if isinstance(error, (FileNotFoundError, FatalError, RetryableError)):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    if number in _DISK_FULL:
+        return FatalError(f"{url}: no space left ({describe_error(error)}); free some, and run the same command again")
+    if is_local:
+        if number in _NO_PERMISSION:
+            return FatalError(
+                f"{url}: access is denied ({describe_error(error)}); correct its permissions, or use another directory"
+            )
+        return error
+    if isinstance(error, PermissionError) or _DENIED.search(str(error)):
+        return FatalError(
+            f"{url}: access is denied ({describe_error(error)}); check the credentials in the environment"
+        )
+    if _NO_BUCKET.search(str(error)):
+        return FatalError(f"{url}: no such bucket or container ({describe_error(error)}); correct the URL")
+    if _OTHER_REGION.search(str(error)):
+        return FatalError(
+            f"{url}: the bucket is in another region ({describe_error(error)}); set its region in `storage`"
+        )
+    # Damaged data raise a subclass of ArrowException.
+    if isinstance(error, pa.ArrowException) and type(error) is not pa.ArrowException:
+        return error
+    return RetryableError(f"{url}: the store failed ({describe_error(error)})")
+
+
+def is_disk_error(error: BaseException) -> bool:
+    """Whether a local disk is full or not writable."""
+    return isinstance(error, OSError) and error.errno in (*_DISK_FULL, *_NO_PERMISSION)
+
+
+def is_permanent_status(http_status: int) -> bool:
+    """Whether a request with this HTTP status would fail again."""
+    return 400 <= http_status < 500 and http_status not in _TEMPORARY_STATUS
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the first line of an error's message, or its class if it has none.
+
+    The messages of stores contain names of files, but never their content.
+    """
+    return str(error).strip().partition("\n")[0] or type(error).__name__

@@ -83,14 +83,14 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "atomic write: files are written in place",
-        "pipelines/storage/location.py",
+        "pipelines/storage/local_files.py",
         "temporary = target.with_name(temporary_name(target.name))",
         "temporary = target",
         KILLS,
     ),
     Safeguard(
         "atomic write: a failed write publishes its file",
-        "pipelines/storage/location.py",
+        "pipelines/storage/local_files.py",
         "    except BaseException:\n        temporary.unlink(missing_ok=True)\n        raise\n",
         "    except OSError:\n        temporary.replace(target)\n        raise\n",
         f"{DISK_ERRORS}error_in_the_middle_of_a_write_publishes_nothing",
@@ -98,8 +98,8 @@ SAFEGUARDS = [
     Safeguard(
         "temporary files of killed writers are not removed",
         "pipelines/output/directory.py",
-        "for file in folder.leftovers():",
-        "for file in folder.leftovers()[:0]:",
+        "for file in folder.list_temporary_files():",
+        "for file in folder.list_temporary_files()[:0]:",
         KILLS,
     ),
     Safeguard(

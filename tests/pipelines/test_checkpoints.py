@@ -18,7 +18,7 @@ from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 import pipelines.checkpoints.cache
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage.stores import client
+from pipelines.storage.stores import open_client
 from tests.forks import FORKS
 from tests.pipelines.checkpoint_servers import Shelf, commit_of, model_hub, object_store
 from xlm_core import CheckpointError, XLMTokenizer, check_checkpoint, content_hash
@@ -55,7 +55,7 @@ def store(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         environment = {"AWS_ENDPOINT_URL": endpoint, "AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
         for name, value in (environment | {"AWS_REGION": "us-east-1"}).items():
             monkeypatch.setenv(name, value)
-        client.cache_clear()  # it holds the last test's port
+        open_client.cache_clear()  # it holds the last test's port
         yield "s3://bucket/xlm"
 
 

@@ -30,8 +30,8 @@ from tests.chaos.bad_input.trial_job import GOOD_ROWS
 CORPORA: list[Refused | Harmless | FailsShard] = [
     Refused("a missing corpus", select_file("gone.parquet"), "no such file or directory; correct input.path"),
     Refused("a glob that matches nothing", select_file("*.pq"), "no file matches; correct input.path"),
-    Refused("an empty directory", use_empty_directory, "the directory holds no data files; correct input.path"),
-    Refused("a URL with an unknown scheme", set_value("input.path", "nope://x/y"), "nothing here reads nope://"),
+    Refused("an empty directory", use_empty_directory, "the directory contains no data files; correct input.path"),
+    Refused("a URL with an unknown scheme", set_value("input.path", "nope://x/y"), "nope:// is not supported"),
     Refused("a URL without a scheme", set_value("input.path", "://x"), "no such file or directory"),
     Refused(
         "a link to itself in the corpus",

@@ -98,7 +98,7 @@ OUTPUTS = [
     Refused(
         "an output with an unknown URL scheme",
         lambda b: b.set("output.path", "nope://out"),
-        "nothing here reads nope://",
+        "nope:// is not supported",
     ),
     *(
         Refused(

@@ -15,7 +15,7 @@ from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.output import Output, ShardRecord
 from pipelines.output.ledger import Ledger
-from pipelines.storage import locate, parquet_bytes
+from pipelines.storage import locate, encode_parquet
 from tests.chaos.bad_input.trial_job import TrialJob
 from tests.chaos.fuzz.error_messages import check_message
 from tests.chaos.fuzz.mutations import PARQUET_TOKENS, SLOW_IF_THOROUGH, examples, mutated_bytes, mutated_json
@@ -56,7 +56,7 @@ def test_ledger_of_any_bytes_loads_or_is_rejected(folder, data):
 
 
 @examples(100, 3_000)
-@given(data=st.one_of(st.binary(max_size=64), mutated_bytes(parquet_bytes(_two_rows(PLAN)), tokens=PARQUET_TOKENS)))
+@given(data=st.one_of(st.binary(max_size=64), mutated_bytes(encode_parquet(_two_rows(PLAN)), tokens=PARQUET_TOKENS)))
 def test_plan_of_any_bytes_gives_a_number_of_shards_or_none(folder, data):
     (folder / "out" / "_xlm").mkdir(parents=True, exist_ok=True)
     (folder / "out" / "_xlm" / "plan.parquet").write_bytes(data)

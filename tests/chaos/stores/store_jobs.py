@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.job.job import Job
-from pipelines.storage.retries import persistently
+from pipelines.storage.retries import access_with_retries
 from tests.chaos.stores.driver_process import Driver, start_driver
 from tests.chaos.stores.proxy import Proxy, run_proxy
 from tests.chaos.stores.request_faults import Fault, Faults, Rule
@@ -78,7 +78,7 @@ class Store:
         for name in self.output(out):
             if name.startswith("_xlm/lock"):
                 path = f"{BUCKET}/{out}/{name}"
-                persistently(path, lambda path=path: self.server.fs.delete_file(path))
+                access_with_retries(path, lambda path=path: self.server.fs.delete_file(path))
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from rich.console import Console
 from pipelines.job.job import Job
 from pipelines.run.execute import run
 from pipelines.storage import locate
-from pipelines.storage.stores import client
+from pipelines.storage.stores import open_client
 from tests.chaos.stores.request_faults import Fault, Faults, Rule
 from tests.chaos.stores.store_faults import run_with_random_faults
 from tests.chaos.stores.store_jobs import (
@@ -94,7 +94,7 @@ def test_expired_credentials_end_a_run_at_once(any_store):
     assert outcome is not None
     assert outcome.startswith("FatalError: ")
     assert "access is denied" in outcome
-    assert outcome.endswith("check the environment's credentials")
+    assert outcome.endswith("check the credentials in the environment")
     times = [request.at for request in store.proxy.requests]
     assert len(times) < 10
     assert time.monotonic() - times[0] < 5
@@ -125,7 +125,7 @@ def test_requests_to_a_store_that_is_down_are_retried_with_growing_waits(s3, fau
     s3.proxy.faults = Faults(Rule(fault))
     growing = {"pipelines.storage.retries._RETRY_AFTER_S": (0.1, 0.4, 3.2)}  # larger than the delays of a busy machine
     outcome = s3.run(
-        "down", growing | {"pipelines.storage.stores._S3_ATTEMPTS": 1}
+        "down", growing | {"pipelines.storage.retries.S3_ATTEMPTS": 1}
     )  # the client's own waits would hide ours
     assert outcome is not None
     assert outcome.startswith("RetryableError: ")
@@ -149,14 +149,14 @@ def test_lookup_of_a_buckets_region_is_retried(monkeypatch):
     monkeypatch.setattr("pipelines.storage.retries._RETRY_AFTER_S", (0.0,))
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-    client.cache_clear()
-    assert client("s3", "b", None).region == "eu-west-1"
-    client.cache_clear()
+    open_client.cache_clear()
+    assert open_client("s3", "b", None).region == "eu-west-1"
+    open_client.cache_clear()
 
 
 def authorization(s3: Store, **options: object) -> str | None:
     """List the corpus with a job's options, and return the authorization header of the request."""
-    client.cache_clear()
+    open_client.cache_clear()
     job = s3.job("any", storage=s3.server.options(s3.proxy.url, **options))
     assert locate(s3.server.url(BUCKET, "corpus"), job.storage).list()
     return s3.proxy.requests[-1].headers.get("authorization")

@@ -8,7 +8,7 @@ import pytest
 from pipelines.errors import FatalError
 from pipelines.output.lock import lock_folder
 from pipelines.storage import locate
-from pipelines.storage.stores import client
+from pipelines.storage.stores import open_client
 from tests.chaos.stores.request_faults import Fault, Faults, Rule
 from tests.chaos.stores.store_faults import kill_and_resume
 from tests.chaos.stores.store_jobs import BUCKET, QUICK_RETRIES, is_complete, result_files
@@ -22,7 +22,7 @@ def test_at_most_one_of_many_concurrent_runs_holds_the_lock(store, monkeypatch):
     for name, value in store.server.environment.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("pipelines.output.lock._MAX_BACKOFF_S", 0.3)
-    client.cache_clear()
+    open_client.cache_clear()
     folder = locate(store.server.url(BUCKET, "contended/_xlm"), store.job("any").storage)
     holders: list[str] = []
     refusals: list[str] = []

@@ -1,0 +1,72 @@
+"""Files on the local file system: write them atomically, and list directories."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import pyarrow as pa
+
+_TEMPORARY_NAME = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # of `temporary_name`
+
+
+def write_atomically(target: Path, data: bytes | pa.Buffer) -> None:
+    """Write a file, so that after a crash it has its old content or all of the new content."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(temporary_name(target.name))
+    try:
+        with temporary.open("wb") as file:
+            file.write(memoryview(data))
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    fsync(target.parent)
+
+
+def fsync(path: Path) -> None:
+    """Flush the content of a file, or the entries of a directory, to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_name(name: str) -> str:
+    """Return the name of a file while it is written. Readers of datasets skip names that begin with a dot."""
+    return f".{name}.{secrets.token_hex(4)}.tmp"
+
+
+def final_name(name: str) -> str | None:
+    """Return the final name of a temporary file; None for other files."""
+    found = _TEMPORARY_NAME.fullmatch(name)
+    return found and found[1]
+
+
+def walk(folder: str, *, recursive: bool, parents: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the paths in a directory that are not directories; none if there is no directory.
+
+    Args:
+        folder: the directory.
+        recursive: also walk its subdirectories, except links to a directory that contains them.
+        parents: resolved paths of the directories that contain this one.
+    """
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    parents = (*parents, os.path.realpath(folder))
+    for entry in entries:
+        if not entry.is_dir():
+            yield entry.path
+        elif recursive and os.path.realpath(entry.path) not in parents:
+            yield from walk(entry.path, recursive=True, parents=parents)
