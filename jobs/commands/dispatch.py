@@ -17,7 +17,7 @@ from jobs.console import print_error
 from jobs.exit_status import RESUME_HINT, ExitStatus
 from jobs.job_file import json_schema, load_job
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, describe_error
+from pipelines.storage import describe_error, locate
 
 if TYPE_CHECKING:
     import argparse
