@@ -88,7 +88,7 @@ def _parse(text: str) -> tuple[ast.expr, str]:
         raise FilterError(f"filter: not valid, {reason}; write a simpler condition") from None
     if tree.lineno == 1:  # the first bracket became part of the expression, as in `a) or (b` or `a, b`
         raise FilterError(
-            f"filter: {excerpt(text)} is not a single condition; join conditions with and / or, and balance the brackets"
+            f"filter: {excerpt(text)} is not one condition; join conditions with and / or, and balance the brackets"
         )
     return tree, source
 

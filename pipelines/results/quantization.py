@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.storage import find_files, locate, describe_error
+from pipelines.storage import describe_error, find_files, locate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -54,8 +54,8 @@ class Ranges:
                 file_low, file_high = location.with_retries(partial(_read_range, location, column, dim, metadata))
             except pa.ArrowException as error:
                 raise FatalError(
-                    f"{file.url}: calibration cannot read this file ({describe_error(error)}); name the output of a finished "
-                    "run"
+                    f"{file.url}: calibration cannot read this file ({describe_error(error)}); "
+                    "name the output of a finished run"
                 ) from None
             low, high = np.minimum(low, file_low), np.maximum(high, file_high)
         if not np.isfinite(low).all() or not np.isfinite(high).all():

@@ -40,7 +40,8 @@ class ResultFindings:
         rows = np.unique(rows)
         if len(rows):
             self.faults.append(
-                f"column {column}: {format_count(len(rows), 'row')} with {fault}, the first is row {rows[0]} of the part"
+                f"column {column}: {format_count(len(rows), 'row')} with {fault}, the first is row {rows[0]} "
+                "of the part"
             )
 
 

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pipelines.job import Job
     from pipelines.output import Lock, OutputState, ShardRecord
 
-# A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave, so it must be
-# neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
+# A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
+# so it must be neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
 WAVE_SHARDS = 4_000
 
 

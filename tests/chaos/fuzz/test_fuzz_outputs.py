@@ -15,7 +15,7 @@ from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.output import Output, ShardRecord
 from pipelines.output.ledger import Ledger
-from pipelines.storage import locate, encode_parquet
+from pipelines.storage import encode_parquet, locate
 from tests.chaos.bad_input.trial_job import TrialJob
 from tests.chaos.fuzz.error_messages import check_message
 from tests.chaos.fuzz.mutations import PARQUET_TOKENS, SLOW_IF_THOROUGH, examples, mutated_bytes, mutated_json
