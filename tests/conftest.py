@@ -12,6 +12,10 @@ from hypothesis import settings
 
 from tests.kytea_model import write_kytea_model
 
+# Threads of several test processes on two cores wait for each other: with two threads per process, tests of the model
+# took up to 50 s instead of 0.5 s. Must be set before torch is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 settings.register_profile("busy machines", deadline=None)
 settings.load_profile("busy machines")
 
