@@ -11,7 +11,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.checkpoints import local_checkpoint, local_directory, named_as, pin_checkpoint
+from pipelines.checkpoints import local_checkpoint, local_directory, pin_checkpoint, url_in_errors
 from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, tied_tensors, weights_files
@@ -40,7 +40,7 @@ def open_checkpoint(url: str, console: Console) -> Generator[Path]:
         return
     pinned = pin_checkpoint(url, notify=lambda line: console.print(line, highlight=False, markup=False))
     directory = local_checkpoint(pinned)
-    with named_as(url, directory):
+    with url_in_errors(url, directory):
         yield directory
 
 

@@ -1,6 +1,12 @@
 """Find checkpoints at any URL, cache them once per node, and load them in workers."""
 
-from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, local_directory, named_as, pin_checkpoint
+from pipelines.checkpoints.cache import (
+    PinnedCheckpoint,
+    local_checkpoint,
+    local_directory,
+    pin_checkpoint,
+    url_in_errors,
+)
 from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
 
 __all__ = [
@@ -9,7 +15,7 @@ __all__ = [
     "load_tokenizer",
     "local_checkpoint",
     "local_directory",
-    "named_as",
     "pin_checkpoint",
     "read_tokenizer",
+    "url_in_errors",
 ]

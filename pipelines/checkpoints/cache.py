@@ -1,12 +1,12 @@
-"""Checkpoints wherever they lie, as directories of this node: pinned once by the driver, fetched once by each node.
+"""Make checkpoints at any URL available as local directories. The driver pins their content, each node downloads once.
 
-The cache is `$XLM_CACHE`, or `~/.cache/xlm-batch`. Nothing in it is ever removed but by people, who may do so whenever
-nothing is being fetched. It holds
+The cache is `$XLM_CACHE` or `~/.cache/xlm-batch`. Checkpoints are never removed from it automatically; users may delete
+them while no job is starting. It contains
 
-    checkpoints/<content hash>/    whole and verified, for it is renamed to that name last
-    known/<digest>                 the content hash of what was seen at a URL, so that it is not read again to be hashed
-    incoming/<digest of URL>/      a download under way, or what a killed process left of one
-    locks/<digest of URL>          held by whoever writes that download
+    checkpoints/<content hash>/    complete and verified checkpoints: downloads get this name when they are finished
+    known/<digest>                 the content hash of a URL, so that unchanged checkpoints are not read to be hashed
+    incoming/<digest of URL>/      a download in progress, or one that a killed process left behind
+    locks/<digest of URL>          locked by the process that writes the download
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import importlib.metadata
 import os
 import platform
 import shutil
-import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate, fsync
+from pipelines.storage import fsync, locate, with_retries
 from xlm_core.checkpoint import content_hash, needed_files
 
 if TYPE_CHECKING:
@@ -34,19 +33,17 @@ if TYPE_CHECKING:
     from pipelines.checkpoints.sources import Source
     from pipelines.storage import StoreSettings
 
-_RETRY_AFTER_S = (1.0, 5.0, 20.0)  # a worker that gives up costs more than half a minute
-
 
 @dataclass(frozen=True)
 class PinnedCheckpoint:
-    """A checkpoint of which the content is settled, for every process of a job.
+    """A checkpoint with a fixed content. All processes of a job use this content, or fail.
 
     Attributes:
-        url: as it was named; of a local directory, its absolute path.
-        content_hash: as `xlm_core.content_hash` gives it.
-        files: names of what is fetched of it; none of a local directory.
-        revision: the hub's commit, if it is of a hub.
-        stores: options of stores, as the job has them.
+        url: as written by the user; for a local directory, its absolute path.
+        content_hash: the result of `xlm_core.content_hash`.
+        files: names of the files to download; empty for a local directory.
+        revision: the commit, for a checkpoint on a hub.
+        stores: the job's settings of stores.
     """
 
     url: str
@@ -57,12 +54,12 @@ class PinnedCheckpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is used where it lies, and must be seen there by every node."""
+        """Whether it is a local directory. It is not copied, so all nodes must be able to access it."""
         return "://" not in self.url
 
 
 def local_directory(url: str) -> Path | None:
-    """Give the directory of this machine's file system that a URL or path names; None where it lies elsewhere."""
+    """Return the local directory that a URL or path names; None for other URLs."""
     is_local = "://" not in url or url.startswith("file://")
     return Path(locate(url).path) if is_local else None
 
@@ -70,112 +67,109 @@ def local_directory(url: str) -> Path | None:
 def pin_checkpoint(
     url: str, stores: Sequence[StoreSettings] = (), notify: Callable[[str], None] = lambda _: None
 ) -> PinnedCheckpoint:
-    """Settle which checkpoint a job runs, by its content; one that lies elsewhere is fetched to know it.
+    """Determine the content of a job's checkpoint. A remote checkpoint is downloaded for that, if it is not cached.
 
     Args:
         url: a local directory, a directory in any store, or `hf://org/name[@revision]`.
-        stores: options of stores.
-        notify: receives a message if something is downloaded, which may take minutes.
+        stores: the job's settings of stores.
+        notify: receives a message before a download, which may take minutes.
 
     Raises:
-        FatalError: there is no checkpoint, or no access to it, or no space for it.
-        RetryableError: the network failed in a way that may pass.
+        FatalError: there is no checkpoint, no access to it, or no disk space for it.
+        RetryableError: the network or the store failed, perhaps temporarily.
     """
     if (directory := local_directory(url)) is not None:
-        return PinnedCheckpoint(str(directory), _hash_in_place(directory))
+        return PinnedCheckpoint(str(directory), _hash_local_directory(directory))
     source = open_source(url, stores)
     identity = source.identity()
-    cache = _Cache.of_this_node()
-    found = cache.fetched(url, identity)
-    if found is None:
-        with cache.downloading(url) as incoming:
-            found = cache.fetched(url, identity)  # another process may have been first
-            if found is None:
-                notify(f"fetching {url} …")
-                found = _fetch(url, source, source.files(), incoming)
+    cache = _Cache.open()
+    content = cache.find(url, identity)
+    if content is None:
+        with cache.lock_download(url) as incoming:
+            content = cache.find(url, identity)  # another process may have downloaded it in the meantime
+            if content is None:
+                notify(f"downloading {url} …")
+                content = _download(url, source, source.files(), incoming)
                 if source.identity() != identity:
-                    raise RetryableError(f"{url}: changed while it was read; run it again once it stays as it is")
-                cache.publish(incoming, found)
-                cache.remember(found, url, identity)
-    files = tuple(sorted(path.name for path in cache.entry(found).iterdir()))
-    return PinnedCheckpoint(url, found, files, source.revision, tuple(stores))
+                    raise RetryableError(f"{url}: changed during the download; run the same command again")
+                cache.publish(incoming, content)
+                cache.write_known_hash(content, url, identity)
+    files = tuple(sorted(path.name for path in cache.directory_of(content).iterdir()))
+    return PinnedCheckpoint(url, content, files, source.revision, tuple(stores))
 
 
 def local_checkpoint(pinned: PinnedCheckpoint) -> Path:
-    """Give this node's directory of a checkpoint; whatever number of processes ask at once, one of them fetches it.
+    """Return the local directory of a checkpoint. If it must be downloaded, one process of the node does so.
 
     Raises:
-        FatalError: it is not what was pinned any more, or as `pin_checkpoint`.
-        RetryableError: the network failed in a way that may pass.
+        FatalError: its content is no longer the pinned content; or as in `pin_checkpoint`.
+        RetryableError: as in `pin_checkpoint`.
     """
     if pinned.is_local:
         directory = Path(pinned.url)
         if not directory.is_dir():
             raise FatalError(
                 f"{directory}: no such directory on node {platform.node()}; put the checkpoint on a file system that "
-                "all nodes share, or name its URL"
+                "all nodes share, or use a URL"
             )
-        _check(pinned, _hash_in_place(directory))
+        _check_content(pinned, _hash_local_directory(directory))
         return directory
-    cache = _Cache.of_this_node()
-    entry = cache.entry(pinned.content_hash)
-    if not entry.is_dir():
-        with cache.downloading(pinned.url) as incoming:
-            if not entry.is_dir():
+    cache = _Cache.open()
+    directory = cache.directory_of(pinned.content_hash)
+    if not directory.is_dir():
+        with cache.lock_download(pinned.url) as incoming:
+            if not directory.is_dir():
                 source = open_source(pinned.url, pinned.stores, pinned.revision)
-                _check(pinned, _fetch(pinned.url, source, pinned.files, incoming))
+                _check_content(pinned, _download(pinned.url, source, pinned.files, incoming))
                 cache.publish(incoming, pinned.content_hash)
-    return entry
+    return directory
 
 
 @contextmanager
-def named_as(url: str, directory: Path) -> Generator[None]:
-    """Have errors name what people named, where they name a directory of the cache."""
+def url_in_errors(url: str, directory: Path) -> Generator[None]:
+    """Replace the cache's directory by the URL in the messages of FatalErrors."""
     try:
         yield
     except FatalError as error:
         raise type(error)(str(error).replace(str(directory), url)) from None
 
 
-def _check(pinned: PinnedCheckpoint, found: str) -> None:
-    if found != pinned.content_hash:
+def _check_content(pinned: PinnedCheckpoint, content: str) -> None:
+    if content != pinned.content_hash:
         raise FatalError(
-            f"{pinned.url}: changed while the job ran; it began with content {pinned.content_hash[:12]}, and there is "
-            f"now {found[:12]} (seen on node {platform.node()}); put the former back, or begin a new output"
+            f"{pinned.url}: changed during the run, got content {content[:12]} on node {platform.node()}, expected "
+            f"{pinned.content_hash[:12]}; restore the checkpoint, or start a new output"
         )
 
 
-def _fetch(url: str, source: Source, files: Sequence[str], incoming: Path) -> str:
-    """Download into a directory that is ours; gives the content hash of what came."""
-    for wait_s in (*_RETRY_AFTER_S, None):
+def _download(url: str, source: Source, files: Sequence[str], incoming: Path) -> str:
+    """Download files into a directory, which is cleared before, and return the content hash."""
+
+    def attempt() -> None:
         shutil.rmtree(incoming, ignore_errors=True)
         incoming.mkdir(parents=True)
-        try:
-            source.fetch(files, incoming)
-            break
-        except RetryableError:
-            if wait_s is None:
-                raise
-            time.sleep(wait_s)
-    with named_as(url, incoming):
+        source.download(files, incoming)
+
+    with_retries(attempt)
+    with url_in_errors(url, incoming):
         return content_hash(incoming)
 
 
-def _hash_in_place(directory: Path) -> str:
-    """Hash a local directory; once, for the many processes that ask, where there is a cache to note it in."""
-    cache = _Cache.of_this_node()
+def _hash_local_directory(directory: Path) -> str:
+    """Return the content hash of a local directory, from the cache if the directory has not changed."""
+    cache = _Cache.open()
     identity = None
     with suppress(OSError):
         stats = [
             (name, (directory / name).stat()) for name in needed_files([path.name for path in directory.iterdir()])
         ]
         identity = repr([(name, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in stats])
-    found = cache.recall(str(directory), identity)
-    if found is None:
-        found = content_hash(directory)
-        with suppress(OSError):  # then the next process hashes it as well
-            cache.remember(found, str(directory), identity)
-    return found
+    content = cache.read_known_hash(str(directory), identity)
+    if content is None:
+        content = content_hash(directory)
+        with suppress(OSError):  # without a cache, each process computes the hash
+            cache.write_known_hash(content, str(directory), identity)
+    return content
 
 
 @dataclass(frozen=True)
@@ -183,80 +177,86 @@ class _Cache:
     root: Path
 
     @classmethod
-    def of_this_node(cls) -> _Cache:
+    def open(cls) -> _Cache:
         return cls(Path(os.environ.get("XLM_CACHE") or "~/.cache/xlm-batch").expanduser().absolute())
 
-    def entry(self, content: str) -> Path:
-        """Where a checkpoint of this content is, or will be; if it is there, it is whole."""
+    def directory_of(self, content: str) -> Path:
+        """Return the directory for this content. If it exists, it is complete."""
         return self.root / "checkpoints" / content
 
     @contextmanager
-    def downloading(self, url: str) -> Generator[Path]:
-        """Give the directory to download a URL into, to one process at a time; others wait.
+    def lock_download(self, url: str) -> Generator[Path]:
+        """Wait until no other process downloads this URL, and yield the directory for the download.
 
         Raises:
-            FatalError: the cache cannot be written; so an OSError within must be the cache's.
+            FatalError: the cache cannot be written. OSErrors inside the `with` block are converted to this error too,
+                so they must be errors of the cache.
         """
         incoming = self.root / "incoming" / _digest(url)
         try:
             incoming.parent.mkdir(parents=True, exist_ok=True)
             with self._locked(incoming.name):
-                self._sweep()
+                self._remove_stale_downloads()
                 try:
                     yield incoming
                 finally:
                     shutil.rmtree(incoming, ignore_errors=True)
         except OSError as error:
             raise FatalError(
-                f"{self.root}: cannot be written ({error.strerror or error}) while fetching {url}; make space or give "
-                "permission there, or set XLM_CACHE to another directory"
+                f"{self.root}: cannot be written ({error.strerror or error}) while downloading {url}; free space or "
+                "correct its permissions, or set XLM_CACHE to another directory"
             ) from None
 
     def publish(self, incoming: Path, content: str) -> None:
-        """Give a download its name, once it will outlast a power failure."""
+        """Flush a download to disk, and rename it to its final name."""
         for path in (*incoming.iterdir(), incoming):
             fsync(path)
-        entry = self.entry(content)
-        entry.parent.mkdir(parents=True, exist_ok=True)
+        directory = self.directory_of(content)
+        directory.parent.mkdir(parents=True, exist_ok=True)
         try:
-            incoming.rename(entry)
+            incoming.rename(directory)
         except OSError:
-            if not entry.is_dir():  # the same content came from another URL
+            if not directory.is_dir():  # otherwise the same content was downloaded from another URL
                 raise
-        fsync(entry.parent)
+        fsync(directory.parent)
 
-    def fetched(self, url: str, identity: str | None) -> str | None:
-        """Give the content hash of what is at a URL, if it is here as well."""
-        found = self.recall(url, identity)
-        return found if found is not None and self.entry(found).is_dir() else None
+    def find(self, url: str, identity: str | None) -> str | None:
+        """Return the content hash of a URL, if its checkpoint is in the cache.
 
-    def recall(self, url: str, identity: str | None) -> str | None:
-        """Give the content hash of what is at a URL, if it was seen before."""
+        Args:
+            url: the checkpoint's URL.
+            identity: of its current version, as in `Source.identity`.
+        """
+        content = self.read_known_hash(url, identity)
+        return content if content is not None and self.directory_of(content).is_dir() else None
+
+    def read_known_hash(self, url: str, identity: str | None) -> str | None:
+        """Return the content hash of a URL, if it is known."""
         if identity is not None:
             with suppress(OSError):
-                return self._known(url, identity).read_text(encoding="ascii")
+                return self._known_hash_file(url, identity).read_text(encoding="ascii")
         return None
 
-    def remember(self, content: str, url: str, identity: str | None) -> None:
-        """Note the content hash of what is at a URL."""
+    def write_known_hash(self, content: str, url: str, identity: str | None) -> None:
+        """Record the content hash of a URL."""
         if identity is not None:
-            locate(str(self._known(url, identity))).put(content.encode())
+            locate(str(self._known_hash_file(url, identity))).put(content.encode())
 
-    def _known(self, url: str, identity: str) -> Path:
-        # another version may hash otherwise
+    def _known_hash_file(self, url: str, identity: str) -> Path:
+        # Other versions of the package may compute other hashes.
         return self.root / "known" / _digest(url, identity, importlib.metadata.version("xlm-batch"))
 
-    def _sweep(self) -> None:
-        """Remove what killed processes left: downloads of which nobody holds the lock."""
-        for leftover in (self.root / "incoming").iterdir():
-            with suppress(BlockingIOError), self._locked(leftover.name, wait=False):
-                shutil.rmtree(leftover, ignore_errors=True)
+    def _remove_stale_downloads(self) -> None:
+        """Remove the downloads of processes that were killed. Their locks are free."""
+        for directory in (self.root / "incoming").iterdir():
+            with suppress(BlockingIOError), self._locked(directory.name, wait=False):
+                shutil.rmtree(directory, ignore_errors=True)
 
     @contextmanager
     def _locked(self, name: str, *, wait: bool = True) -> Generator[None]:
         path = self.root / "locks" / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:  # the lock goes with the process, however it ends
+        with path.open("a") as file:  # the kernel releases the lock when the process ends, for any reason
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
 

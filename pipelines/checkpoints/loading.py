@@ -24,7 +24,7 @@ def read_tokenizer(settings: TokenizerSettings, folder: Path) -> XLMTokenizer:
 
 
 def load_tokenizer(settings: TokenizerSettings, checkpoint: PinnedCheckpoint) -> XLMTokenizer:
-    """Load a tokenizer in a tokenizer process; the checkpoint is fetched where this node lacks it."""
+    """Load a tokenizer in a tokenizer process. The checkpoint is downloaded if it is not on this node."""
     return read_tokenizer(settings, local_checkpoint(checkpoint))
 
 
@@ -41,10 +41,10 @@ def load_model(
     """Load the trunk and the tasks' heads in a model process.
 
     Args:
-        settings: the job's section on the model.
+        settings: the job's section `model`.
         invariant: whether a row's result must not depend on the other rows of its batch, to the last bit.
-        checkpoint: the trunk's.
-        heads: for each task, the checkpoint that holds its head.
+        checkpoint: the checkpoint with the trunk.
+        heads: for each task, the checkpoint with its head.
         tasks: without weights.
         device, dtype: where the model runs, and in which precision.
         max_tokens: the most tokens of a forward pass.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, named_as, pin_checkpoint
+from pipelines.checkpoints import PinnedCheckpoint, local_checkpoint, pin_checkpoint, url_in_errors
 from pipelines.errors import FatalError
 from xlm_core import trunk_hash
 
@@ -52,7 +52,7 @@ def pin_heads(
             raise FatalError(f"{task.kind}: head {error}") from None
         head_folder = local_checkpoint(pinned)
         found[url] = pinned, head_folder
-        with named_as(url, head_folder):
+        with url_in_errors(url, head_folder):
             head_trunk_hash = trunk_hash(head_folder)
         if head_trunk_hash is None:  # it holds a head without a trunk
             continue

@@ -10,7 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.checkpoints import load_model, load_tokenizer, local_checkpoint, named_as, pin_checkpoint, read_tokenizer
+from pipelines.checkpoints import (
+    load_model,
+    load_tokenizer,
+    local_checkpoint,
+    pin_checkpoint,
+    read_tokenizer,
+    url_in_errors,
+)
 from pipelines.corpus import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
@@ -79,7 +86,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     url = job.model.checkpoint
     trunk = pin_checkpoint(url, job.storage, notify)
     folder = local_checkpoint(trunk)
-    with named_as(url, folder):
+    with url_in_errors(url, folder):
         config = check_checkpoint(folder, "trunk")
         tokenizer = read_tokenizer(job.tokenizer, folder)
     if job.model.objective != "checkpoint":
@@ -92,7 +99,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     text_fields = [plan.schema.field(name) for name in job.input.text_columns]
     tasks: list[Task] = []
     for settings, (head, head_folder) in zip(job.tasks, heads, strict=True):
-        with named_as(head.url, head_folder):
+        with url_in_errors(head.url, head_folder):
             tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
     # after the tasks: that a checkpoint cannot generate at all is the more helpful message
     max_new_tokens = max(task.num_new_tokens for task in job.tasks)

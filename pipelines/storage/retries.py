@@ -7,7 +7,7 @@ import random
 import re
 import time
 from datetime import timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import pyarrow as pa
 
@@ -112,7 +112,7 @@ def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exc
     return RetryableError(f"{url}: the store failed ({describe_error(error)})")
 
 
-def is_disk_error(error: BaseException) -> bool:
+def is_disk_error(error: BaseException) -> TypeGuard[OSError]:
     """Whether a local disk is full or not writable."""
     return isinstance(error, OSError) and error.errno in (*_DISK_FULL, *_NO_PERMISSION)
 
