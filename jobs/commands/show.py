@@ -6,7 +6,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from rich.cells import cell_len, set_cell_size
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 from jobs.commands.preview import UNREADABLE, read_preview
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
     from jobs.commands.preview import Preview
     from pipelines.tasks import TaskSettings
@@ -49,11 +50,10 @@ def show(out: str, limit: int, console: Console) -> None:
     except OSError as error:
         reason = " ".join(str(error).split())
         raise FatalError(f"{out}: cannot be read ({reason}); check the path and your access to it") from None
-    width = console.width if console.is_terminal else max(console.width, _PLAIN_WIDTH)
-    for line in [*_state_lines(out, preview), *_column_lines(preview), *_row_lines(preview), *_rejected_lines(preview)]:
-        line.truncate(width, overflow="ellipsis")
-        line.rstrip()
-        console.print(line, soft_wrap=True)
+    if not console.is_terminal:
+        console.width = max(console.width, _PLAIN_WIDTH)
+    for item in [*_state_lines(out, preview), *_column_lines(preview), *_row_lines(preview), *_rejected_lines(preview)]:
+        console.print(item, no_wrap=True, overflow="ellipsis", soft_wrap=False)
 
 
 def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
@@ -71,13 +71,13 @@ def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
         yield Text("A run is in progress, or was stopped; run the same job again to resume it.", "yellow")
 
 
-def _column_lines(preview: Preview) -> Iterator[Text]:
+def _column_lines(preview: Preview) -> Iterator[RenderableType]:
     rows = [
         [Text(render_text(field.name), "cyan"), Text(format_type(field.type)), Text(_describe(field, preview), "dim")]
         for field in preview.schema
     ]
     yield Text()
-    yield from _align([[Text(name, "bold") for name in ("column", "type", "")], *rows])
+    yield _align([[Text(name, "bold") for name in ("column", "type", "")], *rows])
 
 
 def _describe(field: pa.Field, preview: Preview) -> str:
@@ -93,14 +93,14 @@ def _describe(field: pa.Field, preview: Preview) -> str:
     return ", ".join(f"{key} {render_text(value)}" for key, value in shown.items())
 
 
-def _row_lines(preview: Preview) -> Iterator[Text]:
+def _row_lines(preview: Preview) -> Iterator[RenderableType]:
     for row in preview.rows:
         lines = [[Text(render_text(name)), Text(render_scalar(row[name]))] for name in preview.groups["keep"]]
         lines += [[Text(render_text(name), "cyan"), Text(value)] for name, value in _render_results(row, preview)]
         yield Text()
         ids = preview.groups["id"]
         yield Text("  ".join(f"{render_text(name)} {render_scalar(row[name])}" for name in ids), "bold")
-        yield from (Text.assemble("  ", line) for line in _align(lines))
+        yield Padding(_align(lines), (0, 0, 0, 2))
 
 
 def _render_results(row: dict[str, Any], preview: Preview) -> Iterator[tuple[str, str]]:
@@ -121,7 +121,7 @@ def _can_render(task: TaskSettings, row: dict[str, Any]) -> bool:
     return all(row.get(name) not in (None, UNREADABLE) for name in task.columns)
 
 
-def _rejected_lines(preview: Preview) -> Iterator[Text]:
+def _rejected_lines(preview: Preview) -> Iterator[RenderableType]:
     counts = Counter[str]()
     for record in preview.records:
         counts.update(record.reasons)
@@ -137,19 +137,20 @@ def _rejected_lines(preview: Preview) -> Iterator[Text]:
             )
             first_cells = [Text(), Text()]
     yield Text()
-    yield from _align(rows)
+    yield _align(rows)
 
 
-def _align(rows: Sequence[Sequence[Text]]) -> Iterator[Text]:
-    """Lay out cells in columns, by their width in a terminal. The last column takes the rest of the line."""
-    last = max((len(row) for row in rows), default=0) - 1
-    widths = [min(_MAX_CELL, max(cell_len(row[i].plain) for row in rows)) for i in range(last)]
+def _align(rows: Sequence[Sequence[Text]]) -> Table:
+    """Lay out cells in columns. The last column takes the rest of the line."""
+    table = Table.grid(padding=(0, 2))
+    num_columns = max((len(row) for row in rows), default=0)
+    for _ in range(num_columns - 1):
+        table.add_column(no_wrap=True, max_width=_MAX_CELL, overflow="ellipsis")
+    table.add_column(overflow="ellipsis")
     for row in rows:
-        line = Text()
-        for cell, width in zip(row, widths, strict=False):
-            cell.truncate(width, overflow="ellipsis")
-            line.append_text(cell).append(set_cell_size("", width + 2 - cell_len(cell.plain)))
-        yield line.append_text(row[last])
+        row[-1].no_wrap = True
+        table.add_row(*row)
+    return table
 
 
 def _shorten_url(url: str) -> str:

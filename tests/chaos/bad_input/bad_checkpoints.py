@@ -46,7 +46,11 @@ CHECKPOINTS: list[Refused | Harmless] = [
         set_value("model.checkpoint", "memory://nowhere"),
         "no such directory, or no file in it",
     ),
-    Refused("an invalid name on the hub", set_value("model.checkpoint", "hf://a"), "not a valid hub URL; write hf://org/name"),
+    Refused(
+        "an invalid name on the hub",
+        set_value("model.checkpoint", "hf://a"),
+        "not a valid hub URL; write hf://org/name",
+    ),
     *(
         Refused(
             f"a missing {name}",
