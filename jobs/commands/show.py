@@ -53,7 +53,7 @@ def show(out: str, limit: int, console: Console) -> None:
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     for item in [*_state_lines(out, preview), *_column_lines(preview), *_row_lines(preview), *_rejected_lines(preview)]:
-        console.print(item, no_wrap=True, overflow="ellipsis", soft_wrap=False)
+        console.print(item, no_wrap=True, overflow="ellipsis")
 
 
 def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
@@ -77,7 +77,7 @@ def _column_lines(preview: Preview) -> Iterator[RenderableType]:
         for field in preview.schema
     ]
     yield Text()
-    yield _align([[Text(name, "bold") for name in ("column", "type", "")], *rows])
+    yield _make_table([[Text(name, "bold") for name in ("column", "type", "")], *rows])
 
 
 def _describe(field: pa.Field, preview: Preview) -> str:
@@ -100,7 +100,7 @@ def _row_lines(preview: Preview) -> Iterator[RenderableType]:
         yield Text()
         ids = preview.groups["id"]
         yield Text("  ".join(f"{render_text(name)} {render_scalar(row[name])}" for name in ids), "bold")
-        yield Padding(_align(lines), (0, 0, 0, 2))
+        yield Padding(_make_table(lines), (0, 0, 0, 2), expand=False)
 
 
 def _render_results(row: dict[str, Any], preview: Preview) -> Iterator[tuple[str, str]]:
@@ -137,10 +137,10 @@ def _rejected_lines(preview: Preview) -> Iterator[RenderableType]:
             )
             first_cells = [Text(), Text()]
     yield Text()
-    yield _align(rows)
+    yield _make_table(rows)
 
 
-def _align(rows: Sequence[Sequence[Text]]) -> Table:
+def _make_table(rows: Sequence[Sequence[Text]]) -> Table:
     """Lay out cells in columns. The last column takes the rest of the line."""
     table = Table.grid(padding=(0, 2))
     num_columns = max((len(row) for row in rows), default=0)

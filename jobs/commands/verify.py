@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
-from rich.table import Table
 
+from jobs.console import make_table
 from pipelines.formatting import format_count, format_size
 from pipelines.output import Output
 from pipelines.progress_line import ProgressLine
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
     from rich.console import Console
+    from rich.table import Table
 
     from pipelines.verify import Verdict
 
@@ -52,7 +53,7 @@ def verify_output(out: str, console: Console) -> bool:
 
 
 def _build_table(verdict: Verdict) -> Table:
-    counts, table = verdict.counts, Table("checked", "", box=None, header_style="bold")
+    counts, table = verdict.counts, make_table("checked", texts=[""])
     table.add_row("shards", f"{verdict.done:,} of {verdict.planned:,}")
     table.add_row("rows", f"{counts['rows_out']:,} out, {counts['rows_rejected']:,} rejected")
     table.add_row("files", format_size(counts["bytes"]))
