@@ -13,6 +13,9 @@ demo: .venv/demo
 # Two worker processes, as many as CI has cores; tests/scheduling.py distributes the tests.
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
+# The folders with quick tests. The tests of checkpoints start servers.
+QUICK = tests/xlm_core tests/jobs tests/pipelines tests/style --ignore tests/pipelines/checkpoints
+
 check: .venv/test  ## the quick checks: all static ones, and the quick tests, without Ray, servers and the reference
 	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC) quick-tests
 
@@ -36,7 +39,7 @@ plain-english: .venv/test
 	.venv/bin/python -m tests.style.plain_english
 
 quick-tests: .venv/test
-	$(PYTEST) -m "not slow and not long" tests/xlm_core tests/jobs tests/pipelines tests/style
+	$(PYTEST) -m "not slow and not long" $(QUICK)
 
 chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
