@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.kytea_model import write_kytea_model
 
@@ -16,7 +16,7 @@ from tests.kytea_model import write_kytea_model
 # took up to 50 s instead of 0.5 s. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-settings.register_profile("busy machines", deadline=None)
+settings.register_profile("busy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("busy machines")
 
 

@@ -4,7 +4,6 @@ import io
 import os
 import subprocess
 import sys
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,7 +96,7 @@ def test_expired_credentials_end_a_run_at_once(any_store):
     assert outcome.endswith("check the credentials in the environment")
     times = [request.at for request in store.proxy.requests]
     assert len(times) < 10
-    assert time.monotonic() - times[0] < 5
+    assert times[-1] - times[0] < 5
     assert store.output("expired") == {}
 
 
@@ -123,7 +122,7 @@ def test_run_whose_credentials_expire_keeps_its_parts_and_can_be_resumed(store):
 @pytest.mark.parametrize("fault", [Fault.BUSY, pytest.param(Fault.RESET, marks=pytest.mark.slow)])
 def test_requests_to_a_store_that_is_down_are_retried_with_growing_waits(s3, fault):
     s3.proxy.faults = Faults(Rule(fault))
-    growing = {"pipelines.storage.retries._RETRY_AFTER_S": (0.1, 0.4, 3.2)}  # larger than the delays of a busy machine
+    growing = {"pipelines.storage.retries._RETRY_AFTER_S": (0.2, 1.2, 6.0)}  # larger than the delays of a busy machine
     outcome = s3.run(
         "down", growing | {"pipelines.storage.retries.S3_ATTEMPTS": 1}
     )  # the client's own waits would hide ours

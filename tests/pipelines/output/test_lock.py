@@ -78,9 +78,10 @@ def test_lock_of_a_killed_holder_expires(store):
 
 
 def test_lock_is_renewed_while_it_is_held(store, monkeypatch):
-    monkeypatch.setattr(output_lock, "_EXPIRES_S", 2.0)
+    # A renewal that takes half of this, on a busy machine, would lose the lock.
+    monkeypatch.setattr(output_lock, "_EXPIRES_S", 5.0)
     with lock_folder(store) as lock:
-        time.sleep(3)
+        time.sleep(6)
         lock.check()
         with pytest.raises(FatalError, match=HELD), lock_folder(store):
             pass
