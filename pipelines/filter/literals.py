@@ -109,9 +109,8 @@ def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
         if pa.types.is_floating(target) and isinstance(value, int):
             return pa.scalar(float(value), type=target)
         if pa.types.is_integer(target) and isinstance(value, float):
-            return pa.scalar(Decimal(value), type=pa.decimal128(38, 0)).cast(
-                target
-            )  # a direct conversion would truncate 2.5 to 2
+            # A direct conversion would truncate 2.5 to 2.
+            return pa.scalar(Decimal(value), type=pa.decimal128(38, 0)).cast(target)
         return pa.scalar(value, type=target)
     except (pa.ArrowException, OverflowError, ValueError, TypeError, ArithmeticError):
         raise literal.span.error(f"does not fit {target}, the type of {name}", "write a value that does") from None
