@@ -44,7 +44,7 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused(
         "a checkpoint in the memory of one process",
         set_value("model.checkpoint", "memory://nowhere"),
-        "no such directory, or no file in it",
+        "no such directory, or no files in it",
     ),
     Refused(
         "an invalid name on the hub",

@@ -38,7 +38,7 @@ def test_file_size_limit_publishes_no_truncated_file(scenarios, tmp_path, max_by
     [error] = done.errors
     assert "\n" not in error
     assert str(tmp_path / "out") in error
-    assert "no space is left" in error or "not usable as output" in error
+    assert "no space left" in error or "not usable as output" in error
 
 
 @contextmanager
