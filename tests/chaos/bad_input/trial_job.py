@@ -99,7 +99,8 @@ class TrialJob:
             written = self.to_yaml().encode() if self.job_file_bytes is None else self.job_file_bytes
             self.job_file.write_bytes(written)
         printed = io.StringIO()
-        no_ray = mock.patch("ray.init", side_effect=AssertionError("Ray was started"))
+        # Not ray.init: this process may be connected to the Ray cluster of other tests.
+        no_ray = mock.patch("pipelines.run.execute.ray_session", side_effect=AssertionError("Ray was started"))
         handler = signal.getsignal(signal.SIGTERM)
         try:
             with contextlib.redirect_stderr(printed), contextlib.redirect_stdout(printed), no_ray, hang_limit():
