@@ -39,7 +39,7 @@ plain-english: .venv/test
 	.venv/bin/python -m tests.style.plain_english
 
 quick-tests: .venv/test
-	$(PYTEST) -m "not slow and not long" $(QUICK)
+	$(PYTEST) -m "not slow and not long" --hypothesis-profile quick $(QUICK)
 
 chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md

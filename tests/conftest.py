@@ -16,8 +16,12 @@ from tests.kytea_model import write_kytea_model
 # took up to 50 s instead of 0.5 s. Must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-settings.register_profile("busy machines", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("busy machines")
+# No limits of time, which a busy machine exceeds. `make check` draws fewer examples, see the Makefile.
+for name, max_examples in (("full", 100), ("quick", 25)):
+    settings.register_profile(
+        name, max_examples=max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
+settings.load_profile("full")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -37,6 +37,7 @@ def agree(path, data):
     return SCHEMA.is_valid(data) == (attempt(path) is None)
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from([*SETTINGS, *Job.model_fields, "tasks.0"]), PLAIN)
 def test_schema_and_loader_agree_on_every_setting(tmp_path_factory, key, value):
@@ -55,6 +56,7 @@ def test_schema_and_loader_agree_on_every_setting(tmp_path_factory, key, value):
     assert agree(tmp_path_factory.getbasetemp() / "agree.yaml", data)
 
 
+@pytest.mark.long
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from(TASK_SETTINGS), PLAIN)
 def test_schema_and_loader_agree_on_every_task_setting(tmp_path_factory, setting, value):

@@ -7,6 +7,8 @@ import pytest
 
 from tests.pipelines.diff.comparing import compare, format_diff
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("width", [80, 120, 200])
 def test_tables_fit_the_terminal_and_contain_no_text_of_a_row(runs, rows, width):

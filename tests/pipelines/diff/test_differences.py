@@ -8,8 +8,9 @@ import pytest
 from tests.flow.in_process import read_output
 from tests.pipelines.diff.comparing import by_id, compare, cosine, format_diff
 
+pytestmark = pytest.mark.long
 
-@pytest.mark.long
+
 def test_outputs_of_the_same_job_do_not_differ(run, rows, every_task):
     *tasks, scoring = every_task()
     tasks = [*tasks, {scoring: {"name": "lm"}}]

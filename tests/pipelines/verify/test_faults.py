@@ -197,6 +197,7 @@ def test_faults_in_rows_without_ids_are_reported(pairs, fault, expected):
     assert re.search(expected, pairs.problems())
 
 
+@pytest.mark.long
 def test_any_flipped_bit_of_a_part_is_reported(texts):
     """In its data, between its pages, and in its footer, which no checksum covers."""
     path, choose = texts.part(2), random.Random(11)
