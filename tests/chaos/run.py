@@ -105,7 +105,7 @@ def _format_counts(name: str, counts: FaultCounts) -> str:
 
 
 def _check_safeguards() -> Iterator[Line]:
-    yield from _table_head("Without a safeguard", "| behaviour without the safeguard | the test that fails |")
+    yield from _table_head("Without a safeguard", "| if it is removed | the test that fails |")
     for name, test in failing_tests():
         yield f"| {name} | {f'`{test}`' if test else 'NONE'} |", test is not None
 
