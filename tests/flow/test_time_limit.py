@@ -36,13 +36,13 @@ with time_limit({limit_s}):
 
 
 def run(hanging: str, before: str = "") -> tuple[int, float, str]:
-    """Run a program that hangs for at least 60 s, and wait at most 50 s for its end.
+    """Run a program that hangs for at least 60 s, and wait for its end.
 
     Returns:
         The exit status, the seconds since the limit was set, and the standard error.
     """
     program = PROGRAM.format(hanging=hanging, before=before, limit_s=LIMIT_S)
-    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=50, check=False)
+    done = subprocess.run([sys.executable, "-c", program], text=True, capture_output=True, timeout=240, check=False)
     return done.returncode, time.monotonic() - float(done.stdout), done.stderr
 
 
@@ -143,7 +143,7 @@ def test_limit_of_a_stage_starts_after_loading(demo, tmp_path):
     """Here loading takes longer than the limit, and the work after it hangs."""
     command = [sys.executable, "-c", STAGES, str(demo / "job.yaml"), str(tmp_path / "out")]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, text=True, capture_output=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=root, text=True, capture_output=True, timeout=240, check=False)
     assert done.stdout.splitlines() == ["Tokenize loaded", "ended with 1", "Infer loaded", "ended with 1"], done.stderr
     for stage in ("tokenize", "infer"):
         assert f'pipelines/stages/{stage}.py", line ' in done.stderr  # the stage that hung

@@ -18,7 +18,7 @@ from pipelines.run.execute import run
 from tests import forks
 from tests.flow.in_process import without_ray
 
-RUN_TIMEOUT_S = 120.0
+RUN_TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import pyarrow.fs as pafs
 import pytest
 
-_START_TIMEOUT_S = 30.0
+_START_TIMEOUT_S = 120.0
 _ROOT = Path(__file__).parents[3]
 
 # The default account and key of Azurite, from its documentation.

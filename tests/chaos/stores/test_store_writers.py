@@ -21,7 +21,7 @@ SHORT_LOCKS = QUICK_RETRIES | {"pipelines.output.lock._EXPIRES_S": EXPIRES_S}
 def test_at_most_one_of_many_concurrent_runs_holds_the_lock(store, monkeypatch):
     for name, value in store.server.environment.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("pipelines.output.lock._MAX_BACKOFF_S", 0.3)
+    monkeypatch.setattr("pipelines.output.lock._MAX_BACKOFF_S", 1.0)
     open_client.cache_clear()
     folder = locate(store.server.url(BUCKET, "contended/_xlm"), store.job("any").storage)
     holders: list[str] = []
@@ -53,7 +53,8 @@ def test_at_most_one_of_many_concurrent_runs_holds_the_lock(store, monkeypatch):
 
 def test_only_one_of_two_runs_that_start_together_works(s3):
     s3.proxy.faults = Faults(Rule(Fault.DELAY, method="PUT", path="/part-"), delay_s=0.3)
-    drivers = [s3.start("race") for _ in range(2)]
+    # Long waits between attempts, so that the two do not collide in each of them.
+    drivers = [s3.start("race", QUICK_RETRIES | {"pipelines.output.lock._MAX_BACKOFF_S": 8.0}) for _ in range(2)]
     outcomes = [driver.wait() for driver in drivers]
     # Both complete if one backs off for so long that the other has finished.
     assert "complete" in outcomes
@@ -91,7 +92,7 @@ def test_suspended_run_that_has_lost_its_lock_stops(s3, number, request_path):
     s3.proxy.faults = Faults(Rule(Fault.DELAY, method="PUT", path="/part-"), delay_s=EXPIRES_S / 2)
     s3.proxy.at(number, "before", lambda: (driver.suspend(), suspended.set()), path=request_path)
     driver = s3.start(out, SHORT_LOCKS)
-    assert suspended.wait(60)
+    assert suspended.wait(240)
     s3.proxy.faults = Faults()
     time.sleep(EXPIRES_S + 1)
     assert s3.run(out, SHORT_LOCKS) == "complete"

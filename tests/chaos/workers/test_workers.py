@@ -42,7 +42,7 @@ def test_run_ends_if_raylet_is_killed_while_ray_starts(job, tmp_path):
     run = start_run(job, tmp_path / "out")
     wait_until(lambda: find_processes("raylet", run.pid), run)
     os.kill(find_processes("raylet", run.pid)[0], signal.SIGKILL)
-    status, errors = finish_run(run, timeout_s=60)
+    status, errors = finish_run(run)
     assert status == 1
     assert errors == "" or is_message(errors)
 

@@ -68,7 +68,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
         before = num_recorded()
         # A terminal sends SIGINT to Ray's processes as well; they must still finish their shards.
         os.kill(process.pid, number) if number == signal.SIGTERM else os.killpg(process.pid, number)
-        lines, errors = process.communicate(timeout=60)
+        lines, errors = process.communicate(timeout=240)
         assert process.returncode == 130
         assert f"{reason}; finishing the shards in flight, for at most 25 s" in lines
         assert errors == "xlm: interrupted; finished shards are kept, run the same command to resume\n"
@@ -78,7 +78,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
 
     process = start()
     os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)  # without the cluster watch, Ray would wait forever
+    _, errors = process.communicate(timeout=240)  # without the cluster watch, Ray would wait forever
     assert process.returncode == 1
     assert "run the same command to resume" in errors
     assert "Traceback" not in errors

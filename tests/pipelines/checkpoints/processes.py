@@ -24,7 +24,7 @@ def run_in_processes(calls: list[tuple[Any, ...]], environment: dict[str, str] |
     processes = [FORKS.Process(target=put_result, args=(replies, environment, *call)) for call in calls]
     for process in processes:
         process.start()
-    results = [replies.get(timeout=60) for _ in processes]
+    results = [replies.get(timeout=240) for _ in processes]
     for process in processes:
         process.join()
     return results

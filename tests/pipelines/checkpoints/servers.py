@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if served.stalled_file == name:
             served.half_is_sent.set()
-            served.resume.wait(60)
+            served.resume.wait(240)
         self.wfile.write(data[half:])
 
 

@@ -33,7 +33,7 @@ def test_killed_download_is_not_used_and_is_removed_later(store: str, store_file
     queue = FORKS.Queue()
     downloader = FORKS.Process(target=put_result, args=(queue, dict(os.environ), local_checkpoint, pinned))
     downloader.start()
-    assert store_files.half_is_sent.wait(30)
+    assert store_files.half_is_sent.wait(240)
     os.kill(downloader.pid, signal.SIGKILL)
     downloader.join()
     (incomplete,) = (cache / "incoming").iterdir()
@@ -53,13 +53,13 @@ def test_stale_downloads_of_all_urls_are_removed_but_not_active_ones(store: str,
     queue = FORKS.Queue()
     slow = FORKS.Process(target=put_result, args=(queue, dict(os.environ), pin_checkpoint, "s3://bucket/other"))
     slow.start()
-    assert store_files.half_is_sent.wait(30)
+    assert store_files.half_is_sent.wait(240)
     active = file_names(cache / "incoming")
     (cache / "incoming" / "stale").mkdir()
     pinned = pin_checkpoint(store)
     assert file_names(cache / "incoming") == active
     store_files.resume.set()
-    assert queue.get(timeout=30).content_hash == pinned.content_hash
+    assert queue.get(timeout=240).content_hash == pinned.content_hash
     slow.join()
     assert file_names(cache / "incoming") == set()
     assert file_names(cache / "checkpoints") == {pinned.content_hash}
@@ -79,10 +79,10 @@ def test_change_during_a_download_is_an_error(store: str, store_files: ServedFil
     queue = FORKS.Queue()
     reader = FORKS.Process(target=put_result, args=(queue, dict(os.environ), pin_checkpoint, store))
     reader.start()
-    assert store_files.half_is_sent.wait(30)
+    assert store_files.half_is_sent.wait(240)
     store_files.replace("xlm/config.json", store_files.files["xlm/config.json"] + b"\n")
     store_files.resume.set()
-    error = queue.get(timeout=30)
+    error = queue.get(timeout=240)
     reader.join()
     assert isinstance(error, RetryableError)
     assert "changed during the download" in str(error)
