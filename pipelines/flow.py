@@ -19,12 +19,12 @@ from pipelines.stages import (
     READ_CPUS,
     WRITE_CPUS,
     Infer,
-    InferSettings,
+    InferStageSettings,
     PlanSource,
     Pools,
     Reader,
     Tokenize,
-    TokenizeSettings,
+    TokenizeStageSettings,
 )
 from pipelines.storage import describe_error
 
@@ -51,8 +51,8 @@ class StageSettings:
     """The settings of the four stages."""
 
     read: Reader
-    tokenize: TokenizeSettings
-    infer: InferSettings
+    tokenize: TokenizeStageSettings
+    infer: InferStageSettings
     write: Writer
 
 

@@ -64,7 +64,7 @@ def inspect(directory: Path, console: Console, name: str) -> None:
         *_describe_model(contents.config),
         *_describe_weights(contents, directory),
         ("heads", "\n".join(_describe_heads(contents)) or "none"),
-        ("vocabulary", f"{contents.config.vocab_size:,} words"),
+        ("vocabulary", f"{contents.config.vocab_size:,} tokens"),
         ("languages", _describe_languages(contents.config)),
         ("tokenizer", _describe_tokenizer(directory, contents.config)),
         ("content hash", content_hash(directory)),

@@ -145,7 +145,7 @@ class _RenewedLock(Lock):
             if not self._lost:
                 self.put()
         except (RetryableError, FatalError):
-            pass  # the store fails for the moment; `check` retries, and other writes report the error
+            pass  # perhaps temporary; `check` retries, and other writes report the error
         return not self._lost
 
     def check(self) -> None:

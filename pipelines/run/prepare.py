@@ -25,7 +25,7 @@ from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths, check_vocabulary
 from pipelines.run.heads import pin_heads
-from pipelines.stages import InferSettings, Reader, ShardLimit, TokenizeSettings, Writer
+from pipelines.stages import InferStageSettings, Reader, ShardLimit, TokenizeStageSettings, Writer
 from pipelines.storage import locate
 from xlm_core import check_checkpoint
 
@@ -170,7 +170,7 @@ def _stage_settings(
     limit = ShardLimit(job.policy.shard_timeout_s, job.output.rows_per_shard)
     return StageSettings(
         read=Reader(read_schema(columns), plan.schema.names, job.input.filter, job.storage),
-        tokenize=TokenizeSettings(
+        tokenize=TokenizeStageSettings(
             load=partial(load_tokenizer, job.tokenizer, trunk),
             input=job.input,
             tokenizer=job.tokenizer,
@@ -180,7 +180,7 @@ def _stage_settings(
             schema=token_schema(columns),
             limit=limit,
         ),
-        infer=InferSettings(
+        infer=InferStageSettings(
             load=partial(load_model, job.model, job.batch.invariant, trunk, heads, tasks),
             precision=job.model.precision,
             max_tokens=None if job.batch.max_tokens == "auto" else job.batch.max_tokens,

@@ -5,25 +5,25 @@ from typing import TYPE_CHECKING
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from pipelines.stages.infer import Infer, InferSettings
+    from pipelines.stages.infer import Infer, InferStageSettings
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, allocate_pools
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
     from pipelines.stages.time_limit import ShardLimit
-    from pipelines.stages.tokenize import Tokenize, TokenizeSettings
+    from pipelines.stages.tokenize import Tokenize, TokenizeStageSettings
     from pipelines.stages.write import Writer
 
 __all__ = [
     "READ_CPUS",
     "WRITE_CPUS",
     "Infer",
-    "InferSettings",
+    "InferStageSettings",
     "PlanSource",
     "Pools",
     "Reader",
     "ShardLimit",
     "Tokenize",
-    "TokenizeSettings",
+    "TokenizeStageSettings",
     "Writer",
     "allocate_pools",
     "in_flight_key",
@@ -33,14 +33,14 @@ __all__ = [
 
 _MODULES = {  # the module of each name
     "Infer": "infer",
-    "InferSettings": "infer",
+    "InferStageSettings": "infer",
     "PlanSource": "read",
     "Pools": "pools",
     "READ_CPUS": "pools",
     "Reader": "read",
     "ShardLimit": "time_limit",
     "Tokenize": "tokenize",
-    "TokenizeSettings": "tokenize",
+    "TokenizeStageSettings": "tokenize",
     "WRITE_CPUS": "pools",
     "Writer": "write",
     "allocate_pools": "pools",

@@ -33,7 +33,7 @@ _OUT_OF_MEMORY = (
 
 
 @dataclass(frozen=True)
-class InferSettings:
+class InferStageSettings:
     """What a model process needs.
 
     Attributes:
@@ -63,7 +63,7 @@ class Infer:
         num_threads: number of CPU threads to compute with, if it has no GPU.
     """
 
-    def __init__(self, settings: InferSettings, *, on_gpu: bool, num_threads: int):
+    def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int):
         self._settings, self._num_threads = settings, num_threads
         self._loaded: tuple[Model, list[Task]] | None = None
         self._device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TokenizeSettings:
+class TokenizeStageSettings:
     """What a tokenizer process needs.
 
     Attributes:
@@ -76,7 +76,7 @@ class Tokenize:
         pre_rejected: rows that the driver already rejected.
     """
 
-    def __init__(self, settings: TokenizeSettings, pre_rejected: PreRejected):
+    def __init__(self, settings: TokenizeStageSettings, pre_rejected: PreRejected):
         self._settings, self._pre_rejected = settings, pre_rejected
         self._tokenizer: XLMTokenizer | None = None
 
