@@ -72,15 +72,13 @@ def build_dataset(
         pools: the number of workers of each stage, and their resources.
         shards: the part of the plan to compute.
         pre_rejected: rows to reject before they are tokenized.
-        isolate: whether each shard gets its own block and waits in no worker's queue, so that a worker that crashes
-            takes only the shard that it is computing with it.
+        isolate: whether each shard gets its own block and waits in no queue, so that a crash loses only one shard.
         write: called on each shard in place of the write stage.
     """
     source = PlanSource(settings.read, shards, isolate=isolate)
     rejected = {shard: pre_rejected[shard] for shard in shards["shard"].to_pylist() if shard in pre_rejected}
     queue: dict[str, Any] = {"max_tasks_in_flight_per_actor": 1} if isolate else {}
-    # With two concurrent calls, the data of one are transferred while the model computes the other. The model itself
-    # still computes one at a time.
+    # With two concurrent calls, the data of one are transferred while the model computes the other.
     model_queue = queue or {"max_concurrent_calls_per_actor": 2}
     return (
         # Given the number of blocks, Ray does not split the blocks of a row group. Small shards share a block.
