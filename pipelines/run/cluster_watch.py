@@ -18,7 +18,10 @@ from pipelines.ray_internals import draining_node_ids
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_POLL_EVERY_S = 0.5
+_POLL_NODES_EVERY_S = 0.5
+
+# When the raylet dies, Ray ends the driver without a message as soon as it notices, so look often to be first.
+_CHECK_EVERY_S = 0.05
 
 # A node that is not seen for this long does not come back. When the head is lost, calls to it do not return, and Ray
 # ends the process after 60 s.
@@ -36,7 +39,7 @@ def cluster_watch() -> Generator[None]:
     """End a `with` block when the cluster has lost all its nodes, or local Ray has lost its raylet or GCS server.
 
     Ray may start within the block. Must be entered in the main thread. The main thread may be waiting deep within Ray,
-    so a signal interrupts it. SIGINT does not serve, since background jobs of a shell ignore it. If the main thread
+    so a signal interrupts it. SIGINT is not suitable, because background jobs of a shell ignore it. If the main thread
     cannot be interrupted, the process exits with status 1, as Ray would make it exit half a minute later.
 
     Raises:
@@ -48,13 +51,13 @@ def cluster_watch() -> Generator[None]:
 
     def poll_nodes() -> None:
         nonlocal last_seen
-        while not ended.wait(_POLL_EVERY_S):
+        while not ended.wait(_POLL_NODES_EVERY_S):
             if not ray.is_initialized() or any(node["Alive"] for node in ray.nodes()):
                 last_seen = time.monotonic()
 
     # A thread of its own, because the calls of `poll_nodes` may never return.
     def check() -> None:
-        while not ended.wait(_POLL_EVERY_S):
+        while not ended.wait(_CHECK_EVERY_S):
             ray_processes.update(find_child_processes("raylet", "gcs_server"))
             if time.monotonic() - last_seen > _LOST_AFTER_S or not all(map(_is_alive, ray_processes)):
                 interrupt_main_thread()

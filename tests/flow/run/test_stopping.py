@@ -43,7 +43,7 @@ def _default_sigint() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_default_sigint")
 def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
-    """SIGINT and SIGTERM let shards in flight finish; the loss of Ray's raylet ends the run with a message."""
+    """SIGINT and SIGTERM let shards in flight finish; the loss of Ray's raylet ends the run."""
     corpus, out = tmp_path / "corpus", tmp_path / "out"
     corpus.mkdir()
     rows = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
@@ -80,6 +80,8 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
     os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=240)  # without the cluster watch, Ray would wait forever
     assert process.returncode == 1
-    assert "run the same command to resume" in errors
-    assert "Traceback" not in errors
+    # Empty if Ray notices the loss first: it ends the process at once. tests/pipelines/test_cluster_watch.py tests the
+    # message.
+    assert errors == "" or (errors.startswith("xlm: ") and errors.endswith("run the same command to resume\n"))
+    assert errors.count("\n") <= 1
     assert not (out / "_SUCCESS").exists()
