@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Each stage receives one whole shard per call.
 _ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
 
-# Ray's defaults retry a task that crashes its worker forever.
+# By default, Ray Data retries a task without limit if its worker crashes.
 _RETRIES = 2
 _TASK_RETRIES: dict[str, Any] = {"max_retries": _RETRIES}
 _ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}

@@ -42,12 +42,12 @@ def load_model(
 
     Args:
         settings: the job's section `model`.
-        invariant: whether a row's result must not depend on the other rows of its batch, to the last bit.
+        invariant: whether a row's result must not depend on the other rows of its batch in any bit.
         checkpoint: the checkpoint with the trunk.
         heads: for each task, the checkpoint with its head.
         tasks: without weights.
         device, dtype: where the model runs, and in which precision.
-        max_tokens: the most tokens of a forward pass.
+        max_tokens: maximum number of tokens per forward pass.
     """
     from pipelines.tasks import Model  # here, because tokenizer processes do not import torch
     from xlm_core import XLMModel

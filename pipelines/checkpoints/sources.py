@@ -97,8 +97,6 @@ class StoreDirectory:
                     )
 
     def _list(self) -> dict[str, FileInfo]:
-        if (fs := self.location.fsspec) is not None:
-            fs.invalidate_cache()  # the cached listing may be outdated
         found = {file.name: file for file in self.location.list()}
         if not found:
             problem = "is a file" if self.location.is_file() else "no such directory, or no files in it"

@@ -90,8 +90,8 @@ def _read_ids(
                 values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
                 ids += [None if i in invalid else value for i, value in enumerate(values)]
             rows, ignored = table[ROW].to_numpy(), known_repeats.get(shard.id, set())
-            counts = [row_id is not None and row not in ignored for row_id, row in zip(ids, rows, strict=True)]
-            yield shard, np.array(ids, object)[counts], rows[counts]
+            is_included = [row_id is not None and row not in ignored for row_id, row in zip(ids, rows, strict=True)]
+            yield shard, np.array(ids, object)[is_included], rows[is_included]
 
 
 def _hash(ids: NDArray[Any]) -> NDArray[np.uint64]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
 
-# Footers are small reads that wait for the network; this many at once hide it without exhausting connections.
+# Reading a footer is mostly waiting for the network. This many concurrent reads hide it without exhausting connections.
 _FOOTER_THREADS = 16
 
 _MAX_PROBLEMS = 20

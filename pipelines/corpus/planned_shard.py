@@ -71,7 +71,7 @@ class PlannedShard:
 
 
 def planned_shards(plan: pa.Table) -> list[PlannedShard]:
-    """Convert a table with the schema `PLAN`."""
+    """Convert a table with the schema `PLAN` to planned shards."""
     return [PlannedShard.from_row(row) for row in plan.to_pylist()]
 
 

@@ -91,7 +91,7 @@ def compare_outputs(a: Location, b: Location) -> OutputDiff:
     """Compare two outputs.
 
     Raises:
-        FatalError: one of them is no output, has no results yet or is damaged; or their id columns differ.
+        FatalError: one is not the output of a job, has no results yet or is damaged, or their id columns differ.
     """
     loaded_a, loaded_b = LoadedOutput(a), LoadedOutput(b)
     if loaded_a.id_columns != loaded_b.id_columns:

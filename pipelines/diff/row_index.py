@@ -31,7 +31,7 @@ _COMPUTE_AGAIN = "run the job again to compute it again"
 
 
 class FileRows(NamedTuple):
-    """Those of some wanted rows that one file contains.
+    """The wanted rows that one file contains.
 
     Attributes:
         file: the file's index.
@@ -45,7 +45,7 @@ class FileRows(NamedTuple):
 
 
 class NumberedRows:
-    """The rows of files, numbered from 0 through all files. Recently read files are cached.
+    """The rows of files, numbered from 0 across all files. Recently read files are cached.
 
     Args:
         files: the files, in the order in which their rows are numbered.

@@ -74,7 +74,10 @@ def _parse(text: str) -> tuple[ast.expr, str]:
     if not text.strip():
         raise FilterError('filter: empty; write a condition such as "year >= 2024", or leave the filter out')
     if len(text) > MAX_CHARS:
-        raise FilterError(f"filter: got {len(text)} characters, expected at most {MAX_CHARS}; keep lists in a column")
+        raise FilterError(
+            f"filter: got {len(text)} characters, expected at most {MAX_CHARS}; filter by a column instead of a long "
+            "list of values"
+        )
     source = f"(\n{text}\n)"  # in brackets, line breaks are ignored; a final comment ends before the bracket
     try:
         with warnings.catch_warnings():

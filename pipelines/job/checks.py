@@ -56,7 +56,11 @@ def _check_text_columns(input_settings: InputSettings, tasks: Sequence[TaskSetti
             "as two jobs",
         )
     if not choice_kinds and num_columns > 2:
-        yield ("input", "text"), f"{num_columns} columns are a premise and choices, which only multiple-choice reads"
+        yield (
+            ("input", "text"),
+            f"{num_columns} columns are read as a premise and its choices, which only multiple-choice supports; name "
+            "one or two",
+        )
     for message in dict.fromkeys(task.check_text_columns(num_columns) for task in tasks):
         if message is not None:
             yield ("input", "text"), message

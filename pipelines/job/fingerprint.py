@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from pipelines.job.job import Job
 
-# Incremented when the same settings give other results or records than before, which a resumed output must not mix.
+# Increment this when the same settings give other results or records than before, so that a resumed output does not
+# mix the two.
 RESULT_FORMAT = 5
 
 # Where a task's head and calibration data are stored. The fingerprint contains their contents instead.
@@ -23,8 +24,8 @@ _TASK_LOCATIONS = {"head", "calibration"}
 def result_settings(job: Job) -> dict[str, Any]:
     """Return the settings that can change a result, as plain JSON values.
 
-    Paths of the corpus, the checkpoint, the heads and KyTea's model are left out: their contents count, which
-    `build_fingerprint` adds. `rows_per_shard` is included, because it decides which rows a part contains.
+    Paths of the corpus, the checkpoint, the heads and KyTea's model are left out; `build_fingerprint` adds hashes of
+    their contents. `rows_per_shard` is included, because it decides which rows a part contains.
     """
     values = job.model_dump(mode="json")
     unused = {"kytea_model"} if job.tokenizer.on_overflow == "window" else {"kytea_model", "overlap_tokens"}

@@ -49,8 +49,9 @@ class TokenizerSettings(Settings):
     kytea_model: NonEmptyStr | None = Field(default=None, description="Path of KyTea's model file.")
     compat: Literal["default", "reference"] = Field(
         default="default",
-        description="reference gives exactly the ids of the reference implementation. default also separates words at "
-        "tabs and line breaks, and treats the names of special tokens in texts as plain text.",
+        description="reference gives exactly the ids of the reference implementation, if zh is rjieba and ja is kytea. "
+        "default also separates words at tabs and line breaks, and treats the names of special tokens in texts as "
+        "plain text.",
     )
     max_chars: Count = Field(default=1_000_000, description="Rows with more characters are rejected, not tokenized.")
 
@@ -112,8 +113,8 @@ class PolicySettings(Settings):
         WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "number", "minimum": 0, "maximum": 1}]}),
     ] = Field(
         default=0.01,
-        description="Maximum number of rejected rows. A run that must exceed it ends early. A number with a decimal "
-        "point is a share of all rows, and a whole number is a count: 1.0 allows all rows, 1 allows one row.",
+        description="Maximum number of rejected rows. A run ends early once it is certain to exceed it. A number with "
+        "a decimal point is a share of all rows, and a whole number is a count: 1.0 allows all rows, 1 allows one row.",
     )
     max_failed_shards: int = Field(
         default=0,
@@ -134,8 +135,8 @@ class PolicySettings(Settings):
     )
     stop_grace_s: Annotated[float, Field(ge=0)] = Field(
         default=25.0,
-        description="Seconds that shards in flight have to finish when a run is interrupted or ends early. Kubernetes "
-        "kills a process after 30.",
+        description="Seconds that shards in flight are given to finish when a run is interrupted or ends early. "
+        "Kubernetes kills a process after 30.",
     )
 
 

@@ -80,8 +80,8 @@ class Output:
         """
         saved = self.read_job()
         differing = [
-            f"{path}: {_to_text(there)} there, {_to_text(now)} now"
-            for path, there, now in (find_differences(saved["fingerprint"], fingerprint) if saved else ())
+            f"{path}: {_to_text(old)} in the output, {_to_text(new)} in this job"
+            for path, old, new in (find_differences(saved["fingerprint"], fingerprint) if saved else ())
         ]
         if differing:
             raise FatalError(

@@ -36,7 +36,7 @@ def id_keys(ids: pa.Array) -> list[bytes]:
 
 
 def digest_ids(ids: pa.Array) -> str:
-    """Return a digest of row ids in order. With the row count, it is the ledger's proof of a part."""
+    """Return a digest of row ids in order. Verification compares it, and the row count, with the ledger's record."""
     return hashlib.sha256(b"".join(key + b"\0" for key in id_keys(ids))).hexdigest()[:32]
 
 

@@ -61,7 +61,7 @@ class ShardRecord:
         rejected_bytes, rejected_digest: of its file of rejected rows; None if it has none.
         reasons: number of rejected rows by reason.
         langs: counts of written rows by language.
-        ids_digest: digest of what identifies the rows of the part, in order.
+        ids_digest: digest of the ids of the part's rows, or of their row numbers if the job has no id column, in order.
         precision: the data type of the trunk's weights.
         read_s, tokenize_s, infer_s, write_s: seconds that each stage took.
     """
@@ -107,7 +107,7 @@ class ShardRecord:
         """Build a record from a row of `RECORD`, with the map of reasons as a dict.
 
         Raises:
-            ValueError: no run writes such a row. In particular, its ids are not safe as file names.
+            ValueError: the row is not valid, for example because its shard id would be unsafe in a file name.
         """
         if not _is_valid(row):
             raise ValueError("not a record of a committed shard")

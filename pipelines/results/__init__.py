@@ -1,6 +1,6 @@
 """Result columns without regard to a task: how to build, verify, compare and display them. None of it needs torch."""
 
-from pipelines.results.columns import list_column, list_of, list_offsets, required, span_column, struct_column
+from pipelines.results.columns import list_column, list_of, required, span_column, struct_column
 from pipelines.results.comparison import (
     CompareFields,
     Comparison,
@@ -53,7 +53,6 @@ __all__ = [
     "count_vectors",
     "list_column",
     "list_of",
-    "list_offsets",
     "render_bits",
     "render_items",
     "render_number_list",

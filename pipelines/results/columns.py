@@ -23,11 +23,6 @@ def list_of(item_type: pa.DataType) -> pa.DataType:
     return pa.list_(required("item", item_type))
 
 
-def list_offsets(lengths: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
-    """Return the offsets [N + 1] of N lists with the given lengths, from 0."""
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-
-
 def list_column(data_type: pa.DataType, offsets: NDArray[np.integer[Any]], items: pa.Array) -> pa.Array:
     """Build a column of lists.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
-_SCORES = "difference: of scores in rows that did not change"
+_SCORES = "differences are between scores in unchanged rows"
 
 
 class RowDifferences(NamedTuple):
@@ -29,7 +29,8 @@ class RowDifferences(NamedTuple):
 
     Attributes:
         changed: bool [N], whether a row changed.
-        gap: float64 [N], the largest difference of a row's numbers; 0 if what they belong to changed.
+        gap: float64 [N], the largest difference between a row's numbers; 0 if the labels or texts that the numbers
+            belong to changed.
         similarity: for vectors, float32 [N] from -1 to 1, where 1 means equal; NaN if the two rows have different
             numbers of vectors, or none.
         values: for columns with few distinct values, such as labels: both arrays as text.
@@ -66,7 +67,7 @@ def compare_values(what: str) -> CompareFields:
 
 
 def compare_categories(what: str) -> CompareFields:
-    """Compare columns with few distinct values, such as labels; which values became which others is counted."""
+    """Compare columns with few distinct values, such as labels, and count how often each value became which other."""
     return _if_comparable(Comparison(what, _measure_categories))
 
 

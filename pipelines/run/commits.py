@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipelines.output import Lock, Output, ShardRecord, ShardResult
     from pipelines.run.progress import Progress
 
-# Records are appended in batches, so that a file of the ledger holds many; a crash costs the work of those pending. A
-# batch is appended every two-hundredth of the run so far, within these bounds: a week leaves ten thousand files.
+# Records are appended in batches, so that each ledger file holds many. A crash loses the pending records. The interval
+# is 1/200 of the elapsed time, within these bounds, so a run of a week writes about ten thousand files.
 _COMMIT_EVERY_S = (2.0, 60.0)
 
 

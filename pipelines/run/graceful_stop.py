@@ -1,4 +1,4 @@
-"""End a run early but in order: shards in flight are finished within a grace period, and no other shard is started.
+"""End a run early, but gracefully: shards in flight may finish within a grace period, and no other shard is started.
 
 This module is the driver's side; `pipelines.stages.stop_signal` is the workers'.
 """
@@ -30,8 +30,8 @@ class Stop:
 
     Attributes:
         reason: why the run ends early, as a message for the user; None while it does not.
-        in_flight: once the stop signal is set, the shards that they had started and that may not have
-            returned; None before.
+        in_flight: the shards that workers had started when the stop signal was set, and that may not have returned;
+            None before the signal is set.
     """
 
     def __init__(self) -> None:
@@ -52,13 +52,13 @@ class Stop:
         return self.in_flight is not None and self.in_flight <= returned
 
 
-class _NoGraceLeft(BaseException):
-    """Interrupts whatever the main thread waits for."""
+class _AbortRun(BaseException):
+    """Raised in the main thread to end the run without waiting for shards in flight."""
 
 
 @contextmanager
 def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[Stop]:
-    """Allow a `with` block, which computes shards on Ray, to end early but in order.
+    """Allow a `with` block, which computes shards on Ray, to end early, but gracefully.
 
     SIGINT, SIGTERM, a cluster whose nodes are all about to be removed, and `Stop.request` have the same effect: workers
     start no further shard, and the block still receives the results of those in flight. It is aborted after the grace
@@ -72,7 +72,7 @@ def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[St
 
     def on_signal(number: int, _: object) -> None:
         if stop.reason is not None:
-            raise _NoGraceLeft
+            raise _AbortRun
         stop.request("interrupted" if number == signal.SIGINT else "terminated")
 
     def watch() -> None:
@@ -98,7 +98,7 @@ def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[St
     watcher.start()
     try:
         yield stop
-    except _NoGraceLeft:
+    except _AbortRun:
         pass
     finally:
         ended.set()

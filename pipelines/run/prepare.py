@@ -67,7 +67,7 @@ class Prepared:
 def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
     """Check a job against its corpus, checkpoint and heads.
 
-    Of the corpus only footers are read. Checkpoints are fetched and hashed, but no weights are loaded.
+    Only the footers of the input files are read. Checkpoints are downloaded and hashed, but no weights are loaded.
 
     Args:
         job: the job.
@@ -101,7 +101,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     for settings, (head, head_folder) in zip(job.tasks, heads, strict=True):
         with url_in_errors(head.url, head_folder):
             tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
-    # after the tasks: that a checkpoint cannot generate at all is the more helpful message
+    # After preparing the tasks: if the checkpoint cannot generate at all, that error is more helpful.
     max_new_tokens = max(task.num_new_tokens for task in job.tasks)
     check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
     pinned_heads = [head for head, _ in heads]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipelines.run.graceful_stop import Stop
     from pipelines.stages import Pools
 
-_CRASHED = "the worker died each time that it computed this shard, and no single row causes it"
+_CRASHED = "the worker died each time it computed this shard, and the crash could not be narrowed down to a few rows"
 
 
 class ShardRunner:

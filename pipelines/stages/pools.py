@@ -58,7 +58,7 @@ def allocate_pools(cpus: float, gpus: float, settings: ComputeSettings) -> Pools
     rest = spare - models * model_cpus
     if rest <= 0:
         raise FatalError(
-            f"compute.models is {models}, which leaves no CPU of {cpus:g} for the other stages; set it lower"
+            f"compute.models is {models}, which leaves none of the {cpus:g} CPUs for the other stages; set it lower"
         )
     tokenizers = max(1, int(rest)) if settings.tokenizers == "auto" else settings.tokenizers
     tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers) - 0.01, 2))

@@ -27,16 +27,16 @@ class InputRow:
     Attributes:
         number: its number in the input file.
         id: its id as text; None if it has none.
-        code: the language code as in the data.
-        lang: the checkpoint's own language code; None if the language is not in lang2id.
+        lang: the language code as in the data.
+        checkpoint_lang: the checkpoint's own code for it; None if the language is not in lang2id.
         texts: the texts of each of its sequences before windowing: one text, or a pair.
         rejection: why it is rejected; None if it is not.
     """
 
     number: int
     id: str | None
-    code: str
-    lang: str | None
+    lang: str
+    checkpoint_lang: str | None
     texts: list[tuple[str | WordList, ...]]
     rejection: Rejection | None
 
@@ -69,24 +69,24 @@ class RowChecks:
         spec = self.input
         columns = [decode_texts(rows.column(name)) for name in spec.text_columns]
         if isinstance(spec.lang, str):
-            codes, invalid_codes = decode_text(rows.column(spec.lang))
+            langs, invalid_langs = decode_text(rows.column(spec.lang))
         else:
-            codes, invalid_codes = [spec.lang.fixed] * len(rows), {}
+            langs, invalid_langs = [spec.lang.fixed] * len(rows), {}
         ids, invalid_ids = _decode_ids(rows, spec.id)
         numbers: list[int] = rows.column(ROW).to_pylist()
-        for i, code in enumerate(codes):
-            lang = self.resolve_lang(code) if code is not None and i not in invalid_codes else None
+        for i, lang in enumerate(langs):
+            checkpoint_lang = self.resolve_lang(lang) if lang is not None and i not in invalid_langs else None
             rejection: Rejection | None = None
             if i in invalid_ids:
                 detail = f"column {spec.id}: byte {invalid_ids[i]} of the id is not UTF-8"
                 rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
             elif spec.id is not None and ids[i] is None:
                 rejection = Rejection(RejectionReason.NULL_ID, f"column {spec.id} is null")
-            elif code is None or i in invalid_codes:
-                detail = f"column {spec.lang} is {'null' if code is None else 'not UTF-8'}"
+            elif lang is None or i in invalid_langs:
+                detail = f"column {spec.lang} is {'null' if lang is None else 'not UTF-8'}"
                 rejection = Rejection(RejectionReason.NULL_LANG, detail)
-            elif lang is None and self.reject_unknown_lang:
-                shown = code if _LANG_CODE.fullmatch(code) else f"of {len(code):,} characters"
+            elif checkpoint_lang is None and self.reject_unknown_lang:
+                shown = lang if _LANG_CODE.fullmatch(lang) else f"of {len(lang):,} characters"
                 detail = f"language {shown} is not in the checkpoint's lang2id"
                 rejection = Rejection(RejectionReason.UNKNOWN_LANG, detail)
             texts = [
@@ -102,7 +102,7 @@ class RowChecks:
                 rejection = rejection or text.check(self.max_chars)
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
-            yield InputRow(numbers[i], ids[i], str(code), lang, sequences, rejection)
+            yield InputRow(numbers[i], ids[i], str(lang), checkpoint_lang, sequences, rejection)
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:

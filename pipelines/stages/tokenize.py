@@ -88,7 +88,7 @@ class Tokenize:
         """Tokenize the rows of a shard, and count tokens and languages."""
         self._tokenizer = self._tokenizer or self._settings.load()
         with time_limit(self._settings.limit.seconds(len(shard.rows))):
-            # First of all: a row that the driver rejected may have crashed a tokenizer process.
+            # Do this first: a row that the driver rejected may have crashed a tokenizer process.
             rejections = self._pre_rejected.get(shard.id, {})
             return self._tokenize(pre_reject(shard, rejections, self._settings.input.id), self._tokenizer)
 
@@ -115,7 +115,7 @@ class Tokenize:
         first, *second = zip(*texts, strict=True) if texts else [()]
         return tokenizer.encode_batch(
             first,
-            [row.lang for row in rows for _ in row.texts],
+            [row.checkpoint_lang for row in rows for _ in row.texts],
             pairs=second[0] if second else None,
             max_length=spec.max_length,
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
@@ -125,7 +125,9 @@ class Tokenize:
 
     def _with_tokens(self, shard: Shard, rows: list[InputRow], tokens: _RowTokens, tokenizer: XLMTokenizer) -> Shard:
         encoding, row_offsets = tokens.encoding, tokens.row_offsets
-        lang_ids = [-1 if row.lang is None else tokenizer.lang2id.get(row.lang, -1) for row in rows]
+        lang_ids = [
+            -1 if row.checkpoint_lang is None else tokenizer.lang2id.get(row.checkpoint_lang, -1) for row in rows
+        ]
         token_offsets = encoding.cu_seqlens[row_offsets]
         arrays: dict[str, pa.Array] = {
             LANG: pa.array(lang_ids, pa.int32()),
@@ -142,7 +144,7 @@ class Tokenize:
         return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=schema))
 
     def _reject_by_tokens(self, shard: Shard, rows: list[InputRow], tokens: _RowTokens) -> Shard:
-        """Reject rows without tokens, or with more than the job may truncate, and count all others."""
+        """Reject rows without tokens, and rows that are too long if the job does not truncate; count all others."""
         num_special = 1 + min(len(self._settings.input.text_columns), 2)
         num_fed = np.diff(tokens.encoding.cu_seqlens[tokens.row_offsets])
         has_empty_text = tokens.has_empty_text(num_special - 1)
@@ -164,7 +166,7 @@ class Tokenize:
                 continue
             rows_truncated += truncated > 0
             # With a wrong input.lang and unknown_lang: neutral, every text would otherwise count as a language.
-            sums = langs.setdefault(row.code if row.lang is not None else UNKNOWN_LANG, [0, 0, 0, 0])
+            sums = langs.setdefault(row.lang if row.checkpoint_lang is not None else UNKNOWN_LANG, [0, 0, 0, 0])
             for i, number in enumerate((1, fed, truncated, unknown)):
                 sums[i] += number
         by_lang = tuple(LangCounts(lang, *sums) for lang, sums in langs.items())

@@ -32,7 +32,7 @@ _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl",
 
 
 class FileInfo(NamedTuple):
-    """A file, and what changes when it is modified."""
+    """The URL, size and modification time of a file. Together they identify its version."""
 
     url: str
     size: int
@@ -53,7 +53,7 @@ class Location:
     other OSErrors are not converted.
 
     Attributes:
-        url: as written by the user.
+        url: as written by the user; the absolute path on the local file system.
         path: its path within the file system.
         fs: the file system.
         stores: settings of stores, for locations below this one.
@@ -184,7 +184,7 @@ class Location:
     def _read(self) -> bytes:
         with self.fs.open_input_file(self.path) as source:
             data = source.read()
-            if len(data) != source.size():  # some clients treat a connection that breaks off as the end of the file
+            if len(data) != source.size():  # some clients treat a dropped connection as the end of the file
                 raise RetryableError(f"{self.url}: incomplete, got {len(data):,} of {source.size():,} bytes")
         return data
 

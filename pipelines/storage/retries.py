@@ -40,7 +40,7 @@ def with_retries(
     act: Callable[[], ValueT],
     is_retryable: Callable[[Exception], bool] = lambda error: isinstance(error, RetryableError),
 ) -> ValueT:
-    """Call a function again, after increasing waits, while its errors are retryable, up to a limit.
+    """Call a function, and retry it up to four times, after increasing waits, while its errors are retryable.
 
     Raises:
         Exception: the last error.
@@ -68,7 +68,7 @@ def access_with_retries(url: str, act: Callable[[], ValueT], *, is_local: bool =
         except Exception as error:
             raise classify_error(url, error, is_local=is_local) from None
 
-    # Data that seem damaged may be the result of a connection that broke off.
+    # Data that seem damaged may be the result of a dropped connection.
     retried = (RetryableError,) if is_local else (RetryableError, pa.ArrowException)
     return with_retries(attempt, lambda error: isinstance(error, retried))
 

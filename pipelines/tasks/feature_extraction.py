@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
 
-# Only catches typing errors: XLM models have 6 to 24 layers, and `prepare` checks the checkpoint's own number.
+# Only catches typos: XLM models have 6 to 24 layers, and `prepare` checks the checkpoint's own number.
 LayerIndex = Annotated[int, Field(ge=-100, le=100)]
 
 _NUMBER_TYPES = {"float32": pa.float32(), "float16": pa.float16(), "int8": pa.int8(), "binary": pa.uint8()}
@@ -188,7 +188,7 @@ class FeatureExtractionTask(Task):
         return _FeatureExtractionCollector(self, shard)
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
-        """Convert vectors [.., D] to the number type of the column."""
+        """Convert vectors [N, D] to the number type of the column."""
         if self.settings.dtype == "binary":
             return np.packbits(vectors > 0, axis=1)
         if self._ranges is not None:

@@ -52,7 +52,7 @@ class LanguageModelTask(Task):
 
 
 def mark_text_tokens(shard: Sequences, *, causal: bool) -> NDArray[np.bool_]:
-    """Mark the tokens of a row's texts: bool [T]. Of overlapping windows, a token is marked in one.
+    """Mark the tokens of a row's texts: bool [T]. A token that is in several windows is marked in one of them.
 
     Args:
         shard: the sequences, with T tokens.

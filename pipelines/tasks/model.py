@@ -1,4 +1,6 @@
-"""The loaded trunk and its forward passes over the sequences of a shard. The only module of tasks that imports torch.
+"""The loaded trunk and its forward passes over the sequences of a shard.
+
+This is the only module of tasks that imports torch at the top.
 
 Shapes: B sequences of one pass, T its tokens, D model width.
 """
@@ -59,8 +61,8 @@ class Model:
     Attributes:
         trunk: the trunk, on its device and in its precision.
         checkpoint: the directory it was loaded from.
-        max_tokens: the most tokens of a forward pass. It is read again for each shard, because `shrink` lowers it.
-        invariant: whether each sequence runs alone, so that its result does not depend on others to the last bit.
+        max_tokens: maximum number of tokens per forward pass. It is read for each shard, because `shrink` lowers it.
+        invariant: whether each sequence runs alone, so that its result does not depend on others in any bit.
     """
 
     trunk: XLMModel
@@ -80,11 +82,11 @@ class Model:
 
     @property
     def own_pass_tokens(self) -> int:
-        """The most tokens of a pass that a task runs itself. With 1, each sequence runs alone, as `invariant` needs."""
+        """Maximum tokens of a pass that a task runs itself. With 1, each sequence runs alone, as `invariant` needs."""
         return 1 if self.invariant else self.max_tokens
 
     def passes(self, shard: Sequences, *, all_layers: bool) -> Iterator[Pass]:
-        """Run the trunk over all sequences of a shard, the longest first.
+        """Run the trunk over all sequences of a shard, the longest first; with `invariant`, in input order.
 
         Raises:
             ShardError: some output is not finite, for example after an overflow in half precision.
@@ -136,7 +138,7 @@ class Model:
 
 
 def load_head(head_class: type[HeadT], folder: Path, model: Model) -> HeadT:
-    """Load a head on the trunk's device. Heads are small, so they keep the precision of their file, or a better one."""
+    """Load a head in float32, on the trunk's device. Heads are small."""
     return head_class.from_pretrained(folder, device=model.device)
 
 

@@ -17,7 +17,6 @@ from pipelines.results import (
     compare_best,
     compare_numbers,
     list_of,
-    list_offsets,
     render_text,
     required,
     span_column,
@@ -34,6 +33,7 @@ from xlm_core.decoding import (
     no_answer_scores,
     simple_candidates,
 )
+from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -203,7 +203,7 @@ class _SimpleCollector(_AnswerCollector):
 
 
 class _BeamCollector(_AnswerCollector):
-    """Collects the spans of a beam search, and the score of the class token that there is no answer.
+    """Collects the spans of a beam search, and the class token's score, which is that of having no answer.
 
     As in training, the search includes the class token.
     """
@@ -225,7 +225,7 @@ class _BeamCollector(_AnswerCollector):
         head: Any = self._task.head
         searched_T = self._allowed_T[step.tokens]
         cls_index = (self._cls_tokens_S - self._shard.cu_seqlens[:-1])[step.sequences]
-        searched_T[list_offsets(self._shard.lengths[step.sequences])[:-1] + cls_index] = True
+        searched_T[cumulative_lengths(self._shard.lengths[step.sequences])[:-1] + cls_index] = True
         device = step.hidden_TD.device
         beams = head.forward_packed(
             step.hidden_TD,
@@ -234,12 +234,12 @@ class _BeamCollector(_AnswerCollector):
             cls_index=torch.from_numpy(cls_index).to(device),
             max_answer_tokens=self._task.settings.max_answer_tokens,
         )
-        rows = step.sequences
-        self._start_log_probs[rows] = beams.start_top_log_probs.float().cpu().numpy()
-        self._start_index[rows] = beams.start_top_index.cpu().numpy()
-        self._end_log_probs[rows] = beams.end_top_log_probs.float().cpu().numpy()
-        self._end_index[rows] = beams.end_top_index.cpu().numpy()
-        self._no_answer_S[rows] = beams.cls_logits.double().sigmoid().cpu().numpy()
+        sequences = step.sequences
+        self._start_log_probs[sequences] = beams.start_top_log_probs.float().cpu().numpy()
+        self._start_index[sequences] = beams.start_top_index.cpu().numpy()
+        self._end_log_probs[sequences] = beams.end_top_log_probs.float().cpu().numpy()
+        self._end_index[sequences] = beams.end_top_index.cpu().numpy()
+        self._no_answer_S[sequences] = beams.cls_logits.double().sigmoid().cpu().numpy()
 
     def columns(self) -> list[pa.Array]:
         settings = self._task.settings

@@ -46,7 +46,7 @@ class TaskSettings(Settings, ABC):
 
     Attributes:
         kind: the name of the task in a job file.
-        needs_offsets: whether it needs to know which characters and words its tokens are.
+        needs_offsets: whether it needs the character offsets and word ids of the tokens.
         reads_choices: whether it reads a row as several sequences, one for each choice.
         supports_windows: whether it can merge the results of several windows of a row.
         quoted_text: index in `input.text` of the text that its spans quote; None if it has no spans.
@@ -109,7 +109,7 @@ class TaskSettings(Settings, ABC):
 
     @property
     def num_new_tokens(self) -> int:
-        """The most tokens that the task appends to a row; they need positions in the model."""
+        """The maximum number of tokens that the task appends to a row; they need positions in the model."""
         return 0
 
     def check_text_columns(self, num_columns: int) -> str | None:

@@ -19,7 +19,6 @@ from pipelines.results import (
     compare_numbers,
     list_column,
     list_of,
-    list_offsets,
     render_items,
     render_number_list,
     render_scalar,
@@ -29,6 +28,7 @@ from pipelines.results import (
 )
 from pipelines.settings import Count
 from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
+from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -217,7 +217,7 @@ class _TextClassificationCollector:
         labels = np.array(self._task.labels, object)[order[chosen]]
         scores = np.take_along_axis(scores_NC, order, 1)[chosen]
         items = struct_column(_LABEL_SCORE, label=labels, score=scores)
-        return list_column(list_of(_LABEL_SCORE), list_offsets(chosen.sum(1)), items)
+        return list_column(list_of(_LABEL_SCORE), cumulative_lengths(chosen.sum(1)), items)
 
 
 def _score_lists(scores_NC: NDArray[np.float32]) -> pa.Array:

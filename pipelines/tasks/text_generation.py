@@ -9,10 +9,11 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipelines.errors import FatalError
-from pipelines.results import compare_values, list_offsets, required
+from pipelines.results import compare_values, required
 from pipelines.settings import Count
 from pipelines.tasks.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
+from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,8 +84,8 @@ class TextGenerationTask(LanguageModelTask):
         super().__init__(settings, trunk, head)
         if not trunk.causal:
             raise FatalError(
-                "text-generation: the checkpoint's config.json has causal: false, and a masked model cannot continue a "
-                "text; use a causal checkpoint, or set model.objective to causal if the checkpoint was trained that way"
+                "text-generation: the model is masked and cannot continue a text; use a causal checkpoint, or set "
+                "model.objective to causal if the checkpoint was trained that way"
             )
         self.settings = settings
 
@@ -117,7 +118,7 @@ class _TextGenerationCollector:
             model.trunk,
             self._task.head,
             shard.input_ids[in_prompt],
-            list_offsets(shard.lengths - 1),
+            cumulative_lengths(shard.lengths - 1),
             shard.langs,
             GenerationSettings(
                 max_new_tokens=settings.max_new_tokens,

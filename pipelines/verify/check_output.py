@@ -1,7 +1,7 @@
 """Verify, without the model, that an output contains each planned row once, as a result or as a rejected row.
 
-Every claim is compared with something else: records with parts, parts with what the tasks write, the plan with the
-input, and the rows of parts and rejected rows with those of the input, in order.
+Records are compared with parts, parts with what the tasks write, the plan with the input, and the rows of parts and
+rejected rows with those of the input, in order.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipelines.output import SUCCESS, id_keys, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
-from pipelines.verify.promise import read_promise
+from pipelines.verify.job_description import read_job_description
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
     from pipelines.verify.check_plan import InputFiles
-    from pipelines.verify.promise import Promise
+    from pipelines.verify.job_description import JobDescription
 
 # Each thread holds a part and a row group in memory; more threads would only compete for the same processors.
 _THREADS = 4
@@ -49,7 +49,7 @@ class Verdict:
         success: whether the output is marked complete.
         counts: what was checked, as in `ShardFindings`.
         problems: what is wrong.
-        notes: what a user should know, but is no damage.
+        notes: messages for the user that are not problems.
     """
 
     planned: int
@@ -80,22 +80,22 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
         progress: called with the number of rows that are checked and their total.
 
     Raises:
-        FatalError: this is no output, or job.json, the plan or the ledger cannot be read.
+        FatalError: this is not the output of a job, or job.json, the plan or the ledger cannot be read.
         RetryableError: the output's storage failed.
     """
-    promise, promise_problems = read_promise(output)
+    job, job_problems = read_job_description(output)
     plan, plan_problems = check_plan(output, read_plan(output))
     history = output.ledger.history()
     records = {record.shard: record for record in history}
     done = [shard for shard in plan if shard.id in records]
-    verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*promise_problems, *plan_problems])
+    verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
     _check_files(verdict, output, {shard.id for shard in plan}, records)
     if len(history) > len(records):
         earlier = format_count(len(history) - len(records), "earlier record")
-        verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record counts")
-    files = check_input_files(output, plan, promise.stores)
+        verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record is used")
+    files = check_input_files(output, plan, job.stores)
     verdict.problems += files.problems
-    _check_shards(verdict, output, promise, done, records, files, progress)
+    _check_shards(verdict, output, job, done, records, files, progress)
     return verdict
 
 
@@ -114,7 +114,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
         parts = format_count(num_uncommitted, "part")
         verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run replaces such parts")
     problems += [
-        Problem((root / name).url, "not recorded in the ledger, but readers take it for results", _REMOVE)
+        Problem((root / name).url, "not recorded in the ledger, but dataset readers would read it", _REMOVE)
         for name in visible
         if name not in recorded | uncommitted
     ]
@@ -139,24 +139,24 @@ def _list_visible(folder: Location) -> list[str]:
 def _check_shards(
     verdict: Verdict,
     output: Output,
-    promise: Promise,
+    job: JobDescription,
     shards: Sequence[PlannedShard],
     records: dict[str, ShardRecord],
     files: InputFiles,
     progress: Callable[[int, int], None],
 ) -> None:
     """Check every committed shard, one row group at a time, and then what must hold across shards."""
-    columns = promise.input_columns
+    columns = job.input_columns
 
     def check(group: list[PlannedShard]) -> list[ShardFindings]:
-        row_group = read_input(group[0], columns, promise.stores) if group[0].file in files.unchanged else None
+        row_group = read_input(group[0], columns, job.stores) if group[0].file in files.unchanged else None
         return [
             check_shard(
                 output,
-                promise,
+                job,
                 shard,
                 records[shard.id],
-                None if row_group is None else select_rows(row_group, shard, promise.input.filter),
+                None if row_group is None else select_rows(row_group, shard, job.input.filter),
             )
             for shard in group
         ]
@@ -183,8 +183,8 @@ def _check_shards(
         num_done += sum(shard.num_rows for shard in group)
         progress(num_done, total)
     verdict.notes += _describe_limits(rewritten, not_compared, files)
-    if promise.input.id is not None and promise.ids_are_unique:
-        verdict.problems += _check_unique(output, promise.input.id, id_hashes)
+    if job.input.id is not None and job.ids_are_unique:
+        verdict.problems += _check_unique(output, job.input.id, id_hashes)
 
 
 def _describe_limits(rewritten: list[str], not_compared: list[str], files: InputFiles) -> Iterator[str]:
@@ -197,14 +197,14 @@ def _describe_limits(rewritten: list[str], not_compared: list[str], files: Input
     """
     if rewritten:
         parts = format_count(len(rewritten), "part")
-        yield f"{parts} written again after the commit, with the same rows, such as {rewritten[0]}: a task ran twice"
+        yield f"{parts} written again after the commit, with the same rows, such as {rewritten[0]}: a Ray task repeated"
     if not_compared:
         changed, shards = list(dict.fromkeys(not_compared)), format_count(len(not_compared), "shard")
         state = files.changed.get(changed[0], "unreadable")
         input_files = format_count(len(changed), "input file")
         yield (
-            f"{input_files} not as planned ({changed[0]}: {state}): the rows of {shards} were "
-            "only compared with the digest of their ids in the ledger, and spans not with their texts"
+            f"{input_files} changed, deleted or unreadable ({changed[0]}: {state}): row ids of {shards} "
+            "were checked only against the digest in the ledger, and spans were not checked against their texts"
         )
 
 

@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     from pipelines.corpus import PlannedShard
     from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
-    from pipelines.verify.promise import Promise
+    from pipelines.verify.job_description import JobDescription
 
 _VERSION = "xlm:version"  # of the program that wrote a part; the parts of one output may differ in it
 
 
 def check_shard(
-    output: Output, promise: Promise, shard: PlannedShard, record: ShardRecord, source: pa.Table | None
+    output: Output, job: JobDescription, shard: PlannedShard, record: ShardRecord, source: pa.Table | None
 ) -> ShardFindings:
     """Check one shard.
 
     Args:
         output: contains its files.
-        promise: what holds for all parts.
+        job: the description of the job.
         shard: its row of the plan, with the right id.
         record: its record in the ledger.
         source: its rows in the input after the filter, with row numbers; None if they cannot be read.
@@ -52,13 +52,13 @@ def check_shard(
         file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
         rejected = None if file is None else _check_rejected(found, rejected_file, file, shard, record)
     file = _read(found, part, record.bytes, record.digest)
-    if file is None or not _check_schema(found, part, file.declared, promise):
+    if file is None or not _check_schema(found, part, file.declared, job):
         return found
     rows = file.rows
     found.schema, found.counts["rows_out"] = file.declared, len(rows)
     if len(rows) != record.rows_out:
         found.add_problem(part, f"has {format_count(len(rows), 'row')}, expected {record.rows_out:,} as in the ledger")
-    id_column = promise.input.id
+    id_column = job.input.id
     ids = rows[id_column or "row"].combine_chunks()
     if digest_ids(ids) != record.ids_digest:
         found.add_problem(part, "its rows, or their order, do not match the digest of row ids in the ledger")
@@ -76,8 +76,8 @@ def check_shard(
         if difference := _describe_difference(id_keys(expected[id_column or ROW].combine_chunks()), keys):
             found.add_problem(part, f"its rows are not those of {shard.file}: {difference}")
         else:
-            texts = {column: _decode(expected[column]) for column in promise.quoted_columns}
-    results = check_results(promise.tasks, promise.input.text_columns, rows, texts)
+            texts = {column: _decode(expected[column]) for column in job.quoted_columns}
+    results = check_results(job.tasks, job.input.text_columns, rows, texts)
     found.counts |= {"vectors": results.num_vectors, "spans": results.num_spans}
     for wrong in results.faults:
         found.add_problem(part, wrong)
@@ -173,16 +173,16 @@ def _check_rejected(
     return rejected
 
 
-def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, promise: Promise) -> bool:
+def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, job: JobDescription) -> bool:
     columns = {column.name: str(column.type) for column in schema}
-    if list(columns.items()) != list(promise.columns.items()) or len(columns) != len(schema):
-        found.add_problem(part, f"its columns differ from job.json: {_name_differences(columns, promise.columns)}")
+    if list(columns.items()) != list(job.columns.items()) or len(columns) != len(schema):
+        found.add_problem(part, f"its columns differ from job.json: {_name_differences(columns, job.columns)}")
         return False
     metadata = {
         key.decode(errors="replace"): value.decode(errors="replace") for key, value in (schema.metadata or {}).items()
     }
-    if metadata | {_VERSION: ""} != promise.metadata | {_VERSION: ""}:
-        found.add_problem(part, f"its metadata differs from job.json: {_name_differences(metadata, promise.metadata)}")
+    if metadata | {_VERSION: ""} != job.metadata | {_VERSION: ""}:
+        found.add_problem(part, f"its metadata differs from job.json: {_name_differences(metadata, job.metadata)}")
     return True
 
 

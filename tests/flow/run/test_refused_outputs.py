@@ -24,12 +24,12 @@ def test_settings_that_do_not_change_results_may_change(undisturbed, make_job):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"tokenizer__max_length": 64}, "tokenizer.max_length: 128 there, 64 now"),
+        ({"tokenizer__max_length": 64}, "tokenizer.max_length: 128 in the output, 64 in this job"),
         ({"input__filter": "year >= 2021"}, "input.filter"),
         ({"input__keep": ["lang"]}, "input.keep"),
         ({"tasks": ["feature-extraction"]}, "tasks"),
-        ({"output__rows_per_shard": 32}, "rows_per_shard: 64 there, 32 now"),
-        ({"batch": {"invariant": True}}, "invariant: false there, true now"),
+        ({"output__rows_per_shard": 32}, "rows_per_shard: 64 in the output, 32 in this job"),
+        ({"batch": {"invariant": True}}, "invariant: false in the output, true in this job"),
     ],
 )
 def test_settings_that_change_results_are_refused(undisturbed, make_job, changes, named):
@@ -104,4 +104,4 @@ def test_refused_run_does_not_change_the_output(make_job, tmp_path, in_process):
     assert modification_times(Path(job.output.path)) == before
     # The message's advice works: a run with `reject` may resume what one with `error` began.
     policy = PolicySettings(duplicate_ids="reject", max_rejected=1)
-    assert run(job.model_copy(update={"policy": policy}), quiet_console())
+    assert run(job.model_copy(update={"policy": policy}), quiet_console())["status"] == "complete"

@@ -10,7 +10,7 @@ from tests.jobs.job_file.example_jobs import MINIMAL
     ("overrides", "expected"),
     [
         (["tasks=[question-answering]"], ["input.text: question-answering needs two columns, [question, context]"]),
-        (["tasks=[question-answering]", "input.text=[a, b, c]"], ["input.text: 3 columns are a premise and choices, which only multiple-choice reads", "input.text: question-answering needs two columns, [question, context]"]),
+        (["tasks=[question-answering]", "input.text=[a, b, c]"], ["input.text: 3 columns are read as a premise and its choices, which only multiple-choice supports; name one or two", "input.text: question-answering needs two columns, [question, context]"]),
         (["tasks=[question-answering]", "input.text=[a, b]"], []),
         (["tasks=[multiple-choice]"], ["input.text: multiple-choice needs [premise, choice, choice …], or [premise, column of lists]"]),
         (["tasks=[multiple-choice]", "input.text=[a, b]"], []),

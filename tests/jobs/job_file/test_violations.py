@@ -20,7 +20,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
         ("path: data/", "path: {a: b}", ["job.yaml:2: input.path: got a mapping, expected a path or a list of paths"]),
         ("path: data/", "path: []", ["job.yaml:2: input.path: got an empty list, expected parquet file, directory or glob, or a list of them; local paths or object store URLs"]),
         ("path: data/", "path:\n    - a\n    - 7", ['job.yaml:4: input.path.1: got 7, expected text; write "7" in quotes']),
-        ("text: body", "text: [a, b, c]", ["job.yaml:3: input.text: 3 columns are a premise and choices, which only multiple-choice reads"]),
+        ("text: body", "text: [a, b, c]", ["job.yaml:3: input.text: 3 columns are read as a premise and its choices, which only multiple-choice supports; name one or two"]),
         ("text: body", "text: [a]", ["job.yaml:3: input.text: a list is for the columns of a pair or of choices; write a single column without brackets"]),
         ("text: body", "text: [a, _xlm_b]", ["job.yaml:3: input.text.1: got _xlm_b, but names that start with _xlm_ are reserved; rename the column"]),
         ("lang: lang", "lang: lang\n  id: _xlm_row", ["job.yaml:5: input.id: got _xlm_row, but names that start with _xlm_ are reserved; rename the column"]),

@@ -67,7 +67,7 @@ def test_without_the_input_rows_are_compared_with_the_ledger_alone(texts, moved_
         pq.write_table(pq.read_table(moved_input.with_suffix(".away")).slice(1), moved_input)
     verdict = texts.verify()
     assert (format_problems(verdict), verdict.verified) == ("", True)
-    assert re.match(f"1 input file not as planned .*0.parquet: {state}.* 3 shards", verdict.notes[0])
+    assert re.match(f"1 input file changed, deleted or unreadable .*0.parquet: {state}.* 3 shards", verdict.notes[0])
     digest = texts.records[0].ids_digest
     texts.rewrite(texts.part(0), swap_rows, ids_digest=digest)
     texts.rewrite(texts.part(1), change_values("words", set_value(0, 0, "text", "")))

@@ -16,7 +16,7 @@ from tests.pipelines.verify.output_copy import truncate
     ("damage", "expected"),
     [
         (lambda out: shutil.rmtree(out.path), "not the output of a job"),
-        (lambda out: shutil.rmtree(out.path / "_xlm"), "contains files that were not written by a job"),
+        (lambda out: shutil.rmtree(out.path / "_xlm"), "not the output of a job .it has no _xlm/job.json"),
         (lambda out: truncate(out.path / "_xlm" / "job.json", 99), "job.json: damaged"),
         (lambda out: out.edit_json("job.json", lambda job: job["spec"].pop("tasks")), "job.json: damaged, or written"),
         (lambda out: out.edit_json("job.json", lambda job: job.pop("columns")), "job.json: damaged, or written"),

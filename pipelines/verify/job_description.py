@@ -1,4 +1,4 @@
-"""What `job.json` promises about every part of an output."""
+"""What `job.json` says about the job, and so about every part of its output."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
 from pipelines.job import Job, fingerprint_digest, result_settings
-from pipelines.output import BOOKKEEPING, JOB_FILE
+from pipelines.output import JOB_FILE
 from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Promise:
-    """What `job.json` promises about every part.
+class JobDescription:
+    """What `job.json` says about the job, and so about every part.
 
     Attributes:
         input: the input settings.
@@ -56,22 +56,17 @@ class Promise:
         return sorted(columns)
 
 
-def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
+def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]:
     """Read `job.json`, and check that its settings, fingerprint and metadata agree.
 
     Raises:
         FatalError: it is missing or damaged.
     """
     file = output.bookkeeping / JOB_FILE
-    saved = output.read_job()
-    if saved is None:
-        raise FatalError(
-            f"{output.location.url}: not the output of a job (it has no {BOOKKEEPING}/{JOB_FILE}); name the "
-            "output.path of a job"
-        )
+    saved = output.read_existing_job()
     try:
         job = Job.model_validate_json(json.dumps(saved["spec"]))
-        promise = Promise(
+        description = JobDescription(
             input=job.input,
             tasks=job.tasks,
             ids_are_unique=job.input.id is not None and job.policy.duplicate_ids != "ignore",
@@ -81,7 +76,7 @@ def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
         )
         fingerprint: dict[str, Any] = saved["fingerprint"]
         digest = fingerprint_digest(fingerprint)
-        recorded_digest = promise.metadata["xlm:fingerprint"]
+        recorded_digest = description.metadata["xlm:fingerprint"]
         settings = result_settings(job)
         changed = [name for name in ("input", "tasks", "policy") if fingerprint.get(name) != settings[name]]
     except (ValueError, AttributeError, KeyError, TypeError):  # pydantic's errors are ValueErrors
@@ -95,4 +90,4 @@ def read_promise(output: Output) -> tuple[Promise, list[Problem]]:
     if changed:
         message = f"its settings differ from its fingerprint: {', '.join(changed)}"
         problems.append(Problem(file.url, message, "restore it"))
-    return promise, problems
+    return description, problems
