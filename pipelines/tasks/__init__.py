@@ -6,15 +6,13 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from pipelines.tasks.feature_extraction import FeatureExtraction
-    from pipelines.tasks.fill_mask import FillMask
-    from pipelines.tasks.lm_scoring import LmScoring
+    from pipelines.tasks.language_modeling import FillMask, LmScoring, TextGeneration
     from pipelines.tasks.model import Model
     from pipelines.tasks.multiple_choice import MultipleChoice
     from pipelines.tasks.question_answering import QuestionAnswering
     from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
     from pipelines.tasks.task import Task, TaskSettings
     from pipelines.tasks.text_classification import TextClassification
-    from pipelines.tasks.text_generation import TextGeneration
     from pipelines.tasks.token_classification import TokenClassification
 
 __all__ = [
@@ -37,8 +35,8 @@ __all__ = [
 _MODULES = {  # the module of each name
     "AnyTaskSettings": "registry",
     "FeatureExtraction": "feature_extraction",
-    "FillMask": "fill_mask",
-    "LmScoring": "lm_scoring",
+    "FillMask": "language_modeling",
+    "LmScoring": "language_modeling",
     "Model": "model",
     "MultipleChoice": "multiple_choice",
     "QuestionAnswering": "question_answering",
@@ -46,7 +44,7 @@ _MODULES = {  # the module of each name
     "Task": "task",
     "TaskSettings": "task",
     "TextClassification": "text_classification",
-    "TextGeneration": "text_generation",
+    "TextGeneration": "language_modeling",
     "TokenClassification": "token_classification",
     "parse_tasks": "registry",
 }

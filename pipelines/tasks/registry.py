@@ -7,13 +7,11 @@ from pydantic import Tag, TypeAdapter, ValidationError
 
 from pipelines.settings import one_of
 from pipelines.tasks.feature_extraction import FeatureExtraction
-from pipelines.tasks.fill_mask import FillMask
-from pipelines.tasks.lm_scoring import LmScoring
+from pipelines.tasks.language_modeling import FillMask, LmScoring, TextGeneration
 from pipelines.tasks.multiple_choice import MultipleChoice
 from pipelines.tasks.question_answering import QuestionAnswering
 from pipelines.tasks.task import TaskSettings
 from pipelines.tasks.text_classification import TextClassification
-from pipelines.tasks.text_generation import TextGeneration
 from pipelines.tasks.token_classification import TokenClassification
 
 TASKS: dict[str, type[TaskSettings]] = {

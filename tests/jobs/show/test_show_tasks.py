@@ -18,12 +18,12 @@ from pipelines.tasks import (
     TokenClassification,
 )
 from pipelines.tasks.feature_extraction import FeatureExtractionTask
-from pipelines.tasks.fill_mask import FillMaskTask
-from pipelines.tasks.lm_scoring import LmScoringTask
+from pipelines.tasks.language_modeling.fill_mask import FillMaskTask
+from pipelines.tasks.language_modeling.lm_scoring import LmScoringTask
+from pipelines.tasks.language_modeling.text_generation import TextGenerationTask
 from pipelines.tasks.multiple_choice import MultipleChoiceTask
 from pipelines.tasks.question_answering import QuestionAnsweringTask
 from pipelines.tasks.text_classification import TextClassificationTask
-from pipelines.tasks.text_generation import TextGenerationTask
 from pipelines.tasks.token_classification import TokenClassificationTask
 from tests.jobs.show.written_output import SCHEMA, WrittenOutput, collapse_spaces, span
 from xlm_core import XLMConfig

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.results import compare_numbers, required
-from pipelines.tasks.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.language_modeling.language_model import LanguageModelTask, mark_text_tokens
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:

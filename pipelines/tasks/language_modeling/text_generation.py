@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 from pipelines.errors import FatalError
 from pipelines.results import compare_values, required
 from pipelines.settings import Count
-from pipelines.tasks.language_model import LanguageModelTask
+from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
 from xlm_core.ragged import cumulative_lengths
 

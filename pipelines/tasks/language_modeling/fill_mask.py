@@ -23,7 +23,7 @@ from pipelines.results import (
     struct_column,
 )
 from pipelines.settings import Count, NonEmptyStr
-from pipelines.tasks.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.language_modeling.language_model import LanguageModelTask, mark_text_tokens
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
