@@ -1,11 +1,11 @@
-# All targets run in the environment .venv, which is rebuilt when pyproject.toml or constraints.txt changes.
+# All targets run in the environment .venv, which is updated when pyproject.toml or constraints.txt changes.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 # The static checks, which can run at the same time.
 STATIC = format-check lint types imports plain-english
 
-.PHONY: demo check test $(STATIC) quick-tests chaos bench parity format lock clean
+.PHONY: demo check test $(STATIC) quick-tests chaos bad-input bench parity format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -16,7 +16,7 @@ PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 # The folders with quick tests. The tests of checkpoints start servers.
 QUICK = tests/xlm_core tests/jobs tests/pipelines tests/style --ignore tests/pipelines/checkpoints
 
-check: .venv/test  ## the quick checks: all static ones, and the quick tests, without Ray, servers and the reference
+check: .venv/test  ## the quick checks: all static ones, and the quick tests, which start neither Ray nor servers
 	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC) quick-tests
 
 test: .venv/test  ## everything that CI checks
@@ -43,6 +43,9 @@ quick-tests: .venv/test
 
 chaos: .venv/test  ## inject every kind of fault and write the results to a table; takes half an hour
 	.venv/bin/python -m tests.chaos.run tests/chaos/CHAOS.md
+
+bad-input: .venv/test  ## give every kind of bad input to a job, and write the table of the messages
+	.venv/bin/python -m tests.chaos.bad_input.catalogue
 
 bench: .venv/test  ## measure speed relative to the reference implementation
 	.venv/bin/python -m tests.bench.bench_tokenizer

@@ -72,6 +72,16 @@ def checkpoint(demo: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
+def checkpoints(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the checkpoints of `tests.flow.heads`, with a head for every task."""
+    from tests.flow.heads import write_checkpoints
+
+    folder = tmp_path_factory.mktemp("checkpoints")
+    write_checkpoints(demo, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def kytea_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write a small KyTea model, in the format of KyTea itself."""
     return write_kytea_model(tmp_path_factory.mktemp("kytea") / "model.txt")

@@ -43,8 +43,8 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         retry_rejected: reasons of rejected rows; the shards with such rows are computed again.
 
     Returns:
-        The report. Its `status` is "complete" if every row of the corpus is written or rejected, and the numbers of
-        rejected rows and failed shards are within the job's limits; "interrupted" if the run was stopped before.
+        The report. Its `status` is "complete" if every shard is done or has failed, and the numbers of rejected rows
+        and failed shards are within the job's limits; "interrupted" if the run was stopped before.
         `_SUCCESS` is written if the run is complete and no shard failed.
 
     Raises:

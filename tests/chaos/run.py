@@ -68,7 +68,7 @@ def _print_lines(lines: Iterator[Line]) -> list[Line]:
 
 def _run_all_series(rng: random.Random) -> Iterator[Line]:
     os.nice(5)  # of this thread, and of the threads and processes that it starts
-    yield "| faults | injected | different | runs completed | rows lost | rows duplicated |", True
+    yield "| faults | injected | distinct fault points | runs completed | rows lost | rows duplicated |", True
     yield "|---|---|---|---|---|---|", True
     total = FaultCounts()
     with ThreadPoolExecutor(2) as pool:  # the runs on object stores wait most of the time, so two series run at a time

@@ -4,7 +4,7 @@ import pytest
 
 from tests.chaos.safeguards import SAFEGUARDS, TREE, Safeguard, without_safeguard
 
-pytestmark = pytest.mark.slow  # not because it takes long: `make chaos` also checks what it prepares
+pytestmark = pytest.mark.slow  # quick, but a changed line of code must fail `make chaos` only, not every test run
 
 
 @pytest.mark.parametrize("safeguard", SAFEGUARDS, ids=lambda safeguard: safeguard.name)

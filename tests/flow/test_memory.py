@@ -17,7 +17,6 @@ from pipelines.rows.shard_failure import FailureKind
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
-from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import build_infer
 from xlm_core import LanguageModelHead, XLMModel
 
@@ -25,22 +24,19 @@ Row = dict[str, Any]
 MAX_LENGTH = 30
 
 
-@pytest.fixture(scope="module")
-def parts(demo, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("heads")
-    write_checkpoints(demo, folder)
-    return folder
-
-
 @pytest.fixture
-def job_over(make_job, parts, tmp_path):
+def job_over(make_job, checkpoints, tmp_path):
     """Return a function that makes a job over given rows, with a checkpoint that has all heads."""
 
     def make(rows: list[Row], tasks: list[Any], text: Any = "text", **changes: Any) -> Job:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
         spec = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": text, "lang": "lang"}
-        settings = {"model": {"checkpoint": str(parts / "lm")}, "batch__max_tokens": 800, "output__rows_per_shard": 20}
-        settings |= {"tokenizer__max_length": MAX_LENGTH} | changes
+        settings = {
+            "model": {"checkpoint": str(checkpoints / "lm")},
+            "batch__max_tokens": 800,
+            "output__rows_per_shard": 20,
+        }
+        settings |= {"output__rows_per_shard": 20, "tokenizer__max_length": MAX_LENGTH} | changes
         return make_job(input=spec, tasks=tasks, **settings)
 
     return make
@@ -123,45 +119,45 @@ def device(monkeypatch) -> Device:
     return Device(monkeypatch)
 
 
-def heads(parts: Path, task: str, *names: str) -> list[Any]:
-    return [{task: {"head": str(parts / "heads" / name), "name": name}} for name in names]
+def heads(checkpoints: Path, task: str, *names: str) -> list[Any]:
+    return [{task: {"head": str(checkpoints / "heads" / name), "name": name}} for name in names]
 
 
 KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {
-    "tasks that share one pass": lambda parts: {
+    "tasks that share one pass": lambda checkpoints: {
         "tasks": [
             {"feature-extraction": {"layer": [0, -1]}},
-            *heads(parts, "text-classification", "topic"),
-            *heads(parts, "token-classification", "tags"),
+            *heads(checkpoints, "text-classification", "topic"),
+            *heads(checkpoints, "token-classification", "tags"),
         ]
     },
     "fill-mask": lambda _: {"tasks": [{"fill-mask": {"mask": "*"}}], "text": "marked"},
-    "question-answering": lambda parts: {
-        "tasks": heads(parts, "question-answering", "spans", "beams"),
+    "question-answering": lambda checkpoints: {
+        "tasks": heads(checkpoints, "question-answering", "spans", "beams"),
         "text": ["marked", "other"],
         "tokenizer__max_length": 60,
     },
-    "multiple-choice": lambda parts: {
-        "tasks": heads(parts, "multiple-choice", "choice"),
+    "multiple-choice": lambda checkpoints: {
+        "tasks": heads(checkpoints, "multiple-choice", "choice"),
         "text": ["text", "other", "marked"],
     },
     "lm-scoring, masked": lambda _: {"tasks": ["lm-scoring"]},
-    "lm-scoring, causal": lambda parts: {"tasks": ["lm-scoring"], "model": causal(parts)},
-    "text-generation": lambda parts: {
+    "lm-scoring, causal": lambda checkpoints: {"tasks": ["lm-scoring"], "model": causal(checkpoints)},
+    "text-generation": lambda checkpoints: {
         "tasks": [{"text-generation": {"max_new_tokens": 8}}, "feature-extraction"],
-        "model": causal(parts),
+        "model": causal(checkpoints),
     },
 }
 
 
-def causal(parts: Path) -> Row:
-    return {"checkpoint": str(parts / "lm"), "objective": "causal"}
+def causal(checkpoints: Path) -> Row:
+    return {"checkpoint": str(checkpoints / "lm"), "objective": "causal"}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_task_retries_with_smaller_passes(job_over, rows, parts, device, kind):
+def test_every_task_retries_with_smaller_passes(job_over, rows, checkpoints, device, kind):
     """Passes of 800, 400 and 200 tokens fail. The second shard starts with the size at which the first succeeded."""
-    job = job_over(rows, **KINDS[kind](parts))
+    job = job_over(rows, **KINDS[kind](checkpoints))
     undisturbed = results(job)
     assert max(device.sizes) > 200
     assert [shard.stats.oom_halvings for shard in undisturbed] == [0, 0]
@@ -175,9 +171,13 @@ def test_every_task_retries_with_smaller_passes(job_over, rows, parts, device, k
 
 @pytest.mark.parametrize("fail", [raise_cpu_error, raise_gpu_error, raise_cuda_error, raise_cublas_error])
 @pytest.mark.parametrize("invariant", [False, True])
-def test_no_pass_is_lost_or_counted_twice_after_an_error_between_passes(job_over, rows, parts, device, invariant, fail):
+def test_no_pass_is_lost_or_counted_twice_after_an_error_between_passes(
+    job_over, rows, checkpoints, device, invariant, fail
+):
     """Results that were already collected are dropped. With `invariant`, results are identical to the last bit."""
-    job = job_over(rows, **KINDS["tasks that share one pass"](parts), batch={"max_tokens": 100, "invariant": invariant})
+    job = job_over(
+        rows, **KINDS["tasks that share one pass"](checkpoints), batch={"max_tokens": 100, "invariant": invariant}
+    )
     undisturbed = results(job)
     device.fail, device.failing_passes, device.sizes[:] = fail, {3}, ()
     found = results(job)

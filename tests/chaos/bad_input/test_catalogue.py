@@ -1,7 +1,6 @@
 """Every kind of bad input has the outcome that the catalogue states."""
 
 from itertools import chain
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -13,18 +12,10 @@ from tests.chaos.bad_input.checkpoint_changes import TRAP
 from tests.chaos.bad_input.outcomes import Harmless, Refused
 from tests.chaos.bad_input.row_cases import make_column
 from tests.chaos.bad_input.trial_job import TrialJob
-from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import read_rejected, run_stages
 
 KINDS = list(chain.from_iterable(catalogue.SECTIONS.values()))
 SHORT_ROWS = [row for row in TEXTS.rows if row.is_short]
-
-
-@pytest.fixture(scope="module")
-def heads(demo, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("heads")
-    write_checkpoints(demo, folder)
-    return folder
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
@@ -34,15 +25,15 @@ def test_kind_has_its_outcome(kind, demo, tmp_path):
 
 
 @pytest.mark.parametrize("cases", ROW_CASES, ids=[cases.name for cases in ROW_CASES])
-def test_bad_rows_are_rejected_and_do_not_change_results_of_good_rows(cases, demo, heads, tmp_path):
-    found = cases.run(tmp_path / "all", demo, heads)
+def test_bad_rows_are_rejected_and_do_not_change_results_of_good_rows(cases, demo, checkpoints, tmp_path):
+    found = cases.run(tmp_path / "all", demo, checkpoints)
     assert {name: reason for name, (reason, _) in found.rejected.items()} == {
         row.name: row.reason for row in cases.rows if row.reason is not None
     }
     for _, detail in found.rejected.values():
         assert 0 < len(detail) < 200
         assert not any(word in detail for word in ("ten MB", "caf", "rained", "Ada"))
-    good = cases.run_good_rows(tmp_path / "good", demo, heads)
+    good = cases.run_good_rows(tmp_path / "good", demo, checkpoints)
     assert good.results
     assert good.results == {name: found.results[name] for name in good.results}
 

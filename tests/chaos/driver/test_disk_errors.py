@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.chaos.driver.check_rounds import check_rounds
 from tests.chaos.driver.driver_faults import fail_write, run_round
-from tests.chaos.driver.rounds import check_rounds
 from tests.chaos.driver.scenarios import RunResult, run_in_fork, run_job, run_job_with_file_size_limit
 
 

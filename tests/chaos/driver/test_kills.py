@@ -5,10 +5,10 @@ import shutil
 from collections import Counter
 from functools import partial
 
+from tests.chaos.driver.check_rounds import check_rounds
 from tests.chaos.driver.driver_faults import kill
 from tests.chaos.driver.fault_points import exit_if_change_is_missed
 from tests.chaos.driver.output_contents import count_rows
-from tests.chaos.driver.rounds import check_rounds
 from tests.chaos.driver.scenarios import Scenario, copy_start, run_in_fork, run_job, with_output
 
 # The steps of an atomic write, and the files that a run writes atomically.

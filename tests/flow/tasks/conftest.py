@@ -1,4 +1,4 @@
-"""A checkpoint with every head, and a fixture that runs tasks over rows with the real stages, without Ray."""
+"""A fixture that runs tasks over rows with the real stages, without Ray."""
 
 from pathlib import Path
 from typing import Any
@@ -7,19 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.flow.heads import write_checkpoints
 from tests.flow.in_process import read_output, run_to_records
 from xlm_core import XLMTokenizer
 
 Row = dict[str, Any]
-
-
-@pytest.fixture(scope="session")
-def checkpoints(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of `write_checkpoints`."""
-    folder = tmp_path_factory.mktemp("heads")
-    write_checkpoints(demo, folder)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -9,17 +9,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.job.job import Job
-from tests.flow.heads import write_checkpoints
 from tests.pipelines.verify.output_copy import OutputCopy, copy_output, write_output
 
 Row = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def outputs(demo: Path, corpus: list[Row], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def outputs(checkpoints: Path, corpus: list[Row], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Two finished outputs of several shards: texts with an id and a filter, and pairs with neither."""
-    heads = tmp_path_factory.mktemp("heads")
-    write_checkpoints(demo, heads)
     rows = [row for row in corpus if row["lang"] != "ja"][::7][:44]
     texts = [row | {"year": 2000 + i % 3} for i, row in enumerate(rows)]
     for number, text in ((3, None), (4, ""), (20, None)):
@@ -27,7 +24,7 @@ def outputs(demo: Path, corpus: list[Row], tmp_path_factory: pytest.TempPathFact
     texts[35]["id"] = texts[34]["id"]
     pairs = [{"lang": r["lang"], "question": r["text"].split()[:4], "context": f"{r['text']} " * 3} for r in rows[:12]]
     pairs[5]["context"] = None
-    tag, head = str(heads / "heads" / "tags"), str(heads / "heads" / "topic")
+    tag, head = str(checkpoints / "heads" / "tags"), str(checkpoints / "heads" / "topic")
     specs: dict[str, Row] = {
         "texts": {
             "input": {"id": "id", "text": "text", "lang": "lang", "filter": "year > 2000", "keep": ["lang"]},
@@ -43,7 +40,7 @@ def outputs(demo: Path, corpus: list[Row], tmp_path_factory: pytest.TempPathFact
         "pairs": {
             "input": {"text": ["question", "context"], "lang": "lang"},
             "tasks": [
-                {"question-answering": {"head": str(heads / "heads" / "spans"), "top_k": 3}},
+                {"question-answering": {"head": str(checkpoints / "heads" / "spans"), "top_k": 3}},
                 {"token-classification": {"head": tag}},
                 {"feature-extraction": {"normalize": False, "truncate_dim": 8}},
             ],
@@ -58,7 +55,7 @@ def outputs(demo: Path, corpus: list[Row], tmp_path_factory: pytest.TempPathFact
             pq.write_table(pa.Table.from_pylist(some), folder / "in" / f"{number}.parquet", row_group_size=16)
         spec["input"]["path"] = str(folder / "in")
         spec |= {
-            "model": {"checkpoint": str(heads / "lm")},
+            "model": {"checkpoint": str(checkpoints / "lm")},
             "tokenizer": {"max_length": 24, "on_overflow": "window", "overlap_tokens": 4},
             "output": {"path": str(folder / "out"), "rows_per_shard": 8},
             "policy": {"duplicate_ids": "reject"},
