@@ -1,1 +1,1 @@
-"""What a person touches: job files and the command line."""
+"""The user interface: job files and the command line."""

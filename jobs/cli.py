@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = add_command("run", "Run a job, or resume it.")
     _add_job(run)
-    about = "recompute shards that have rows rejected for these reasons, separated by commas (killed_worker)"
+    about = "recompute shards that have rows rejected for these reasons, separated by commas (default: killed_worker)"
     run.add_argument(
         "--retry-rejected",
         nargs="?",
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     case.add_argument("--lowercase", dest="lowercase", action="store_true", default=None, help=about)
     add_command("schema", "Print the JSON Schema of job files.")
     demo = add_command("demo", "Write a small corpus, checkpoint and job to a folder, run the job, show its results.")
-    demo.add_argument("folder", nargs="?", default="demo-out", help="the folder (demo-out)")
+    demo.add_argument("folder", nargs="?", default="demo-out", help="the folder (default: demo-out)")
     _add_limit(demo, "rows to show", default=12)
     _add_overrides(demo)
     return parser
@@ -100,7 +100,7 @@ def _add_overrides(command: argparse.ArgumentParser) -> None:
 
 
 def _add_limit(command: argparse.ArgumentParser, what: str, default: int) -> None:
-    command.add_argument("--limit", type=int, default=default, help=f"maximum number of {what} ({default})")
+    command.add_argument("--limit", type=int, default=default, help=f"maximum number of {what} (default: {default})")
 
 
 def _split_reasons(text: str) -> list[str]:

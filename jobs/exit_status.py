@@ -6,7 +6,7 @@ RESUME_HINT = "finished shards are kept, run the same command to resume"
 
 
 class ExitStatus(IntEnum):
-    """What the shell sees of a command."""
+    """Exit statuses of all commands."""
 
     COMPLETE = 0
     FAILED = 1  # an unexpected error, or Ray or the storage failed

@@ -11,8 +11,8 @@ from rich.filesize import decimal
 
 import xlm_core
 from xlm_core import FatalError, XLMModel
-from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, write_checkpoint
-from xlm_core.tokenizer import read_tokenizer_files, write_tokenizer_files
+from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, write_checkpoint
+from xlm_core.tokenizer import has_tokenizer, read_tokenizer_files, write_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -33,7 +33,7 @@ _CLASSES = (
 
 
 def convert(source: Path, target: Path, lowercase: bool | None = None) -> list[Path]:
-    """Write a checkpoint as `config.json`, `model.safetensors`, `vocab.json`, `merges.txt` and `tokenizer_config.json`.
+    """Write a checkpoint as `config.json`, `model.safetensors` and the tokenizer's files.
 
     All tensors of all heads are copied without any change of values or precision, and old names are replaced by current
     ones. If the source has no tokenizer, neither has the target. The target is written atomically.
@@ -83,8 +83,13 @@ def _architectures(contents: CheckpointContents) -> list[str]:
 
 
 def _read_tokenizer(source: Path, lowercase: bool | None) -> TokenizerFiles | None:
-    if (source / "vocab.json").exists() or find_original(source) is not None:
-        return read_tokenizer_files(source, lowercase)
-    if lowercase is not None:
-        raise FatalError(f"{source}: has no tokenizer; remove --lowercase or --cased")
-    return None
+    flag = "--lowercase" if lowercase else "--cased"
+    if not has_tokenizer(source):
+        if lowercase is not None:
+            raise FatalError(f"{source}: has no tokenizer; remove {flag}")
+        return None
+    files = read_tokenizer_files(source, lowercase)
+    if lowercase not in (None, files.lowercase):
+        key = "do_lowercase_and_remove_accent"
+        raise FatalError(f"{source}: its tokenizer's {key} is {files.lowercase}, not {lowercase}; remove {flag}")
+    return files

@@ -25,7 +25,7 @@ def run_demo(folder: Path, overrides: Sequence[str], console: Console, limit: in
         folder: where the demo's files are written.
         overrides: settings of the job, as `KEY=VALUE`.
         console: where to print.
-        limit: the most rows to show.
+        limit: maximum number of rows to show.
 
     Returns:
         The exit status of the run.

@@ -30,15 +30,18 @@ def remove_orphans(url: str, console: Console, *, dry_run: bool) -> None:
     output = Output(locate(url))
     output.read_existing_job()
     if dry_run:
-        orphans = _list(output, console)
+        found = _list(output, console)
     else:
         with output.lock() as lock:
-            orphans = _list(output, console)
-            for orphan in orphans:
-                lock.check()
-                orphan.location.delete()
+            found = _list(output, console)
+            for orphan in found:
+                if orphan.is_removable:
+                    lock.check()
+                    orphan.location.delete()
+    orphans = [orphan for orphan in found if orphan.is_removable]
     if not orphans:
-        console.print("nothing to remove: the ledger accounts for every file", highlight=False)
+        reason = "" if found else ": the ledger accounts for every file"
+        console.print(f"nothing to remove{reason}", highlight=False)
         return
     total_size = format_size(sum(orphan.size_bytes for orphan in orphans))
     verb = "would remove" if dry_run else "removed"
@@ -50,7 +53,7 @@ def remove_orphans(url: str, console: Console, *, dry_run: bool) -> None:
 
 
 def _list(output: Output, console: Console) -> list[Orphan]:
-    """Print all orphans, grouped by their description, and return those that may be removed."""
+    """Print all orphans, grouped by their description, and return them."""
     found = find_orphans(output)
     groups: dict[str, list[Orphan]] = {}
     for orphan in sorted(found, key=lambda orphan: not orphan.is_removable):
@@ -59,4 +62,4 @@ def _list(output: Output, console: Console) -> list[Orphan]:
         console.print(Text(f"{description}:" if orphans[0].is_removable else f"{description}; not removed:"))
         for orphan in orphans:
             console.print(Text(f"{format_size(orphan.size_bytes):>12}  {one_line(orphan.path)}"), soft_wrap=True)
-    return [orphan for orphan in found if orphan.is_removable]
+    return found

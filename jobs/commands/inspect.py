@@ -14,8 +14,8 @@ from rich.text import Text
 from pipelines.checkpoints import local_checkpoint, local_directory, pin_checkpoint, url_in_errors
 from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
-from xlm_core.checkpoint import CheckpointContents, find_original, inspect_checkpoint, tied_tensors, weights_files
-from xlm_core.tokenizer import read_tokenizer_files
+from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, tied_tensors, weights_files
+from xlm_core.tokenizer import has_tokenizer, read_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -115,7 +115,7 @@ def _describe_languages(config: XLMConfig) -> str:
 
 
 def _describe_tokenizer(directory: Path, config: XLMConfig) -> str:
-    if not (directory / "vocab.json").exists() and find_original(directory) is None:
+    if not has_tokenizer(directory):
         return "none"
     try:
         files = read_tokenizer_files(directory)

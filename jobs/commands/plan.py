@@ -21,7 +21,7 @@ def list_files(job: Job, console: Console, limit: int) -> None:
     Args:
         job: the job.
         console: where to print.
-        limit: the most files to list; the totals are those of all files.
+        limit: maximum number of files to list; the totals are those of all files.
     """
     plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     table = make_table("file", ["shards", "rows", "MB"])

@@ -63,7 +63,7 @@ def write_vocabulary(folder: Path, words: Iterable[str], num_merges: int, keep: 
     Args:
         folder: where the two files are written.
         words: all words of the texts, as the tokenizer's segmenters return them.
-        num_merges: the most merges to learn.
+        num_merges: maximum number of merges to learn.
         keep: the share of merged symbols in the vocabulary; those learned last are left out.
 
     Returns:

@@ -141,7 +141,7 @@ class _Builder:
             kind = node.tag.removeprefix(_TAG)
             self.reject(node, f"{quote(node.value)} cannot be read as {kind}; write a plain value")
         if isinstance(value, int) and value.bit_length() > 63:
-            self.reject(node, f"{quote(node.value)} needs more than 64 bits; write a smaller number")
+            self.reject(node, f"{quote(node.value)} does not fit in a signed 64-bit integer; write a smaller number")
         return value
 
     def build_mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:

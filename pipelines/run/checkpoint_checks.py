@@ -15,7 +15,7 @@ def check_lengths(max_length: int, max_new_tokens: int, config: XLMConfig, url: 
 
     Args:
         max_length: `tokenizer.max_length` of the job.
-        max_new_tokens: the most tokens that a task of the job generates; 0 if none does.
+        max_new_tokens: maximum number of tokens that a task of the job generates; 0 if none does.
         config: the configuration of the trunk.
         url: of the checkpoint.
 

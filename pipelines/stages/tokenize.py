@@ -119,7 +119,7 @@ class Tokenize:
             pairs=second[0] if second else None,
             max_length=spec.max_length,
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
-            bypass=spec.bypass_tokenizer,
+            bypass_tokenizer=spec.bypass_tokenizer,
             mask_marker=self._settings.mask_marker,
         )
 

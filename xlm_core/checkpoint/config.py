@@ -58,7 +58,7 @@ class XLMConfig:
     """Every setting of an XLM checkpoint that has an effect; the defaults are the reference's.
 
     Other keys of a `config.json` are kept in `extra` and written back, except keys that ask for another architecture:
-    those are refused. The keys of `id2label` and `id2lang` are integers; the reference leaves those of `id2lang`
+    those are refused. The keys of `id2label` and `id2lang` are integers; in the reference, those of `id2lang` remain
     strings.
 
     Raises:
@@ -151,7 +151,11 @@ class XLMConfig:
             ("n_heads", f"a divisor of emb_dim {self.emb_dim}", self.emb_dim % max(self.n_heads, 1) == 0),
             ("layer_norm_eps", "above 0 and below 1", 0 < self.layer_norm_eps < 1),
             ("is_encoder", "true (XLM has no decoder)", self.is_encoder),
-            ("pad_token_id", f"below vocab_size {self.vocab_size}", self._is_token(self.pad_token_id)),
+            (
+                "pad_token_id",
+                f"0 to {self.vocab_size - 1} (vocab_size is {self.vocab_size})",
+                self._is_token(self.pad_token_id),
+            ),
             ("id2label", "keys 0, 1, 2 … without a gap", set(self.id2label) == set(range(self.num_labels))),
             (
                 "lang2id",
@@ -202,7 +206,7 @@ class XLMConfig:
 
     @property
     def max_length(self) -> int:
-        """The most tokens in a sequence, special tokens included."""
+        """Maximum number of tokens in a sequence, special tokens included."""
         return self.max_position_embeddings
 
     def with_objective(self, objective: Objective) -> Self:

@@ -19,7 +19,7 @@ H5_FILE = "tf_model.h5"
 INDEX_SUFFIX = ".index.json"
 _ORIGINAL_SUFFIX = ".pth"
 
-# The first file that exists has the weights. Without any of them, a single .pth of the original release does.
+# Weights are read from the first of these that exists, or else from the directory's only .pth (original release).
 _WEIGHTS_FILES = (SAFETENSORS_FILE, SAFETENSORS_FILE + INDEX_SUFFIX, BIN_FILE, BIN_FILE + INDEX_SUFFIX, H5_FILE)
 
 VOCAB_FILE = "vocab.json"
@@ -57,7 +57,7 @@ def weights_path(directory: Path) -> Path:
     name = _choose_weights([file.name for file in directory.iterdir()])
     if name is None:
         raise CheckpointError(
-            f"{directory}: has no weights; expected one of {', '.join(_WEIGHTS_FILES)}, or the one .pth of the "
+            f"{directory}: has no weights; expected one of {', '.join(_WEIGHTS_FILES)}, or a single .pth of the "
             "original release"
         )
     return directory / name

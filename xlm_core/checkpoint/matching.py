@@ -40,7 +40,7 @@ def check_checkpoint(path: str | Path, kind: ModelKind, head_only: bool = False)
         The checkpoint's configuration.
 
     Raises:
-        CheckpointError: in the same cases as `from_pretrained`.
+        CheckpointError: a file is damaged, or tensors are missing, unexpected or of another shape.
     """
     directory = Path(path)
     config = XLMConfig.from_pretrained(directory)

@@ -194,7 +194,7 @@ def is_ignored_tensor(name: str, config: XLMConfig, kind: ModelKind, parts: tupl
         name in _IGNORED
         or name.startswith(tuple(others))
         or ("trunk" not in parts and is_trunk_tensor(name, config))
-        or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # not used, by the configuration
+        or (name == "lang_embeddings.weight" and not config.use_lang_emb)  # unused according to the configuration
         # tied embeddings are saved under this name too, even if an adaptive softmax does not use it
         or (name == "pred_layer.proj.weight" and config.asm)
     )

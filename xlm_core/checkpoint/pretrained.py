@@ -69,6 +69,7 @@ class PretrainedModule(nn.Module):
 
         Raises:
             CheckpointError: one line with the file and the problem.
+            FatalError: the configuration does not allow the head.
             ValueError: an unsupported `dtype`, or a `causal` that is not a boolean.
         """
         precision = model_dtype(dtype)

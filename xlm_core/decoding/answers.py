@@ -4,8 +4,8 @@ A question answering model scores each token as the start and as the end of an a
 output of the simple head and `beam_candidates` the output of the beam head; `merge_answers` converts the candidates of
 the windows to characters of the row's context.
 
-Letters: N rows, S sequences (windows), T their tokens, K candidates, L padded length, P start and E end beams of a
-sequence.
+Letters: N rows, S sequences (windows), T their tokens, K candidates, L padded length, P starts of a sequence, E ends
+per start.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def positions_in_text(
     Args:
         word_ids: as for `text_ids`.
         cu_seqlens: int32 [S + 1].
-        window_starts: int32 [S], position within the whole last text of its first token in the sequence.
+        window_starts: int32 [S], position, within the whole last text, of its first token in the sequence.
 
     Returns:
         int32 [T]; -1 for special tokens.

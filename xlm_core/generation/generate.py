@@ -1,10 +1,10 @@
 """Text generation with a causal checkpoint, over packed prompts of any lengths, with a key/value cache.
 
-XLM predicts the next token from the hidden state of a mask token appended to the text, not from the last token of the
-text. The first pass therefore runs each prompt followed by a mask token. Every later pass runs two tokens per sequence:
-the token just chosen, whose keys and values stay in the cache, and a new mask token, whose keys and values the next
-pass overwrites. The result equals the reference's `generate(..., use_cache=False)`; with its cache, the reference
-generates wrong tokens.
+As in the reference, the next token is predicted from the hidden state of a mask token appended to the text.
+(In training, it is predicted from the last token of the text, as in `score_causal`.) The first pass therefore runs each
+prompt followed by a mask token. Every later pass runs two tokens per sequence: the token just chosen, whose keys and
+values stay in the cache, and a new mask token, whose keys and values the next pass overwrites. The result equals the
+reference's `generate(..., use_cache=False)`; with its cache, the reference generates wrong tokens.
 
 Letters: B sequences, T packed tokens, D model width, V size of the vocabulary, S new tokens.
 """

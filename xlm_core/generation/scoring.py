@@ -45,11 +45,11 @@ def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, 
 def score_masked(
     trunk: Trunk,
     head: LanguageModelHead,
-    ids: IntArray,
+    input_ids: IntArray,
     cu_seqlens: IntArray,
     langs: IntArray | None,
     scored: NDArray[np.bool_],
-    mask_id: int,
+    mask_token_id: int,
     max_tokens: int,
 ) -> NDArray[np.float32]:
     """Compute the log-probability of each token given all other tokens of its sequence, by masking it.
@@ -61,11 +61,11 @@ def score_masked(
     Args:
         trunk: a trunk that is not causal, in evaluation mode.
         head: on the same device.
-        ids: [T], concatenated sequences.
+        input_ids: [T], concatenated sequences.
         cu_seqlens: [B + 1].
         langs: [B]; -1, or None for all, adds no language embedding.
         scored: [T], the tokens to score, usually all but special tokens.
-        mask_id: the mask token, which replaces the scored token.
+        mask_token_id: the mask token, which replaces the scored token.
         max_tokens: token budget of a batch of copies; a longer sequence runs alone. With 1, every copy runs alone and
             no score depends on other tokens or sequences, not even in the last bits.
 
@@ -78,22 +78,22 @@ def score_masked(
     """
     if trunk.config.causal:
         raise ValueError("score_masked: got a causal trunk, expected a masked one; use score_causal")
-    if scored.shape != ids.shape or scored.dtype != np.bool_:
-        raise ValueError(f"scored: got {scored.dtype} {list(scored.shape)}, expected bool {list(ids.shape)}")
+    if scored.shape != input_ids.shape or scored.dtype != np.bool_:
+        raise ValueError(f"scored: got {scored.dtype} {list(scored.shape)}, expected bool {list(input_ids.shape)}")
     device = trunk.embeddings.weight.device
     lengths = np.diff(cu_seqlens).astype(np.int64)
     token_C = np.flatnonzero(scored)
     sequence_C = np.repeat(np.arange(len(lengths)), lengths)[token_C]
     position_C = token_C - cu_seqlens[sequence_C]
-    scores_T = torch.full((len(ids),), torch.nan, device=device)
+    scores_T = torch.full((len(input_ids),), torch.nan, device=device)
     for index in plan_batches(lengths[sequence_C], max_tokens):
-        copies, cu_copies = take_ragged(ids, cu_seqlens, sequence_C[index])
+        copies, cu_copies = take_ragged(input_ids, cu_seqlens, sequence_C[index])
         masked = cu_copies[:-1] + position_C[index]
-        copies[masked] = mask_id
+        copies[masked] = mask_token_id
         batch = PackedBatch.from_ragged(copies, cu_copies, None if langs is None else langs[sequence_C[index]])
         hidden_TD = trunk.forward_packed(batch.to(device))
         masked_CD = hidden_TD[torch.from_numpy(masked).to(device)]
-        target_C = torch.from_numpy(ids[token_C[index]].astype(np.int64)).to(device)
+        target_C = torch.from_numpy(input_ids[token_C[index]].astype(np.int64)).to(device)
         scores_T[torch.from_numpy(token_C[index]).to(device)] = head.token_log_probs(masked_CD, target_C).float()
     return scores_T.cpu().numpy()
 

@@ -44,8 +44,8 @@ class SequenceClassificationHead(ScoringHead):
             problem = "regression" if num_labels == 1 else classification
         if logits_BC.shape[-1] != num_labels:
             raise ValueError(
-                f"labels: got {logits_BC.shape[-1]} logits, expected {num_labels} (the number of labels) to compute the"
-                " loss; set summary_use_proj and summary_proj_to_labels"
+                f"logits: got width {logits_BC.shape[-1]}, expected {num_labels} (the number of labels) to compute the "
+                "loss; set summary_use_proj and summary_proj_to_labels"
             )
         if problem == "regression":
             return F.mse_loss(logits_BC.squeeze(), labels.squeeze())

@@ -1,6 +1,7 @@
 """Head for multiple choice: one score per sequence; the caller applies the softmax over the choices of a question.
 
-Letters: T packed tokens, D model width. Each choice is a sequence, and the choices of a question are adjacent.
+Each choice is a sequence, and the choices of a question are adjacent. Letters: B sequences, T packed tokens, D model
+width.
 """
 
 from typing import ClassVar
@@ -28,13 +29,13 @@ class MultipleChoiceHead(ScoringHead):
         self.sequence_summary = SequenceSummary(config)
         if self.sequence_summary.width != config.num_labels or not config.num_labels:
             raise FatalError(
-                f"configuration field id2label: got {config.num_labels} labels, expected as many as the summary is wide"
-                f" ({self.sequence_summary.width}), and at least one; set summary_use_proj and summary_proj_to_labels"
+                f"configuration field id2label: got {config.num_labels} labels, expected the width of the summary "
+                f"({self.sequence_summary.width}), at least 1; set summary_use_proj and summary_proj_to_labels"
             )
         self.logits_proj = nn.Linear(config.num_labels, 1)
         init_weights(self, config)
 
     def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Compute the score of each sequence, [number of sequences]."""
+        """Compute the score of each sequence, [B]."""
         summaries = self.sequence_summary.forward_packed(hidden_TD, cu_seqlens)
         return self.logits_proj(summaries.to(self.logits_proj.weight.dtype)).squeeze(-1)

@@ -58,9 +58,8 @@ class QuestionAnsweringHead(Head):
             cu_seqlens: int32 [B + 1].
             allowed_T: bool [T], whether an answer may start or end at a token; all tokens if not given.
             cls_index: [B], position of the class token within each sequence; the last token if not given.
-            max_answer_tokens: only consider ends for which the answer has at most this many tokens, so that every start
-                has one. Without a limit, an end may be before its start, as in the reference, and no valid answer may
-                be left.
+            max_answer_tokens: maximum number of tokens of an answer. With a limit, every start has a valid end. Without
+                one, an end may be before its start, as in the reference, and possibly no answer is valid.
         """
         layers, config = self.qa_outputs, self.config
         hidden_TD = hidden_TD.to(layers.start_logits.dense.weight.dtype)
@@ -75,7 +74,7 @@ class QuestionAnsweringHead(Head):
             _best_tokens(
                 _masked_logits(end_T, allowed_T, layout),
                 config.end_n_top,
-                None if max_answer_tokens is None else _window_mask(start_B, layout.shape[1], max_answer_tokens),
+                None if max_answer_tokens is None else _allowed_ends(start_B, layout.shape[1], max_answer_tokens),
             )
             for end_T, start_B in zip(end_ST, start_index_BS.unbind(1), strict=True)
         ]
@@ -139,10 +138,10 @@ def _masked_logits(logits_T: Tensor, allowed_T: Tensor | None, layout: PaddedLay
     return layout.unpack(logits_T).masked_fill(~is_token_BL, -torch.inf)
 
 
-def _window_mask(start_B: Tensor, length: int, num_tokens: int) -> Tensor:
-    """Mark the `num_tokens` tokens from each sequence's start on, the start included: bool [B, L]."""
+def _allowed_ends(start_B: Tensor, length: int, max_answer_tokens: int) -> Tensor:
+    """Mark the positions at which an answer that starts at `start_B` may end: bool [B, L]."""
     distance_BL = torch.arange(length, device=start_B.device) - start_B[:, None]
-    return (distance_BL >= 0) & (distance_BL < num_tokens)
+    return (distance_BL >= 0) & (distance_BL < max_answer_tokens)
 
 
 def _best_tokens(logits_BL: Tensor, num: int, choice_BL: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:

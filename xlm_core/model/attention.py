@@ -20,7 +20,7 @@ from xlm_core.ragged import cumulative_lengths, take_ragged
 
 
 class AttentionPlan(Protocol):
-    """The attention of one batch: computed once, then used by every layer.
+    """How attention is computed for one batch: planned once, then used by every layer.
 
     A plan may need the tokens in another order than the batch's. The trunk calls `to_plan_order` before the first
     layer and `to_batch_order` after the last.

@@ -38,7 +38,7 @@ class KeyValueCache:
         self._layers_BS2NH = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.n_layers)]
 
     def plan_prefill(self, batch: PackedBatch, plan: AttentionPlan) -> AttentionPlan:
-        """Plan the first pass, over whole prompts: attention by `plan`, which also fills the cache."""
+        """Wrap `plan` for the first pass, over whole prompts, so that it also fills the cache."""
         return _PrefillPlan(plan, iter(self._layers_BS2NH), _slots(batch))
 
     def plan_decode(self, batch: PackedBatch) -> AttentionPlan:

@@ -1,4 +1,4 @@
-"""Packed batches: sequences concatenated without padding, and batches planned by token budget.
+"""Packed batches: sequences concatenated without padding.
 
 Letters: B sequences, T packed tokens.
 """
@@ -83,7 +83,7 @@ class PackedBatch:
             input_ids: [T], concatenated ids of all sequences.
             cu_seqlens: [B + 1], starts at 0 and strictly increases.
             langs: [B], one language id per sequence; -1 for no language embedding.
-            index: [b], numbers of the sequences to select, such as an array returned by `plan_batches`.
+            index: [b], indices of the sequences to select, such as an array returned by `plan_batches`.
 
         Raises:
             ValueError: no sequence, an empty sequence, or arrays whose lengths do not match.

@@ -44,7 +44,7 @@ def pack_padded(
     The batch contains the tokens that `attention_mask` selects (in any pattern). Without a mask it contains the first
     `lengths` tokens of each row; without lengths, as many tokens from the left as the row has ids other than
     `pad_index`. The position of a token is its column unless `position_ids` is given, so left padding and gaps in the
-    mask do not shift other tokens.
+    mask count as positions, as in the reference.
 
     There is one difference from the reference: in a causal model the reference lets a token attend to masked tokens
     before it (left padding, gaps); here no token ever attends to a masked token.

@@ -31,7 +31,7 @@ class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHe
         labels: Tensor | None = None,
         **inputs: Unpack[PaddedInputs],
     ) -> ScoresOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         `last`, `mean` and `cls_index` summaries ignore pads; the reference's include them.
 
@@ -40,10 +40,10 @@ class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHe
             labels: [B] class ids or values, or [B, C] for multi-label classification.
             inputs: see `PaddedInputs`.
         """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        logits_BC = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens)
+        run = self.trunk.run_padded(input_ids, attention_mask, **inputs)
+        logits_BC = self.head.forward_packed(run.hidden, run.batch.cu_seqlens)
         loss = None if labels is None else self.head.loss(logits_BC, labels)
-        return ScoresOutput(loss, logits_BC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        return ScoresOutput(loss, logits_BC, run.hidden_states, run.attentions).to_return_value(run.return_dict)
 
 
 class XLMForTokenClassification(TrunkWithScoringHead[TokenClassificationHead]):
@@ -63,14 +63,14 @@ class XLMForTokenClassification(TrunkWithScoringHead[TokenClassificationHead]):
         labels: Tensor | None = None,
         **inputs: Unpack[PaddedInputs],
     ) -> ScoresOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         Args:
             input_ids, attention_mask: [B, L].
             labels: [B, L] class ids; -100 where a token has none, pads included.
             inputs: see `PaddedInputs`.
         """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        logits_BLC = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
+        run = self.trunk.run_padded(input_ids, attention_mask, **inputs)
+        logits_BLC = self.head(run.layout.unpack(run.hidden))  # at pads, the logits of a zero vector
         loss = None if labels is None else self.head.loss(logits_BLC, labels)
-        return ScoresOutput(loss, logits_BLC, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        return ScoresOutput(loss, logits_BLC, run.hidden_states, run.attentions).to_return_value(run.return_dict)

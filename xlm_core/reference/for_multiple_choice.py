@@ -32,7 +32,7 @@ class XLMForMultipleChoice(TrunkWithScoringHead[MultipleChoiceHead]):
         labels: Tensor | None = None,
         **inputs: Unpack[PaddedInputs],
     ) -> ScoresOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         `last`, `mean` and `cls_index` summaries ignore pads; the reference's include them. `lengths` is used; the
         reference ignores it.
@@ -58,11 +58,11 @@ class XLMForMultipleChoice(TrunkWithScoringHead[MultipleChoiceHead]):
                 raise ValueError(f"{name}: got shape {list(value.shape)}, expected it to begin with {[*shape]}")
             return value.flatten(0, 1)
 
-        encoded = self.trunk.encode_padded(
+        run = self.trunk.run_padded(
             flatten_choices("input_ids", input_ids),
             flatten_choices("attention_mask", attention_mask),
             **cast("PaddedInputs", {name: flatten_choices(name, value) for name, value in inputs.items()}),
         )
-        logits = self.head.forward_packed(encoded.hidden, encoded.batch.cu_seqlens).unflatten(0, shape)
+        logits = self.head.forward_packed(run.hidden, run.batch.cu_seqlens).unflatten(0, shape)
         loss = None if labels is None else F.cross_entropy(logits, labels)
-        return ScoresOutput(loss, logits, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        return ScoresOutput(loss, logits, run.hidden_states, run.attentions).to_return_value(run.return_dict)

@@ -34,20 +34,20 @@ class XLMForQuestionAnsweringSimple(TrunkWithScoringHead[QuestionAnsweringSimple
         end_positions: Tensor | None = None,
         **inputs: Unpack[PaddedInputs],
     ) -> SpansOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         Args:
             input_ids, attention_mask: [B, L].
             start_positions, end_positions: [B], columns; the loss is computed if both are given.
             inputs: see `PaddedInputs`.
         """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        logits_BL2 = self.head(encoded.layout.unpack(encoded.hidden))  # at pads, the logits of a zero vector
+        run = self.trunk.run_padded(input_ids, attention_mask, **inputs)
+        logits_BL2 = self.head(run.layout.unpack(run.hidden))  # at pads, the logits of a zero vector
         loss = None
         if start_positions is not None and end_positions is not None:
             loss = self.head.loss(logits_BL2, start_positions, end_positions)
         start_BL, end_BL = logits_BL2.unbind(-1)
-        return SpansOutput(loss, start_BL, end_BL, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        return SpansOutput(loss, start_BL, end_BL, run.hidden_states, run.attentions).to_return_value(run.return_dict)
 
 
 class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
@@ -98,8 +98,8 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
         Raises:
             ValueError: a position outside its sequence.
         """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        layout, cu_seqlens = encoded.layout, encoded.batch.cu_seqlens
+        run = self.trunk.run_padded(input_ids, attention_mask, **inputs)
+        layout, cu_seqlens = run.layout, run.batch.cu_seqlens
         if p_mask is not None and p_mask.shape != layout.shape:
             raise ValueError(f"p_mask: got shape {list(p_mask.shape)}, expected {list(layout.shape)}")
         allowed_T = None if p_mask is None else layout.pack(p_mask) == 0
@@ -108,12 +108,12 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
             start_B = _columns_to_positions("start_positions", start_positions, layout, cu_seqlens)
             end_B = _columns_to_positions("end_positions", end_positions, layout, cu_seqlens)
             loss = self.head.loss(
-                encoded.hidden, cu_seqlens, start_B, end_B, allowed_T=allowed_T, cls_index=cls_B,
+                run.hidden, cu_seqlens, start_B, end_B, allowed_T=allowed_T, cls_index=cls_B,
                 is_impossible=is_impossible,
             )  # fmt: skip
-            output = BeamsOutput(loss, hidden_states=encoded.hidden_states, attentions=encoded.attentions)
-            return output.reply(encoded.return_dict)
-        answers = self.head.forward_packed(encoded.hidden, cu_seqlens, allowed_T, cls_B)
+            output = BeamsOutput(loss, hidden_states=run.hidden_states, attentions=run.attentions)
+            return output.to_return_value(run.return_dict)
+        answers = self.head.forward_packed(run.hidden, cu_seqlens, allowed_T, cls_B)
         return BeamsOutput(
             None,
             answers.start_top_log_probs,
@@ -121,9 +121,9 @@ class XLMForQuestionAnswering(TrunkWithHead[QuestionAnsweringHead]):
             answers.end_top_log_probs,
             _positions_to_columns(answers.end_top_index, layout, cu_seqlens),
             answers.cls_logits,
-            encoded.hidden_states,
-            encoded.attentions,
-        ).reply(encoded.return_dict)
+            run.hidden_states,
+            run.attentions,
+        ).to_return_value(run.return_dict)
 
 
 def _columns_to_positions(name: str, columns: Tensor, layout: PaddedLayout, cu_seqlens: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class ModelOutput(Mapping[str, Any]):
         """Return the fields that are not None, in order."""
         return tuple(self.values())
 
-    def reply(self, return_dict: bool) -> Self | tuple[Any, ...]:
+    def to_return_value(self, return_dict: bool) -> Self | tuple[Any, ...]:
         """Return this object, or a plain tuple if `return_dict` is false."""
         return self if return_dict else self.to_tuple()
 

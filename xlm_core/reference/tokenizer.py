@@ -59,14 +59,15 @@ class XLMTokenizer(PackedTokenizer):
             padding: True or "longest", "max_length", or False.
             truncation: True or "longest_first", "only_first", "only_second", or False. None means True if `max_length`
                 is given and `padding` is False, as in the reference.
-            max_length: the most tokens in a sequence, special tokens included.
+            max_length: maximum number of tokens in a sequence, special tokens included.
             stride: number of tokens before the cut that `overflowing_tokens` repeats.
             is_split_into_words: rows are lists of words, each segmented alone.
             pad_to_multiple_of: round the padded length up to a multiple of this.
             padding_side: the side of the pads; the tokenizer's `padding_side` if None.
             return_tensors: "pt" for tensors, "np" for arrays, both always [B, L]; None for lists.
             return_attention_mask: 1 for a token, 0 for a pad.
-            return_token_type_ids: 0 for the first text, 1 for the second. XLM was not trained with these.
+            return_token_type_ids: 0 for the first text, 1 for the second; always 0 without special tokens, as in the
+                reference. XLM was not trained with these.
             return_special_tokens_mask: 1 for a special token or a pad.
             return_offsets_mapping: `offset_mapping`, start and end (exclusive) of each token in the characters of its
                 text; (0, 0) for special tokens and pads.
@@ -74,7 +75,7 @@ class XLMTokenizer(PackedTokenizer):
             return_overflowing_tokens: the ids that were cut off, and `num_truncated_tokens`.
             bypass_tokenizer: texts are already segmented into words separated by white space; see `encode_batch`.
             mask_marker: the string that marks a mask in the texts, such as `tokenizer.mask_token`. Without it, no text
-                produces a control token, unless the tokenizer has `compat="reference"`.
+                produces a special token, unless the tokenizer has `compat="reference"`.
 
         Returns:
             `input_ids` and the requested values. If the checkpoint has language ids, also `langs`, the id at each token
@@ -98,7 +99,7 @@ class XLMTokenizer(PackedTokenizer):
         if return_overflowing_tokens and return_tensors is not None:
             raise ValueError("return_overflowing_tokens: its lists have different lengths; omit return_tensors")
         limit = None if cut == "do_not_truncate" else self._require_length("truncation", max_length)
-        encode = self.text_encoder(bypass=bypass_tokenizer, mask_marker=mask_marker)
+        encode = self.text_encoder(bypass_tokenizer=bypass_tokenizer, mask_marker=mask_marker)
         sequences: list[dict[str, Any]] = []
         for row, code in zip(rows, codes, strict=True):
             known = self.require_lang(code)

@@ -1,4 +1,4 @@
-"""Base classes of the models that combine a trunk and a head, with the names of transformers' XLM classes."""
+"""Base classes of the models that combine a trunk and a head, such as `XLMForSequenceClassification`."""
 
 from typing import ClassVar, Generic, TypeVar
 

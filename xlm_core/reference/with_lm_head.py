@@ -53,7 +53,7 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
         logits_to_keep: int = 0,
         **inputs: Unpack[PaddedInputs],
     ) -> ScoresOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         Args:
             input_ids, attention_mask: [B, L].
@@ -62,11 +62,11 @@ class XLMWithLMHeadModel(TrunkWithScoringHead[LanguageModelHead]):
             logits_to_keep: compute logits only for this many last columns; 0 for all. The loss covers all columns.
             inputs: see `PaddedInputs`.
         """
-        encoded = self.trunk.encode_padded(input_ids, attention_mask, **inputs)
-        hidden_BLD = encoded.layout.unpack(encoded.hidden)
+        run = self.trunk.run_padded(input_ids, attention_mask, **inputs)
+        hidden_BLD = run.layout.unpack(run.hidden)
         logits_BLV = self.head(hidden_BLD[:, -logits_to_keep:])  # at pads, the logits of a zero vector
         loss = None if labels is None else self.head.loss(hidden_BLD, labels)
-        return ScoresOutput(loss, logits_BLV, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        return ScoresOutput(loss, logits_BLV, run.hidden_states, run.attentions).to_return_value(run.return_dict)
 
     def generate(
         self,

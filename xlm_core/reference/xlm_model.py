@@ -31,7 +31,7 @@ class PaddedInputs(TypedDict):
 
 
 @dataclass(frozen=True)
-class EncodedPadded:
+class PaddedRun:
     """The trunk's output for padded arguments, as the input of a head."""
 
     hidden: Tensor  # [T, D]
@@ -51,21 +51,21 @@ class XLMModel(Trunk):
     def forward(
         self, input_ids: Tensor | None = None, attention_mask: Tensor | None = None, **inputs: Unpack[PaddedInputs]
     ) -> TrunkOutput | tuple[Any, ...]:
-        """Run padded tensors, with the reference's arguments.
+        """Run the model on padded tensors, with the reference's arguments.
 
         Args:
             input_ids: [B, L]; may be omitted if `inputs_embeds` is given.
             attention_mask: [B, L], 0 at pads.
             inputs: see `PaddedInputs`.
         """
-        encoded = self.encode_padded(input_ids, attention_mask, **inputs)
-        last_hidden_state = encoded.layout.unpack(encoded.hidden)
-        return TrunkOutput(last_hidden_state, encoded.hidden_states, encoded.attentions).reply(encoded.return_dict)
+        run = self.run_padded(input_ids, attention_mask, **inputs)
+        last_hidden_state = run.layout.unpack(run.hidden)
+        return TrunkOutput(last_hidden_state, run.hidden_states, run.attentions).to_return_value(run.return_dict)
 
-    def encode_padded(
+    def run_padded(
         self, input_ids: Tensor | None, attention_mask: Tensor | None, **inputs: Unpack[PaddedInputs]
-    ) -> EncodedPadded:
-        """Pack the arguments of the padded interface and run them.
+    ) -> PaddedRun:
+        """Pack padded tensors, and run the trunk on them.
 
         Raises:
             TypeError: an unknown argument.
@@ -97,7 +97,7 @@ class XLMModel(Trunk):
         states = self.forward_with_plan(
             batch, explicit or self.plan_attention(batch), inputs_embeds_TD=embeds_TD, output_hidden_states=with_states
         )
-        return EncodedPadded(
+        return PaddedRun(
             hidden=states[-1],
             batch=batch,
             layout=layout,

@@ -5,6 +5,7 @@ from xlm_core.tokenizer.files import (
     ADDITIONAL_SPECIAL_TOKENS,
     NO_MAX_LENGTH,
     TokenizerFiles,
+    has_tokenizer,
     read_tokenizer_files,
     write_tokenizer_files,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "TokenizerFiles",
     "Tokens",
     "as_lists",
+    "has_tokenizer",
     "read_tokenizer_files",
     "truncated_sizes",
     "write_tokenizer_files",

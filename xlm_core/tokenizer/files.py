@@ -12,6 +12,7 @@ from xlm_core.checkpoint import (
     SPECIAL_TOKENS_FILE,
     TOKENIZER_CONFIG_FILE,
     VOCAB_FILE,
+    find_original,
 )
 from xlm_core.errors import TokenizerError, format_value
 from xlm_core.files import read_json_object
@@ -49,6 +50,11 @@ class TokenizerFiles(NamedTuple):
     clean_up_tokenization_spaces: bool = False
 
 
+def has_tokenizer(path: Path) -> bool:
+    """Whether a checkpoint directory contains a tokenizer."""
+    return (path / VOCAB_FILE).exists() or find_original(path) is not None
+
+
 def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> TokenizerFiles:
     """Read the tokenizer of a checkpoint directory, in the standard layout or as an original release.
 
@@ -57,21 +63,18 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
 
     Args:
         path: the directory.
-        lowercase: whether texts are lower-cased and lose their accents, for a checkpoint that does not define it.
+        lowercase: whether texts are lower-cased and lose their accents, for a checkpoint that does not record it.
 
     Raises:
-        TokenizerError: a file is missing or malformed, or contradicts `lowercase`.
+        TokenizerError: a file is missing or malformed.
         CheckpointError: the `.pth` of an original release cannot be used.
     """
-    own = read_json_object(path / TOKENIZER_CONFIG_FILE, TokenizerError, optional=True)
-    if lowercase is not None and own.setdefault(LOWERCASE_KEY, lowercase) != lowercase:
-        raise TokenizerError(
-            f"{path / TOKENIZER_CONFIG_FILE}: {LOWERCASE_KEY} is {format_value(own[LOWERCASE_KEY])}, not {lowercase}"
-        )
-    settings = read_json_object(path / SPECIAL_TOKENS_FILE, TokenizerError, optional=True) | own
+    tokenizer_config = read_json_object(path / TOKENIZER_CONFIG_FILE, TokenizerError, optional=True)
+    settings = read_json_object(path / SPECIAL_TOKENS_FILE, TokenizerError, optional=True) | tokenizer_config
     config = read_json_object(path / CONFIG_FILE, TokenizerError, optional=True)
     langs = settings.get("lang2id") or config.get("lang2id")
     lower = _flag(path, settings, LOWERCASE_KEY)
+    lower = lowercase if lower is None else lower
     has_vocab = (path / VOCAB_FILE).exists()
     if not has_vocab and (original := read_original_tokenizer(path, lower)) is not None:
         vocab, merges_file, lang2id = original.vocab, original.merges_file, langs or original.lang2id or {}
@@ -101,7 +104,7 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
         True if lower is None else lower,
         {role: _token_text(path, settings[role]) for role in ROLES if settings.get(role) is not None},
         [_token_text(path, token) for token in additional or []],
-        *_call_settings(path / TOKENIZER_CONFIG_FILE, own),
+        *_read_length_settings(path / TOKENIZER_CONFIG_FILE, tokenizer_config),
     )
 
 
@@ -145,9 +148,9 @@ def write_tokenizer_files(path: Path, files: TokenizerFiles) -> list[Path]:
     return [path / name for name in texts]
 
 
-def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right", "left"], bool]:
+def _read_length_settings(path: Path, config: dict[str, Any]) -> tuple[int, Literal["right", "left"], bool]:
     """Read the settings for lengths, padding and decoding."""
-    length, side = own.get("model_max_length"), own.get("padding_side", "right")
+    length, side = config.get("model_max_length"), config.get("padding_side", "right")
     if length is None:
         length = NO_MAX_LENGTH
     if type(length) not in (int, float) or length < 1 or length % 1 != 0:  # infinity and NaN leave a remainder of NaN
@@ -156,12 +159,12 @@ def _call_settings(path: Path, own: dict[str, Any]) -> tuple[int, Literal["right
         )
     if side not in ("right", "left"):
         raise TokenizerError(f"{path}: padding_side: got {format_value(side)}, expected right or left")
-    if own.get("truncation_side", "right") != "right":
+    if config.get("truncation_side", "right") != "right":
         raise TokenizerError(
-            f"{path}: truncation_side: got {format_value(own['truncation_side'])}, expected right; texts are only"
+            f"{path}: truncation_side: got {format_value(config['truncation_side'])}, expected right; texts are only"
             " truncated at their end"
         )
-    return int(length), side, bool(_flag(path, own, "clean_up_tokenization_spaces"))
+    return int(length), side, bool(_flag(path, config, "clean_up_tokenization_spaces"))
 
 
 def _flag(path: Path, settings: dict[str, Any], name: str) -> bool | None:

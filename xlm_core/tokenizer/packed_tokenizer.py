@@ -34,7 +34,7 @@ class PackedTokenizer(Vocabulary):
         lang2id, special_tokens, additional_special_tokens: see `Vocabulary`.
         lowercase: lower-case texts and remove accents (`do_lowercase_and_remove_accent`).
         segmenters: how texts are split into words. With `compat="reference"` the ids are exactly the reference's: it
-            deletes tabs and line breaks, and a text that contains the name of a control token gets that token.
+            deletes tabs and line breaks, and the name of a special token in a text becomes that token.
 
     Attributes:
         model_max_length: the `max_length` of calls that need one and do not pass it.
@@ -81,8 +81,9 @@ class PackedTokenizer(Vocabulary):
 
         Raises:
             TokenizerError: a file is missing or malformed.
+            CheckpointError: the `.pth` of an original release cannot be used.
         """
-        files = read_tokenizer_files(Path(path))
+        files = read_tokenizer_files(Path(path), lowercase)
         try:
             tokenizer = cls(
                 files.vocab,
@@ -121,14 +122,14 @@ class PackedTokenizer(Vocabulary):
     def set_special_tokens(self, **tokens: str) -> None:
         """Assign roles to other tokens of the vocabulary; see `Vocabulary.set_special_tokens`."""
         super().set_special_tokens(**tokens)
-        control = set(self.all_special_tokens)
+        special = set(self.all_special_tokens)
         if self.compat == "default":
-            control |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
-        # By default, the characters of a text never become a control token. The reference accepts them as such.
-        plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in control}
+            special |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
+        # By default, text never becomes a special token. In the reference, the name of a special token in a text does.
+        plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in special}
         self._encode_word = WordEncoder(plain, self.unk_token_id, self.merges, self.lowercase)
         self._encode_cased_word = WordEncoder(plain, self.unk_token_id, self.merges, lowercase=False)
-        self._literal_ids = {token: self.vocab[token] for token in control} if self.compat == "reference" else {}
+        self._literal_ids = {token: self.vocab[token] for token in special} if self.compat == "reference" else {}
 
     def encode_batch(
         self,
@@ -138,22 +139,22 @@ class PackedTokenizer(Vocabulary):
         max_length: int | None = None,
         *,
         overlap: int | None = None,
-        bypass: bool = False,
+        bypass_tokenizer: bool = False,
         mask_marker: str | None = None,
     ) -> Encoding:
         """Encode texts, or pairs of texts, with special tokens: `<s> A </s>` and `<s> A </s> B </s>`.
 
         Args:
-            texts: B strings; or B lists of words, where each word is segmented alone.
-            langs: B language codes; None segments a text by language-neutral rules.
-            pairs: B second texts, in the same language as the first.
-            max_length: the most tokens in a sequence, special tokens included.
+            texts: N strings; or N lists of words, where each word is segmented alone.
+            langs: N language codes; None segments a text by language-neutral rules.
+            pairs: N second texts, in the same language as the first.
+            max_length: maximum number of tokens in a sequence, special tokens included.
             overlap: None truncates longer rows; a pair loses tokens from its longer text first. A number splits the
                 last text of a longer row into windows instead, which overlap by this many tokens; the first text of a
                 pair is repeated in every window. A pair whose first text leaves no room for more than `overlap` tokens
                 of the second is truncated as without windows; `num_truncated` shows it.
-            bypass: texts are already segmented: words, separated by white space, go directly to byte-pair encoding,
-                without lower-casing.
+            bypass_tokenizer: texts are already segmented: words, separated by white space, go directly to byte-pair
+                encoding, without lower-casing.
             mask_marker: each occurrence of this string in a text becomes the mask token, as a word of its own. The
                 text around it is segmented in separate parts.
 
@@ -165,7 +166,7 @@ class PackedTokenizer(Vocabulary):
         for name, column in ("texts", texts), ("langs", langs), ("pairs", pairs):
             if isinstance(column, str):
                 raise ValueError(
-                    f"{name}: got the one string {format_value(column)}, expected a list with one item per row"
+                    f"{name}: got a single string {format_value(column)}, expected a list with one item per row"
                 )
         columns = [texts] if pairs is None else [texts, pairs]
         sequences = SequenceBuilder(
@@ -176,7 +177,7 @@ class PackedTokenizer(Vocabulary):
             max_length=max_length,
             overlap=overlap,
         )
-        encode = self.text_encoder(bypass=bypass, mask_marker=mask_marker)
+        encode = self.text_encoder(bypass_tokenizer=bypass_tokenizer, mask_marker=mask_marker)
         last_encoded: tuple[object, str | None] | None = None
         first = Tokens()
         for code, (text, *pair) in zip(langs, zip(*columns, strict=True), strict=True):
@@ -189,13 +190,13 @@ class PackedTokenizer(Vocabulary):
 
     def tokenize(self, text: str, lang: str | None, *, bypass_tokenizer: bool = False) -> list[str]:
         """Return the tokens of a text as strings, without special tokens; see `encode_batch`."""
-        return self.text_encoder(bypass=bypass_tokenizer).tokenize(text, self.require_lang(lang))
+        return self.text_encoder(bypass_tokenizer=bypass_tokenizer).tokenize(text, self.require_lang(lang))
 
-    def text_encoder(self, *, bypass: bool = False, mask_marker: str | None = None) -> TextEncoder:
+    def text_encoder(self, *, bypass_tokenizer: bool = False, mask_marker: str | None = None) -> TextEncoder:
         """Build the encoder of single texts; see `encode_batch` for the arguments."""
         if mask_marker == "":
             raise ValueError("mask_marker is empty; pass the string that marks a mask in the texts, or None")
-        segment = self.segmenters.split if bypass else self.segmenters.segment
-        encode_word = self._encode_cased_word if bypass else self._encode_word
+        segment = self.segmenters.split if bypass_tokenizer else self.segmenters.segment
+        encode_word = self._encode_cased_word if bypass_tokenizer else self._encode_word
         marker = {} if mask_marker is None else {mask_marker: self.mask_token_id}
         return TextEncoder(segment, encode_word, self._literal_ids | marker)

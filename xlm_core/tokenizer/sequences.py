@@ -1,6 +1,6 @@
 """Build sequences from the tokens of texts: special tokens, truncation, windows.
 
-Shapes: B rows, S sequences, T tokens in total.
+Letters: N rows, S sequences, T tokens in total.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Encoding:
         row_ids: int32 [S], the row of each sequence. It never decreases, and every row has a sequence.
         window_starts: int32 [S], the index, among all tokens of the row's last text, of the first one in the sequence.
             It is 0 except in a row's second and later windows.
-        num_truncated: int32 [B], tokens that were cut off at `max_length`.
-        num_tokens: int32 [B], tokens of the row, special tokens included, before truncation. Tokens in two windows
+        num_truncated: int32 [N], tokens that were cut off at `max_length`.
+        num_tokens: int32 [N], tokens of the row, special tokens included, before truncation. Tokens in two windows
             count once.
-        num_unknown: int32 [B], how many of those are not in the vocabulary.
+        num_unknown: int32 [N], how many of those are not in the vocabulary.
     """
 
     input_ids: NDArray[np.int32]
@@ -88,7 +88,7 @@ class SequenceBuilder:
     Args:
         bos_id, sep_id, unk_id: ids of the token before the first text, the token after each text, and unknown tokens.
         num_texts: texts per row, 1 or 2.
-        max_length: the most tokens in a sequence, special tokens included; None for no limit.
+        max_length: maximum number of tokens in a sequence, special tokens included; None for no limit.
         overlap: tokens that consecutive windows of a row share; None to truncate rows longer than `max_length`.
 
     Raises:
@@ -100,7 +100,7 @@ class SequenceBuilder:
     ):
         num_special = 1 + num_texts
         if max_length is not None and max_length < num_special:
-            raise ValueError(f"max_length {max_length} leaves no room: special tokens alone are {num_special}")
+            raise ValueError(f"max_length: got {max_length}, expected at least {num_special} (the special tokens)")
         self._max_length = sys.maxsize if max_length is None else max_length
         if overlap is not None and not 0 <= overlap < self._max_length - num_special:
             limit = " or more" if max_length is None else f" to {max_length - num_special - 1}, so that windows advance"

@@ -54,7 +54,7 @@ class Vocabulary:
         vocab: token to id.
         lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids: it accepts any code.
         special_tokens: role to token, for roles that differ from `SPECIAL_TOKENS`.
-        additional_special_tokens: further control tokens; those that are not in `vocab` are ignored.
+        additional_special_tokens: further special tokens; those that are not in `vocab` are ignored.
 
     Raises:
         TokenizerError: a special token is not in the vocabulary.
@@ -118,7 +118,7 @@ class Vocabulary:
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """All control tokens, without duplicates; tokens with a role come first."""
+        """All special tokens, without duplicates; tokens with a role come first."""
         additional = [token for token in self.additional_special_tokens if token in self.vocab]
         return list(dict.fromkeys([*self.special_tokens.values(), *additional]))
 

@@ -38,7 +38,7 @@ def show(out: str, limit: int, console: Console) -> None:
 
     Args:
         out: the output directory, as path or URL.
-        limit: the most rows to print.
+        limit: maximum number of rows to print.
         console: where to print. Lines are never wrapped, but cut at the width of the terminal, or at 100 characters in
             a file or pipe.
 

@@ -1,4 +1,4 @@
-"""Read what `xlm show` displays: how far a job is, and a few rows of its results, from few of its files."""
+"""Read the data for `xlm show`: the progress of a job, and a few rows of its results, from few of its files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _RowPosition = tuple[str, int]  # a part, and the number of a row in it
 
 @dataclass(frozen=True)
 class Preview:
-    """What is displayed of an output.
+    """The data that `xlm show` displays.
 
     Attributes:
         complete: whether the last run completed the output.
@@ -57,11 +57,11 @@ class Preview:
 
 
 def read_preview(location: Location, limit: int) -> Preview:
-    """Read what there is to display of an output.
+    """Read the preview of an output.
 
     Args:
         location: the output directory.
-        limit: the most rows to read.
+        limit: maximum number of rows to read.
 
     Raises:
         FatalError: there is no output, no results yet, or a file cannot be read.
@@ -122,7 +122,7 @@ def _select_rows(
 ) -> list[_RowPosition]:
     """Select the first rows of every language, if the language was kept as a column, or else the first rows.
 
-    Languages take turns, the most frequent first, until there are enough rows.
+    Rows are taken from each language in turn, the most frequent language first, up to `limit`.
     """
     lang = next((n for n in keep if n.lower() in ("lang", "language") and is_text(schema.field(n).type)), None)
     if lang is None:

@@ -103,7 +103,9 @@ JOB_FILES = [
     Refused("a share above one", set_value("policy.max_rejected", 1.5), "expected at most 1"),
     Refused("a negative number", set_value("output.rows_per_shard", -1), "expected at least 1"),
     Refused(
-        "a number with 400 digits", replace_text("max_length: 128", f"max_length: {'9' * 400}"), "more than 64 bits"
+        "a number with 400 digits",
+        replace_text("max_length: 128", f"max_length: {'9' * 400}"),
+        "does not fit in a signed 64-bit integer",
     ),
     Refused("an unknown choice", set_value("model.precision", "flaot16"), "did you mean float16?"),
     Refused("an unknown task", set_value("tasks", ["feature-extractoin"]), "did you mean feature-extraction?"),

@@ -147,7 +147,7 @@ def test_segmented_texts_equal_the_reference(demo, parity, corpus, lowercase):
     reference = transformers.XLMTokenizer.from_pretrained(checkpoint, do_lowercase_and_remove_accent=lowercase)
     texts = [row["text"] for row in corpus[::5]] + ["\t A\x85b\x1cÉ\u3000c ", "", " "]
     theirs = [reference.convert_tokens_to_ids(reference._tokenize(t, lang="en", bypass_tokenizer=True)) for t in texts]
-    encoding = ours.encode_batch(texts, [None] * len(texts), bypass=True)
+    encoding = ours.encode_batch(texts, [None] * len(texts), bypass_tokenizer=True)
     found = [ids[1:-1] for ids in np.split(encoding.input_ids, encoding.cu_seqlens[1:-1])]
     parity.exact("tokenizer ids", "bypass", found, theirs)
     called = ours(texts, lang=None, bypass_tokenizer=True, add_special_tokens=False)["input_ids"]

@@ -94,5 +94,5 @@ def test_loss_needs_one_logit_per_label(tmp_path):
     theirs = reference(transformers.XLMForSequenceClassification, num_labels=5, summary_use_proj=False)
     ours = XLMForSequenceClassification.from_pretrained(save(theirs, tmp_path, "safetensors"))
     ids, langs, mask = padded(sequences([6, 4]))
-    with pytest.raises(ValueError, match=r"labels: got 32 logits, expected 5 \(the number of labels\).*; set summ"):
+    with pytest.raises(ValueError, match=r"logits: got width 32, expected 5 \(the number of labels\).*; set summ"):
         ours(ids, mask, langs=langs, labels=torch.tensor([0, 1]))

@@ -69,7 +69,7 @@ def test_padded_batch_and_loss(tmp_path, parity):
 
 def test_invalid_configuration_and_shapes_raise_an_error(tmp_path):
     config = XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30, summary_use_proj=False)
-    with pytest.raises(FatalError, match=r"got 2 labels, expected as many as the summary is wide \(8\)"):
+    with pytest.raises(FatalError, match=r"got 2 labels, expected the width of the summary \(8\)"):
         MultipleChoiceHead(config)
     ours = XLMForMultipleChoice(XLMConfig(emb_dim=8, n_heads=2, n_layers=1, vocab_size=30))
     with pytest.raises(ValueError, match=r"got shape \[2, 5\], expected \[batch, choices, length, …\]"):

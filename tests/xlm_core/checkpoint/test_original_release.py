@@ -51,6 +51,7 @@ def test_the_tokenizer_of_an_original_release_needs_a_setting_of_lower_casing(or
     message = load_error(original, XLMTokenizer.from_pretrained, TokenizerError)
     assert "does not record whether its training texts were lower-cased" in message
     assert "1 of its 60 tokens have capitals" in message
+    assert XLMTokenizer.from_pretrained(original, lowercase=True).lowercase
     (original / "tokenizer_config.json").write_text('{"do_lowercase_and_remove_accent": false}')
     tokenizer = XLMTokenizer.from_pretrained(original)
     # h e is merged before l o</w>; he, l and lo</w> are the words 14, 15 and 18; l</w> is not in the vocabulary

@@ -41,12 +41,12 @@ def test_index_and_shards_must_have_the_same_tensors(sharded):
     save_file({name: tensor for name, tensor in first.items() if name != moved}, shards[0])
     assert f"missing from their shards: {moved!r} of {shards[0].name}" in load_error(sharded, XLMModel.from_pretrained)
     save_file(first | {"extra": torch.ones(1)}, shards[0])
-    assert f"not listed there by the index: 'extra' of {shards[0].name}" in load_error(
+    assert f"that the index does not list for them: 'extra' of {shards[0].name}" in load_error(
         sharded, XLMModel.from_pretrained
     )
     save_file(first, shards[0])
     save_file(load_file(shards[1]) | {moved: first[moved]}, shards[1])
-    assert f"not listed there by the index: {moved!r} of {shards[1].name}" in load_error(
+    assert f"that the index does not list for them: {moved!r} of {shards[1].name}" in load_error(
         sharded, XLMModel.from_pretrained
     )
 

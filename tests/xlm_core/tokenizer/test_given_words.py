@@ -29,11 +29,11 @@ def tokenizer(checkpoint):
 @given(words=words, lang=st.sampled_from(LANGS), bypass=st.booleans())
 @settings(max_examples=150, deadline=None)
 def test_each_word_of_a_list_is_encoded_alone(tokenizer, words, lang, bypass):
-    encoding = tokenizer.encode_batch([words], [lang], bypass=bypass)
+    encoding = tokenizer.encode_batch([words], [lang], bypass_tokenizer=bypass)
     ids, offsets = encoding.input_ids[1:-1], encoding.offsets[1:-1]
     begin = 0
     for number, word in enumerate(words):
-        alone = tokenizer.encode_batch([word], [lang], bypass=bypass)
+        alone = tokenizer.encode_batch([word], [lang], bypass_tokenizer=bypass)
         here = encoding.word_ids[1:-1] == number
         assert ids[here].tolist() == alone.input_ids[1:-1].tolist()
         assert offsets[here].tolist() == (alone.offsets[1:-1] + begin).tolist()
@@ -52,7 +52,7 @@ def test_a_batch_can_mix_lists_of_words_and_strings(tokenizer):
 
 def test_bypass_splits_at_white_space_only(tokenizer):
     text = "L'eau  n'est\u3000PAS …"
-    encoding = tokenizer.encode_batch([text], ["fr"], bypass=True)
+    encoding = tokenizer.encode_batch([text], ["fr"], bypass_tokenizer=True)
     spans = [(here[0, 0], here[-1, 1]) for word in range(4) for here in [encoding.offsets[encoding.word_ids == word]]]
     assert [text[start:end] for start, end in spans] == text.split()
     assert tokenizer.convert_ids_to_tokens(encoding.input_ids[1:-1]) != tokenizer.tokenize(text, "fr")
@@ -70,7 +70,7 @@ sentences = st.lists(
 @settings(max_examples=100, deadline=None)
 def test_a_marker_becomes_the_mask_and_splits_the_text(tokenizer, parts, lang, bypass):
     text = MARKER.join(parts)
-    encoding = tokenizer.encode_batch([text], [lang], mask_marker=MARKER, bypass=bypass)
+    encoding = tokenizer.encode_batch([text], [lang], mask_marker=MARKER, bypass_tokenizer=bypass)
     masks = np.flatnonzero(encoding.input_ids == tokenizer.mask_token_id)
     assert len(masks) == len(parts) - 1
     assert [text[start:end] for start, end in encoding.offsets[masks]] == [MARKER] * len(masks)
@@ -78,7 +78,7 @@ def test_a_marker_becomes_the_mask_and_splits_the_text(tokenizer, parts, lang, b
     assert (np.diff(encoding.word_ids[1:-1]) >= 0).all()
     between = np.split(encoding.input_ids[1:-1], masks - 1)
     for part, found, skipped in zip(parts, between, [0, *[1] * len(masks)], strict=True):
-        alone = tokenizer.encode_batch([part], [lang], bypass=bypass)
+        alone = tokenizer.encode_batch([part], [lang], bypass_tokenizer=bypass)
         assert found[skipped:].tolist() == alone.input_ids[1:-1].tolist()
 
 

@@ -208,7 +208,7 @@ def test_a_tokenizer_with_kytea_can_be_pickled(checkpoint, kytea_model):
 def test_a_string_instead_of_a_list_is_rejected(tokenizer, column, name):
     columns = [["ab", "cd"], ["en", "de"], ["ef", "gh"]]
     columns[column] = "en"
-    with pytest.raises(ValueError, match=f"{name}: got the one string 'en', expected a list"):
+    with pytest.raises(ValueError, match=f"{name}: got a single string 'en', expected a list"):
         tokenizer.encode_batch(*columns)
 
 

@@ -81,15 +81,15 @@ def _settings(weights: Weights, params: Mapping[str, Any]) -> dict[str, Any]:
     values = {field: _plain(params[name]) for name, field in _SETTINGS.items() if name in params}
     if values.get("asm"):
         values |= {name: _plain(params[name]) for name in _ASM_SETTINGS if name in params}
-    has_words = any(name.startswith("pred_layer.") for name in weights.shapes)
+    has_lm_head = any(name.startswith("pred_layer.") for name in weights.shapes)
     return values | {
         "max_position_embeddings": weights.shapes[_POSITIONS][0],
-        "architectures": ["XLMWithLMHeadModel" if has_words else "XLMModel"],
+        "architectures": ["XLMWithLMHeadModel" if has_lm_head else "XLMModel"],
     }
 
 
 def _vocabulary(path: Path, word2id: Mapping[str, Any]) -> dict[str, int]:
-    """Check that ids are integers, and convert them to Python's."""
+    """Check that ids are integers, and convert them to Python ints."""
     ids = {word: _plain(number) for word, number in word2id.items()}
     for word, number in ids.items():
         if type(number) is not int:

@@ -44,7 +44,8 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
     ]
     if misplaced:
         raise CheckpointError(
-            f"{path}: tensors of the shards are not listed there by the index: {format_list(misplaced, _MAX_LISTED)}"
+            f"{path}: shards contain tensors that the index does not list for them: "
+            f"{format_list(misplaced, _MAX_LISTED)}"
         )
     return Weights(
         path,
