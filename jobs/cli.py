@@ -7,7 +7,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING
 
-from jobs.exit_status import RESUME_HINT, ExitStatus
+from jobs.exit_status import ExitStatus
+from pipelines.errors import RESUME_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,8 +2,6 @@
 
 from enum import IntEnum
 
-RESUME_HINT = "finished shards are kept, run the same command to resume"
-
 
 class ExitStatus(IntEnum):
     """Exit statuses of all commands."""

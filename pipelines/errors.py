@@ -2,7 +2,9 @@
 
 from xlm_core.errors import FatalError
 
-__all__ = ["FatalError", "RetryableError", "ShardError"]
+__all__ = ["RESUME_HINT", "FatalError", "RetryableError", "ShardError"]
+
+RESUME_HINT = "finished shards are kept, run the same command to resume"
 
 
 class ShardError(Exception):

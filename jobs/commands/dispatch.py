@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from jobs.console import print_error
-from jobs.exit_status import RESUME_HINT, ExitStatus
+from jobs.exit_status import ExitStatus
 from jobs.job_file import json_schema, load_job
-from pipelines.errors import FatalError, RetryableError
+from pipelines.errors import RESUME_HINT, FatalError, RetryableError
 from pipelines.storage import describe_error, locate
 
 if TYPE_CHECKING:

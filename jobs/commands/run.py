@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.console import print_error
-from jobs.exit_status import RESUME_HINT, ExitStatus
+from jobs.exit_status import ExitStatus
+from pipelines.errors import RESUME_HINT
 from pipelines.report import summary_lines
 from pipelines.run import run
 

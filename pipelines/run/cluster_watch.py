@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from pipelines.errors import RetryableError
+from pipelines.errors import RESUME_HINT, RetryableError
 from pipelines.ray_internals import draining_node_ids
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def cluster_watch() -> Generator[None]:
             signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
             if ended.wait(1.0):
                 return
-        os.write(2, f"xlm: {_LOST}\n".encode())
+        os.write(2, f"xlm: {_LOST}; {RESUME_HINT}\n".encode())
         os._exit(1)
 
     def raise_lost(*_: object) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -35,6 +36,26 @@ def test_end_of_a_ray_process_interrupts_the_main_thread(start_program, name):
 
     with pytest.raises(RetryableError, match="the Ray cluster has lost all its nodes"):
         wait()
+
+
+def test_process_exits_with_a_message_if_its_main_thread_cannot_be_interrupted(tmp_path):
+    program = f"""
+import ctypes, shutil, subprocess
+from pipelines.run import cluster_watch
+
+cluster_watch._MAX_INTERRUPTS = 1
+shutil.copy(shutil.which("sleep"), "{tmp_path}/raylet")
+with cluster_watch.cluster_watch():
+    subprocess.Popen(["{tmp_path}/raylet", "600"]).kill()
+    while True:
+        try:
+            ctypes.CDLL(None).pause()  # returns to Python after each signal
+        except BaseException:
+            pass
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False)
+    message = "the Ray cluster has lost all its nodes; finished shards are kept, run the same command to resume"
+    assert (done.returncode, done.stderr) == (1, f"xlm: {message}\n")
 
 
 def test_end_of_another_process_does_not(start_program):
