@@ -27,6 +27,11 @@ def store(tmp_path):
     return locate(f"local://{tmp_path}/out/_xlm")
 
 
+@pytest.fixture(autouse=True)
+def _short_waits(monkeypatch):
+    monkeypatch.setattr(output_lock, "_MAX_BACKOFF_S", 0.05)
+
+
 def test_second_holder_is_refused_and_the_error_names_the_first(folder):
     with lock_folder(folder) as lock:
         lock.check()
@@ -38,8 +43,7 @@ def test_second_holder_is_refused_and_the_error_names_the_first(folder):
         pass
 
 
-def test_at_most_one_of_many_concurrent_runs_holds_the_lock(folder, monkeypatch):
-    monkeypatch.setattr(output_lock, "_MAX_BACKOFF_S", 0.05)
+def test_at_most_one_of_many_concurrent_runs_holds_the_lock(folder):
     start, inside, num_inside, served, refused = threading.Barrier(8), [], [], [], []
 
     def contend(number: int) -> None:
