@@ -180,6 +180,11 @@ def test_every_fault_is_reported(texts, fault):
         assert problem.url.startswith(str(texts.path))
 
 
+def test_infinite_vector_is_not_also_a_wrong_norm(texts):
+    FAULTS["infinity in a window"][0](texts)
+    assert "norm" not in format_problems(texts.verify())
+
+
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
