@@ -12,7 +12,7 @@ from rich.filesize import decimal
 import xlm_core
 from xlm_core import FatalError, XLMModel
 from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, write_checkpoint
-from xlm_core.tokenizer import has_tokenizer, read_tokenizer_files, write_tokenizer_files
+from xlm_core.tokenizer import LOWERCASE_KEY, has_tokenizer, read_tokenizer_files, write_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -90,6 +90,5 @@ def _read_tokenizer(source: Path, lowercase: bool | None) -> TokenizerFiles | No
         return None
     files = read_tokenizer_files(source, lowercase)
     if lowercase not in (None, files.lowercase):
-        key = "do_lowercase_and_remove_accent"
-        raise FatalError(f"{source}: its tokenizer's {key} is {files.lowercase}, not {lowercase}; remove {flag}")
+        raise FatalError(f"{source}: {LOWERCASE_KEY} is {files.lowercase}, not {lowercase}; remove {flag}")
     return files

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -29,16 +30,13 @@ def remove_orphans(url: str, console: Console, *, dry_run: bool) -> None:
     """
     output = Output(locate(url))
     output.read_existing_job()
-    if dry_run:
+    with nullcontext() if dry_run else output.lock() as lock:
         found = _list(output, console)
-    else:
-        with output.lock() as lock:
-            found = _list(output, console)
-            for orphan in found:
-                if orphan.is_removable:
-                    lock.check()
-                    orphan.location.delete()
-    orphans = [orphan for orphan in found if orphan.is_removable]
+        orphans = [orphan for orphan in found if orphan.is_removable]
+        if lock is not None:
+            for orphan in orphans:
+                lock.check()
+                orphan.location.delete()
     if not orphans:
         reason = "" if found else ": the ledger accounts for every file"
         console.print(f"nothing to remove{reason}", highlight=False)

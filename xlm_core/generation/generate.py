@@ -75,7 +75,7 @@ class GenerationSettings:
 def generate(
     trunk: Trunk,
     head: LanguageModelHead,
-    ids: IntArray,
+    input_ids: IntArray,
     cu_seqlens: IntArray,
     langs: IntArray | None,
     settings: GenerationSettings,
@@ -90,7 +90,7 @@ def generate(
     Args:
         trunk: a causal trunk in evaluation mode.
         head: on the same device.
-        ids: [T], concatenated prompts.
+        input_ids: [T], concatenated prompts.
         cu_seqlens: [B + 1].
         langs: [B], the language of each prompt and its continuation; -1, or None for all, adds no language embedding.
         settings: see `GenerationSettings`.
@@ -132,7 +132,7 @@ def generate(
     new_BS = np.zeros((len(lengths), max_new.max(initial=0)), np.int32)
     num_new = np.zeros(len(lengths), np.int64)
     for index in _batches(lengths, max_new, max_tokens):
-        prompts = take_ragged(ids, cu_seqlens, index)
+        prompts = take_ragged(input_ids, cu_seqlens, index)
         batch_BS, num_new[index] = _generate_batch(trunk, head, *prompts, langs[index], max_new[index], settings)
         new_BS[index, : batch_BS.shape[1]] = batch_BS
     return new_BS[np.arange(new_BS.shape[1]) < num_new[:, None]], cumulative_lengths(num_new)
@@ -154,7 +154,7 @@ def _batches(
 def _generate_batch(
     trunk: Trunk,
     head: LanguageModelHead,
-    ids: IntArray,
+    input_ids: IntArray,
     cu_seqlens: IntArray,
     langs: IntArray,
     max_new: NDArray[np.int64],
@@ -171,12 +171,12 @@ def _generate_batch(
     num_new = np.zeros(len(lengths), np.int64)
     draws_BS = np.zeros((len(lengths), num_steps))
     if settings.do_sample:
-        texts = np.split(ids, cu_seqlens[1:-1])
+        texts = np.split(input_ids, cu_seqlens[1:-1])
         draws_BS = np.stack(
             [text_draws(settings.seed, int(lang), text, num_steps) for lang, text in zip(langs, texts, strict=True)]
         )
     batch = PackedBatch.from_ragged(
-        np.insert(ids, cu_seqlens[1:], settings.mask_token_id), cu_seqlens + np.arange(len(cu_seqlens)), langs
+        np.insert(input_ids, cu_seqlens[1:], settings.mask_token_id), cu_seqlens + np.arange(len(cu_seqlens)), langs
     ).to(weight.device)
     cache = KeyValueCache(trunk.config, len(lengths), int((lengths + max_new).max()), weight.device, weight.dtype)
     plan = cache.plan_prefill(batch, trunk.plan_attention(batch))

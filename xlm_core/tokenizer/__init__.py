@@ -9,6 +9,7 @@ from xlm_core.tokenizer.files import (
     read_tokenizer_files,
     write_tokenizer_files,
 )
+from xlm_core.tokenizer.original_release import LOWERCASE_KEY
 from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
 from xlm_core.tokenizer.sequences import Encoding, Tokens, truncated_sizes
 from xlm_core.tokenizer.vocabulary import as_lists
@@ -16,6 +17,7 @@ from xlm_core.tokenizer.vocabulary import as_lists
 __all__ = [
     "ADDITIONAL_SPECIAL_TOKENS",
     "END_OF_WORD",
+    "LOWERCASE_KEY",
     "NO_MAX_LENGTH",
     "Encoding",
     "PackedTokenizer",
