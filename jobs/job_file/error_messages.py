@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from jobs.job_file.yaml_reader import Document, Key, describe_value, format_key, quote
+from jobs.job_file.yaml_scalars import advise_notation
 from pipelines.formatting import closest_name, excerpt
 from pipelines.job import SECTION_SETTINGS, settings_class_at
 from pipelines.tasks import TASKS
@@ -90,11 +91,12 @@ def _describe_error(error: ErrorDetails, key: Key, text: str | None) -> str:
     value, context = error["input"], error.get("ctx", {})
     got = f"got {describe_value(value, text)}"
     hint = f'; write "{text}" in quotes' if text and not isinstance(value, str) else ""
+    notation = advise_notation(text) if text and isinstance(value, str) else ""
     match error["type"]:
         case "expected" if len(key) == 2 and key[0] == "tasks":
             return _describe_task_error(value, got, context["expected"])
         case "expected":
-            return f"{got}, expected {context['expected']}{hint if context['text'] else ''}"
+            return f"{got}, expected {context['expected']}{hint if context['text'] else ''}{notation}"
         case "string_type":
             return f"{got}, expected text{hint}"
         case "literal_error":
@@ -104,7 +106,7 @@ def _describe_error(error: ErrorDetails, key: Key, text: str | None) -> str:
         case "int_type" | "float_type" | "bool_type" as kind:
             expected = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}[kind]
             is_quoted = isinstance(value, str) and text is None
-            return f"{got}, expected {expected}" + (" without quotes" if is_quoted else "")
+            return f"{got}, expected {expected}" + (" without quotes" if is_quoted else notation)
         case "greater_than_equal":
             return f"{got}, expected at least {context['ge']:g}"
         case "greater_than":

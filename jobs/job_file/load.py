@@ -1,7 +1,7 @@
 """Load a job from YAML. All errors of a job file are found before the job starts, and reported together:
 
 job.yaml:7: tokenizer.max_lenght is not a setting; did you mean max_length?
-job.yaml:4: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes
+job.yaml:4: input.lang.fixed: got 16 (YAML reads 0x10 as 16), expected text; write "0x10" in quotes
 """
 
 import re
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from jobs.job_file.error_messages import add_messages
 from jobs.job_file.overrides import apply_override
 from jobs.job_file.yaml_reader import JobFileError, SourcePosition, describe_value, read_yaml
+from jobs.job_file.yaml_scalars import Dumper
 from pipelines.job import Job
 
 
@@ -55,7 +56,8 @@ def dump_job(job: Job) -> str:
     """Format a job as YAML with all defaults. Loading this YAML gives an equal job."""
     # PyYAML does not escape Unicode's line breaks and the byte order mark, but reads them back as other characters.
     allow_unicode = not re.search("[\x85\u2028\u2029\ufeff]", job.model_dump_json())
-    return yaml.safe_dump(job.model_dump(mode="json"), sort_keys=False, allow_unicode=allow_unicode, width=4096)
+    settings = job.model_dump(mode="json")
+    return yaml.dump(settings, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=4096)
 
 
 def json_schema() -> dict[str, Any]:

@@ -10,13 +10,9 @@ from typing import Any, NoReturn
 
 import yaml
 
+from jobs.job_file.yaml_scalars import PARSED_TAGS, TAG, Loader, parse_scalar
 from pipelines.formatting import one_line, truncate
 from xlm_core.errors import FatalError
-
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:  # PyYAML built without libyaml
-    from yaml import SafeLoader as Loader
 
 MAX_NODES = 100_000  # nested aliases can expand a few lines to any number of values
 MAX_DEPTH = 20
@@ -24,10 +20,7 @@ _TOO_DEEP = "nested too deeply; job files have only a few levels"
 
 Key = tuple[str | int, ...]
 
-_TAG = "tag:yaml.org,2002:"
-_READ_SCALARS = {_TAG + kind for kind in ("null", "bool", "int", "float")}
-# YAML 1.2 has no dates, no merge key `<<` and no default key `=`. All of them are text.
-_TEXT_SCALARS = {_TAG + kind for kind in ("str", "timestamp", "merge", "value")}
+_STR = TAG + "str"
 
 
 class JobFileError(FatalError):
@@ -92,7 +85,7 @@ def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> D
         JobFileError: the text cannot be parsed to its end, or contains values that a job file cannot have.
     """
     loader = Loader(text)
-    builder = _Builder(loader, position_of_line)
+    builder = _Builder(position_of_line)
     try:
         root = loader.get_single_node()
         if root is not None:
@@ -111,8 +104,7 @@ def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> D
 
 
 class _Builder:
-    def __init__(self, loader: Any, position_of_line: Callable[[int], SourcePosition]):
-        self.loader = loader
+    def __init__(self, position_of_line: Callable[[int], SourcePosition]):
         self.position_of_line = position_of_line
         self.document = Document()
 
@@ -124,21 +116,21 @@ class _Builder:
             self.reject(node, _TOO_DEEP)
         if len(self.document.positions) > MAX_NODES:
             self.reject(node, f"more than {MAX_NODES} values; job files are short, look for nested aliases")
-        if isinstance(node, yaml.ScalarNode) and node.tag in _TEXT_SCALARS:
+        if isinstance(node, yaml.ScalarNode) and node.tag == _STR:
             return node.value
-        if isinstance(node, yaml.ScalarNode) and node.tag in _READ_SCALARS:
+        if isinstance(node, yaml.ScalarNode) and node.tag in PARSED_TAGS:
             return self.build_scalar(node)
-        if isinstance(node, yaml.SequenceNode) and node.tag == _TAG + "seq":
+        if isinstance(node, yaml.SequenceNode) and node.tag == TAG + "seq":
             return [self.build(item, (*key, i), item.start_mark.line + 1) for i, item in enumerate(node.value)]
-        if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
+        if isinstance(node, yaml.MappingNode) and node.tag == TAG + "map":
             return self.build_mapping(node, key)
-        return self.reject(node, f"the tag {node.tag.replace(_TAG, '!!')} is not supported; write plain values")
+        return self.reject(node, f"the tag {node.tag.replace(TAG, '!!')} is not supported; write plain values")
 
     def build_scalar(self, node: yaml.ScalarNode) -> Any:
         try:
-            value = self.loader.construct_object(node)
-        except (ValueError, LookupError):  # `!!int x`, or more digits than Python can parse
-            kind = node.tag.removeprefix(_TAG)
+            value = parse_scalar(node.tag, node.value)
+        except ValueError:  # `!!int x`, or more digits than Python can parse
+            kind = node.tag.removeprefix(TAG)
             self.reject(node, f"{quote(node.value)} cannot be read as {kind}; write a plain value")
         if isinstance(value, int) and value.bit_length() > 63:
             self.reject(node, f"{quote(node.value)} does not fit in a signed 64-bit integer; write a smaller number")
@@ -149,7 +141,7 @@ class _Builder:
         result: dict[str, Any] = {}
         for name, item in node.value:
             line = name.start_mark.line + 1
-            if not isinstance(name, yaml.ScalarNode) or name.tag not in _TEXT_SCALARS:
+            if not isinstance(name, yaml.ScalarNode) or name.tag != _STR:
                 what = quote(name.value) if isinstance(name, yaml.ScalarNode) else "a list or mapping"
                 message = f"{format_key(key) or 'the job'} has a key that YAML does not read as text, {what}"
                 self.document.add_problem(self.position_of_line(line), f"{message}; keys are names of settings")

@@ -82,9 +82,9 @@ JOB_FILES = [
         "a tag that would create an object", append_lines("name: !!python/object:os.path {}\n"), "write plain values"
     ),
     Refused(
-        "no, which YAML reads as false, as a language",
-        replace_text("lang: lang", "lang: {fixed: no}"),
-        'got false (YAML reads no as false), expected text; write "no" in quotes',
+        "a number that YAML 1.1 reads as octal",
+        replace_text("max_length: 128", "max_length: 0128"),
+        'got "0128", expected a whole number; write numbers in decimal digits, without leading zeros',
     ),
     Refused("a misspelled setting", set_value("tokenizer.max_lenght", 5), "did you mean max_length?"),
     Refused("a misspelled section", append_lines("inputs: {}\n"), "did you mean input?"),

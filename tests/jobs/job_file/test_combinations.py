@@ -40,7 +40,7 @@ def test_conflict_is_reported_at_the_setting_to_change(problems):
 
 
 def test_all_problems_are_listed_in_file_order(problems):
-    text = MINIMAL.replace("lang: lang", "lang: no").replace("checkpoint", "chekpoint")
+    text = MINIMAL.replace("lang: lang", "lang: 7").replace("checkpoint", "chekpoint")
     text += "tokenizer:\n  zh: x\n  max_chars: 0\ntokenizer2: {}\npolicy: {}\npolicy: {max_rejected: x}\n"
     lines = problems(text, "batch.max_tokens=x", "name=my job")
     assert [line.split(": ")[0] for line in lines] == [

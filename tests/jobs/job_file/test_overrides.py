@@ -40,7 +40,7 @@ def test_overrides_change_items_of_lists_and_settings_from_earlier_overrides(loa
 
 
 def test_override_replaces_an_invalid_or_missing_setting_of_the_file(load):
-    assert load(MINIMAL.replace("lang: lang", "lang: no"), "input.lang=lang").input.lang == "lang"
+    assert load(MINIMAL.replace("lang: lang", "lang: 7"), "input.lang=lang").input.lang == "lang"
     assert load(MINIMAL.replace("output: {path: out}", ""), "output.path=x").output.path == "x"
 
 
@@ -49,7 +49,7 @@ def test_override_replaces_an_invalid_or_missing_setting_of_the_file(load):
     [
         ("tokenizer.max_lenght=3", "tokenizer.max_lenght: tokenizer.max_lenght is not a setting; did you mean max_length?"),
         ("tokenizr.zh=jieba", "tokenizr.zh: tokenizr is not a setting; did you mean tokenizer?"),
-        ("input.lang={fixed: no}", 'input.lang: input.lang.fixed: got false (YAML reads no as false), expected text; write "no" in quotes'),
+        ("input.lang={fixed: 0x10}", 'input.lang: input.lang.fixed: got 16 (YAML reads 0x10 as 16), expected text; write "0x10" in quotes'),
         ("tasks.0.feature-extraction.poolin=max", "tasks.0.feature-extraction.poolin: tasks.0.feature-extraction.poolin is not a setting; did you mean pooling?"),
         ("tasks.0.pooling=max", "tasks.0.pooling: tasks.0 is feature-extraction; write tasks.0.feature-extraction.pooling"),
         ("tasks.1.text-classification.top_k=1", "tasks.1.text-classification.top_k: tasks has no item 1, only 1, counted from 0; set the whole list"),
