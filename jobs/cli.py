@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import signal
 import sys
 from typing import TYPE_CHECKING
@@ -23,7 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status, one of `ExitStatus`.
     """
-    args = _parser().parse_args(arguments)
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    if args.version:
+        print(f"xlm-batch {importlib.metadata.version('xlm-batch')}")
+        return ExitStatus.COMPLETE
+    if args.command is None:
+        parser.print_help()
+        return ExitStatus.COMPLETE
+    if args.command == "run" and args.reasons is not None and not args.retry_rejected:
+        parser.error("--reasons selects what --retry-rejected computes again; add --retry-rejected")
     # Schedulers stop jobs with SIGTERM. It is handled like Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -37,23 +47,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xlm", description="Run cross-lingual language models over a whole corpus.")
-    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add_command(name: str, about: str) -> argparse.ArgumentParser:
         return commands.add_parser(name, help=about, description=about)
 
     run = add_command("run", "Run a job, or resume it.")
     _add_job(run)
-    about = "recompute shards that have rows rejected for these reasons, separated by commas (default: killed_worker)"
-    run.add_argument(
-        "--retry-rejected",
-        nargs="?",
-        type=_split_reasons,
-        const=["killed_worker"],
-        default=[],
-        metavar="REASONS",
-        help=about,
-    )
+    run.add_argument("--retry-rejected", action="store_true", help="compute shards with rejected rows again")
+    about = "reasons of the rejected rows for --retry-rejected, separated by commas (default: killed_worker)"
+    run.add_argument("--reasons", type=_split_names, metavar="A,B", help=about)
     plan = add_command("plan", "List the input files of a job and their shards.")
     _add_job(plan)
     _add_limit(plan, "files to list", default=20)
@@ -104,8 +108,8 @@ def _add_limit(command: argparse.ArgumentParser, what: str, default: int) -> Non
     command.add_argument("--limit", type=int, default=default, help=f"maximum number of {what} (default: {default})")
 
 
-def _split_reasons(text: str) -> list[str]:
-    return [reason.strip() for reason in text.split(",")]
+def _split_names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 if __name__ == "__main__":

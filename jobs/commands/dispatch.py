@@ -51,9 +51,10 @@ def dispatch(args: argparse.Namespace) -> ExitStatus:
 
 
 def _run(args: argparse.Namespace, console: Console) -> ExitStatus:
-    from jobs.commands.run import run_job
+    from jobs.commands.run import parse_reasons, run_job
 
-    return run_job(load_job(args.job, args.set), console, args.retry_rejected)
+    reasons = parse_reasons(args.reasons) if args.retry_rejected else []
+    return run_job(load_job(args.job, args.set), console, reasons)
 
 
 def _plan(args: argparse.Namespace, console: Console) -> ExitStatus:

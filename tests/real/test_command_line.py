@@ -1,0 +1,83 @@
+"""What people type: `xlm` alone, `--version`, flags in any order, and misspelt values of flags."""
+
+import importlib.metadata
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+
+from jobs import cli
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Call the command line in this process."""
+
+    def xlm(*arguments: str) -> Ended:
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            status = cli.main(arguments)
+        except SystemExit as ended:  # argparse
+            status = int(ended.code or 0)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        return Ended(status, *capsys.readouterr())
+
+    return xlm
+
+
+def test_xlm_alone_prints_help(xlm):
+    ended = xlm()
+    assert (ended.status, ended.err) == (0, "")
+    assert ended.out.startswith("usage: xlm ")
+    assert "Run a job, or resume it." in ended.out
+
+
+def test_version_is_printed_without_importing_ray_or_torch():
+    program = "import sys; from jobs.cli import main; main(['--version']); assert not {'ray', 'torch'} & {*sys.modules}"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ended.stdout == f"xlm-batch {importlib.metadata.version('xlm-batch')}\n"
+
+
+def test_flag_to_retry_rejected_rows_does_not_take_the_job_for_its_value(xlm):
+    for order in (("--retry-rejected", "gone.yaml"), ("gone.yaml", "--retry-rejected")):
+        ended = xlm("run", *order)
+        assert (ended.status, ended.out) == (2, "")
+        assert ended.err.startswith("xlm: gone.yaml: cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("reasons", "message"),
+    [
+        ("kiled_worker", "'kiled_worker' is not a reason of rejections; did you mean killed_worker?"),
+        ("null_text, Unknown-lang", "'Unknown-lang' is not a reason of rejections; did you mean unknown_lang?"),
+        ("all", "'all' is not a reason of rejections; reasons are invalid_utf8, null_id, "),
+        ("", "'' is not a reason of rejections; reasons are invalid_utf8, null_id, "),
+    ],
+)
+def test_misspelt_reason_is_refused_before_the_job_is_read(xlm, reasons, message):
+    ended = xlm("run", "gone.yaml", "--retry-rejected", "--reasons", reasons)
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err.startswith(f"xlm: --reasons: {message}")
+
+
+def test_reasons_without_retry_rejected_are_refused(xlm):
+    ended = xlm("run", "gone.yaml", "--reasons", "null_text")
+    assert ended.status == 2
+    assert ended.err.endswith("--reasons selects what --retry-rejected computes again; add --retry-rejected\n")
+
+
+def test_reasons_are_those_of_the_command_line_or_killed_worker():
+    from jobs.commands.run import parse_reasons
+
+    assert parse_reasons(None) == ["killed_worker"]
+    assert parse_reasons(["null_text", "unknown_lang"]) == ["null_text", "unknown_lang"]
