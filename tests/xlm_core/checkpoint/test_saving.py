@@ -1,10 +1,13 @@
 """Saving a checkpoint: names, tied tensors, permissions, and what a failure leaves."""
 
 import json
+import resource
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from tests.xlm_core.checkpoint.checkpoint_files import CONFIG, load_error, rewrite
@@ -83,10 +86,29 @@ def test_a_head_alone_is_saved_with_its_tied_tensor(tmp_path):
     assert LanguageModelHead.from_pretrained(tmp_path)
 
 
-def test_a_failed_save_keeps_the_old_checkpoint(saved):
+def test_a_save_that_fails_before_weights_are_written_keeps_the_old_checkpoint(saved):
     before = content_hash(saved)
     config = replace(CONFIG, extra={"note": object()})  # not JSON serializable
     with pytest.raises(TypeError, match="not JSON serializable"):
         XLMForTokenClassification(config).save_pretrained(saved)
     assert content_hash(saved) == before
     assert sorted(file.name for file in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_save_that_fails_while_weights_are_written_keeps_the_old_checkpoint(saved):
+    """The new configuration is complete at that point. The limit is on the size of any file that is written."""
+    before = content_hash(saved)
+    config = replace(CONFIG, n_layers=8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # writing fails instead
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        with pytest.raises(SafetensorError, match="File too large"):
+            XLMForTokenClassification(config).save_pretrained(saved)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert content_hash(saved) == before
+    assert sorted(file.name for file in saved.iterdir()) == ["config.json", "model.safetensors"]
+    XLMForTokenClassification(config).save_pretrained(saved)  # without the limit it succeeds
+    assert content_hash(saved) != before
