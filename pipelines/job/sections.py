@@ -50,8 +50,8 @@ class TokenizerSettings(Settings):
     compat: Literal["default", "reference"] = Field(
         default="default",
         description="reference gives exactly the ids of the reference implementation, if zh is rjieba and ja is kytea. "
-        "default also separates words at tabs and line breaks, and treats the names of special tokens in texts as "
-        "plain text.",
+        "default also separates words at tabs and line breaks, composes letters and accents (NFC), and treats the "
+        "names of special tokens in texts as plain text.",
     )
     max_chars: Count = Field(default=1_000_000, description="Rows with more characters are rejected, not tokenized.")
 

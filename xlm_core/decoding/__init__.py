@@ -24,7 +24,7 @@ from xlm_core.decoding.windows import (
     tokens_from_first_window,
     tokens_with_most_context,
 )
-from xlm_core.decoding.words import WordSpans, aggregate_scores, drop_blank_words, join_subwords
+from xlm_core.decoding.words import WordSpans, aggregate_scores, attach_marks, drop_blank_words, join_subwords
 
 __all__ = [
     "Answers",
@@ -33,6 +33,7 @@ __all__ = [
     "LabelScheme",
     "WordSpans",
     "aggregate_scores",
+    "attach_marks",
     "beam_candidates",
     "drop_blank_words",
     "find_class_tokens",

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, cast
 
 from sacremoses import MosesPunctNormalizer
 
+from xlm_core.text.composition import order_marks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -96,22 +98,10 @@ def lower_and_strip_accents(word: str) -> tuple[str, list[int]]:
     chars: list[tuple[str, int]] = []
     for c, source in zip(lowered, sources, strict=True):
         chars += [(d, source) for d in unicodedata.normalize("NFD", c)]
-    _order_marks(chars)
+    order_marks(chars)
     kept = [(c, source) for c, source in chars if unicodedata.category(c) != "Mn"]
     stripped = "".join(c for c, _ in kept)
     out: list[int] = []
     for c, source in kept:
         out += [max(source, out[-1] if out else 0)] * len(c.lower())
     return stripped.lower(), out
-
-
-def _order_marks(chars: list[tuple[str, int]]) -> None:
-    """Sort runs of combining characters in canonical order, in place: the step of NFD that moves characters."""
-    begin = 0
-    while begin < len(chars):
-        end = begin
-        while end < len(chars) and unicodedata.combining(chars[end][0]):
-            end += 1
-        if end - begin > 1:
-            chars[begin:end] = sorted(chars[begin:end], key=lambda item: unicodedata.combining(item[0]))
-        begin = max(end, begin + 1)

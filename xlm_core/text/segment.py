@@ -18,6 +18,7 @@ from sacremoses import MosesTokenizer
 
 from xlm_core.errors import TokenizerError
 from xlm_core.text.aligned import AlignedText
+from xlm_core.text.composition import compose
 from xlm_core.text.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ class Segmenters:
         zh: "jieba", or "rjieba" (used by the current reference; 1 to 2 % of sentences differ).
         ja: "kytea" with a model file, or "fugashi" with the unidic-lite dictionary.
         kytea_model: path of a KyTea model; the PyPI package includes none.
-        compat: "reference" deletes tabs and line breaks, which joins the words around them, as the reference does;
-            "default" replaces them by spaces.
+        compat: "reference" deletes tabs and line breaks, which joins the words around them, and leaves decomposed
+            characters as they are, as the reference does; "default" replaces tabs and line breaks by spaces, and
+            normalizes texts to NFC.
     """
 
     def __init__(
@@ -88,11 +90,12 @@ class Segmenters:
             lang: a language code of the checkpoint; None for an unknown language, to which Moses' language-neutral
                 rules are applied, without a list of abbreviations.
         """
-        if self.compat == "default":
-            text = text.translate(CONTROL_WHITESPACE)
         aligned = AlignedText(text)
+        if self.compat == "default":
+            aligned.translate(CONTROL_WHITESPACE)
+            compose(aligned)
         if lang == "zh":
-            aligned.insert_spaces(_inner_offsets(self._segmenter("zh")(text)))
+            aligned.insert_spaces(_inner_offsets(self._segmenter("zh")(aligned.text)))
             normalize_punctuation(aligned, "zh")
             words = aligned.text.split()
         elif lang in ("th", "ja"):

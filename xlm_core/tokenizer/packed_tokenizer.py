@@ -34,7 +34,8 @@ class PackedTokenizer(Vocabulary):
         lang2id, special_tokens, additional_special_tokens: see `Vocabulary`.
         lowercase: lower-case texts and remove accents (`do_lowercase_and_remove_accent`).
         segmenters: how texts are split into words. With `compat="reference"` the ids are exactly the reference's: it
-            deletes tabs and line breaks, and the name of a special token in a text becomes that token.
+            deletes tabs and line breaks and does not compose characters, and the name of a special token in a text
+            becomes that token.
 
     Attributes:
         model_max_length: the `max_length` of calls that need one and do not pass it.
