@@ -52,7 +52,7 @@ def order_marks(chars: list[tuple[str, int]]) -> None:
 def _clusters() -> re.Pattern[str]:
     """Build the pattern of everything that NFC can change: characters with what can combine with them, and some alone.
 
-    Text between two matches does not depend on its neighbours, so each match can be normalized by itself.
+    Text between two matches does not depend on its neighbours, so each match can be normalized separately.
     """
     combining: list[int] = [*_HANGUL_VOWELS_AND_FINALS]
     changing: list[int] = []
