@@ -36,4 +36,6 @@ def check_job(job: Job, console: Console, *, show_defaults: bool) -> None:
         table.add_row(escape(field.name), escape(format_type(field.type)))
     console.print(table)
     rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
+    for note in prepared.plan.notes:
+        console.print(note, highlight=False, markup=False)
     console.print(f"the job can run: {rows} in {shards}", highlight=False, style="bold")

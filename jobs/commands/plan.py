@@ -37,3 +37,5 @@ def list_files(job: Job, console: Console, limit: int) -> None:
         console.print(f"… and {len(files) - limit:,} more files (--limit)", highlight=False)
     totals = f"{plan.num_rows:,} rows of {len(files):,} files in {len(plan.shards):,} shards"
     console.print(totals, highlight=False, style="bold")
+    for note in plan.notes:
+        console.print(note, highlight=False, markup=False)

@@ -60,7 +60,7 @@ class PinnedCheckpoint:
 
 def local_directory(url: str) -> Path | None:
     """Return the local directory that a URL or path names; None for other URLs."""
-    is_local = "://" not in url or url.startswith("file://")
+    is_local = "://" not in url or url.startswith("file:")
     return Path(locate(url).path) if is_local else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint
+from pipelines.storage import locate
 from xlm_core import XLMTokenizer
 
 if TYPE_CHECKING:
@@ -18,8 +19,9 @@ if TYPE_CHECKING:
 
 def read_tokenizer(settings: TokenizerSettings, folder: Path) -> XLMTokenizer:
     """Read the tokenizer of a checkpoint's folder."""
+    kytea_model = settings.kytea_model and locate(settings.kytea_model).path
     return XLMTokenizer.from_pretrained(
-        folder, zh=settings.zh, ja=settings.ja, kytea_model=settings.kytea_model, compat=settings.compat
+        folder, zh=settings.zh, ja=settings.ja, kytea_model=kytea_model, compat=settings.compat
     )
 
 

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 _CHUNK_BYTES = 16 << 20  # of one read; on an object store, each read is a request
 
-# Keys under which fsspec's file systems return something that changes with the content.
-_VERSION_KEYS = ("etag", "ETag", "md5Hash", "mtime", "LastModified", "last_modified", "updated", "created")
-
 
 class Source(Protocol):
     """The files of a remote checkpoint.
@@ -71,10 +68,10 @@ class StoreDirectory:
         """Return a hash of the files' sizes and their modification times or ETags."""
         with _converted_errors(self.location.url):
             found = self._list()
-            versions = {name: self._find_version(found[name]) for name in needed_files(found)}
-        if not all(versions.values()):
+            files = [found[name] for name in needed_files(found)]
+        if not all(file.mtime_ns or file.etag for file in files):
             return None
-        lines = [f"{name} {found[name].size} {version}" for name, version in versions.items()]
+        lines = [f"{file.name} {file.size} {file.mtime_ns} {file.etag}" for file in files]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
     def files(self) -> tuple[str, ...]:
@@ -104,14 +101,6 @@ class StoreDirectory:
                 f"{self.location.url}: {problem}; name the directory that contains the checkpoint's {CONFIG_FILE}"
             )
         return found
-
-    def _find_version(self, file: FileInfo) -> str | None:
-        if file.mtime_ns:
-            return str(file.mtime_ns)
-        if (fs := self.location.fsspec) is None:
-            return None
-        info = fs.info((self.location / file.name).path)
-        return " ".join(f"{key}={info[key]}" for key in _VERSION_KEYS if info.get(key) is not None) or None
 
 
 def _read_chunks(source: Location) -> Iterator[bytes]:

@@ -11,10 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
+from pipelines.corpus.input_files import find_input_files
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
-from pipelines.storage import FileInfo, Location, find_files, locate
+from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,10 +36,12 @@ class Plan:
     Attributes:
         shards: one row per shard, with the schema `PLAN`, in input order.
         schema: the input columns that the job reads, with their types.
+        notes: messages for the user about files that are not read.
     """
 
     shards: pa.Table
     schema: pa.Schema
+    notes: tuple[str, ...] = ()
 
     @property
     def num_rows(self) -> int:
@@ -59,7 +62,7 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
             The message has a line for each problem.
         RetryableError: a store does not respond.
     """
-    files = find_files(spec.path, stores)
+    files, notes = find_input_files(spec, stores)
     problems: list[str] = []
     shards: list[PlannedShard] = []
     first: tuple[FileInfo, pa.Schema] | None = None
@@ -85,7 +88,7 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
     if not any(shard.num_rows for shard in shards):
         raise FatalError(f"{files[0].url}{' and others' if files[1:] else ''}: no rows; correct input.path")
     fields = [field_as_read(first[1].field(name), spec) for name in columns_to_read(spec)]
-    return Plan(plan_table(shards), pa.schema(fields))
+    return Plan(plan_table(shards), pa.schema(fields), tuple(notes))
 
 
 def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMetaData | str:
@@ -120,5 +123,6 @@ def _cut(file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int) -> Iterab
                 first_row=first_row,
                 file_row=file_row + first_row,
                 num_rows=min(rows_per_shard, num_rows - first_row),
+                etag=file.etag,
             )
         file_row += num_rows

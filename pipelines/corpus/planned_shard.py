@@ -23,6 +23,7 @@ PLAN = pa.schema(
         pa.field("first_row", pa.int64(), nullable=False),
         pa.field("file_row", pa.int64(), nullable=False),
         pa.field("num_rows", pa.int64(), nullable=False),
+        pa.field("etag", pa.string(), nullable=False),
     ]
 )
 
@@ -34,7 +35,7 @@ class PlannedShard:
     Attributes:
         id: the shard's id.
         file: URL of the input file.
-        size_bytes, mtime_ns: of the file when the plan was made; they tell whether it is still the same file.
+        size_bytes, mtime_ns, etag: of the file when the plan was made; they tell whether it is still the same file.
         row_group: the row group's number in the file.
         first_row: the shard's first row, counted within the row group.
         file_row: the same row, counted within the file.
@@ -49,11 +50,12 @@ class PlannedShard:
     first_row: int
     file_row: int
     num_rows: int
+    etag: str = ""
 
     @property
     def file_info(self) -> FileInfo:
         """The input file as it was when the plan was made."""
-        return FileInfo(self.file, self.size_bytes, self.mtime_ns)
+        return FileInfo(self.file, self.size_bytes, self.mtime_ns, self.etag)
 
     @property
     def end_row(self) -> int:
@@ -85,7 +87,7 @@ def shard_id(file: FileInfo, row_group: int, first_row: int) -> str:
 
     Other files of the corpus do not affect the id. The ids of one file sort in row order.
     """
-    identity = hashlib.sha256(f"{file.url}\0{file.size}\0{file.mtime_ns}".encode()).hexdigest()[:16]
+    identity = hashlib.sha256(f"{file.url}\0{file.size}\0{file.mtime_ns}\0{file.etag}".encode()).hexdigest()[:16]
     return f"{identity}-{row_group:05d}-{first_row:09d}"
 
 

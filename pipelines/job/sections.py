@@ -46,7 +46,7 @@ class TokenizerSettings(Settings):
     ja: Literal["kytea", "fugashi"] = Field(
         default="kytea", description="Word segmenter for Japanese. The released checkpoints were trained with kytea."
     )
-    kytea_model: NonEmptyStr | None = Field(default=None, description="Path of KyTea's model file.")
+    kytea_model: Url | None = Field(default=None, description="Path of KyTea's model file.")
     compat: Literal["default", "reference"] = Field(
         default="default",
         description="reference gives exactly the ids of the reference implementation, if zh is rjieba and ja is kytea. "

@@ -139,7 +139,8 @@ def _build_fingerprint(
 
 
 def _hash_file(path: str | None) -> str | None:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest() if path and Path(path).is_file() else None
+    file = Path(locate(path).path) if path else None
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file and file.is_file() else None
 
 
 def _stage_settings(

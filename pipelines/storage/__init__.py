@@ -1,6 +1,6 @@
 """Files at any URL: clients of stores, retries, atomic writes, and settings of stores."""
 
-from pipelines.storage.listing import find_files
+from pipelines.storage.listing import Listing, describe_hidden, find_files, list_files
 from pipelines.storage.local_files import final_name, fsync
 from pipelines.storage.location import FileInfo, Location, encode_parquet, locate
 from pipelines.storage.retries import (
@@ -14,17 +14,20 @@ from pipelines.storage.store_settings import StoreSettings, Url
 
 __all__ = [
     "FileInfo",
+    "Listing",
     "Location",
     "StoreSettings",
     "Url",
     "classify_error",
     "describe_error",
+    "describe_hidden",
     "encode_parquet",
     "final_name",
     "find_files",
     "fsync",
     "is_disk_error",
     "is_permanent_status",
+    "list_files",
     "locate",
     "with_retries",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.local_files import final_name, temporary_name, walk, write_atomically
+from pipelines.storage.local_paths import local_path
 from pipelines.storage.retries import access_with_retries
 from pipelines.storage.store_settings import contains_secret, find_settings, secret_in_url_message
-from pipelines.storage.stores import open_store
+from pipelines.storage.stores import find_etag, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,11 +32,19 @@ _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl",
 
 
 class FileInfo(NamedTuple):
-    """The URL, size and modification time of a file. Together they identify its version."""
+    """The identity of a version of a file: its URL, size, and what changes when it is written again.
+
+    Attributes:
+        url: the file's URL.
+        size: its size in bytes.
+        mtime_ns: when it was modified; 0 if the store does not return a time.
+        etag: if there is no such time, the file's ETag or what else the store returns; empty if it returns nothing.
+    """
 
     url: str
     size: int
     mtime_ns: int
+    etag: str = ""
 
     @property
     def name(self) -> str:
@@ -109,7 +117,7 @@ class Location:
         info = self._info()
         if info.type != pafs.FileType.File:
             raise FileNotFoundError(self.url)
-        return FileInfo(self.url, info.size, info.mtime_ns or 0)
+        return self._to_file_info(info, None)
 
     def list(self, *, recursive: bool = False) -> list[FileInfo]:
         """List the files in this directory, ordered by path; none if there is no directory.
@@ -123,7 +131,9 @@ class Location:
             self._invalidate_listings()
             selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
             infos = sorted(self.with_retries(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
-        return [self._to_file_info(info) for info in infos if info.type == pafs.FileType.File]
+        files = [info for info in infos if info.type == pafs.FileType.File]
+        details = self._list_details(recursive=recursive) if any(info.mtime_ns is None for info in files) else {}
+        return [self._to_file_info(info, details.get(info.path)) for info in files]
 
     def open(self) -> pa.NativeFile:
         """Open the file for random access. Later reads are not retried.
@@ -216,28 +226,40 @@ class Location:
         self._invalidate_listings()
         return self.with_retries(lambda: self.fs.get_file_info(self.path))
 
-    def _to_file_info(self, info: pafs.FileInfo) -> FileInfo:
+    def _to_file_info(self, info: pafs.FileInfo, details: dict[str, Any] | None) -> FileInfo:
         path = info.path[len(self.path.rstrip("/")) :].lstrip("/")
-        return FileInfo(f"{self.url.rstrip('/')}/{path}", info.size, info.mtime_ns or 0)
+        url = f"{self.url.rstrip('/')}/{path}" if path else self.url
+        if info.mtime_ns is not None or self.fsspec is None:
+            return FileInfo(url, info.size, info.mtime_ns or 0)
+        etag = find_etag(details or {}) or find_etag(self.with_retries(lambda: self.fsspec.info(info.path)))
+        return FileInfo(url, info.size, 0, etag)
+
+    def _list_details(self, *, recursive: bool) -> dict[str, dict[str, Any]]:
+        """Return what an fsspec file system knows about the files in this directory, by path."""
+        if self.fsspec is None:
+            return {}
+        depth = None if recursive else 1
+        return self.with_retries(lambda: self.fsspec.find(self.path, maxdepth=depth, detail=True))
 
 
 def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
     """Find the file system of a URL or local path. The file or directory itself is not accessed.
 
     Args:
-        url: as written by the user.
+        url: as written by the user. `local_path` describes how local files may be written. Other URLs are taken
+            literally.
         stores: settings of stores; those for this URL are used.
 
     Raises:
         FatalError: the URL's scheme is not supported, its service cannot be reached, or the URL contains a secret.
     """
-    if "://" in url and not url.startswith("file://"):
-        if contains_secret(url):
-            raise FatalError(secret_in_url_message(url))
-        fs, path = open_store(url, find_settings(url, stores))
-        return Location(url, path, fs, tuple(stores))
-    path = os.path.normpath(Path(url.removeprefix("file://")).expanduser().absolute())
-    return Location(path, path, pafs.LocalFileSystem())
+    path = local_path(url)
+    if path is not None:
+        return Location(path, path, pafs.LocalFileSystem())
+    if contains_secret(url):
+        raise FatalError(secret_in_url_message(url))
+    fs, path = open_store(url, find_settings(url, stores))
+    return Location(url, path, fs, tuple(stores))
 
 
 def encode_parquet(table: pa.Table, **options: Any) -> pa.Buffer:

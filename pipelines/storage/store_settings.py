@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import AfterValidator, Field
 
 from pipelines.settings import NonEmptyStr, Settings
+from pipelines.storage.local_paths import find_variable
 
 _SECRET_NAMES = re.compile(r"(?i)key|secret|token|sig|pass|credential")
 
@@ -49,6 +50,11 @@ def secret_in_url_message(url: str) -> str:
 def _check_url(url: str) -> str:
     if contains_secret(url):
         raise ValueError(secret_in_url_message(url))
+    if variable := find_variable(url):
+        raise ValueError(
+            f"contains {variable}, but job files do not expand environment variables; write the path itself, or ~ for "
+            "the home directory, or pass the setting on the command line with --set"
+        )
     return url
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import fsspec
@@ -17,7 +17,15 @@ from pipelines.storage import retries
 from pipelines.storage.retries import access_with_retries, describe_error
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipelines.storage.store_settings import StoreSettings
+
+# Keys under which fsspec's file systems return something that changes when a file is written again.
+_ETAG_KEYS = (
+    *("etag", "ETag", "md5Hash", "blob_id"),
+    *("LastModified", "last_modified", "Last-Modified", "updated", "created"),
+)
 
 _CONNECT_TIMEOUT_S, _REQUEST_TIMEOUT_S = 10.0, 60.0
 
@@ -72,6 +80,15 @@ def open_client(kind: str, name: str, options: StoreSettings | None) -> pafs.Fil
         options: as in `open_store`.
     """
     return {"s3": _open_s3, "gs": _open_gcs, "az": _open_azure}[kind](name, options)
+
+
+def find_etag(details: Mapping[str, Any]) -> str:
+    """Return the ETag of a file, or another value that changes when the file is written again; empty if there is none.
+
+    Args:
+        details: what an fsspec file system returns for the file.
+    """
+    return next((f"{key}={details[key]}" for key in _ETAG_KEYS if details.get(key) is not None), "")
 
 
 def _open_s3(bucket: str, options: StoreSettings | None) -> pafs.FileSystem:

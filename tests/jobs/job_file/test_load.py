@@ -118,7 +118,10 @@ def test_job_is_immutable(load):
 
 def test_environment_variables_are_not_expanded(load, monkeypatch):
     monkeypatch.setenv("SECRET", "value")
-    assert load(MINIMAL, "output.path=$SECRET/${SECRET}").output.path == "$SECRET/${SECRET}"
+    with pytest.raises(JobFileError, match=r"contains \$SECRET, but job files do not expand") as error:
+        load(MINIMAL, "output.path=$SECRET/x")
+    assert "value" not in str(error.value)
+    assert load(MINIMAL, "output.path=a$SECRET").output.path == "a$SECRET"
 
 
 @pytest.mark.parametrize("name", ["missing.yaml", ".", "binary.yaml", "nul\x00.yaml"])

@@ -1,0 +1,157 @@
+"""Which files of a directory are read: hidden names, copies under way, paths and globs as people write them."""
+
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from jobs.cli import main
+from pipelines.corpus.plan import Plan, make_plan
+from pipelines.errors import FatalError
+from pipelines.job import InputSettings
+from tests.chaos.bad_input.trial_job import TrialJob
+
+ROWS = pa.table({"text": ["some text"], "lang": ["en"]})
+
+
+def write(file: Path) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(ROWS, file)
+
+
+def plan_of(path: str | list[str], **settings: Any) -> Plan:
+    return make_plan(InputSettings.model_validate({"path": path, "text": "text", "lang": "lang"} | settings), 10, [])
+
+
+def files_of(path: str, folder: Path) -> list[str]:
+    """Return the paths of the files that a plan reads, below a folder."""
+    return [file.removeprefix(f"{folder}/") for file in plan_of(path).shards["file"].to_pylist()]
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Path:
+    for name in (
+        "a.parquet",
+        "_year=2020/b.parquet",
+        "year=2021/c.parquet",
+        "_temporary/0/d.parquet",
+        ".hidden/e.parquet",
+        "part-0.parquet._COPYING_",
+        "_metadata",
+    ):
+        write(tmp_path / "lake" / name)
+    (tmp_path / "lake/_SUCCESS").touch()
+    return tmp_path / "lake"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("", ["_year=2020/b.parquet", "a.parquet", "year=2021/c.parquet"]),
+        ("/", ["_year=2020/b.parquet", "a.parquet", "year=2021/c.parquet"]),
+        ("/*", ["a.parquet"]),
+        ("/*/*.parquet", ["_year=2020/b.parquet", "year=2021/c.parquet"]),
+        ("/_year=2020/*.parquet", ["_year=2020/b.parquet"]),
+        ("/_year=*/*.parquet", ["_year=2020/b.parquet"]),
+        ("/**/_year=2020/*", ["_year=2020/b.parquet"]),
+        ("/*year=*/", ["_year=2020/b.parquet", "year=2021/c.parquet"]),
+        ("/_year=2020", ["_year=2020/b.parquet"]),
+        # names that the path spells out are not hidden
+        ("/_temporary", ["_temporary/0/d.parquet"]),
+        ("/_temp*/*/*.parquet", ["_temporary/0/d.parquet"]),
+        ("/part-0.parquet._COPYING_", ["part-0.parquet._COPYING_"]),
+    ],
+)
+def test_hidden_names_are_those_of_spark(lake, pattern, expected):
+    assert files_of(f"{lake}{pattern}", lake) == expected
+
+
+def test_hidden_files_are_counted(lake, demo, tmp_path, capsys):
+    job = TrialJob(tmp_path / "job", demo)
+    job.set("input.path", str(lake))
+    job.set("input.id", None)
+    job.job_file.write_text(job.to_yaml())
+    expected = f"not read: 5 hidden files, such as {lake}/.hidden/e.parquet"
+    for command in ("plan", "check"):
+        assert main([command, str(job.job_file)]) == 0
+        assert expected in capsys.readouterr().out.replace("\n", "")
+
+
+def test_directory_of_only_hidden_files(lake):
+    (lake / ".hidden" / "_x").mkdir()
+    write(lake / ".hidden" / "_x" / "f.parquet")
+    (lake / ".hidden" / "e.parquet").unlink()
+    message = rf"hidden: no data files \(1 hidden file, such as {lake}/.hidden/_x/f.parquet\); correct input.path"
+    with pytest.raises(FatalError, match=message):
+        plan_of(f"{lake}/.hidden")
+
+
+def test_spellings_of_one_local_path(lake, tmp_path, monkeypatch):
+    """The same files have the same URLs, so the output of one spelling is resumed with another."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(lake)
+    write(tmp_path / "elsewhere/lake/x/a.parquet")
+    (lake / "link").symlink_to(tmp_path / "elsewhere/lake/x")
+    expected = [f"{lake}/a.parquet"]
+    for path in (
+        "a.parquet",
+        "./a.parquet",
+        "a.par*",
+        "~/lake/a.parquet",
+        f"file://{lake}/a.parquet",
+        f"file:{lake}/a.parquet",
+        f"file://localhost{lake}/a.parquet",
+        f"file://{lake}/%61.parquet",
+        f"file://{tmp_path}/l%61ke/a*.parquet",
+        "../lake/a.parquet",
+    ):
+        assert plan_of(path).shards["file"].to_pylist() == expected, path
+    # `..` after a link is the parent of its target, as for the operating system
+    write(tmp_path / "elsewhere/lake/b.parquet")
+    assert plan_of("link/../b.parquet").shards["file"].to_pylist() == [f"{tmp_path}/elsewhere/lake/b.parquet"]
+    with pytest.raises(FatalError, match=r"file://lake/a.parquet: not the URL of a local file; write a path, or file:"):
+        plan_of("file://lake/a.parquet")
+
+
+def test_percent_is_an_escape_only_in_urls(tmp_path):
+    write(tmp_path / "100%25.parquet")
+    assert plan_of(f"{tmp_path}/100%25.parquet").num_rows == 1
+    assert plan_of(f"file://{tmp_path}/100%2525.parquet").num_rows == 1
+
+
+@pytest.mark.parametrize("section", ["input", "output", "checkpoint", "head"])
+def test_environment_variables_are_refused_everywhere(demo, tmp_path, capsys, section):
+    """Taken literally, `$HOME/out` would be a directory named `$HOME`."""
+    job = TrialJob(tmp_path, demo)
+    match section:
+        case "head":
+            job.set("tasks", [{"text-classification": {"head": "$HOME/heads/topic"}}])
+        case "checkpoint":
+            job.set("model.checkpoint", "${HOME}/checkpoint")
+        case _:
+            job.set(f"{section}.path", "$HOME/x")
+    job.job_file.write_text(job.to_yaml())
+    assert main(["check", str(job.job_file)]) == 2
+    assert "HOME" in (message := capsys.readouterr().err)
+    assert "job files do not expand environment variables" in " ".join(message.split())
+
+
+def test_file_with_only_an_etag_or_a_time_is_another_file_after_a_change():
+    """A store without modification times, as fsspec sees it: the size alone would hide the change."""
+    memory = fsspec.filesystem("memory")
+
+    def put(text: str) -> None:
+        with memory.open("/corpus/a.parquet", "wb") as file:
+            pq.write_table(pa.table({"text": [text], "lang": ["en"]}), file)
+
+    put("some text")
+    first, again = plan_of("memory://corpus"), plan_of("memory://corpus/*.parquet")
+    assert again.shards["shard"].to_pylist() == first.shards["shard"].to_pylist()
+    size = memory.size("/corpus/a.parquet")
+    put("text some")
+    assert memory.size("/corpus/a.parquet") == size
+    for path in ("memory://corpus", "memory://corpus/a.parquet"):
+        assert plan_of(path).shards["shard"].to_pylist() != first.shards["shard"].to_pylist()
