@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
+from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
     from xlm_core import XLMConfig, XLMTokenizer
@@ -62,9 +63,16 @@ def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool
     Raises:
         FatalError: the message lists the languages of the checkpoint, or says what to install.
     """
+    if is_missing_lang(lang):
+        raise FatalError(
+            f"input.lang: {lang!r} means no language, so every row would be rejected; set a language code"
+            + (", such as nan_Hant or nan_Latn for Min Nan" if lang.strip().lower() == "nan" else "")
+        )
     resolved = tokenizer.resolve_lang(lang)
     if resolved is not None:
         tokenizer.segmenters.prepare(resolved)
     elif reject_unknown:
         known = ", ".join(sorted(tokenizer.lang2id))
+        if not known:
+            raise FatalError(f"input.lang: {lang!r} is not a language code, such as de or zh_CN")
         raise FatalError(f"input.lang: {lang!r} is not in the checkpoint's lang2id; its languages are {known}")

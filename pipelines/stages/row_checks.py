@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.rows import ROW, RejectedRow, Rejection, RejectionReason, decode_text, decode_texts, join_words
+from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,6 +54,7 @@ class RowChecks:
     Attributes:
         input: the columns and their roles.
         resolve_lang: returns the checkpoint's code for a language code, or None if it has none.
+        has_lang2id: whether the checkpoint has a list of languages; without one, it accepts any language code.
         reject_unknown_lang: whether a row with a language not in lang2id is rejected.
         has_choices: whether the texts of a row are a premise and choices.
         max_chars: maximum length of a text.
@@ -60,6 +62,7 @@ class RowChecks:
 
     input: InputSettings
     resolve_lang: Callable[[str], str | None]
+    has_lang2id: bool
     reject_unknown_lang: bool
     has_choices: bool
     max_chars: int
@@ -82,13 +85,11 @@ class RowChecks:
                 rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
             elif spec.id is not None and ids[i] is None:
                 rejection = Rejection(RejectionReason.NULL_ID, f"column {spec.id} is null")
-            elif lang is None or i in invalid_langs:
-                detail = f"column {spec.lang} is {'null' if lang is None else 'not UTF-8'}"
-                rejection = Rejection(RejectionReason.NULL_LANG, detail)
-            elif checkpoint_lang is None and self.reject_unknown_lang:
-                shown = lang if _LANG_CODE.fullmatch(lang) else f"of {len(lang):,} characters"
-                detail = f"language {shown} is not in the checkpoint's lang2id"
-                rejection = Rejection(RejectionReason.UNKNOWN_LANG, detail)
+            elif i in invalid_langs:
+                detail = f"column {spec.lang}: byte {invalid_langs[i]} of the language is not UTF-8"
+                rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
+            elif checkpoint_lang is None:
+                rejection = self._check_unresolved(lang)
             texts = [
                 _Text(name, found[i], invalid.get(i))
                 for name, (found, invalid) in zip(spec.text_columns, columns, strict=True)
@@ -103,6 +104,19 @@ class RowChecks:
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
             yield InputRow(numbers[i], ids[i], str(lang), checkpoint_lang, sequences, rejection)
+
+    def _check_unresolved(self, lang: str | None) -> Rejection | None:
+        """Return why a row is rejected whose language has no code in the checkpoint; None if it is not rejected."""
+        if lang is None:
+            return Rejection(RejectionReason.NULL_LANG, f"column {self.input.lang} is null")
+        if is_missing_lang(lang):
+            shown = f"contains {lang.strip()}, which means no language" if lang.strip() else "is empty"
+            return Rejection(RejectionReason.NULL_LANG, f"column {self.input.lang} {shown}")
+        if not self.reject_unknown_lang:
+            return None
+        shown = lang if _LANG_CODE.fullmatch(lang) else f"of {len(lang):,} characters"
+        problem = "in the checkpoint's lang2id" if self.has_lang2id else "a language code"
+        return Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown} is not {problem}")
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:

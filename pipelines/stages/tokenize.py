@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from pipelines.stages.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer
 
+# Checkpoints have up to 100 languages. If a shard spells them in more ways than this, its further rows are counted
+# under the checkpoint's codes.
+_MAX_LANGS = 1_000
+
 
 @dataclass(frozen=True)
 class TokenizeStageSettings:
@@ -97,6 +101,7 @@ class Tokenize:
         checks = RowChecks(
             input=settings.input,
             resolve_lang=tokenizer.resolve_lang,
+            has_lang2id=bool(tokenizer.lang2id),
             reject_unknown_lang=settings.policy.unknown_lang == "reject",
             has_choices=settings.has_choices,
             max_chars=settings.tokenizer.max_chars,
@@ -166,7 +171,10 @@ class Tokenize:
                 continue
             rows_truncated += truncated > 0
             # With a wrong input.lang and unknown_lang: neutral, every text would otherwise count as a language.
-            sums = langs.setdefault(row.lang if row.checkpoint_lang is not None else UNKNOWN_LANG, [0, 0, 0, 0])
+            lang = row.lang if row.checkpoint_lang is not None else UNKNOWN_LANG
+            if lang not in langs and len(langs) >= _MAX_LANGS:
+                lang = row.checkpoint_lang or UNKNOWN_LANG
+            sums = langs.setdefault(lang, [0, 0, 0, 0])
             for i, number in enumerate((1, fed, truncated, unknown)):
                 sums[i] += number
         by_lang = tuple(LangCounts(lang, *sums) for lang, sums in langs.items())

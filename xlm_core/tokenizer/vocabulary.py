@@ -52,7 +52,8 @@ class Vocabulary:
 
     Args:
         vocab: token to id.
-        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids: it accepts any code.
+        lang2id: the checkpoint's languages; None or empty for a checkpoint without language ids: it accepts any code
+            of two or three letters, with any subtags.
         special_tokens: role to token, for roles that differ from `SPECIAL_TOKENS`.
         additional_special_tokens: further special tokens; those that are not in `vocab` are ignored.
 
@@ -79,7 +80,6 @@ class Vocabulary:
         self.special_tokens = dict(SPECIAL_TOKENS)
         self.additional_special_tokens = list(additional_special_tokens)
         self.set_special_tokens(**(special_tokens or {}))
-        self._langs: dict[str, str | None] = {}
 
     def set_special_tokens(self, **tokens: str) -> None:
         """Assign roles to other tokens of the vocabulary, as in `set_special_tokens(mask_token="<special5>")`.
@@ -145,23 +145,23 @@ class Vocabulary:
         return {i: lang for lang, i in self.lang2id.items()}
 
     def resolve_lang(self, lang: str) -> str | None:
-        """Return the checkpoint's code for a language code, or None if the language is not in `lang2id`."""
-        if lang not in self._langs:
-            # Without language ids there is nothing to look up, but the code still selects the segmenter.
-            self._langs[lang] = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
-        return self._langs[lang]
+        """Return the checkpoint's code for a language code, or None if the language is not in `lang2id`.
+
+        The rules are those of `xlm_core.languages`. Without `lang2id` there is nothing to look up, but the code still
+        selects the segmenter.
+        """
+        return resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
 
     def require_lang(self, lang: str | None) -> str | None:
         """Resolve a language code, or pass through None, which means language-neutral rules.
 
         Raises:
-            ValueError: the language is not in `lang2id`.
+            ValueError: the language is not in `lang2id`, or the value is not a language code.
         """
         resolved = None if lang is None else self.resolve_lang(lang)
         if lang is not None and resolved is None:
-            raise ValueError(
-                f"lang: {format_value(lang)} is not in the checkpoint's lang2id; pass None for language-neutral rules"
-            )
+            problem = "is not in the checkpoint's lang2id" if self.lang2id else "is not a language code"
+            raise ValueError(f"lang: {format_value(lang)} {problem}; pass None for language-neutral rules")
         return resolved
 
     @cached_property

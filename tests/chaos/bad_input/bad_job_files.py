@@ -163,6 +163,11 @@ JOB_FILES = [
     Refused("a name with markup", set_value("name", "<script>alert(1)</script>"), "letters, digits, dots, dashes"),
     Refused("a null byte in a path", replace_text("path: ", 'path: "\\0" #'), "input.path"),
     Refused(
+        "a fixed language that is a null as text",
+        set_value("input.lang", {"fixed": "nan"}),
+        "'nan' means no language, so every row would be rejected; set a language code, such as nan_Hant",
+    ),
+    Refused(
         "a fixed language that is not in the checkpoint",
         set_value("input.lang", {"fixed": "tlh"}),
         "'tlh' is not in the checkpoint's lang2id; its languages are ar, bg, de",

@@ -1,0 +1,147 @@
+"""The codes that people have in their language columns, for each of the ten released checkpoints.
+
+The expected languages are written down in `language_codes.txt`, and the languages of the checkpoints in
+`released_languages.json`.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from xlm_core.languages import canonical_lang, is_missing_lang, resolve_lang
+
+_FOLDER = Path(__file__).parent
+_RELEASED: dict[str, list[str]] = {
+    name: (langs or "").split()
+    for name, langs in json.loads((_FOLDER / "released_languages.json").read_text("utf-8")).items()
+}
+_MISSING = ["", " ", "\t\n", "nan", "NaN", "NAN", " nan ", "-nan", "None", "none", "null", "NULL", "N/A", "n/a", "NA"]
+_MISSING += ["<NA>", "#N/A", "und", "UND", "und-Latn", "und_Arab", "mul", "zxx", "zxx-Zxxx"]
+
+
+def _read_table() -> dict[str, tuple[str, str]]:
+    """Return the key and the containing key of each code."""
+    table: dict[str, tuple[str, str]] = {}
+    for line in (_FOLDER / "language_codes.txt").read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            keys, *codes = line.split()
+            key, _, container = keys.partition(">")
+            for code in codes:
+                assert table.setdefault(code, (key, container)) == (key, container), f"{code} is listed twice"
+    return table
+
+
+_TABLE = _read_table()
+
+
+def test_the_table_covers_every_language():
+    assert {key for key, _ in _TABLE.values()} == {*_RELEASED["xlm-mlm-100-1280"], "-"}
+    assert len(_TABLE) > 1_250
+    assert len(_RELEASED) == 10
+
+
+@pytest.mark.parametrize("name", [name for name, langs in _RELEASED.items() if langs])
+def test_every_code_resolves_to_its_language_or_to_none(name):
+    langs = _RELEASED[name]
+    expected = {code: next((key for key in keys if key in langs), None) for code, keys in _TABLE.items()}
+    assert {code: resolve_lang(code, langs) for code in _TABLE} == expected
+
+
+@pytest.mark.parametrize("name", [name for name, langs in _RELEASED.items() if langs])
+def test_case_and_separators_do_not_matter(name):
+    langs = _RELEASED[name]
+    for code in _TABLE:
+        found = resolve_lang(code, langs)
+        for spelling in (code.replace("-", "_"), code.replace("_", "-"), code.upper(), code.title(), f" {code}\n"):
+            assert resolve_lang(spelling, langs) == (None if is_missing_lang(spelling) else found), spelling
+
+
+@pytest.mark.parametrize("value", _MISSING)
+def test_missing_languages_are_not_min_nan(value):
+    assert is_missing_lang(value)
+    assert resolve_lang(value, _RELEASED["xlm-mlm-100-1280"]) is None
+    assert resolve_lang(value, ["nan", "zh"]) is None
+    assert canonical_lang(value) is None
+
+
+@pytest.mark.parametrize("value", ["nan_Hant", "zh_min_nan", "na", "no", "non", "nul", "mis", "in", "is"])
+def test_codes_that_look_like_missing_languages_are_languages(value):
+    assert not is_missing_lang(value)
+
+
+@pytest.mark.parametrize("value", ["unknown", "und-so weiter", "nan nan", "No text.", "mul-tiple"])
+def test_other_texts_are_no_languages_but_not_missing(value):
+    assert not is_missing_lang(value)
+    assert resolve_lang(value, _RELEASED["xlm-mlm-100-1280"]) is None
+    assert canonical_lang(value) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "segmented_as"),
+    [
+        *((code, "zh") for code in ("zh", "zho", "chi", "cmn", "zho_Hans", "zh_CN", "zh-Hant-TW", "cmn-Hans", "ZH")),
+        *((code, "ja") for code in ("ja", "jpn", "jp", "jpn_Jpan", "ja_JP.UTF-8")),
+        *((code, "th") for code in ("th", "tha", "tha_Thai")),
+        # The reference segments these by Moses.
+        *((code, code) for code in ("wuu", "gan", "yue", "lzh", "hak", "simple", "arz", "ckb", "no", "nn", "sh", "tl")),
+        ("zh_yue", "yue"), ("zh_classical", "lzh"), ("nan_Hant", "nan"), ("als_Latn", "sq"), ("gsw", "gsw"),
+        ("nb", "no"), ("nob", "no"), ("deu_Latn", "de"), ("iw", "he"), ("prs", "fa"), ("ory_Orya", "or"),
+        ("kmr", "ku"), ("swh_Latn", "sw"), ("tlh", "tlh"), ("english", None), ("no_data", None), ("A text.", None),
+    ],
+)  # fmt: skip
+def test_codes_select_a_segmenter_without_a_checkpoint(code, segmented_as):
+    assert canonical_lang(code) == segmented_as
+
+
+def test_codes_of_the_checkpoints_select_their_own_segmenter():
+    """Without lang2id, a two-letter code is passed to the segmenters as it stands, as in the reference."""
+    for code in _RELEASED["xlm-mlm-100-1280"]:
+        if len(code) == 2:
+            assert canonical_lang(code) == code
+
+
+@pytest.mark.parametrize(
+    ("code", "keys", "expected"),
+    [
+        ("als", ["sq"], "sq"),  # in ISO 639-3
+        ("gsw", ["gsw", "als"], "gsw"),
+        ("zh-TW", ["zh_Hans", "zh_Hant"], "zh_Hant"),
+        ("cmn", ["zh_Hans", "zh_Hant"], "zh_Hans"),
+        ("yue", ["zh_Hans", "zh_Hant"], "zh_Hant"),
+        ("zho", ["zh", "zh_Hant"], "zh"),
+        ("sr", ["sr_Cyrl", "sr_Latn"], "sr_Cyrl"),
+        ("sr_Latn_RS", ["sr_Cyrl", "sr_Latn"], "sr_Latn"),
+        ("sh", ["sr_Cyrl", "sr_Latn"], None),  # written in both
+        ("pt", ["pt_BR", "pt_PT"], "pt_BR"),
+        ("pt-AO", ["pt_BR", "pt_PT"], None),
+        ("en-GB", ["en_XX"], "en_XX"),
+        ("sq", ["als_Latn"], "als_Latn"),
+        ("ar", ["arb_Arab"], "arb_Arab"),
+        ("ar-Latn", ["arb_Arab"], None),  # the key has another script
+        ("apc", ["arb_Arab"], None),  # a sibling of Standard Arabic
+        ("no", ["nb"], "nb"),
+        ("nn", ["nb"], None),
+        ("zh", ["yue"], None),
+        ("hr", ["sr"], None),
+        ("sh", ["sr"], "sr"),
+        ("na", ["na"], "na"),
+        ("und", ["und"], "und"),
+        ("code_python", ["code_python"], "code_python"),
+        ("english", ["English"], "English"),
+        ("x" * 100, ["x" * 100], "x" * 100),
+    ],
+)
+def test_languages_of_other_checkpoints(code, keys, expected):
+    assert resolve_lang(code, keys) == expected
+
+
+def test_long_values_take_no_time_and_no_memory():
+    """A 120 kB value used to take 12 s, and all values were cached."""
+    values = ["en-" * 40_000, "de " * 40_000, "-" * 120_000, " " * 120_000 + "x", "中" * 120_000]
+    begin = time.perf_counter()
+    assert [resolve_lang(value, ["en", "de"]) for value in values] == [None] * 5
+    assert [canonical_lang(value) for value in values] == [None] * 5
+    assert [is_missing_lang(value) for value in [*values, " " * 120_000]] == [False] * 5 + [True]
+    assert time.perf_counter() - begin < 1
