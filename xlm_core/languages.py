@@ -2,7 +2,7 @@
 
 The tables are those of `langcodes`: the ISO 639-2 codes, CLDR's aliases and likely subtags, and the macrolanguages of
 the IANA registry, which are those of ISO 639-3. Babel has CLDR's data too, but no macrolanguages. The tables are read
-directly, because `langcodes.Language` caches every tag it has seen for ever.
+directly, because `langcodes.Language` caches every tag that it parses without a limit.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _MISTAKES = {"cz": "cs", "gr": "el", "jp": "ja"}
 _SIMPLE = "simple"
 _MACROLANGUAGES: dict[str, str] = MACROLANGUAGES | {_SIMPLE: "en"}
 
-# The member of a macrolanguage that is meant by its code: Mandarin by `zh`, Standard Arabic by `ar`. `langcodes` lacks
-# the two that CLDR expresses in other ways.
+# The member of a macrolanguage that is meant by its code: Mandarin by `zh`, Standard Arabic by `ar`. `langcodes` does
+# not have the two that CLDR expresses in other ways.
 _SAME_AS_MACROLANGUAGE: dict[str, str] = NORMALIZED_MACROLANGUAGES | {"nb": "no"}
 _MAIN_MEMBER = {macro: member for member, macro in _SAME_AS_MACROLANGUAGE.items()} | {"sh": "sr"}
 
@@ -74,8 +74,8 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
 
     1. A missing language (`is_missing_lang`) has no key. `und`, `mul` and `zxx` do if the checkpoint has them as keys.
        `nan` never means Min Nan, which is written `zh_min_nan`, or with a script, as in `nan_Hant`.
-    2. The code is a key, as it stands, or else regardless of case and of `_` or `-`. In the 100-language checkpoints,
-       this makes `als` Alemannic.
+    2. The code is a key, unchanged, or else regardless of case and of `_` or `-`. In the 100-language checkpoint,
+       `als` is therefore Alemannic.
     3. The code is parsed as a BCP 47 tag, and its language replaced by CLDR's form of it: ISO 639-2 and 639-3 codes by
        639-1 (`deu` and `ger` are `de`), retired codes by their successors (`iw` is `he`, `mo` is `ro`, `scc` is `sr`),
        extended languages by their own code (`zh-gan` is `gan`), and `prs` by `fa`. Codes of Wikipedia editions
@@ -87,7 +87,7 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
        `zh-TW` is `zh_Hant`. If they do not, there is no key.
     5. A member of a macrolanguage of ISO 639-3 has the key of the macrolanguage: `cmn`, `yue` or `gan` is `zh`, `apc`
        or `arz` is `ar`, `nb` or `nn` is `no`, `ckb` is `ku`, `id` is `ms`, `hr` is `sh`, and `als` is `sq`. This holds
-       only if the checkpoint lacks the language itself. `simple` is `en`.
+       only if the checkpoint does not have the language itself. `simple` is `en`.
     6. A macrolanguage has the key of its main member: `zh` is `cmn`, `no` is `nb`, and `sh` is `sr`.
 
     A code never falls to another language in any other way: `nds`, `bar` and `sco` are not in a checkpoint with `de`

@@ -8,8 +8,17 @@ import json
 import time
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from pipelines.errors import FatalError
+from pipelines.job import InputSettings
+from pipelines.rows import ROW, Rejection, RejectionReason
+from pipelines.run.checkpoint_checks import check_fixed_lang
+from pipelines.stages import tokenize
+from pipelines.stages.row_checks import RowChecks
+from tests.flow.in_process import read_rejected
+from xlm_core import XLMTokenizer
 from xlm_core.languages import canonical_lang, is_missing_lang, resolve_lang
 
 _FOLDER = Path(__file__).parent
@@ -96,7 +105,7 @@ def test_codes_select_a_segmenter_without_a_checkpoint(code, segmented_as):
 
 
 def test_codes_of_the_checkpoints_select_their_own_segmenter():
-    """Without lang2id, a two-letter code is passed to the segmenters as it stands, as in the reference."""
+    """Without lang2id, a two-letter code is passed to the segmenters unchanged, as in the reference."""
     for code in _RELEASED["xlm-mlm-100-1280"]:
         if len(code) == 2:
             assert canonical_lang(code) == code
@@ -145,3 +154,80 @@ def test_long_values_take_no_time_and_no_memory():
     assert [canonical_lang(value) for value in values] == [None] * 5
     assert [is_missing_lang(value) for value in [*values, " " * 120_000]] == [False] * 5 + [True]
     assert time.perf_counter() - begin < 1
+
+
+def test_rows_are_rejected_by_what_is_wrong_with_their_language(run_rows):
+    langs = ["zho_Hans", "cmn", "zh", "deu_Latn", "NaN", "", "und", None, "tlh", "no_data"]
+    rows = [{"id": str(i), "lang": lang, "text": "我们今天去北京大学。"} for i, lang in enumerate(langs)]
+    found = run_rows(rows, ["feature-extraction"], policy__unknown_lang="reject")
+    assert list(found) == ["0", "1", "2", "3"]
+    assert found["0"]["embedding"] == found["1"]["embedding"] == found["2"]["embedding"] != found["3"]["embedding"]
+    details = {row["id"]: (row["reason"], row["detail"]) for row in read_rejected(run_rows.path)}
+    assert details == {
+        "4": ("null_lang", "column lang contains NaN, which means no language"),
+        "5": ("null_lang", "column lang is empty"),
+        "6": ("null_lang", "column lang contains und, which means no language"),
+        "7": ("null_lang", "column lang is null"),
+        "8": ("unknown_lang", "language tlh is not in the checkpoint's lang2id"),
+        "9": ("unknown_lang", "language no_data is not in the checkpoint's lang2id"),
+    }
+    (record,) = run_rows.records
+    assert [(counts.lang, counts.rows) for counts in record.langs] == [
+        ("zho_Hans", 1),
+        ("cmn", 1),
+        ("zh", 1),
+        ("deu_Latn", 1),
+    ]
+
+
+def test_missing_languages_are_rejected_where_unknown_ones_are_neutral(run_rows):
+    rows = [{"id": lang, "lang": lang, "text": "A text."} for lang in ("NaN", "zxx", "tlh", "en")]
+    assert list(run_rows(rows, ["feature-extraction"], policy__unknown_lang="neutral")) == ["tlh", "en"]
+
+
+def test_a_million_spellings_of_a_language_do_not_grow_the_report(run_rows, monkeypatch):
+    monkeypatch.setattr(tokenize, "_MAX_LANGS", 3)
+    rows = [{"id": str(i), "lang": f"en-x-{i}", "text": "A text."} for i in range(10)]
+    run_rows(rows, ["feature-extraction"])
+    (record,) = run_rows.records
+    assert {counts.lang: counts.rows for counts in record.langs} == {"en-x-0": 1, "en-x-1": 1, "en-x-2": 1, "en": 7}
+
+
+def test_bytes_that_are_no_text_are_not_a_null_language(run_rows):
+    lang = pa.array([b"en", b"\xff\xfe", None]).view(pa.string())
+    checks = RowChecks(
+        InputSettings.model_validate({"path": "x", "text": "text", "lang": "lang"}),
+        resolve_lang=lambda lang: lang,
+        has_lang2id=True,
+        reject_unknown_lang=True,
+        has_choices=False,
+        max_chars=100,
+    )
+    rows = pa.record_batch({ROW: [0, 1, 2], "text": ["a", "b", "c"], "lang": lang})
+    assert [row.rejection for row in checks.check(rows)] == [
+        None,
+        Rejection(RejectionReason.INVALID_UTF8, "column lang: byte 0 of the language is not UTF-8"),
+        Rejection(RejectionReason.NULL_LANG, "column lang is null"),
+    ]
+
+
+@pytest.mark.parametrize("policy", ["reject", "neutral"])
+@pytest.mark.parametrize("lang", ["nan", "und", " "])
+def test_fixed_missing_language_is_refused(lang, policy, checkpoint):
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint)
+    with pytest.raises(FatalError, match=r"input\.lang: .* means no language, so every row would be rejected"):
+        check_fixed_lang(lang, tokenizer, reject_unknown=policy == "reject")
+
+
+def test_texts_are_not_languages_of_a_checkpoint_without_lang2id(checkpoint, tmp_path):
+    """They were accepted, and quoted in the report as languages."""
+    for file in ("vocab.json", "merges.txt"):
+        (tmp_path / file).write_bytes((checkpoint / file).read_bytes())
+    tokenizer = XLMTokenizer.from_pretrained(tmp_path)
+    assert not tokenizer.lang2id
+    found = [tokenizer.resolve_lang(lang) for lang in ("eng_Latn", "nob", "Good morning.", "nan")]
+    assert found == ["en", "no", None, None]
+    with pytest.raises(ValueError, match=r"lang: 'Good morning\.' is not a language code; pass None"):
+        tokenizer.encode_batch(["Good morning."], ["Good morning."])
+    with pytest.raises(FatalError, match=r"input\.lang: 'english' is not a language code, such as de or zh_CN"):
+        check_fixed_lang("english", tokenizer, reject_unknown=True)
