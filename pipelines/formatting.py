@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from xlm_core.errors import format_count as format_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -33,11 +35,6 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
-def format_count(number: int, noun: str) -> str:
-    """Format a count, such as `1 row` or `2,000 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def format_percent(part: float, whole: float) -> str:
     """Format a share as a percentage. Only exact shares are shown as `0.0 %` and `100.0 %`."""
     value = 100 * part / whole if whole else 0.0
@@ -61,7 +58,7 @@ def format_duration(seconds: float) -> str:
 def format_size(size_bytes: float) -> str:
     """Format a size, such as `512 bytes` or `1.5 MB`, with decimal units."""
     if size_bytes < 1000:
-        return f"{size_bytes:.0f} bytes"
+        return format_count(round(size_bytes), "byte")
     for unit in ("kB", "MB", "GB"):
         size_bytes /= 1000
         if size_bytes < 1000:

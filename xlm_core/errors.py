@@ -10,6 +10,11 @@ format_value = _reprs.repr
 """Format a value for a message: its `repr`, shortened if it is long."""
 
 
+def format_count(number: int, noun: str) -> str:
+    """Format a count, such as `1 row` or `2,000 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def format_list(items: Sequence[str], max_items: int, separator: str = ", ") -> str:
     """Format the first items of a list for a message: `a, b, c and 4 more`."""
     more = f" and {len(items) - max_items} more" if len(items) > max_items else ""

@@ -56,7 +56,7 @@ def _heading(diff: OutputDiff) -> Iterator[Text]:
 
 
 def _format_state(output: LoadedOutput) -> str:
-    shards = f"{output.num_shards:,} of {output.num_planned:,} shards"
+    shards = f"{output.num_shards:,} of {format_count(output.num_planned, 'shard')}"
     state = f"{format_count(len(output.rows), 'row')}, {'complete' if output.is_complete else f'incomplete ({shards})'}"
     if not output.num_repeats:
         return state

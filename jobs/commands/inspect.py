@@ -64,7 +64,7 @@ def inspect(directory: Path, console: Console, name: str) -> None:
         *_describe_model(contents.config),
         *_describe_weights(contents, directory),
         ("heads", "\n".join(_describe_heads(contents)) or "none"),
-        ("vocabulary", f"{contents.config.vocab_size:,} tokens"),
+        ("vocabulary", format_count(contents.config.vocab_size, "token")),
         ("languages", _describe_languages(contents.config)),
         ("tokenizer", _describe_tokenizer(directory, contents.config)),
         ("content hash", content_hash(directory)),
@@ -122,7 +122,7 @@ def _describe_tokenizer(directory: Path, config: XLMConfig) -> str:
     except FatalError as error:
         return f"not usable: {error}"
     case = "lower-cased, without accents" if files.lowercase else "cased"
-    description = f"{len(files.vocab):,} tokens, {len(files.merges):,} merges, {case}"
+    description = f"{format_count(len(files.vocab), 'token')}, {format_count(len(files.merges), 'merge')}, {case}"
     max_id = max(files.vocab.values(), default=-1)
     if max_id >= config.vocab_size:
         return f"does not match the model, its ids go up to {max_id:,}: {description}"

@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from jobs.console import make_table
 from pipelines.corpus import make_plan
+from pipelines.formatting import format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,8 +35,9 @@ def list_files(job: Job, console: Console, limit: int) -> None:
         table.add_row(escape(file), f"{num_shards:,}", f"{num_rows:,}", f"{size_bytes / 1e6:,.1f}")
     console.print(table)
     if len(files) > limit:
-        console.print(f"… and {len(files) - limit:,} more files (--limit)", highlight=False)
-    totals = f"{plan.num_rows:,} rows of {len(files):,} files in {len(plan.shards):,} shards"
+        console.print(f"… and {format_count(len(files) - limit, 'more file')} (--limit)", highlight=False)
+    rows, shards = format_count(plan.num_rows, "row"), format_count(len(plan.shards), "shard")
+    totals = f"{rows} of {format_count(len(files), 'file')} in {shards}"
     console.print(totals, highlight=False, style="bold")
     for note in plan.notes:
         console.print(note, highlight=False, markup=False)

@@ -80,7 +80,7 @@ def _summarize(out: str, verdict: Verdict) -> str:
 def _show_progress(console: Console) -> Generator[Callable[[int, int], None]]:
     """Show a progress line; yields a function that takes the number of rows checked and the number of all rows."""
     num_done = num_rows = 0
-    line = ProgressLine(console, lambda: f"{num_done:,} of {num_rows:,} rows checked")
+    line = ProgressLine(console, lambda: f"{num_done:,} of {format_count(num_rows, 'row')} checked")
 
     def update(done: int, total: int) -> None:
         nonlocal num_done, num_rows

@@ -14,7 +14,7 @@ from pipelines.corpus.input_columns import check_schema, columns_to_read, field_
 from pipelines.corpus.input_files import find_input_files
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
 from pipelines.errors import FatalError
-from pipelines.formatting import one_line
+from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMeta
     try:
         return location.with_retries(lambda: _open_footer(location, file.size))
     except (OSError, pa.ArrowException):
-        size = f"{file.size} bytes, no readable footer"
+        size = f"{format_count(file.size, 'byte')}, no readable footer"
         return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"
 
 
@@ -105,7 +105,7 @@ def _open_footer(location: Location, size_bytes: int) -> pq.FileMetaData | str:
     with location.fs.open_input_file(location.path) as source:
         if size_bytes < 12 or source.read_at(4, 0) != b"PAR1":
             hint = "name the data files, such as DIR/*.parquet"
-            return f"{location.url}: not a Parquet file ({size_bytes} bytes); {hint}"
+            return f"{location.url}: not a Parquet file ({format_count(size_bytes, 'byte')}); {hint}"
         return pq.read_metadata(source)
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from pandas.util import hash_array
 
 from pipelines.errors import FatalError
+from pipelines.formatting import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -79,8 +80,8 @@ class NumberedRows:
         expected = int(self.file_offsets[file + 1] - self.file_offsets[file])
         if len(table) != expected:
             raise FatalError(
-                f"{self.files[file].url}: has {len(table):,} rows, expected {expected:,} as in the ledger; delete it, "
-                f"and {_COMPUTE_AGAIN}"
+                f"{self.files[file].url}: has {format_count(len(table), 'row')}, expected {expected:,} as in "
+                f"the ledger; delete it, and {_COMPUTE_AGAIN}"
             )
         return table
 

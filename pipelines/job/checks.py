@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipelines.formatting import format_count
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -75,8 +77,8 @@ def _check_windows(
     if tokenizer.overlap_tokens >= window_tokens:
         yield (
             ("tokenizer", "overlap_tokens"),
-            f"got {tokenizer.overlap_tokens}, but a window has room for {window_tokens} tokens besides the special "
-            "ones; lower it",
+            f"got {tokenizer.overlap_tokens}, but a window has room for {format_count(window_tokens, 'token')} besides "
+            "the special ones; lower it",
         )
     for i, task in enumerate(tasks):
         if not task.supports_windows:

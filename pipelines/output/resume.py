@@ -48,9 +48,9 @@ class OutputState(NamedTuple):
         """
         if self.num_removed > max_removed * self.num_recorded:
             raise FatalError(
-                f"{out}: {self.num_removed} of {self.num_recorded} parts would be removed, because their files changed "
-                f"or were deleted; if that is right, set policy.max_removed above {max_removed:g}, else correct "
-                "input.path"
+                f"{out}: {self.num_removed:,} of {format_count(self.num_recorded, 'part')} would be removed, because "
+                f"their files changed or were deleted; if that is right, set policy.max_removed above "
+                f"{max_removed:g}, else correct input.path"
             )
 
     @property
@@ -90,7 +90,7 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     if removed:
         files = sorted({record.file for record in removed})
         shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
-        notes.append(f"removing {len(removed)} parts of files that changed or were deleted: {shown}")
+        notes.append(f"removing {format_count(len(removed), 'part')} of files that changed or were deleted: {shown}")
     # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
     files_changed = bool(removed) or not {part_name(shard) for shard in output.read_planned()} <= planned_parts
     done: dict[str, ShardRecord] = {}
@@ -114,11 +114,11 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
             del done[record.shard]
             num_damaged += 1
     if num_damaged:
-        notes.append(f"{num_damaged} recorded parts are missing or changed; computing them again")
+        notes.append(f"computing {format_count(num_damaged, 'part')} again, missing or changed since being recorded")
     if num_with_repeats:
         notes.append(
-            f"{num_with_repeats} parts have rows rejected as duplicates, and files changed or were deleted; computing "
-            "them again"
+            f"computing {format_count(num_with_repeats, 'part')} again, with rows rejected as duplicates: files "
+            "changed or were deleted"
         )
     if num_retried:
         notes.append(f"computing {format_count(num_retried, 'part')} again, because of their rejected rows")

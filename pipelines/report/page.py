@@ -96,7 +96,7 @@ def _row_balance(report: dict[str, Any]) -> str:
     if totals["oom_halvings"]:
         note += f"<p>{out_of_memory_note(totals['oom_halvings']).capitalize()}.</p>"
     bar = _stacked([(name, n, f"{n:,}", kind) for name, n, kind in parts if n])
-    return f"<section><h2>{totals['rows_corpus']:,} rows in the corpus</h2>{bar}{note}</section>"
+    return f"<section><h2>{format_count(totals['rows_corpus'], 'row')} in the corpus</h2>{bar}{note}</section>"
 
 
 def _rejection_reasons(report: dict[str, Any]) -> str:

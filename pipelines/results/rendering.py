@@ -33,7 +33,7 @@ def render_text(text: str) -> str:
 def render_scalar(value: object) -> str:
     """Return any value as text; of bytes, only their number."""
     if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
+        return format_count(len(value), "byte")
     return "null" if value is None else render_text(value if isinstance(value, str) else str(value))
 
 

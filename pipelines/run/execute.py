@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.corpus import find_duplicates
 from pipelines.errors import FatalError
+from pipelines.formatting import format_count
 from pipelines.output import Output, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.report import build_report, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
@@ -95,8 +96,9 @@ def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
         shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in first)
         num_more = sum(1 for _ in repeats)  # not kept: if input.id is wrong, every row may repeat an id
         raise FatalError(
-            f"input.id {job.input.id}: {len(first) + num_more} rows repeat an id ({shown}{' …' if num_more else ''}); "
-            "name a column of unique ids, or set policy.duplicate_ids to reject or ignore"
+            f"input.id {job.input.id}: {format_count(len(first) + num_more, 'row')} with the id of an earlier row "
+            f"({shown}{' …' if num_more else ''}); name a column of unique ids, or set "
+            "policy.duplicate_ids to reject or ignore"
         )
     rejection = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
     for repeat in repeats:
@@ -130,10 +132,10 @@ def _compute(
 
 
 def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
-    rows = sum(todo["num_rows"].to_pylist())
+    rows, shards = format_count(sum(todo["num_rows"].to_pylist()), "row"), format_count(len(todo), "shard")
     resumed = f", {num_done:,} already done" if num_done else ""
-    model = f"{pools.models} with {pools.model_gpus:g} GPUs each" if pools.model_gpus else f"{pools.models} on the CPU"
-    return f"{rows:,} rows in {len(todo):,} shards{resumed}; tokenizers: up to {pools.tokenizers}, models: {model}"
+    device = f"with {pools.model_gpus:g} GPU{'s' * (pools.model_gpus > 1)} each" if pools.model_gpus else "on the CPU"
+    return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
 
 
 def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pipelines.formatting import format_duration
+from pipelines.formatting import format_count, format_duration
 from pipelines.progress_line import ProgressLine
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Progress:
 
     def _text(self) -> str:
         share = self._num_done / self._num_rows if self._num_rows else 1.0
-        fields = [f"{self._num_done:,} of {self._num_rows:,} rows ({share:.0%})"]
+        fields = [f"{self._num_done:,} of {format_count(self._num_rows, 'row')} ({share:.0%})"]
         if self._first is None:
             fields.append(f"starting, {format_duration(self.elapsed_s)}")
         else:
@@ -76,5 +76,5 @@ class Progress:
         if self._num_rejected:
             fields.append(f"{self._num_rejected:,} rejected")
         if self._num_failed_shards:
-            fields.append(f"{self._num_failed_shards:,} shards failed")
+            fields.append(format_count(self._num_failed_shards, "failed shard"))
         return "  ".join(fields)

@@ -12,6 +12,7 @@ from ray.data.block import BlockMetadata
 
 from pipelines.corpus import group_by_row_group, planned_shards, read_row_group, select_rows
 from pipelines.errors import RetryableError, ShardError
+from pipelines.formatting import format_count
 from pipelines.rows import Shard, ShardStats
 from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
@@ -85,13 +86,15 @@ class Reader:
     def _cut(self, table: pa.Table, shard: PlannedShard) -> pa.RecordBatch:
         if len(table) < shard.first_row + shard.num_rows:
             raise ShardError(
-                f"{shard.file}: row group {shard.row_group} has {len(table)} rows, expected at least "
+                f"{shard.file}: row group {shard.row_group} has {format_count(len(table), 'row')}, expected at least "
                 f"{shard.first_row + shard.num_rows}; run the job again to make a new plan"
             )
         rows = select_rows(table, shard, self.filter).select(self.schema.names).cast(self.schema)
         batches = rows.combine_chunks().to_batches()
         if len(batches) > 1:
-            raise ShardError(f"{shard.file}: {len(rows)} rows contain over 2 GiB of text; lower output.rows_per_shard")
+            raise ShardError(
+                f"{shard.file}: {format_count(len(rows), 'row')} with over 2 GiB of text; lower output.rows_per_shard"
+            )
         return batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema)
 
 

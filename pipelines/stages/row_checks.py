@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines.formatting import format_count
 from pipelines.rows import ROW, RejectedRow, Rejection, RejectionReason, decode_text, decode_texts, join_words
 from xlm_core.languages import is_missing_lang
 
@@ -114,7 +115,7 @@ class RowChecks:
             return Rejection(RejectionReason.NULL_LANG, f"column {self.input.lang} {shown}")
         if not self.reject_unknown_lang:
             return None
-        shown = lang if _LANG_CODE.fullmatch(lang) else f"of {len(lang):,} characters"
+        shown = lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"
         problem = "in the checkpoint's lang2id" if self.has_lang2id else "a language code"
         return Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown} is not {problem}")
 

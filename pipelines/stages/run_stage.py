@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from pipelines.errors import ShardError
+from pipelines.formatting import format_count
 from pipelines.rows import Shard
 from pipelines.stages.stop_signal import stop_requested
 
@@ -45,7 +46,7 @@ def run_stage(
         result = step(shard)
         if len(result.rows) + len(result.rejected) != len(shard.rows) + len(shard.rejected):
             raise ShardError(
-                f"{name}: {len(shard.rows)} rows went in, {len(result.rows)} came out and "
+                f"{name}: {format_count(len(shard.rows), 'row')} went in, {len(result.rows)} came out and "
                 f"{len(result.rejected) - len(shard.rejected)} were rejected; this is a bug, please report it"
             )
     except Exception as error:

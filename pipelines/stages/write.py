@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.errors import ShardError
+from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, Output, ShardRecord, ShardResult, digest_ids, part_bytes, part_name, sha256
 from pipelines.rows import ROW, Shard, ShardFailure
 
@@ -52,8 +53,8 @@ class Writer:
         stats, rows, rejected = shard.stats, shard.rows, shard.rejected
         if stats.rows_in != len(rows) + len(rejected):
             raise ShardError(
-                f"shard {shard.id}: {stats.rows_in} rows in, {len(rows)} out, {len(rejected)} rejected; "
-                "this is a bug, please report it"
+                f"shard {shard.id}: {format_count(stats.rows_in, 'row')} in, {len(rows)} out, {len(rejected)} "
+                "rejected; this is a bug, please report it"
             )
         name = part_name(shard.id)
         ids_digest = digest_ids(rows.column(self.id_column or ROW))

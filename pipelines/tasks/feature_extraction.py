@@ -13,6 +13,7 @@ import pyarrow as pa
 from pydantic import Field, Tag, model_validator
 
 from pipelines.errors import FatalError
+from pipelines.formatting import format_count
 from pipelines.results import (
     Ranges,
     compare_vectors,
@@ -143,8 +144,9 @@ class FeatureExtractionTask(Task):
         for layer in self.layers:
             if not -trunk.n_layers - 1 <= layer <= trunk.n_layers:
                 raise FatalError(
-                    f"feature-extraction: got layer {layer}, but the checkpoint has {trunk.n_layers} layers; set layer "
-                    f"to 0 (embeddings) to {trunk.n_layers}, or -1 (last layer) to {-trunk.n_layers - 1}"
+                    f"feature-extraction: got layer {layer}, but the checkpoint has "
+                    f"{format_count(trunk.n_layers, 'layer')}; set layer to 0 (embeddings) to {trunk.n_layers}, or "
+                    f"-1 (last layer) to {-trunk.n_layers - 1}"
                 )
         self.needs_all_layers = self.layers not in ([-1], [trunk.n_layers])
         self.dim = settings.truncate_dim or trunk.emb_dim

@@ -125,7 +125,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
     ]
     num_missing = len(planned - records.keys())
     if verdict.success and num_missing:
-        shards = f"{num_missing:,} of {len(planned):,} shards are not in the ledger"
+        shards = f"{num_missing:,} of {format_count(len(planned), 'shard')} missing from the ledger"
         message = f"marks the output as complete, but {shards}"
         problems.append(Problem((root / SUCCESS).url, message, "delete it, and run the job again"))
 

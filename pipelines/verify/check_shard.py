@@ -86,7 +86,8 @@ def check_shard(
 
 def _check_record(found: ShardFindings, part: Location, shard: PlannedShard, record: ShardRecord) -> None:
     if record.rows_in != record.rows_out + record.rows_rejected:
-        rows = f"{record.rows_in:,} rows in, but {record.rows_out:,} out and {record.rows_rejected:,} rejected"
+        rows_in = format_count(record.rows_in, "row")
+        rows = f"{rows_in} in, but {record.rows_out:,} out and {record.rows_rejected:,} rejected"
         found.add_problem(part, f"its record has {rows}")
     for name, got, expected in (
         ("file", record.file, shard.file),

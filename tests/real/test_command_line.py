@@ -1,15 +1,19 @@
 """What people type: `xlm` alone, `--version`, flags in any order, and misspelt values of flags."""
 
 import importlib.metadata
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli
+from tests.flow.in_process import without_ray
 
 
 class Ended(NamedTuple):
@@ -81,3 +85,33 @@ def test_reasons_are_those_of_the_command_line_or_killed_worker():
 
     assert parse_reasons(None) == ["killed_worker"]
     assert parse_reasons(["null_text", "unknown_lang"]) == ["null_text", "unknown_lang"]
+
+
+def test_one_row_one_file_and_one_shard_are_not_plural(xlm, tmp_path, demo, monkeypatch):
+    without_ray(monkeypatch)
+    row = pa.table({"id": ["a"], "lang": ["en"], "text": ["Hello, world."], "topic": ["news"], "year": [2024]})
+    for name in ("a.parquet", "b.parquet"):
+        pq.write_table(row, tmp_path / name)
+    out, corpus, both = str(tmp_path / "out"), f"input.path={tmp_path}/a.parquet", f"input.path={tmp_path}/*.parquet"
+    job = [str(demo / "job.yaml"), "--set", f"output.path={out}", "--set"]
+    printed = [
+        xlm(*command)
+        for command in (
+            ("plan", *job, corpus),
+            ("plan", *job, both, "--limit", "1"),
+            ("check", *job, corpus),
+            ("check", *job, both),  # with an id that is given twice
+            ("run", *job, corpus),
+            ("show", out),
+            ("verify", out),
+            ("diff", out, out),
+            ("gc", out),
+            ("inspect", str(demo / "checkpoint")),
+        )
+    ]
+    text = "\n".join(ended.out + ended.err for ended in printed)
+    assert "1 row of 1 file in 1 shard" in text
+    assert "… and 1 more file (--limit)" in text
+    assert "1 row in 1 shard" in text
+    nouns = "(more )?(bytes|columns|files|heads|labels|languages|layers|parts|problems|rows|shards|tokens)"
+    assert re.findall(rf"(?<![\d.,])1 {nouns}\b", text) == []

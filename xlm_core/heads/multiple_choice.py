@@ -9,7 +9,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from xlm_core.checkpoint import ModelKind, XLMConfig
-from xlm_core.errors import FatalError
+from xlm_core.errors import FatalError, format_count
 from xlm_core.heads.head import ScoringHead
 from xlm_core.heads.pooling import SequenceSummary
 from xlm_core.model import init_weights
@@ -29,8 +29,9 @@ class MultipleChoiceHead(ScoringHead):
         self.sequence_summary = SequenceSummary(config)
         if self.sequence_summary.width != config.num_labels or not config.num_labels:
             raise FatalError(
-                f"configuration field id2label: got {config.num_labels} labels, expected the width of the summary "
-                f"({self.sequence_summary.width}), at least 1; set summary_use_proj and summary_proj_to_labels"
+                f"configuration field id2label: got {format_count(config.num_labels, 'label')}, expected the width of "
+                f"the summary ({self.sequence_summary.width}), at least 1; set summary_use_proj and "
+                "summary_proj_to_labels"
             )
         self.logits_proj = nn.Linear(config.num_labels, 1)
         init_weights(self, config)

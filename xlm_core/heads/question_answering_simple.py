@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xlm_core.checkpoint import ModelKind, XLMConfig
-from xlm_core.errors import FatalError
+from xlm_core.errors import FatalError, format_count
 from xlm_core.heads.head import TokenHead
 from xlm_core.model import init_weights
 
@@ -24,8 +24,8 @@ class QuestionAnsweringSimpleHead(TokenHead):
         super().__init__(config)
         if config.num_labels != 2:
             raise FatalError(
-                f"configuration field id2label: got {config.num_labels} labels, expected 2 to answer questions"
-                " (start and end)"
+                f"configuration field id2label: got {format_count(config.num_labels, 'label')}, expected 2 to answer "
+                "questions (start and end)"
             )
         self.qa_outputs = nn.Linear(config.emb_dim, config.num_labels)
         init_weights(self, config)

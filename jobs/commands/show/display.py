@@ -65,7 +65,7 @@ def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
     yield Text.assemble((render_text(out), "bold"), "  ", state)
     yield Text(
         f"{format_count(rows_in, 'row')} in = {rows_out:,} out + {rows_rejected:,} rejected; "
-        f"{rows_truncated:,} truncated; {len(preview.records):,} of {preview.num_planned:,} shards"
+        f"{rows_truncated:,} truncated; {len(preview.records):,} of {format_count(preview.num_planned, 'shard')}"
     )
     if not preview.complete:
         yield Text("A run is in progress, or was stopped; run the same job again to resume it.", "yellow")

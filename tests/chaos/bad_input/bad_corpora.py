@@ -48,7 +48,7 @@ CORPORA: list[Refused | Harmless | FailsShard] = [
     ),
     Refused("a text file among the data files", add_file("README.md", b"# The corpus, as of May"), "not a Parquet"),
     Refused("a file of zero bytes", add_file("b.parquet", b""), "b.parquet: not a Parquet file (0 bytes)"),
-    Refused("a file of null bytes", add_file("b.parquet", bytes(4096)), "b.parquet: not a Parquet file (4096 bytes)"),
+    Refused("a file of null bytes", add_file("b.parquet", bytes(4096)), "b.parquet: not a Parquet file (4,096 bytes)"),
     Refused("the first four bytes of Parquet", change_bytes(lambda data: data[:4]), "not a Parquet file (4 bytes)"),
     Refused(
         "Parquet without the end of its footer", change_bytes(lambda data: data[:-9]), "a damaged or truncated Parquet"

@@ -99,7 +99,7 @@ def test_refused_run_does_not_change_the_output(make_job, tmp_path, in_process):
     run(job, quiet_console())
     before = modification_times(Path(job.output.path))
     pq.write_table(pa.table({"id": ["1"], "text": ["again"], "lang": ["en"]}), corpus / "b.parquet")
-    with pytest.raises(FatalError, match="1 rows repeat an id"):
+    with pytest.raises(FatalError, match="1 row with the id of an earlier row"):
         run(job, quiet_console())
     assert modification_times(Path(job.output.path)) == before
     # The message's advice works: a run with `reject` may resume what one with `error` began.

@@ -78,7 +78,7 @@ def test_missing_part_is_computed_again(undisturbed, make_job, tmp_path, in_proc
     next(out.glob("part-*")).unlink()
     console = quiet_console()
     run(make_job(output__path=str(out)), console)
-    assert "1 recorded parts are missing or changed" in printed(console)
+    assert "computing 1 part again, missing or changed since being recorded" in printed(console)
     assert result_digests(out) == before
 
 

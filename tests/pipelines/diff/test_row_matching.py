@@ -124,7 +124,10 @@ def test_missing_or_damaged_output_raises_one_clear_error(run, rows, tmp_path):
     for damage, message in (
         (lambda part: part.unlink(), "missing, although the ledger has it; run the job again"),
         (lambda part: part.write_bytes(part.read_bytes()[:300]), "damaged; delete it, and run the job again"),
-        (lambda part: pq.write_table(pq.read_table(part).slice(1), part), r"has \d rows, expected \d as in the ledger"),
+        (
+            lambda part: pq.write_table(pq.read_table(part).slice(1), part),
+            r"has \d rows?, expected \d as in the ledger",
+        ),
     ):
         shutil.rmtree(broken, ignore_errors=True)
         shutil.copytree(good, broken)

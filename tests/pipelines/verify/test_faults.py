@@ -138,7 +138,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "record dropped": (
         lambda out: out.output.ledger.replace(out.records[1:]),
-        "_SUCCESS: marks the output as complete, but 1 of 6 shards",
+        "_SUCCESS: marks the output as complete, but 1 of 6 shards missing from the ledger",
     ),
     "record's sum": record("its record has 99 rows in, but 4 out and 1 rejected", rows_in=99),
     "record's count": record("has 4 rows, expected 3 as in the ledger", rows_out=3),

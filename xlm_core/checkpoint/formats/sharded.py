@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from xlm_core.checkpoint.files import INDEX_SUFFIX, is_shard
 from xlm_core.checkpoint.formats.weights import Weights, check_first_bytes
-from xlm_core.errors import CheckpointError, format_list, format_value
+from xlm_core.errors import CheckpointError, format_count, format_list, format_value
 from xlm_core.files import read_json_object
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
         )
     return Weights(
         path,
-        f"{next(iter(shards.values())).format_name} in {len(shards)} shards",
+        f"{next(iter(shards.values())).format_name} in {format_count(len(shards), 'shard')}",
         {tensor: shards[name].shapes[tensor] for tensor, name in weight_map.items()},
         {tensor: shards[name].dtypes[tensor] for tensor, name in weight_map.items()},
         lambda tensor: shards[weight_map[tensor]].read(tensor),
