@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,9 +21,6 @@ from xlm_core import (
     XLMModel,
 )
 from xlm_core.text import lower_and_strip_accents
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 TOPICS = ["food", "news", "science", "sport", "travel", "weather"]
 UPOS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split()  # noqa: SIM905
@@ -46,22 +45,35 @@ output: {{path: "{folder}/out", rows_per_shard: 64}}
 policy: {{max_rejected: 0.05}}         # the corpus contains a few invalid rows
 """
 
+_TEMPORARY = ".incomplete-"  # the beginning of a name
+
 
 def write_demo(folder: Path) -> Path:
     """Write a corpus, a checkpoint, heads and a job to a folder. Existing ones are not changed.
+
+    Each of them appears complete or not at all, so that the next call adds what an interrupted one did not write.
 
     Returns:
         The path of the job file.
     """
     folder = folder.absolute()
-    rows = [json.loads(line) for line in (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()]
-    if not (folder / "corpus").exists():
-        write_corpus(folder / "corpus", rows)
-    if not (folder / "checkpoint").exists():
-        write_checkpoint(folder, rows)
     job = folder / "job.yaml"
-    if not job.exists():
-        job.write_text(JOB.format(folder=json.dumps(str(folder), ensure_ascii=False)[1:-1]), encoding="utf-8")
+    missing = [path for path in (folder / "corpus", folder / "checkpoint", folder / "heads", job) if not path.exists()]
+    if not missing:
+        return job
+    folder.mkdir(parents=True, exist_ok=True)
+    for left_behind in folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed
+        shutil.rmtree(left_behind, ignore_errors=True)
+    text = (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8")
+    rows = [json.loads(line) for line in text.splitlines()]
+    with TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as name:
+        temporary = Path(name)
+        write_corpus(temporary / "corpus", rows)
+        write_checkpoint(temporary, rows)
+        settings = JOB.format(folder=json.dumps(str(folder), ensure_ascii=False)[1:-1])
+        (temporary / job.name).write_text(settings, encoding="utf-8")
+        for path in missing:
+            (temporary / path.name).rename(path)
     return job
 
 
