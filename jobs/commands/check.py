@@ -35,6 +35,8 @@ def check_job(job: Job, console: Console, *, show_defaults: bool) -> None:
     for field in prepared.stages.write.schema:
         table.add_row(escape(field.name), escape(format_type(field.type)))
     console.print(table)
+    for line in (*prepared.notes, *(f"warning: {warning}" for warning in prepared.warnings)):
+        console.print(line, highlight=False, markup=False)
     rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
     for note in prepared.plan.notes:
         console.print(note, highlight=False, markup=False)

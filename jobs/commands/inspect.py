@@ -15,6 +15,7 @@ from pipelines.checkpoints import local_checkpoint, local_directory, pin_checkpo
 from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, tied_tensors, weights_files
+from xlm_core.decoding import parse_label_scheme
 from xlm_core.tokenizer import has_tokenizer, read_tokenizer_files
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def _describe_heads(contents: CheckpointContents) -> Iterator[str]:
     for kind in contents.heads:
         has_labels = kind.endswith("-classification")
         yield f"{kind}: {format_count(len(labels), 'label')}: {_join_names(labels)}" if has_labels else kind
+        if kind == "token-classification":
+            scheme = parse_label_scheme(labels)
+            yield f"(labels read as {'; '.join([scheme.describe(), *scheme.doubts])})"
     if not contents.has_trunk:
         yield "(no trunk: needs the trunk of another checkpoint)"
 

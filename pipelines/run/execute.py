@@ -54,6 +54,8 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     """
     notify = partial(console.print, highlight=False, markup=False)
     prepared = prepare_job(job, notify)
+    for warning in prepared.warnings:
+        notify(f"warning: {warning}")
     output = Output(prepared.output)
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)

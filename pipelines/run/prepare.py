@@ -55,6 +55,8 @@ class Prepared:
         fingerprint: everything that can change a result; two runs may share an output if theirs are equal.
         description: what `job.json` says about the job: its settings, fingerprint, and the columns of its output.
         stages: the settings of each stage.
+        notes: how the tasks read their heads.
+        warnings: what may be wrong, although the job can run.
     """
 
     plan: Plan
@@ -62,6 +64,8 @@ class Prepared:
     fingerprint: dict[str, Any]
     description: dict[str, Any]
     stages: StageSettings
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
 
 
 def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
@@ -109,7 +113,9 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     fingerprint = _build_fingerprint(job, trunk, pinned_heads, tasks, tokenizer)
     stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, fingerprint)
     description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
-    return Prepared(plan, output, fingerprint, description, stages)
+    notes = tuple(note for task in tasks for note in task.notes)
+    warnings = tuple(warning for task in tasks for warning in task.warnings)
+    return Prepared(plan, output, fingerprint, description, stages, notes, warnings)
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:

@@ -215,10 +215,14 @@ class Task(ABC):
         fields: the columns that it adds.
         reads_pass: whether it reads the forward passes that all tasks share; other tasks run the trunk themselves.
         needs_all_layers: whether it needs the output of every layer.
+        notes: how the task reads its head, for `xlm check`.
+        warnings: what may be wrong with the head.
     """
 
     reads_pass = True
     needs_all_layers = False
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     @abstractmethod

@@ -5,12 +5,13 @@ Shapes: T tokens of a shard, W words, C labels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipelines.errors import FatalError
 from pipelines.results import (
     MAX_ITEMS,
     compare_labelled_spans,
@@ -25,6 +26,7 @@ from pipelines.results import (
 from pipelines.rows import decode_texts, is_words, join_words
 from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
 from xlm_core.decoding import (
+    SchemeName,
     aggregate_scores,
     attach_marks,
     drop_blank_words,
@@ -64,6 +66,17 @@ class TokenClassification(HeadTaskSettings):
         description="How a word of several subwords gets its label: from its first or last subword, from the subword "
         "with the highest score (max), or from the mean of their scores.",
     )
+    scheme: SchemeName = Field(
+        default="auto",
+        description="With aggregate: entity, how labels mark entities: bio (B- begins one, I- continues it), bioes, "
+        "bilou, bmes, bmewo, or plain (each label is a type). auto recognizes it by the labels; xlm check prints it.",
+    )
+
+    @model_validator(mode="after")
+    def _check_scheme(self) -> Self:
+        if self.aggregate != "entity" and self.scheme != "auto":
+            raise ValueError("scheme concerns entities; set aggregate to entity")
+        return self
 
     def column_comparisons(self) -> dict[str, CompareFields]:
         """See `TaskSettings`."""
@@ -109,7 +122,17 @@ class TokenClassificationTask(Task):
 
     def __init__(self, settings: TokenClassification, head: XLMConfig, text: pa.Field):
         self.settings, self.labels, self.text_column = settings, head_labels(head), text.name
-        self.scheme = parse_label_scheme(self.labels)
+        try:
+            self.scheme = parse_label_scheme(self.labels, settings.scheme)
+        except FatalError as error:
+            raise FatalError(f"{settings.kind}: {error}") from None
+        if settings.aggregate == "entity":
+            read_as = f"{settings.kind}: labels read as {self.scheme.describe()}"
+            self.notes = (read_as,)
+            self.warnings = tuple(
+                f"{read_as}, but {doubt}; set scheme, or rename labels in the head's config.json"
+                for doubt in self.scheme.doubts
+            )
         self.labels_given_words = is_words(text.type) and settings.aggregate == "word"
         self.head: TokenClassificationHead | None = None
 

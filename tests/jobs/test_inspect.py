@@ -65,7 +65,10 @@ def test_sharded_causal_float16_checkpoint_is_described(tmp_path):
 def test_tensorflow_checkpoint_and_head_without_trunk_are_described(tmp_path):
     lines = inspected(TENSORFLOW / "TFXLMForTokenClassification")
     assert lines["weights"].startswith("TensorFlow (.h5), float32, ")
-    assert lines["heads"] == "token-classification: 3 labels: LABEL_0, LABEL_1, LABEL_2"
+    assert (
+        lines["heads"]
+        == "token-classification: 3 labels: LABEL_0, LABEL_1, LABEL_2\n(labels read as plain: 3 entity types)"
+    )
     config = XLMConfig.from_dict({"emb_dim": 32, "id2label": {"0": "sport", "1": "[red]news\n"}})
     TokenClassificationHead(config).save_pretrained(tmp_path)
     heads = inspected(tmp_path)["heads"]

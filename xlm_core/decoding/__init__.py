@@ -1,7 +1,8 @@
 """Decoding: from scores of tokens to words, entities and answers in the text. Pure functions over NumPy arrays.
 
 A row has one sequence of tokens, or several windows if its text is long. `windows` selects each token of a row once,
-`words` joins tokens to words, `entities` joins labelled words, and `answers` finds spans of the context.
+`words` joins tokens to words, `entities` joins words by their labels, which `label_scheme` reads, and `answers` finds
+spans of the context.
 
 Letters, here and in the modules: N rows, S sequences, T their tokens, K selected tokens or candidates, W words, C
 labels.
@@ -16,7 +17,8 @@ from xlm_core.decoding.answers import (
     no_answer_scores,
     simple_candidates,
 )
-from xlm_core.decoding.entities import Entities, LabelScheme, find_entities, group_entities, parse_label_scheme
+from xlm_core.decoding.entities import Entities, find_entities, group_entities
+from xlm_core.decoding.label_scheme import LabelScheme, SchemeName, parse_label_scheme
 from xlm_core.decoding.windows import (
     is_in_text,
     positions_in_text,
@@ -31,6 +33,7 @@ __all__ = [
     "Candidates",
     "Entities",
     "LabelScheme",
+    "SchemeName",
     "WordSpans",
     "aggregate_scores",
     "attach_marks",

@@ -5,36 +5,18 @@ Letters: W words, C labels, E entities.
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from xlm_core.decoding.label_scheme import parse_label_scheme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-OUTSIDE = "O"  # the label of a word outside of entities
-
-_TAG = re.compile(r"[BIESLU]-.+", re.DOTALL)
-_BEGIN_PREFIXES, _END_PREFIXES = {"B", "S", "U"}, {"E", "S", "L", "U"}  # BIOES end, single = BILOU last, unit
-
-
-class LabelScheme(NamedTuple):
-    """The meaning of each label of a model for the entity that contains the word.
-
-    Attributes:
-        types: entity types, in the order of the labels.
-        type_of: int64 [C], index in `types` of each label's type; -1 for `O`.
-        begins: bool [C], whether the word always begins a new entity.
-        ends: bool [C], whether the word always ends its entity.
-    """
-
-    types: tuple[str, ...]
-    type_of: NDArray[np.int64]
-    begins: NDArray[np.bool_]
-    ends: NDArray[np.bool_]
+    from xlm_core.decoding.label_scheme import LabelScheme, SchemeName
 
 
 class Entities(NamedTuple):
@@ -51,31 +33,6 @@ class Entities(NamedTuple):
     first: NDArray[np.int64]
     last: NDArray[np.int64]
     score: NDArray[np.float32]
-
-
-def parse_label_scheme(labels: Sequence[str]) -> LabelScheme:
-    """Find the scheme of a model's labels.
-
-    If every label except `O` consists of a prefix B, I, E, S, L or U, a dash and a type, the labels follow BIO (IOB1,
-    IOB2), BIOES or BILOU. Otherwise all labels are plain types, including labels such as `B-side`.
-
-    Args:
-        labels: label names of the model, ordered by id.
-    """
-    has_prefixes = all(_TAG.fullmatch(label) for label in labels if label != OUTSIDE)
-    types: dict[str, int] = {}
-    prefixes: list[str] = []
-    type_of: list[int] = []
-    for label in labels:
-        prefix, kind = label.split("-", 1) if has_prefixes and label != OUTSIDE else ("", label)
-        prefixes.append(prefix)
-        type_of.append(-1 if label == OUTSIDE else types.setdefault(kind, len(types)))
-    return LabelScheme(
-        types=tuple(types),
-        type_of=np.array(type_of, np.int64),
-        begins=np.array([prefix in _BEGIN_PREFIXES for prefix in prefixes], np.bool_),
-        ends=np.array([prefix in _END_PREFIXES for prefix in prefixes], np.bool_),
-    )
 
 
 def find_entities(
@@ -104,21 +61,24 @@ def find_entities(
     return Entities(kind[first], inside[first], inside[last], (total / (last - first + 1)).astype(np.float32))
 
 
-def group_entities(labels: Sequence[str], label_set: Sequence[str] | None = None) -> list[tuple[str, int, int]]:
+def group_entities(
+    labels: Sequence[str], label_set: Sequence[str] | None = None, scheme: SchemeName = "auto"
+) -> list[tuple[str, int, int]]:
     """Join the labels of the words of one text to entities.
 
     Args:
         labels: the label of each word.
         label_set: all labels of the model, which determine the scheme (see `parse_label_scheme`). Without it, the
             scheme is determined from `labels`, which is wrong for plain labels if all of them look like `B-side`.
+        scheme: the scheme; by default that of the label set.
 
     Returns:
         Type, first word and last word (exclusive) of each entity.
     """
     names = list(dict.fromkeys(labels if label_set is None else label_set))
-    scheme = parse_label_scheme(names)
+    parsed = parse_label_scheme(names, scheme)
     label_id = {name: i for i, name in enumerate(names)}
     label_W = np.array([label_id[label] for label in labels], np.int64)
-    found = find_entities(label_W, np.ones(len(labels), np.float32), np.zeros(len(labels), np.int64), scheme)
+    found = find_entities(label_W, np.ones(len(labels), np.float32), np.zeros(len(labels), np.int64), parsed)
     columns = (found.type.tolist(), found.first.tolist(), found.last.tolist())
-    return [(scheme.types[kind], first, last + 1) for kind, first, last in zip(*columns, strict=True)]
+    return [(parsed.types[kind], first, last + 1) for kind, first, last in zip(*columns, strict=True)]

@@ -31,7 +31,7 @@ tasks:
   - text-classification: {head: s3://heads/topic, top_k: 3, scores: true, name: topic}
   - text-classification: {head: s3://heads/tone, name: tone, problem: multi-label, threshold: 0.2}
   - token-classification:
-  - token-classification: {head: s3://heads/ner, name: ner, aggregate: entity, pieces: mean}
+  - token-classification: {head: s3://heads/ner, name: ner, aggregate: entity, pieces: mean, scheme: bioes}
   - feature-extraction: {name: small, layer: [0, -2], truncate_dim: 256, dtype: int8, calibration: out/sample, windows: each}
   - question-answering: {head: s3://heads/qa, name: qa, top_k: 3, max_answer_tokens: 12}
   - fill-mask: {head: s3://heads/lm, name: mask, top_k: 2, mask: "[MASK]"}

@@ -11,8 +11,8 @@ from tests.jobs.job_file.example_jobs import CHOICES, FULL, MINIMAL, SETTINGS, T
 
 BASE = [
     "input.text=[question, context]",
-    "tasks=[feature-extraction, text-classification, token-classification, question-answering, fill-mask, "
-    "lm-scoring: {name: lm}, text-generation: {sample: true}, "
+    "tasks=[feature-extraction, text-classification, token-classification: {aggregate: entity}, question-answering, "
+    "fill-mask, lm-scoring: {name: lm}, text-generation: {sample: true}, "
     "feature-extraction: {name: small, dtype: int8, calibration: sample}]",
 ]
 
@@ -44,8 +44,9 @@ CHANGES = {
     "tasks.1.text-classification={problem: multi-label, threshold: 0.2}": True,
     "tasks.2.token-classification.name=x": True,
     "tasks.2.token-classification.head=moved": False,
-    "tasks.2.token-classification.aggregate=entity": True,
+    "tasks.2.token-classification.aggregate=word": True,
     "tasks.2.token-classification.pieces=mean": True,
+    "tasks.2.token-classification.scheme=plain": True,
     "tasks.3.question-answering.name=x": True,
     "tasks.3.question-answering.head=moved": False,
     "tasks.3.question-answering.top_k=2": True,

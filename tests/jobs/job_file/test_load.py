@@ -81,7 +81,7 @@ def test_every_setting_can_be_set(load):
         TextClassification(name="topic", head="s3://heads/topic", top_k=3, scores=True),
         TextClassification(name="tone", head="s3://heads/tone", problem="multi-label", threshold=0.2),
         TokenClassification(),
-        TokenClassification(name="ner", head="s3://heads/ner", aggregate="entity", pieces="mean"),
+        TokenClassification(name="ner", head="s3://heads/ner", aggregate="entity", pieces="mean", scheme="bioes"),
         FeatureExtraction(
             name="small", layer=[0, -2], truncate_dim=256, dtype="int8", calibration="out/sample", windows="each"
         ),
