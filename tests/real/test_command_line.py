@@ -1,18 +1,22 @@
 """What people type: `xlm` alone, `--version`, flags in any order, and misspelt values of flags."""
 
 import importlib.metadata
+import os
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from jobs import cli
+from jobs.demo import write_demo
+from tests import forks
 from tests.flow.in_process import without_ray
 
 
@@ -115,3 +119,40 @@ def test_one_row_one_file_and_one_shard_are_not_plural(xlm, tmp_path, demo, monk
     assert "1 row in 1 shard" in text
     nouns = "(more )?(bytes|columns|files|heads|labels|languages|layers|parts|problems|rows|shards|tokens)"
     assert re.findall(rf"(?<![\d.,])1 {nouns}\b", text) == []
+
+
+def write_demo_and_die(folder: Path, writes: int) -> None:
+    """Write the demo in a process that is killed after a number of writes: opened files, directories and renames."""
+
+    def count(event: str, arguments: tuple[Any, ...]) -> None:
+        nonlocal writes
+        is_write = event in ("os.mkdir", "os.rename") or (event == "open" and "w" in str(arguments[1]))
+        if is_write and str(folder) in str(arguments[0]):
+            writes -= 1
+            if writes < 0:
+                os._exit(9)
+
+    sys.addaudithook(count)
+    write_demo(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read all files below a folder. The job file is read without the folder's own path."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(str(folder).encode(), b"")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "writes", [4, 14, 24]
+)  # while the checkpoint or a head is written, and between the last renames
+def test_demo_interrupted_while_it_writes_itself_is_repaired_by_the_next_one(demo, tmp_path, writes):
+    folder = tmp_path / "demo"
+    process, _ = forks.start(write_demo_and_die, folder, writes)
+    forks.join(process)
+    assert process.exitcode == 9
+    write_demo(folder)
+    assert contents(folder) == contents(demo)
