@@ -7,6 +7,7 @@ directly, because `langcodes.Language` caches every tag that it parses without a
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -131,6 +132,11 @@ def is_missing_lang(lang: str) -> bool:
         return True
     tag = _parse(code, _WIKIPEDIA)
     return tag is not None and tag.language in _NO_LANGUAGE
+
+
+def language_tables() -> str:
+    """Return the library of the tables and its version. Another version can resolve a code to another language."""
+    return f"langcodes {importlib.metadata.version('langcodes')}"
 
 
 class _Keys:

@@ -6,6 +6,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from xlm_core.languages import language_tables
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -78,6 +80,7 @@ def build_fingerprint(
         "heads": list(head_hashes),
         "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
         "segmenters": segmenters,
+        "languages": language_tables(),
         "kytea_model": kytea_model_hash,
     }
 

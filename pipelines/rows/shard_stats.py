@@ -19,7 +19,7 @@ class LangCounts:
     """Counts of a shard's written rows in one language.
 
     Attributes:
-        lang: the language code as in the data, or `UNKNOWN_LANG`.
+        lang: the language code as in the data, or `UNKNOWN_LANG`. If a shard has very many, the checkpoint's code.
         rows: number of rows.
         tokens: tokens fed to the model.
         truncated: tokens that were cut off.

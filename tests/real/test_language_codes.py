@@ -4,6 +4,7 @@ The expected languages are written down in `language_codes.txt`, and the languag
 `released_languages.json`.
 """
 
+import importlib.metadata
 import json
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipelines.errors import FatalError
 from pipelines.job import InputSettings
 from pipelines.rows import ROW, Rejection, RejectionReason
 from pipelines.run.checkpoint_checks import check_fixed_lang
+from pipelines.run.prepare import prepare_job
 from pipelines.stages import tokenize
 from pipelines.stages.row_checks import RowChecks
 from tests.flow.in_process import read_rejected
@@ -231,3 +233,8 @@ def test_texts_are_not_languages_of_a_checkpoint_without_lang2id(checkpoint, tmp
         tokenizer.encode_batch(["Good morning."], ["Good morning."])
     with pytest.raises(FatalError, match=r"input\.lang: 'english' is not a language code, such as de or zh_CN"):
         check_fixed_lang("english", tokenizer, reject_unknown=True)
+
+
+def test_the_version_of_the_tables_is_part_of_the_fingerprint(make_job):
+    version = importlib.metadata.version("langcodes")
+    assert prepare_job(make_job()).fingerprint["languages"] == f"langcodes {version}"
