@@ -72,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     diff = add_command("diff", "Compare the rows and results of two outputs, for each language.")
     diff.add_argument("first", help="an output directory")
     diff.add_argument("second", help="another output directory, with results of the same corpus")
+    about = (
+        "exit with status 4 if the outputs differ in this, by more than the limit: any, columns, rows=SHARE, "
+        "values=SHARE (labels, texts, spans), numbers=DIFFERENCE, vectors=SIMILARITY"
+    )
+    diff.add_argument("--fail-on", type=_split_names, action="append", default=[], metavar="WHAT[=LIMIT]", help=about)
     gc = add_command("gc", "List and remove files that stopped runs left in an output.")
     gc.add_argument("output", help="the job's output directory")
     gc.add_argument("--dry-run", action="store_true", help="only list the files")

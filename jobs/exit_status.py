@@ -10,4 +10,5 @@ class ExitStatus(IntEnum):
     FAILED = 1  # an unexpected error, or Ray or the storage failed
     INVALID = 2  # a wrong argument, job file, corpus or checkpoint
     INCOMPLETE = 3  # more failed shards or rejected rows than the job's policy allows, or an output is not verified
+    DIFFERENT = 4  # the outputs that `xlm diff` compares differ by more than --fail-on allows
     INTERRUPTED = 130

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rich.text import Text
 
-from jobs.console import make_table
-from pipelines.diff import compare_outputs
+from jobs.console import make_table, print_error
+from pipelines.diff import compare_outputs, parse_drift_limits
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console, RenderableType
 
@@ -28,22 +28,32 @@ _MAX_CHANGES = 8  # of labels
 _MAX_LABEL_CHARS = 40
 
 
-def diff_outputs(url_a: str, url_b: str, console: Console) -> None:
+def diff_outputs(url_a: str, url_b: str, console: Console, fail_on: Sequence[str] = ()) -> bool:
     """Print how the rows and the result columns of two outputs differ. The texts of rows are never printed.
 
     Args:
         url_a, url_b: the outputs of two jobs, as path or URL.
         console: where to print.
+        fail_on: the differences to judge, such as `values=0.01`.
+
+    Returns:
+        Whether the outputs differ in one of `fail_on` by more than its limit; this is printed to stderr too.
 
     Raises:
-        FatalError: one is not an output, has no results yet or is damaged, or their id columns differ.
+        FatalError: one is not an output, has no results yet or is damaged, or their id columns differ; or an item of
+            `fail_on` is not valid.
     """
+    limits = parse_drift_limits(fail_on, "--fail-on")
     with console.status("comparing"):
         diff = compare_outputs(locate(url_a), locate(url_b))
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     for item in [*_heading(diff), *_rows(diff), *_columns(diff)]:
         console.print(item, soft_wrap=isinstance(item, Text))
+    found = [line for limit in limits for line in limit.find_drift(diff)]
+    if found:
+        print_error(*(f"--fail-on {line}" for line in found))
+    return bool(found)
 
 
 def _heading(diff: OutputDiff) -> Iterator[Text]:

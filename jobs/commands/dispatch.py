@@ -87,8 +87,8 @@ def _verify(args: argparse.Namespace, console: Console) -> ExitStatus:
 def _diff(args: argparse.Namespace, console: Console) -> ExitStatus:
     from jobs.commands.diff import diff_outputs
 
-    diff_outputs(args.first, args.second, console)
-    return ExitStatus.COMPLETE
+    drifted = diff_outputs(args.first, args.second, console, [name for names in args.fail_on for name in names])
+    return ExitStatus.DIFFERENT if drifted else ExitStatus.COMPLETE
 
 
 def _gc(args: argparse.Namespace, console: Console) -> ExitStatus:

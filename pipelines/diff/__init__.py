@@ -1,11 +1,14 @@
 """Compare two outputs by the ids of their rows."""
 
 from pipelines.diff.compare_outputs import ColumnDiff, OutputDiff, compare_outputs
+from pipelines.diff.drift import DriftLimit, parse_drift_limits
 from pipelines.diff.loaded_output import LoadedOutput
 
 __all__ = [
     "ColumnDiff",
+    "DriftLimit",
     "LoadedOutput",
     "OutputDiff",
     "compare_outputs",
+    "parse_drift_limits",
 ]

@@ -56,6 +56,8 @@ class Tally:
     Attributes:
         rows: number of rows that were compared.
         changed: number of rows in which the value differs.
+        unmeasured: number of changed rows without a difference of numbers or a similarity: another label, a list of
+            another length, or null in one output.
         changes: for labels and choices, the number of rows by pair of values.
         gap: the largest difference of its numbers.
         gap_id: the id of the row with this difference; None if there is none.
@@ -66,6 +68,7 @@ class Tally:
 
     rows: int = 0
     changed: int = 0
+    unmeasured: int = 0
     changes: Counter[tuple[str, str]] = field(default_factory=Counter[tuple[str, str]])
     gap: float = 0.0
     gap_id: str | None = None
@@ -102,6 +105,7 @@ class Tally:
         changed = differences.changed[chosen]
         self.rows += len(chosen)
         self.changed += int(changed.sum())
+        self.unmeasured += int((changed & ~differences.is_measured[chosen]).sum())
         if differences.values is not None and changed.any():
             pairs = [side.take(pa.array(chosen[changed])) for side in differences.values]
             counts = pa.table(pairs, ["a", "b"]).group_by(["a", "b"]).aggregate([([], "count_all")])
@@ -124,6 +128,7 @@ class Tally:
         return Tally(
             self.rows + other.rows,
             self.changed + other.changed,
+            self.unmeasured + other.unmeasured,
             self.changes + other.changes,
             largest.gap,
             largest.gap_id,

@@ -41,6 +41,11 @@ class RowDifferences(NamedTuple):
     similarity: NDArray[np.float32] | None = None
     values: tuple[pa.Array, pa.Array] | None = None
 
+    @property
+    def is_measured(self) -> NDArray[np.bool_]:
+        """Whether a number tells how much a row differs; bool [N]."""
+        return self.gap > 0 if self.similarity is None else ~np.isnan(self.similarity)
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -50,11 +55,13 @@ class Comparison:
         what: the part of a value that counts as changed or unchanged, for display.
         measure: compares two arrays of the same rows.
         similarity: for vectors, the measure of similarity: "cosine", or "equal bits", the share of equal bits.
+        is_numeric: whether a value is a number or a list of numbers, for which any difference counts as changed.
     """
 
     what: str
     measure: Callable[[pa.Array, pa.Array], RowDifferences] = field(repr=False)
     similarity: str | None = None
+    is_numeric: bool = False
 
 
 CompareFields = Callable[[pa.Field, pa.Field], Comparison | None]
@@ -73,7 +80,7 @@ def compare_categories(what: str) -> CompareFields:
 
 def compare_numbers(what: str) -> CompareFields:
     """Compare numbers, or lists of numbers. A row with any difference counts as changed."""
-    return _if_comparable(Comparison(what, _measure_numbers))
+    return _if_comparable(Comparison(what, _measure_numbers, is_numeric=True))
 
 
 def compare_label_scores() -> CompareFields:
