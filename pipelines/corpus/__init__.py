@@ -2,7 +2,15 @@
 
 from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.corpus.plan import Plan, make_plan
-from pipelines.corpus.planned_shard import PLAN, PlannedShard, group_by_row_group, plan_table, planned_shards, shard_id
+from pipelines.corpus.planned_shard import (
+    PLAN,
+    PlannedShard,
+    group_by_row_group,
+    is_plan,
+    plan_table,
+    planned_shards,
+    shard_id,
+)
 from pipelines.corpus.row_groups import read_row_group, select_rows
 
 __all__ = [
@@ -11,6 +19,7 @@ __all__ = [
     "PlannedShard",
     "find_duplicates",
     "group_by_row_group",
+    "is_plan",
     "make_plan",
     "plan_table",
     "planned_shards",

@@ -80,7 +80,7 @@ def _read_ids(
     columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
     for group in group_by_row_group(planned_shards(shards)):
         try:
-            row_group = read_row_group(locate(group[0].file, stores), group[0].row_group, columns)
+            row_group = read_row_group(locate(group[0].file, stores), group[0], columns)
         except (OSError, pa.ArrowException):
             continue
         for shard in group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,13 +12,14 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
 from pipelines.corpus.input_files import find_input_files
+from pipelines.corpus.partitions import check_partitions
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
@@ -36,11 +37,13 @@ class Plan:
     Attributes:
         shards: one row per shard, with the schema `PLAN`, in input order.
         schema: the input columns that the job reads, with their types.
-        notes: messages for the user about files that are not read.
+        constant_types: the types of the columns that files do not contain, such as partitions.
+        notes: messages for the user about what is read and what is not.
     """
 
     shards: pa.Table
     schema: pa.Schema
+    constant_types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
     notes: tuple[str, ...] = ()
 
     @property
@@ -62,12 +65,16 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
             The message has a line for each problem.
         RetryableError: a store does not respond.
     """
-    files, notes = find_input_files(spec, stores)
+    found = find_input_files(spec, stores)
+    files = found.files
     problems: list[str] = []
     shards: list[PlannedShard] = []
     first: tuple[FileInfo, pa.Schema] | None = None
+    wanted = set(columns_to_read(spec))
+    constant_types: dict[str, pa.DataType] = {}
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        for file, footer in zip(files, pool.map(partial(_read_footer, stores=stores), files), strict=True):
+        footers = pool.map(partial(_read_footer, stores=stores), (file.info for file in files))
+        for (file, constants, partitions), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
                 problems.append(footer)
                 continue
@@ -76,9 +83,14 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
             except (ValueError, pa.ArrowException):
                 problems.append(f"{file.url}: the schema cannot be read; write the file again")
                 continue
+            problems += check_partitions(file, footer, schema, {name: constants[name] for name in partitions & wanted})
+            constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
+            for name, value in constants.items():
+                schema = schema.append(pa.field(name, value.type))
+                constant_types.setdefault(name, value.type)
             problems += check_schema(file, schema, spec, first)
             first = first or (file, schema)
-            shards += _cut(file, footer, rows_per_shard)
+            shards += _cut(file, footer, rows_per_shard, constants)
     if problems:
         num_more = len(problems) - _MAX_PROBLEMS
         more = f"\n… and {num_more} more" if num_more > 0 else ""
@@ -86,9 +98,9 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
         raise FatalError("\n".join(map(one_line, problems[:_MAX_PROBLEMS])) + more)
     assert first is not None
     if not any(shard.num_rows for shard in shards):
-        raise FatalError(f"{files[0].url}{' and others' if files[1:] else ''}: no rows; correct input.path")
+        raise FatalError(f"{files[0].info.url}{' and others' if files[1:] else ''}: no rows; correct input.path")
     fields = [field_as_read(first[1].field(name), spec) for name in columns_to_read(spec)]
-    return Plan(plan_table(shards), pa.schema(fields), tuple(notes))
+    return Plan(plan_table(shards), pa.schema(fields), constant_types, tuple(found.notes))
 
 
 def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMetaData | str:
@@ -109,7 +121,9 @@ def _open_footer(location: Location, size_bytes: int) -> pq.FileMetaData | str:
         return pq.read_metadata(source)
 
 
-def _cut(file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int) -> Iterable[PlannedShard]:
+def _cut(
+    file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int, constants: Mapping[str, pa.Scalar]
+) -> Iterable[PlannedShard]:
     file_row = 0
     for row_group in range(footer.num_row_groups):
         num_rows = footer.row_group(row_group).num_rows
@@ -124,5 +138,6 @@ def _cut(file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int) -> Iterab
                 file_row=file_row + first_row,
                 num_rows=min(rows_per_shard, num_rows - first_row),
                 etag=file.etag,
+                constants=constants,
             )
         file_row += num_rows

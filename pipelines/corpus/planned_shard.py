@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from pipelines.storage import FileInfo
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 PLAN = pa.schema(
     [
@@ -27,6 +27,12 @@ PLAN = pa.schema(
     ]
 )
 
+# The plan has this last column, a struct, if a column of the input has one value for all rows of a file.
+_CONSTANTS = "constants"
+
+# The attributes of a planned shard with the columns of `PLAN`, in order.
+_ATTRIBUTES = ("id", "file", "size_bytes", *PLAN.names[3:])
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedShard:
@@ -40,6 +46,7 @@ class PlannedShard:
         first_row: the shard's first row, counted within the row group.
         file_row: the same row, counted within the file.
         num_rows: number of rows before the filter.
+        constants: columns that the file does not contain, each with its value for all rows: partitions.
     """
 
     id: str
@@ -51,6 +58,7 @@ class PlannedShard:
     file_row: int
     num_rows: int
     etag: str = ""
+    constants: Mapping[str, pa.Scalar] = field(default_factory=dict[str, pa.Scalar])
 
     @property
     def file_info(self) -> FileInfo:
@@ -62,24 +70,36 @@ class PlannedShard:
         """The row after the shard's last one, counted within the file."""
         return self.file_row + self.num_rows
 
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> PlannedShard:
-        """Build a planned shard from a row of `PLAN`."""
-        return cls(row["shard"], row["file"], row["size"], *(row[name] for name in PLAN.names[3:]))
-
-    def to_row(self) -> dict[str, Any]:
-        """Return the planned shard as the Python value of a row of `PLAN`."""
-        return dict(zip(PLAN.names, asdict(self).values(), strict=True))
-
 
 def planned_shards(plan: pa.Table) -> list[PlannedShard]:
-    """Convert a table with the schema `PLAN` to planned shards."""
-    return [PlannedShard.from_row(row) for row in plan.to_pylist()]
+    """Convert a plan to planned shards."""
+    constants = plan[_CONSTANTS].combine_chunks() if _CONSTANTS in plan.column_names else None
+    names = [] if constants is None else constants.type.names
+    return [
+        PlannedShard(
+            *(row[name] for name in PLAN.names),
+            constants={name: constants[i][name] for name in names} if constants is not None else {},
+        )
+        for i, row in enumerate(plan.select(PLAN.names).to_pylist())
+    ]
 
 
 def plan_table(shards: Iterable[PlannedShard]) -> pa.Table:
-    """Convert planned shards to a table with the schema `PLAN`."""
-    return pa.Table.from_pylist([shard.to_row() for shard in shards], PLAN)
+    """Convert planned shards to a plan: a table with the schema `PLAN` and, if needed, their constants."""
+    shards = list(shards)
+    plan = pa.table([[getattr(shard, name) for shard in shards] for name in _ATTRIBUTES], PLAN)
+    types = {name: value.type for shard in shards for name, value in shard.constants.items()}
+    if not types:
+        return plan
+    columns = [pa.array([shard.constants.get(name) for shard in shards], kind) for name, kind in types.items()]
+    return plan.append_column(_CONSTANTS, pa.StructArray.from_arrays(columns, list(types)))
+
+
+def is_plan(schema: pa.Schema) -> bool:
+    """Whether a table with this schema is a plan."""
+    if schema.names[-1:] == [_CONSTANTS] and pa.types.is_struct(schema.types[-1]):
+        schema = schema.remove(len(schema) - 1)
+    return schema.equals(PLAN)
 
 
 def shard_id(file: FileInfo, row_group: int, first_row: int) -> str:

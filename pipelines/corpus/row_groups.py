@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 
-def read_row_group(location: Location, number: int, columns: list[str]) -> pa.Table:
-    """Read some columns of a row group. String views become plain strings, because Arrow cannot filter views.
+def read_row_group(location: Location, shard: PlannedShard, columns: list[str]) -> pa.Table:
+    """Read some columns of a shard's row group. String views become plain strings: Arrow cannot filter views.
+
+    Columns that the file does not contain are among the shard's constants.
 
     Raises:
         OSError, pa.ArrowException: the file does not exist or is damaged.
@@ -26,14 +28,17 @@ def read_row_group(location: Location, number: int, columns: list[str]) -> pa.Ta
 
     def read() -> pa.Table:
         with location.fs.open_input_file(location.path) as source:
-            return pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True).read_row_group(
-                number, columns=columns
-            )
+            file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
+            constant = shard.constants.keys() - set(file.schema_arrow.names)
+            return file.read_row_group(shard.row_group, columns=[name for name in columns if name not in constant])
 
     table = location.with_retries(read)
     for i, field in enumerate(table.schema):
         if pa.types.is_string_view(field.type):
             table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))
+    for name in columns:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.repeat(shard.constants[name], len(table)))
     return table
 
 

@@ -69,6 +69,22 @@ def parse_filter(text: str, schema: pa.Schema | None = None) -> tuple[pc.Express
     return expression, compiler.columns
 
 
+def split_conjunction(text: str) -> list[str]:
+    """Split a filter at its outermost `and`s into filters that a row must all match.
+
+    Raises:
+        FilterError: the filter is not valid Python.
+    """
+    conditions, parts = [_parse(text)[0]], list[str]()
+    while conditions:
+        condition = conditions.pop(0)
+        if isinstance(condition, ast.BoolOp) and isinstance(condition.op, ast.And):
+            conditions = condition.values + conditions
+        else:
+            parts.append(ast.unparse(condition))
+    return parts
+
+
 def _parse(text: str) -> tuple[ast.expr, str]:
     """Parse with Python's grammar. Returns the tree, and the source to which the positions in the tree refer."""
     if not text.strip():

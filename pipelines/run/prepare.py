@@ -110,7 +110,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
     pinned_heads = [head for head, _ in heads]
 
-    fingerprint = _build_fingerprint(job, trunk, pinned_heads, tasks, tokenizer)
+    fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks, tokenizer)
     stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, fingerprint)
     description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
     notes = tuple(note for task in tasks for note in task.notes)
@@ -132,7 +132,12 @@ def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
 
 
 def _build_fingerprint(
-    job: Job, trunk: PinnedCheckpoint, heads: list[PinnedCheckpoint], tasks: list[Task], tokenizer: XLMTokenizer
+    job: Job,
+    plan: Plan,
+    trunk: PinnedCheckpoint,
+    heads: list[PinnedCheckpoint],
+    tasks: list[Task],
+    tokenizer: XLMTokenizer,
 ) -> dict[str, Any]:
     return build_fingerprint(
         job,
@@ -141,6 +146,7 @@ def _build_fingerprint(
         result_fields=[field for task in tasks for field in task.fields],
         segmenters=tokenizer.segmenters.describe(_SEGMENTED_LANGS & set(tokenizer.lang2id or _SEGMENTED_LANGS)),
         kytea_model_hash=_hash_file(job.tokenizer.kytea_model),
+        constant_types=plan.constant_types,
     )
 
 

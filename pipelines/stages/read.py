@@ -71,7 +71,7 @@ class Reader:
         location = locate(shard.file, self.stores)
         _check_unchanged(location, shard.file_info)
         try:
-            table = read_row_group(location, shard.row_group, self.columns)
+            table = read_row_group(location, shard, self.columns)
         except RetryableError as error:
             raise ShardError(f"{error}; run the job again") from None
         except (OSError, pa.ArrowException) as error:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpus import PLAN, PlannedShard, planned_shards, read_row_group, shard_id
+from pipelines.corpus import PlannedShard, is_plan, planned_shards, read_row_group, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import format_count
 from pipelines.output import PLAN_FILE
@@ -51,7 +51,7 @@ def read_plan(output: Output) -> list[PlannedShard]:
     file = output.bookkeeping / PLAN_FILE
     try:
         plan = file.read_table()
-        if plan.schema.equals(PLAN):
+        if is_plan(plan.schema):
             return planned_shards(plan)
     except FileNotFoundError:
         raise FatalError(f"{file.url}: missing; {_PLAN_AGAIN}") from None
@@ -112,7 +112,7 @@ def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequ
 def read_input(shard: PlannedShard, columns: list[str], stores: Sequence[StoreSettings]) -> pa.Table | None:
     """Read some columns of a shard's row group; None if it cannot be read any more."""
     try:
-        return read_row_group(locate(shard.file, stores), shard.row_group, columns)
+        return read_row_group(locate(shard.file, stores), shard, columns)
     except _UNREADABLE:
         return None
 

@@ -80,7 +80,7 @@ class WrittenOutput:
         self.output = Output(locate(str(url)))
         self.url, self.keep = str(url), list(keep)
         job = {"name": "t", "input": {"id": "doc_id", "keep": self.keep}, "tasks": tasks}
-        plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f"} for i in range(num_planned)]
+        plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f", "etag": ""} for i in range(num_planned)]
         self.output.begin({"spec": job, "fingerprint": {}}, pa.Table.from_pylist(plan, PLAN))
         self.schema = pa.schema([f for f in schema if f.name not in ("lang", "title") or f.name in self.keep])
 
