@@ -57,7 +57,8 @@ _MAIN_MEMBER = {macro: member for member, macro in _SAME_AS_MACROLANGUAGE.items(
 # Longer values are no codes. BCP 47 recommends to support 35 characters.
 _MAX_LENGTH = 64
 
-_POSIX_LOCALE = re.compile(r"([a-z]{2,3}(?:_[a-z]{2})?)(?:(?<=_..)\.[a-z0-9-]+)?(?:@[a-z]+)?", re.IGNORECASE)
+# An encoding needs a territory: `no.data` is no locale.
+_POSIX_LOCALE = re.compile(r"([a-z]{2,3}(?:_[a-z]{2})?)(?:(?<=_..)\.[a-z0-9-]+)?(?:@[a-z]+)?")
 
 
 class _Tag(NamedTuple):
@@ -103,7 +104,7 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
     """
     if len(lang) > _MAX_LENGTH:
         return lang if lang in known else None
-    return _resolve(lang, tuple(known))
+    return _keys(tuple(known)).find(lang)
 
 
 def canonical_lang(lang: str) -> str | None:
@@ -170,11 +171,6 @@ class _Keys:
 @lru_cache(maxsize=16)
 def _keys(known: tuple[str, ...]) -> _Keys:
     return _Keys(known)
-
-
-@lru_cache(maxsize=4096)
-def _resolve(lang: str, known: tuple[str, ...]) -> str | None:
-    return _keys(known).find(lang)
 
 
 def _normalize(code: str) -> str:

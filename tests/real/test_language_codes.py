@@ -6,6 +6,7 @@ The expected languages are written down in `language_codes.txt`, and the languag
 
 import importlib.metadata
 import json
+import pickle
 import time
 from pathlib import Path
 
@@ -156,6 +157,16 @@ def test_long_values_take_no_time_and_no_memory():
     assert [canonical_lang(value) for value in values] == [None] * 5
     assert [is_missing_lang(value) for value in [*values, " " * 120_000]] == [False] * 5 + [True]
     assert time.perf_counter() - begin < 1
+
+
+def test_cache_of_codes_is_bounded(checkpoint):
+    """All values were cached, also those of a wrong column."""
+    tokenizer = XLMTokenizer.from_pretrained(checkpoint)
+    size = len(pickle.dumps(tokenizer))
+    for i in range(5_000):
+        assert tokenizer.resolve_lang(f"A text in the wrong column, number {i}." * 10) is None
+        assert tokenizer.resolve_lang(f"en-x-{i}") == "en"
+    assert len(pickle.dumps(tokenizer)) - size < 100_000
 
 
 def test_rows_are_rejected_by_what_is_wrong_with_their_language(run_rows):

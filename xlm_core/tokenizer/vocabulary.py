@@ -20,6 +20,8 @@ _CLEAN_UPS = [
     *((f" {ending}", ending) for ending in ("n't", "'m", "'s", "'ve", "'re")),
 ]
 
+_MAX_CACHED_LANGS = 1_000
+
 
 class _RoleToken:
     """The token in a role, such as `mask_token`. Assignment calls `set_special_tokens`."""
@@ -80,6 +82,7 @@ class Vocabulary:
         self.special_tokens = dict(SPECIAL_TOKENS)
         self.additional_special_tokens = list(additional_special_tokens)
         self.set_special_tokens(**(special_tokens or {}))
+        self._langs: dict[str, str] = {}  # resolved codes: a lookup takes 10 µs
 
     def set_special_tokens(self, **tokens: str) -> None:
         """Assign roles to other tokens of the vocabulary, as in `set_special_tokens(mask_token="<special5>")`.
@@ -150,7 +153,14 @@ class Vocabulary:
         The rules are those of `xlm_core.languages`. Without `lang2id` there is nothing to look up, but the code still
         selects the segmenter.
         """
-        return resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
+        if lang not in self._langs:
+            resolved = resolve_lang(lang, self.lang2id) if self.lang2id else canonical_lang(lang)
+            if resolved is None:  # may be any text: not cached
+                return None
+            if len(self._langs) >= _MAX_CACHED_LANGS:
+                self._langs.clear()
+            self._langs[lang] = resolved
+        return self._langs[lang]
 
     def require_lang(self, lang: str | None) -> str | None:
         """Resolve a language code, or pass through None, which means language-neutral rules.
