@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import math
 import signal
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from jobs.exit_status import ExitStatus
@@ -13,6 +15,9 @@ from pipelines.errors import RESUME_HINT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_SAME_SIGNAL_WITHIN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,8 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitStatus.COMPLETE
     if args.command == "run" and args.reasons is not None and not args.retry_rejected:
         parser.error("--reasons selects what --retry-rejected computes again; add --retry-rejected")
-    # Schedulers stop jobs with SIGTERM. It is handled like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _handle_sigterm()
     try:
         from jobs.commands import dispatch  # takes seconds; Ctrl-C during the import must not print a traceback
 
@@ -43,6 +47,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"xlm: interrupted; {RESUME_HINT}", file=sys.stderr)
         return ExitStatus.INTERRUPTED
+
+
+def _handle_sigterm() -> None:
+    """Handle SIGTERM, with which schedulers stop jobs, like Ctrl-C.
+
+    `timeout` sends it twice at once, to its child and to the group of both; the second must not disturb the clean-up.
+    """
+    last_s = -math.inf
+
+    def on_sigterm(*_: object) -> None:
+        nonlocal last_s
+        before_s, last_s = last_s, time.monotonic()
+        if last_s - before_s > _SAME_SIGNAL_WITHIN_S:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, on_sigterm)
 
 
 def _parser() -> argparse.ArgumentParser:

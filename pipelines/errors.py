@@ -2,7 +2,7 @@
 
 from xlm_core.errors import FatalError
 
-__all__ = ["RESUME_HINT", "FatalError", "RetryableError", "ShardError"]
+__all__ = ["RESUME_HINT", "ClusterLostError", "FatalError", "RetryableError", "ShardError"]
 
 RESUME_HINT = "finished shards are kept, run the same command to resume"
 
@@ -19,3 +19,7 @@ class RetryableError(Exception):
 
     Committed shards are kept, and the same call resumes the run.
     """
+
+
+class ClusterLostError(RetryableError):
+    """Ray failed, or its cluster was lost."""

@@ -7,6 +7,8 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
 - The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
   turn it off.
+- The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
+  `pipelines.run.ray_session`), and waits a second for each before it kills it.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
 
@@ -17,6 +19,7 @@ from __future__ import annotations
 import threading
 import time
 
+import ray
 from ray._private import worker
 from ray._private.state import state
 from ray.experimental.internal_kv import (
@@ -63,6 +66,15 @@ def draining_node_ids() -> set[str]:
 def silence_worker_deaths() -> None:
     """Stop Ray from printing a report on the driver's terminal for each worker that dies."""
     worker.print_to_stdstream = lambda *_, **__: None
+
+
+def shut_down() -> None:
+    """Disconnect from Ray, and kill the processes that `ray.init` started."""
+    node = worker._global_node
+    if node is not None:
+        kill = node.kill_all_processes
+        node.kill_all_processes = lambda **options: kill(**{**options, "allow_graceful": False})
+    ray.shutdown()
 
 
 def join_ray_data_threads(timeout_s: float) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from pipelines.errors import RESUME_HINT, RetryableError
+from pipelines.errors import RESUME_HINT, ClusterLostError
 from pipelines.ray_internals import draining_node_ids
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def cluster_watch() -> Generator[None]:
     cannot be interrupted, the process exits with status 1, as Ray would make it exit half a minute later.
 
     Raises:
-        RetryableError: the cluster is lost.
+        ClusterLostError: the cluster is lost.
     """
     ended = threading.Event()
     ray_processes: set[int] = set()
@@ -59,7 +59,7 @@ def cluster_watch() -> Generator[None]:
     def check() -> None:
         while not ended.wait(_CHECK_EVERY_S):
             ray_processes.update(find_child_processes("raylet", "gcs_server"))
-            if time.monotonic() - last_seen > _LOST_AFTER_S or not all(map(_is_alive, ray_processes)):
+            if time.monotonic() - last_seen > _LOST_AFTER_S or not all(map(is_alive, ray_processes)):
                 interrupt_main_thread()
                 return
 
@@ -72,7 +72,7 @@ def cluster_watch() -> Generator[None]:
         os._exit(1)
 
     def raise_lost(*_: object) -> None:
-        raise RetryableError(_LOST)
+        raise ClusterLostError(_LOST)
 
     handler = signal.signal(_INTERRUPT, raise_lost)
     threads = [threading.Thread(target=target, daemon=True) for target in (poll_nodes, check)]
@@ -98,19 +98,24 @@ def find_child_processes(*names: str, parent: int | None = None) -> list[int]:
     """Find the child processes of a process by name.
 
     Args:
-        names: names of programs.
+        names: names of programs; all programs by default.
         parent: the process; this one by default.
 
     Returns:
         Process ids; none on systems without /proc.
     """
     parent = parent or os.getpid()
-    children = Path(f"/proc/{parent}/task/{parent}/children")
-    pids = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-    return [pid for pid in pids if _name_and_state(pid)[0] in names]
+    pids: list[int] = []
+    for children in Path(f"/proc/{parent}/task").glob("*/children"):  # one list for each thread of the parent
+        try:
+            pids += map(int, children.read_text().split())
+        except OSError:  # the thread has ended
+            continue
+    return [pid for pid in pids if not names or _name_and_state(pid)[0] in names]
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Return whether a process exists and has not ended."""
     return _name_and_state(pid)[1] not in ("Z", "X", "")
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipelines.corpus import find_duplicates
-from pipelines.errors import FatalError
+from pipelines.errors import ClusterLostError, FatalError
 from pipelines.formatting import format_count
 from pipelines.output import Output, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.report import build_report, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster_watch import cluster_watch
 from pipelines.run.commits import Commits
-from pipelines.run.graceful_stop import graceful_stop
+from pipelines.run.graceful_stop import Stop, graceful_stop
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.ray_session import ray_session
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
 # so it must be neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
 WAVE_SHARDS = 4_000
+
+_SIGTERM_FOLLOWS_WITHIN_S = 2.0
 
 
 def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dict[str, Any]:
@@ -118,19 +121,26 @@ def _compute(
     notify: Callable[[str], None],
 ) -> None:
     """Compute shards on Ray, wave by wave, until all are done or the run ends early."""
-    with (
-        ray_session(job.compute) as (cpus, gpus),
-        cluster_watch(),
-        progress.show(),
-        graceful_stop(job.policy.stop_grace_s, notify) as stop,
-    ):
-        pools = allocate_pools(cpus, gpus, job.compute)
-        notify(_describe_start(todo, len(commits.done), pools))
-        runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
-        for first in range(0, len(todo), WAVE_SHARDS):
-            runner.run(todo.slice(first, WAVE_SHARDS))
-            if stop.reason is not None or commits.exceeded is not None:
-                return
+    stop = Stop()
+    try:
+        with (
+            ray_session(job.compute) as (cpus, gpus),
+            cluster_watch(),
+            progress.show(),
+            graceful_stop(stop, job.policy.stop_grace_s, notify),
+        ):
+            pools = allocate_pools(cpus, gpus, job.compute)
+            notify(_describe_start(todo, len(commits.done), pools))
+            runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
+            for first in range(0, len(todo), WAVE_SHARDS):
+                runner.run(todo.slice(first, WAVE_SHARDS))
+                if stop.reason is not None or commits.exceeded is not None:
+                    return
+    except ClusterLostError:
+        # A scheduler that stops this process may stop its cluster a little earlier.
+        time.sleep(_SIGTERM_FOLLOWS_WITHIN_S)
+        if stop.reason is None:
+            raise
 
 
 def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:

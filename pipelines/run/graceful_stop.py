@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,23 +25,29 @@ _POLL_EVERY_S = 0.2
 _POLLS_PER_DRAIN_CHECK = 25
 _WATCHER_ENDS_WITHIN_S = 5.0
 
+# `timeout` sends SIGTERM to its child and then to the process group of both. Slurm may signal a job more than once too.
+_SAME_SIGNAL_WITHIN_S = 1.0
+
 
 class Stop:
     """Whether a run ends early, and why.
 
     Attributes:
         reason: why the run ends early, as a message for the user; None while it does not.
+        requested: the monotonic time at which the reason was set.
         in_flight: the shards that workers had started when the stop signal was set, and that may not have returned;
             None before the signal is set.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
+        self.requested = 0.0
         self.in_flight: set[str] | None = None
 
     def request(self, reason: str) -> None:
         """Start no further shard. If called again, the first reason is kept."""
-        self.reason = self.reason or reason
+        if self.reason is None:
+            self.reason, self.requested = reason, time.monotonic()
 
     def mark_returned(self, shard: str) -> None:
         """Remove a shard from those in flight."""
@@ -57,23 +64,25 @@ class _AbortRun(BaseException):
 
 
 @contextmanager
-def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[Stop]:
+def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> Generator[None]:
     """Allow a `with` block, which computes shards on Ray, to end early, but gracefully.
 
     SIGINT, SIGTERM, a cluster whose nodes are all about to be removed, and `Stop.request` have the same effect: workers
     start no further shard, and the block still receives the results of those in flight. It is aborted after the grace
-    period, or at a second signal. Must be entered in the main thread.
+    period, or at a second signal after more than a second. Must be entered in the main thread.
 
     Args:
+        stop: tells whether the block ends early.
         grace_s: how long shards in flight may take to finish.
         notify: receives a message with the reason and the grace period.
     """
-    stop, ended = Stop(), threading.Event()
+    ended, grace_is_over = threading.Event(), threading.Event()
 
     def on_signal(number: int, _: object) -> None:
-        if stop.reason is not None:
+        if stop.reason is None:
+            stop.request("interrupted" if number == signal.SIGINT else "terminated")
+        elif grace_is_over.is_set() or time.monotonic() - stop.requested > _SAME_SIGNAL_WITHIN_S:
             raise _AbortRun
-        stop.request("interrupted" if number == signal.SIGINT else "terminated")
 
     def watch() -> None:
         num_polls = 0
@@ -88,6 +97,7 @@ def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[St
         stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
         notify(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
+            grace_is_over.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -97,7 +107,7 @@ def graceful_stop(grace_s: float, notify: Callable[[str], None]) -> Generator[St
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
-        yield stop
+        yield
     except _AbortRun:
         pass
     finally:

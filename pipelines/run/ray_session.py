@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import tempfile
+import time
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,9 @@ from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
-from pipelines.errors import FatalError, RetryableError
-from pipelines.ray_internals import join_ray_data_threads, silence_worker_deaths
-from pipelines.run.cluster_watch import cluster_watch
+from pipelines.errors import ClusterLostError, FatalError
+from pipelines.ray_internals import join_ray_data_threads, shut_down, silence_worker_deaths
+from pipelines.run.cluster_watch import cluster_watch, find_child_processes, is_alive
 from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _PARENT_FOLDER, _FOLDER_PREFIX = Path("/tmp"), "xlm-ray-"
 
 _RAY_DATA_ENDS_WITHIN_S = 15.0
+_WORKERS_END_WITHIN_S = 10.0  # they notice the end of their raylet within a second
 
 
 @contextmanager
@@ -41,12 +43,15 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
 
     If this process is connected to Ray already, that connection is used and kept. Must be entered in the main thread.
 
+    Schedulers send SIGTERM to all processes of a job: to its process group or its cgroup. Local Ray's processes block
+    SIGTERM, as Ray makes them block SIGINT, so only this process decides how the run ends.
+
     Raises:
         FatalError: no cluster answers at `compute.address`.
-        RetryableError: Ray did not start on this machine, or its cluster was lost before the block began.
+        ClusterLostError: Ray did not start on this machine, or its cluster was lost before the block began.
     """
     _configure_ray()
-    owns_ray, on_sigterm = not ray.is_initialized(), signal.getsignal(signal.SIGTERM)
+    owns_ray = not ray.is_initialized()
     folder: str | None = None
     try:
         with cluster_watch():
@@ -56,7 +61,6 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
                 _start(folder, settings.object_store_mb)
             elif owns_ray:
                 _join(settings.address)
-            signal.signal(signal.SIGTERM, on_sigterm)  # Ray has installed a handler that exits at once
             resources = ray.cluster_resources()
         yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
     finally:
@@ -64,7 +68,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
             join_ray_data_threads(_RAY_DATA_ENDS_WITHIN_S)
             # Reference cycles left by an error may hold Ray objects, which must be released before Ray shuts down.
             gc.collect()
-            ray.shutdown()
+            _shut_down()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -97,7 +101,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
     # Ray's shutdown waits this long for a lost head. On a cluster the head may come back, so the default stays there.
     wait_for_head = environment(RAY_gcs_rpc_server_reconnect_timeout_s="10")
     try:
-        with _discard_stderr(), wait_for_head:
+        with _discard_stderr(), _defer_sigterm(), wait_for_head:
             ray.init(
                 address="local",  # without an address, Ray would join any cluster that runs on this machine
                 include_dashboard=False,
@@ -107,15 +111,36 @@ def _start(folder: str, object_store_mb: int | None) -> None:
                 _temp_dir=folder,
             )
     except Exception as error:
-        raise RetryableError(f"Ray did not start on this machine ({describe_error(error)})") from None
+        raise ClusterLostError(f"Ray did not start on this machine ({describe_error(error)})") from None
 
 
 def _join(address: str) -> None:
     try:
-        with _discard_stderr():
+        with _discard_stderr(), _defer_sigterm():
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(f"compute.address {address}: no Ray cluster answers ({describe_error(error)})") from None
+
+
+def _shut_down() -> None:
+    """Disconnect from Ray. End the processes of local Ray, and wait for them."""
+    workers = [pid for raylet in find_child_processes("raylet") for pid in find_child_processes(parent=raylet)]
+    shut_down()
+    deadline = time.monotonic() + _WORKERS_END_WITHIN_S
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@contextmanager
+def _defer_sigterm() -> Generator[None]:
+    """Block SIGTERM while Ray starts; its processes inherit that. Remove Ray's handler, which exits at once."""
+    handler = signal.getsignal(signal.SIGTERM)
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager

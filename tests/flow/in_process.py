@@ -14,7 +14,6 @@ from pipelines.output.resume import compare_with_plan
 from pipelines.output.shard_record import ShardRecord, ShardResult
 from pipelines.rows.rejection import PreRejected
 from pipelines.run.execute import reject_duplicate_ids
-from pipelines.run.graceful_stop import Stop
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Pools
@@ -72,7 +71,7 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Make `run` compute shards in this process, and commit each result at once."""
     patch.setattr("pipelines.run.execute.ray_session", lambda _: nullcontext((2.0, 0.0)))
     patch.setattr("pipelines.run.execute.cluster_watch", nullcontext)
-    patch.setattr("pipelines.run.execute.graceful_stop", lambda *_: nullcontext(Stop()))
+    patch.setattr("pipelines.run.execute.graceful_stop", lambda *_: nullcontext())
     patch.setattr("pipelines.run.shard_runner.build_dataset", stage_results)
     patch.setattr("pipelines.run.shard_runner.stream_results", lambda results: results)
     patch.setattr("pipelines.run.commits._COMMIT_EVERY_S", (0.0, 0.0))

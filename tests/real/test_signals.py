@@ -1,0 +1,128 @@
+"""Signals as systemd, Slurm, `timeout` and terminals send them: to all processes of a run, not to the driver alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.output.directory import Output
+from pipelines.run.cluster_watch import is_alive
+from pipelines.storage import locate
+from tests.flow.run.outputs import ledger_records, wait_until
+
+RESUME = "xlm: interrupted; finished shards are kept, run the same command to resume\n"
+MARKER = "XLM_TEST_RUN"
+
+
+class Run:
+    """A run of the demo's job with one shard per row group of two rows, in a process group of its own."""
+
+    def __init__(self, demo: Path, folder: Path):
+        self.out, self._id = folder / "out", uuid.uuid4().hex
+        rows = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
+        (folder / "corpus").mkdir()
+        pq.write_table(rows, folder / "corpus" / "many-row-groups.parquet", row_group_size=2)
+        self._command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
+        settings = [f"input.path={folder / 'corpus'}", f"output.path={self.out}", "compute.tokenizers=1"]
+        for setting in [*settings, "compute.models=1", "output.rows_per_shard=2"]:
+            self._command += ["--set", setting]
+
+    def start(self, *prefix: str) -> None:
+        self.process = subprocess.Popen(
+            [*prefix, *self._command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {MARKER: self._id},
+            start_new_session=True,
+        )
+
+    def processes(self) -> list[int]:
+        """Find all living processes of the run, also those whose parent has ended."""
+        marker = f"{MARKER}={self._id}".encode()
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if marker in environment_of(path)]
+
+    def end(self) -> tuple[int, str]:
+        """Wait for the end of the driver, and return its exit status and stderr."""
+        _, errors = self.process.communicate(timeout=240)
+        return self.process.returncode, errors
+
+    def check_ended_in_order(self) -> None:
+        """Check that the run was interrupted, recorded every part that it wrote, and left no process or folder."""
+        assert self.end() == (130, RESUME)
+        left = [Path(f"/proc/{pid}/cmdline").read_text() for pid in self.processes() if is_alive(pid)]
+        assert left == []
+        assert list(Path("/tmp").glob(f"xlm-ray-{self.process.pid}-*")) == []
+        assert not (self.out / "_SUCCESS").exists()
+        parts = Output(locate(str(self.out))).list_parts().keys() if self.out.exists() else set()
+        assert parts == {record.part for record in ledger_records(self.out)}
+
+
+def environment_of(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+@pytest.fixture
+def run(demo: Path, tmp_path: Path) -> Iterator[Run]:
+    run = Run(demo, tmp_path)
+    yield run
+    for pid in run.processes():
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.fixture(autouse=True)
+def _default_sigint() -> Iterator[None]:
+    """Let child processes handle SIGINT, even if the tests run in a shell's background and ignore it."""
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, handler)
+
+
+def terminate_group(run: Run) -> None:
+    os.killpg(run.process.pid, signal.SIGTERM)
+
+
+def terminate_all(run: Run) -> None:
+    """Send SIGTERM to all processes, the driver last, as for a cgroup."""
+    for pid in sorted(run.processes(), key=lambda pid: pid == run.process.pid):
+        os.kill(pid, signal.SIGTERM)
+
+
+def interrupt_group(run: Run) -> None:
+    os.killpg(run.process.pid, signal.SIGINT)
+
+
+def is_starting(run: Run) -> bool:
+    return bool(list(Path("/tmp").glob(f"xlm-ray-{run.process.pid}-*/session_*/logs/raylet.out")))
+
+
+def has_parts(run: Run) -> bool:
+    return len(list(run.out.glob("**/part-*"))) > 3
+
+
+@pytest.mark.parametrize(
+    ("send", "moment"),
+    [
+        (terminate_all, has_parts),
+        (terminate_group, is_starting),
+        pytest.param(terminate_all, is_starting, marks=pytest.mark.slow),
+        pytest.param(terminate_group, has_parts, marks=pytest.mark.slow),
+        pytest.param(interrupt_group, is_starting, marks=pytest.mark.slow),
+        pytest.param(interrupt_group, has_parts, marks=pytest.mark.slow),
+    ],
+)
+def test_signal_to_all_processes_of_a_run_ends_it_in_order(run, send: Callable[[Run], None], moment):
+    run.start()
+    wait_until(lambda: moment(run))
+    send(run)
+    run.check_ended_in_order()
