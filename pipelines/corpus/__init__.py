@@ -11,12 +11,14 @@ from pipelines.corpus.planned_shard import (
     planned_shards,
     shard_id,
 )
+from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
 
 __all__ = [
     "PLAN",
     "Plan",
     "PlannedShard",
+    "RepeatedHashes",
     "find_duplicates",
     "group_by_row_group",
     "is_plan",

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pandas.util import hash_array
 
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
+from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.filter import parse_filter
 from pipelines.rows import ROW, decode_text
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from pipelines.storage import StoreSettings
 
 
+# Repeated ids are counted after this many rows, and then whenever the number of rows has doubled.
+_FIRST_COUNT_ROWS = 65_536
+
+
 class Repeat(NamedTuple):
     """A row whose id an earlier row, in plan order, already has."""
 
@@ -33,17 +38,34 @@ class Repeat(NamedTuple):
     first_row: int
 
 
+class Duplicates(NamedTuple):
+    """The rows whose id an earlier row, in plan order, already has.
+
+    Attributes:
+        num_repeats: their number, among `num_rows` rows.
+        num_rows: rows whose ids were counted: all rows, unless counting ended early.
+        ended_early: whether so many rows repeat an id that the rest was not counted.
+        repeats: the rows, found as the iterator advances.
+    """
+
+    num_repeats: int
+    num_rows: int
+    ended_early: bool
+    repeats: Iterator[Repeat]
+
+
 def find_duplicates(
     shards: pa.Table,
     id_column: str,
     filter_text: str | None,
     known_repeats: Mapping[str, set[int]],
     stores: Sequence[StoreSettings] = (),
-) -> Iterator[Repeat]:
-    """Yield every row whose id an earlier row of the job's input already has.
+    max_share: float = 1.0,
+) -> Duplicates:
+    """Find every row whose id an earlier row of the job's input already has.
 
-    Uses at most 24 bytes per row: the first pass keeps hashes, and a second pass compares the ids only where hashes
-    are equal. A damaged row group is skipped; its shards fail when the job reads it.
+    Uses at most 24 bytes per row: the first pass counts equal hashes, and a second pass, `Duplicates.repeats`, compares
+    the ids only where hashes are equal. A damaged row group is skipped; its shards fail when the job reads it.
 
     Args:
         shards: the plan, whose order decides which of two rows is the earlier one.
@@ -51,18 +73,35 @@ def find_duplicates(
         filter_text: the job's filter; rows that it drops are ignored.
         known_repeats: for a shard, rows that are already known to repeat an id; they are ignored too.
         stores: options of the stores that contain the corpus.
+        max_share: the first pass ends early if a larger share of the rows read so far repeats an id, because then the
+            column does not contain ids.
     """
-    hashes = [_hash(ids) for _, ids, _ in _read_ids(shards, id_column, filter_text, known_repeats, stores)]
-    if not hashes:
+
+    def read() -> Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]]:
+        return _read_ids(shards, id_column, filter_text, known_repeats, stores)
+
+    hashes: list[NDArray[np.uint64]] = []
+    num_rows, next_count = 0, _FIRST_COUNT_ROWS
+    for _, ids, _ in read():
+        hashes.append(_hash(ids))
+        num_rows += len(ids)
+        if max_share < 1 and num_rows >= next_count:
+            repeated = RepeatedHashes(hashes)
+            if repeated.num_repeats > max_share * num_rows:
+                return Duplicates(repeated.num_repeats, num_rows, True, _find_repeats(read(), repeated))
+            next_count = 2 * num_rows
+    repeated = RepeatedHashes(hashes)
+    return Duplicates(repeated.num_repeats, num_rows, False, _find_repeats(read(), repeated))
+
+
+def _find_repeats(
+    ids_of_shards: Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]], repeated: RepeatedHashes
+) -> Iterator[Repeat]:
+    if not repeated.num_repeats:
         return
-    all_hashes = np.sort(np.concatenate(hashes))
-    repeated_hashes = np.unique(all_hashes[1:][all_hashes[1:] == all_hashes[:-1]])
-    if not len(repeated_hashes):
-        return
-    del all_hashes, hashes
     first_positions: dict[Any, tuple[str, int]] = {}
-    for shard, ids, rows in _read_ids(shards, id_column, filter_text, known_repeats, stores):
-        for i in np.flatnonzero(np.isin(_hash(ids), repeated_hashes)):
+    for shard, ids, rows in ids_of_shards:
+        for i in repeated.find_in(_hash(ids)).tolist():
             position = (shard.file, int(rows[i]))
             first = first_positions.setdefault(ids[i], position)
             if first != position:
@@ -89,8 +128,10 @@ def _read_ids(
             for chunk in table[id_column].chunks:
                 values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
                 ids += [None if i in invalid else value for i, value in enumerate(values)]
-            rows, ignored = table[ROW].to_numpy(), known_repeats.get(shard.id, set())
-            is_included = [row_id is not None and row not in ignored for row_id, row in zip(ids, rows, strict=True)]
+            rows = table[ROW].to_numpy()
+            is_included = np.array([row_id is not None for row_id in ids], bool)
+            if ignored := known_repeats.get(shard.id):
+                is_included &= ~np.isin(rows, list(ignored))
             yield shard, np.array(ids, object)[is_included], rows[is_included]
 
 

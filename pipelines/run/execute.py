@@ -37,6 +37,9 @@ WAVE_SHARDS = 4_000
 
 _SIGTERM_FOLLOWS_WITHIN_S = 2.0
 
+# If more rows than this repeat an id, input.id names a column that does not contain ids, and the rest is not counted.
+_MAX_REPEATED_SHARE = 0.1
+
 
 def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dict[str, Any]:
     """Run a job to its end, or resume it where an earlier run stopped.
@@ -96,17 +99,25 @@ def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
     policy = job.policy.duplicate_ids
     if job.input.id is None or policy == "ignore":
         return pre_rejected
-    repeats = find_duplicates(state.shards, job.input.id, job.input.filter, state.repeats, job.storage)
-    if policy == "error" and (first := list(islice(repeats, 3))):
+    found = find_duplicates(
+        state.shards,
+        job.input.id,
+        job.input.filter,
+        state.repeats,
+        job.storage,
+        max_share=_MAX_REPEATED_SHARE if policy == "error" else 1.0,
+    )
+    if policy == "error" and (first := list(islice(found.repeats, 3))):
         shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in first)
-        num_more = sum(1 for _ in repeats)  # not kept: if input.id is wrong, every row may repeat an id
+        rows = format_count(found.num_repeats, "row")
+        rows = f"{rows} of the first {found.num_rows:,}" if found.ended_early else rows
         raise FatalError(
-            f"input.id {job.input.id}: {format_count(len(first) + num_more, 'row')} with the id of an earlier row "
-            f"({shown}{' …' if num_more else ''}); name a column of unique ids, or set "
+            f"input.id {job.input.id}: {rows} with the id of an earlier row "
+            f"({shown}{' …' if found.num_repeats > len(first) else ''}); name a column of unique ids, or set "
             "policy.duplicate_ids to reject or ignore"
         )
     rejection = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
-    for repeat in repeats:
+    for repeat in found.repeats:
         pre_rejected.setdefault(repeat.shard, {})[repeat.row] = rejection
     return pre_rejected
 

@@ -11,9 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from pipelines.corpus import group_by_row_group, select_rows
+from pipelines.corpus import RepeatedHashes, group_by_row_group, select_rows
 from pipelines.formatting import format_count
 from pipelines.output import SUCCESS, id_keys, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
@@ -24,6 +22,7 @@ from pipelines.verify.job_description import read_job_description
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
+    import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
@@ -214,11 +213,10 @@ def _have_same_fields(schema: pa.Schema | None, other: pa.Schema) -> bool:
 
 def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[np.int64]]) -> Iterator[Problem]:
     """Find ids that several rows have. Ids are read again only where hashes are equal."""
-    all_hashes = np.sort(np.concatenate([np.empty(0, np.int64), *id_hashes.values()]))
-    repeated_hashes = np.unique(all_hashes[1:][all_hashes[1:] == all_hashes[:-1]])
+    repeated = RepeatedHashes(list(id_hashes.values()))
     first_rows: dict[bytes, str] = {}
     for shard, hashes in id_hashes.items():
-        suspects = np.flatnonzero(np.isin(hashes, repeated_hashes))
+        suspects = repeated.find_in(hashes)
         if not len(suspects):
             continue
         part = output.location / part_name(shard)

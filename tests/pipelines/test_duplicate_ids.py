@@ -1,0 +1,62 @@
+"""Repeated ids are found in time that grows with the corpus, and a wrong id column is found early."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.corpus import RepeatedHashes, find_duplicates
+from pipelines.corpus.planned_shard import PlannedShard, plan_table
+
+
+def write(path: Path, ids: pa.Array, rows_per_shard: int) -> pa.Table:
+    """Write one row group, and return its plan."""
+    pq.write_table(pa.table({"id": ids}), path, row_group_size=len(ids))
+    return plan_table(
+        PlannedShard(f"s{start}", str(path), 0, 0, 0, start, start, min(rows_per_shard, len(ids) - start))
+        for start in range(0, len(ids), rows_per_shard)
+    )
+
+
+@pytest.mark.parametrize("ids", [[7, -1, 3, 7, -1, 7], ["g", "a", "c", "g", "a", "g"]])
+def test_each_row_with_the_id_of_an_earlier_row_is_found(tmp_path, ids):
+    found = find_duplicates(write(tmp_path / "in.parquet", pa.array(ids), rows_per_shard=2), "id", None, {})
+    assert (found.num_repeats, found.num_rows, found.ended_early) == (3, 6, False)
+    assert [(r.shard, r.row, r.first_row) for r in found.repeats] == [("s2", 3, 0), ("s4", 4, 1), ("s4", 5, 0)]
+
+
+def test_nulls_and_rows_known_to_repeat_are_ignored(tmp_path):
+    plan = write(tmp_path / "in.parquet", pa.array([None, 1, None, 1, 2, 2]), rows_per_shard=3)
+    found = find_duplicates(plan, "id", None, {"s3": {3}})
+    assert (found.num_repeats, found.num_rows, [r.row for r in found.repeats]) == (1, 3, [5])
+
+
+def test_time_grows_with_the_corpus_not_with_its_square(tmp_path):
+    """Sorting the repeated ids again for each of these shards takes over 20 s."""
+    plan = write(tmp_path / "in.parquet", pa.array(np.tile(np.arange(100_000), 2)), rows_per_shard=100)
+    start = time.process_time()
+    assert sum(1 for _ in find_duplicates(plan, "id", None, {}).repeats) == 100_000
+    assert time.process_time() - start < 10
+
+
+def test_counting_ends_early_if_the_column_does_not_contain_ids(tmp_path):
+    langs = pa.array(["en", "de", "fr", "zh"] * 75_000)
+    found = find_duplicates(write(tmp_path / "in.parquet", langs, 10_000), "id", None, {}, max_share=0.1)
+    assert (found.num_repeats, found.num_rows, found.ended_early) == (69_996, 70_000, True)
+    assert next(found.repeats).row == 4
+
+
+def test_counting_goes_on_if_few_rows_repeat_an_id(tmp_path):
+    ids = np.arange(200_000)
+    ids[-2_000:] = 0
+    found = find_duplicates(write(tmp_path / "in.parquet", pa.array(ids), 10_000), "id", None, {}, max_share=0.1)
+    assert (found.num_repeats, found.num_rows, found.ended_early) == (2_000, 200_000, False)
+
+
+def test_hashes_beyond_the_repeated_ones_are_not_found():
+    repeated = RepeatedHashes([np.array([5, 3]), np.array([3, 9])])
+    assert (repeated.num_repeats, repeated.find_in(np.array([1, 3, 5, 9, 10, 3])).tolist()) == (1, [1, 5])
+    assert RepeatedHashes([]).find_in(np.array([1])).tolist() == []
