@@ -16,7 +16,7 @@ from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, tied_tensors, weights_files
 from xlm_core.decoding import parse_label_scheme
-from xlm_core.tokenizer import has_tokenizer, read_tokenizer_files
+from xlm_core.tokenizer import check_vocab_size, has_tokenizer, read_tokenizer_files
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -127,10 +127,11 @@ def _describe_tokenizer(directory: Path, config: XLMConfig) -> str:
         return f"not usable: {error}"
     case = "lower-cased, without accents" if files.lowercase else "cased"
     description = f"{format_count(len(files.vocab), 'token')}, {format_count(len(files.merges), 'merge')}, {case}"
-    max_id = max(files.vocab.values(), default=-1)
-    if max_id >= config.vocab_size:
-        return f"does not match the model, its ids go up to {max_id:,}: {description}"
-    return description
+    try:
+        warnings = [*files.warnings, *check_vocab_size(files.vocab, config.vocab_size, str(directory))]
+    except FatalError as error:
+        return f"{description}; not usable with this model: {error}"
+    return "\n".join([description, *(f"(warning: {warning})" for warning in warnings)])
 
 
 def _join_names(names: list[str]) -> str:

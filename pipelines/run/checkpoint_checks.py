@@ -38,20 +38,6 @@ def check_lengths(max_length: int, max_new_tokens: int, config: XLMConfig, url: 
         )
 
 
-def check_vocabulary(tokenizer: XLMTokenizer, config: XLMConfig, url: str) -> None:
-    """Refuse a vocabulary with ids that have no embedding.
-
-    Raises:
-        FatalError: the vocabulary and the weights are from different checkpoints.
-    """
-    max_id = max(tokenizer.vocab.values())
-    if max_id >= config.vocab_size:
-        raise FatalError(
-            f"{url}: vocab.json has ids up to {max_id}, but the model has {config.vocab_size} embeddings; the two are "
-            "from different checkpoints"
-        )
-
-
 def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool) -> None:
     """Refuse a fixed language that would have every row rejected, or whose segmenter is not installed.
 

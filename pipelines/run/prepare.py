@@ -23,11 +23,13 @@ from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
-from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths, check_vocabulary
+from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths
 from pipelines.run.heads import pin_heads
 from pipelines.stages import InferStageSettings, Reader, ShardLimit, TokenizeStageSettings, Writer
 from pipelines.storage import locate
 from xlm_core import check_checkpoint
+from xlm_core.checkpoint import check_finite
+from xlm_core.tokenizer import check_vocab_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,7 +73,8 @@ class Prepared:
 def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
     """Check a job against its corpus, checkpoint and heads.
 
-    Only the footers of the input files are read. Checkpoints are downloaded and hashed, but no weights are loaded.
+    Only the footers of the input files are read. Checkpoints are downloaded, hashed, and searched for weights that are
+    not finite.
 
     Args:
         job: the job.
@@ -92,10 +95,12 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     folder = local_checkpoint(trunk)
     with url_in_errors(url, folder):
         config = check_checkpoint(folder, "trunk")
+        check_finite(folder, "trunk")
         tokenizer = read_tokenizer(job.tokenizer, folder)
     if job.model.objective != "checkpoint":
         config = config.with_objective(job.model.objective)
-    check_vocabulary(tokenizer, config, url)
+    warnings = [warning.replace(str(folder), url) for warning in tokenizer.warnings]
+    warnings += check_vocab_size(tokenizer.vocab, config.vocab_size, url)
     if isinstance(job.input.lang, FixedLang):
         check_fixed_lang(job.input.lang.fixed, tokenizer, reject_unknown=job.policy.unknown_lang == "reject")
 
@@ -114,8 +119,8 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, fingerprint)
     description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
     notes = tuple(note for task in tasks for note in task.notes)
-    warnings = tuple(warning for task in tasks for warning in task.warnings)
-    return Prepared(plan, output, fingerprint, description, stages, notes, warnings)
+    warnings += [warning for task in tasks for warning in task.warnings]
+    return Prepared(plan, output, fingerprint, description, stages, notes, tuple(warnings))
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:

@@ -183,9 +183,11 @@ class HeadTaskSettings(TaskSettings):
         """Check that a directory has a head of a kind that fits the trunk, and return the head's configuration.
 
         Raises:
-            FatalError: the head is missing, or was trained with a model of another width.
+            FatalError: the head is missing, was trained with a model of another width, or has weights that are not
+                finite.
         """
         from xlm_core import check_checkpoint
+        from xlm_core.checkpoint import check_finite
 
         head = check_checkpoint(head_folder, kind, head_only=True)
         if head.emb_dim != trunk.emb_dim:
@@ -193,6 +195,7 @@ class HeadTaskSettings(TaskSettings):
                 f"{self.kind}: {self.head_url} is made for a model of width {head.emb_dim}, but the checkpoint's is "
                 f"{trunk.emb_dim}; name a head that was trained on this checkpoint"
             )
+        check_finite(head_folder, kind, head_only=True)
         return head
 
 

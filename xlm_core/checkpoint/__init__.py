@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         needed_files,
         weights_files,
     )
+    from xlm_core.checkpoint.finite_weights import check_finite
     from xlm_core.checkpoint.formats import read_original
     from xlm_core.checkpoint.hash_content import content_hash
     from xlm_core.checkpoint.hash_trunk import trunk_hash
@@ -42,6 +43,7 @@ __all__ = [
     "XLMConfig",
     "adaptive_softmax",
     "check_checkpoint",
+    "check_finite",
     "codes_files",
     "content_hash",
     "find_original",
@@ -70,6 +72,7 @@ _MODULES = {  # the module of each name
     "XLMConfig": "config",
     "adaptive_softmax": "names",
     "check_checkpoint": "matching",
+    "check_finite": "finite_weights",
     "codes_files": "files",
     "content_hash": "hash_content",
     "find_original": "files",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, cast
 
+from xlm_core.errors import format_value
 from xlm_core.files.regular_files import check_regular_file
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
     """
     try:
         check_regular_file(path)
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unambiguous)
     except FileNotFoundError:
         if optional:
             return {}
@@ -39,3 +40,14 @@ def read_json_object(path: Path, error: type[FatalError], *, optional: bool = Fa
     if not isinstance(value, dict):
         raise error(f"{path}: expected a JSON object, got {type(value).__name__}")
     return cast("dict[str, Any]", value)
+
+
+def _unambiguous(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object. Of a key that occurs twice, Python would keep one value without notice."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        first: dict[str, Any] = {}
+        for key, value in pairs:
+            if first.setdefault(key, value) != value:
+                raise ValueError(f"{format_value(key)} occurs twice, with different values")
+    return found

@@ -11,6 +11,7 @@ from xlm_core.tokenizer.files import (
 )
 from xlm_core.tokenizer.original_release import LOWERCASE_KEY
 from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
+from xlm_core.tokenizer.plausibility import check_vocab_size
 from xlm_core.tokenizer.sequences import Encoding, Tokens, truncated_sizes
 from xlm_core.tokenizer.vocabulary import as_lists
 
@@ -24,6 +25,7 @@ __all__ = [
     "TokenizerFiles",
     "Tokens",
     "as_lists",
+    "check_vocab_size",
     "has_tokenizer",
     "read_tokenizer_files",
     "truncated_sizes",

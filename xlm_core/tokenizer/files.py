@@ -18,6 +18,7 @@ from xlm_core.errors import TokenizerError, format_value
 from xlm_core.files import read_json_object
 from xlm_core.tokenizer.bpe import read_merges
 from xlm_core.tokenizer.original_release import LOWERCASE_KEY, read_original_tokenizer
+from xlm_core.tokenizer.plausibility import check_ids, check_merges
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +38,10 @@ NO_MAX_LENGTH = int(1e30)  # what the reference writes for a checkpoint without 
 
 
 class TokenizerFiles(NamedTuple):
-    """The validated content of the files; see `PackedTokenizer` for each field."""
+    """The validated content of the files; see `PackedTokenizer` for each field.
+
+    `warnings` are for the user: what is unusual in the files.
+    """
 
     vocab: dict[str, int]
     merges: dict[tuple[str, ...], int]
@@ -48,6 +52,7 @@ class TokenizerFiles(NamedTuple):
     model_max_length: int = NO_MAX_LENGTH
     padding_side: Literal["right", "left"] = "right"
     clean_up_tokenization_spaces: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def has_tokenizer(path: Path) -> bool:
@@ -97,14 +102,19 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
         raise TokenizerError(
             f"{path}: additional_special_tokens: got {format_value(additional)}, expected a list of tokens"
         )
+    check_ids(vocab, str(path / VOCAB_FILE if has_vocab else path))
+    merges = read_merges(merges_file)
+    special_tokens = {role: _token_text(path, settings[role]) for role in ROLES if settings.get(role) is not None}
+    additional = [_token_text(path, token) for token in additional or []]
     return TokenizerFiles(
         vocab,
-        read_merges(merges_file),
+        merges,
         cast("dict[str, int]", lang2id),
         True if lower is None else lower,
-        {role: _token_text(path, settings[role]) for role in ROLES if settings.get(role) is not None},
-        [_token_text(path, token) for token in additional or []],
+        special_tokens,
+        additional,
         *_read_length_settings(path / TOKENIZER_CONFIG_FILE, tokenizer_config),
+        tuple(check_merges(vocab, merges, {*special_tokens.values(), *additional}, str(merges_file))),
     )
 
 

@@ -40,10 +40,12 @@ class PackedTokenizer(Vocabulary):
     Attributes:
         model_max_length: the `max_length` of calls that need one and do not pass it.
         padding_side: the side of the pads unless a call passes one.
+        warnings: what is unusual in the files that it was read from.
     """
 
     model_max_length: int = NO_MAX_LENGTH
     padding_side: Literal["right", "left"] = "right"
+    warnings: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -100,6 +102,7 @@ class PackedTokenizer(Vocabulary):
         tokenizer.model_max_length = files.model_max_length
         tokenizer.padding_side = files.padding_side
         tokenizer.clean_up_tokenization_spaces = files.clean_up_tokenization_spaces
+        tokenizer.warnings = files.warnings
         return tokenizer
 
     def save_pretrained(self, path: str | Path) -> list[Path]:

@@ -12,6 +12,7 @@ from tests.chaos.bad_input.checkpoint_changes import (
     change_shapes_and_names,
     change_tensors,
     edit_json,
+    edit_lines,
     negate_ids,
     overlap_tensors,
     remove_file,
@@ -133,6 +134,11 @@ CHECKPOINTS: list[Refused | Harmless] = [
         write_file(WEIGHTS, "version https://git-lfs.github.com/spec/v1\n"),
         "is a Git LFS pointer",
     ),
+    Refused(
+        "weights that are NaN",
+        change_tensors(lambda held: held["embeddings.weight"][7].fill_(torch.nan)),
+        "weights are NaN or infinite",
+    ),
     Refused("weights with other shapes and names", change_tensors(change_shapes_and_names), "missing 1"),
     Refused(
         "weights that are integers",
@@ -173,9 +179,18 @@ CHECKPOINTS: list[Refused | Harmless] = [
         edit_json(VOCAB, lambda v: v | {"newcomer": 99_999}),
         "has ids up to 99999",
     ),
-    Refused("a vocab.json of another model", use_other_vocabulary, "has ids up to 90099"),
+    Refused("a vocab.json of another model", use_other_vocabulary, "builds none of"),
+    Refused("a vocab.json with one id for two tokens", edit_json(VOCAB, lambda v: v | {"x</w>": 20}), "id 20 is given"),
+    Refused("a vocab.json with one token twice", write_file(VOCAB, '{"a": 0, "a": 1}'), "'a' occurs twice"),
+    Refused(
+        "a vocab.json without half of its tokens",
+        edit_json(VOCAB, lambda v: {token: i for token, i in v.items() if i < 1400}),
+        "vocab.json has 1,400 tokens, but the model has",
+    ),
     Refused("a vocab.json in Latin-1", write_file(VOCAB, '{"é": 1}'.encode("latin-1")), "vocab.json: not valid JSON"),
     Refused("a merges.txt without merges", write_file(MERGES, "\n\n\n"), "holds no merges"),
+    Refused("a merges.txt in alphabetical order", edit_lines(MERGES, sorted), "lines that are no merges"),
+    Refused("a merges.txt without its second half", edit_lines(MERGES, lambda m: m[: len(m) // 2]), "builds none of"),
     Refused("a merges.txt in another encoding", write_file(MERGES, "é t\n".encode("latin-1")), "not UTF-8 at byte 0"),
     Refused(
         "a merges.txt with a byte order mark", write_file(MERGES, "\ufefft h 12\n"), "begins with a byte order mark"
@@ -200,14 +215,8 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused("a head for another width", use_narrow_head, "made for a model of width 32, but the checkpoint's is 64"),
     Refused("a head trained with another trunk", use_head_of_other_trunk, "trained with another trunk"),
     Harmless(
-        "a vocab.json with gaps, and two tokens with one id",
-        edit_json(
-            VOCAB,
-            lambda v: {
-                **{token: i for token, i in v.items() if i < 200 or i % 7 or len(token) < 6},
-                "two of one id": 20,
-            },
-        ),
+        "a vocab.json with gaps",
+        edit_json(VOCAB, lambda v: {t: i for t, i in v.items() if i < 200 or i % 10 or t.isascii()}),
     ),
     Harmless(
         "a merges.txt with lines that are not merges",

@@ -39,6 +39,16 @@ def edit_json(name: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> 
     return change_checkpoint(edit)
 
 
+def edit_lines(name: str, change: Callable[[list[str]], list[str]]) -> Change:
+    """Change the lines of a text file."""
+
+    def edit(folder: Path) -> None:
+        path = folder / name
+        path.write_text("".join(change(path.read_text(encoding="utf-8").splitlines(keepends=True))), encoding="utf-8")
+
+    return change_checkpoint(edit)
+
+
 def remove_file(name: str) -> Change:
     """Remove a file."""
     return change_checkpoint(lambda folder: (folder / name).unlink())

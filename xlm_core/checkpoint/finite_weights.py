@@ -1,0 +1,49 @@
+"""Check that the weights of a checkpoint are finite."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from xlm_core.checkpoint.config import XLMConfig
+from xlm_core.checkpoint.formats import open_weights
+from xlm_core.checkpoint.matching import match_tensors
+from xlm_core.errors import CheckpointError, format_list
+
+if TYPE_CHECKING:
+    from xlm_core.checkpoint.names import ModelKind
+
+_MAX_LISTED = 3
+
+
+def check_finite(path: str | Path, kind: ModelKind, head_only: bool = False) -> None:
+    """Check that a model's weights contain neither NaN nor infinite values, which would spoil every result.
+
+    The tensors are read one after another: 0.1 s per GB, if the file is in the operating system's cache.
+
+    Args:
+        path: the checkpoint directory.
+        kind: `trunk`, or the head that is checked in addition.
+        head_only: check only the head.
+
+    Raises:
+        CheckpointError: a tensor has such values, or as in `check_checkpoint`.
+    """
+    directory = Path(path)
+    config = XLMConfig.from_pretrained(directory)
+    weights = open_weights(directory)
+    names = match_tensors(weights, config, kind, ("head",) if head_only else ("trunk", "head"))
+    wrong: list[str] = []
+    for name in names.values():
+        tensor = weights.read(name)
+        # Both extremes are NaN if any value is. `isfinite` makes copies, and takes 40 times as long.
+        if tensor.numel() and not torch.stack(torch.aminmax(tensor)).isfinite().all():
+            num_wrong = tensor.numel() - int(tensor.isfinite().sum())
+            wrong.append(f"{num_wrong:,} of {tensor.numel():,} values of {name}")
+    if wrong:
+        raise CheckpointError(
+            f"{weights.path}: weights are NaN or infinite: {format_list(wrong, _MAX_LISTED)}; fetch the checkpoint"
+            " again, or use one from an earlier step of its training"
+        )
