@@ -19,7 +19,7 @@ _MAX_LISTED = 3
 
 
 def check_finite(path: str | Path, kind: ModelKind, head_only: bool = False) -> None:
-    """Check that a model's weights contain neither NaN nor infinite values, which would spoil every result.
+    """Check that a model's weights contain neither NaN nor infinite values, which make every result unusable.
 
     The tensors are read one after another: 0.1 s per GB, if the file is in the operating system's cache.
 

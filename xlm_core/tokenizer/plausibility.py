@@ -5,7 +5,7 @@ checkpoints, files cut off or in another order do not. The symbols of a merge ar
 merges; and a token of several characters is the result of a merge. On 16 tables learned from 8,000 to 140,000 distinct
 words of one to 25 languages, with 1,200 to 19,000 merges, no merge and no token was an exception. In damaged ones, the
 share was 6 % (a tenth of the lines missing at the end) to 83 % (two languages). The share of merges whose result is not
-in the vocabulary says nothing: it is 0 to 96 %, depending on the least frequency for which tokens were kept.
+in the vocabulary is no such sign: it is 0 to 96 %, depending on the least frequency for which tokens were kept.
 """
 
 from __future__ import annotations
