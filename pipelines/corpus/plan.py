@@ -14,6 +14,7 @@ from pipelines.corpus.input_columns import check_schema, columns_to_read, field_
 from pipelines.corpus.input_files import find_input_files
 from pipelines.corpus.partitions import check_partitions
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
+from pipelines.corpus.tables import check_columns
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
@@ -37,13 +38,15 @@ class Plan:
     Attributes:
         shards: one row per shard, with the schema `PLAN`, in input order.
         schema: the input columns that the job reads, with their types.
-        constant_types: the types of the columns that files do not contain, such as partitions.
+        partition_types: the types of the columns whose values are in the names of directories.
+        tables: the version of each table of a lake format that is read, by name.
         notes: messages for the user about what is read and what is not.
     """
 
     shards: pa.Table
     schema: pa.Schema
-    constant_types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
+    partition_types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
+    tables: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
 
     @property
@@ -71,10 +74,10 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
     shards: list[PlannedShard] = []
     first: tuple[FileInfo, pa.Schema] | None = None
     wanted = set(columns_to_read(spec))
-    constant_types: dict[str, pa.DataType] = {}
+    partition_types: dict[str, pa.DataType] = {}
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
         footers = pool.map(partial(_read_footer, stores=stores), (file.info for file in files))
-        for (file, constants, partitions), footer in zip(files, footers, strict=True):
+        for (file, constants, partitions, table), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
                 problems.append(footer)
                 continue
@@ -83,11 +86,13 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
             except (ValueError, pa.ArrowException):
                 problems.append(f"{file.url}: the schema cannot be read; write the file again")
                 continue
+            problems += check_columns(file, schema, table, wanted) if table is not None else ()
             problems += check_partitions(file, footer, schema, {name: constants[name] for name in partitions & wanted})
             constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
             for name, value in constants.items():
                 schema = schema.append(pa.field(name, value.type))
-                constant_types.setdefault(name, value.type)
+                if name in found.partition_types.names:
+                    partition_types[name] = value.type
             problems += check_schema(file, schema, spec, first)
             first = first or (file, schema)
             shards += _cut(file, footer, rows_per_shard, constants)
@@ -100,7 +105,7 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
     if not any(shard.num_rows for shard in shards):
         raise FatalError(f"{files[0].info.url}{' and others' if files[1:] else ''}: no rows; correct input.path")
     fields = [field_as_read(first[1].field(name), spec) for name in columns_to_read(spec)]
-    return Plan(plan_table(shards), pa.schema(fields), constant_types, tuple(found.notes))
+    return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes))
 
 
 def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMetaData | str:

@@ -56,7 +56,7 @@ def build_fingerprint(
     result_fields: Iterable[pa.Field],
     segmenters: dict[str, str],
     kytea_model_hash: str | None,
-    constant_types: Mapping[str, pa.DataType],
+    partition_types: Mapping[str, pa.DataType],
 ) -> dict[str, Any]:
     """Return everything the results of a job depend on, as plain JSON values.
 
@@ -67,8 +67,8 @@ def build_fingerprint(
         result_fields: the columns that the tasks add. Their metadata has the ranges of int8 embeddings.
         segmenters: the segmenters in use, with their versions.
         kytea_model_hash: SHA-256 of KyTea's model file, if there is one.
-        constant_types: the types of columns that files do not contain. The type of a partition follows from the values
-            of all files, so a new file may change the type that old parts have.
+        partition_types: the types of columns whose values are in the names of directories. They follow from the names
+            of all directories, so a new one may change the type that existing parts have.
     """
     ranges = [
         field.metadata[key]
@@ -85,7 +85,7 @@ def build_fingerprint(
         "segmenters": segmenters,
         "languages": language_tables(),
         "kytea_model": kytea_model_hash,
-        "partitions": {name: str(constant_types[name]) for name in sorted(constant_types)},
+        "partitions": {name: str(partition_types[name]) for name in sorted(partition_types)},
     }
 
 

@@ -61,7 +61,15 @@ class InputSettings(Settings):
     path: Annotated[
         Annotated[Url, Tag("text")] | Annotated[list[Url], Field(min_length=1), Tag("list")],
         one_of("a path or a list of paths", _text_or_list, text=True),
-    ] = Field(description="Parquet file, directory or glob, or a list of them; local paths or object store URLs.")
+    ] = Field(
+        description="Parquet file, directory or glob, Delta or Iceberg table, or a list of them; local paths or object "
+        "store URLs."
+    )
+    version: int | None = Field(
+        default=None,
+        ge=0,
+        description="Version of the Delta table, or snapshot id of the Iceberg table, to read. By default the newest.",
+    )
     id: ColumnName | None = Field(
         default=None,
         description="Column that identifies a row. By default the output has the columns file and row instead.",

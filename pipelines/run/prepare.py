@@ -118,6 +118,8 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks, tokenizer)
     stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, fingerprint)
     description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
+    if plan.tables:
+        description["tables"] = dict(plan.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
     return Prepared(plan, output, fingerprint, description, stages, notes, tuple(warnings))
@@ -151,7 +153,7 @@ def _build_fingerprint(
         result_fields=[field for task in tasks for field in task.fields],
         segmenters=tokenizer.segmenters.describe(_SEGMENTED_LANGS & set(tokenizer.lang2id or _SEGMENTED_LANGS)),
         kytea_model_hash=_hash_file(job.tokenizer.kytea_model),
-        constant_types=plan.constant_types,
+        partition_types=plan.partition_types,
     )
 
 

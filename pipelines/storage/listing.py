@@ -31,6 +31,7 @@ class Listing:
         files: the files that match, ordered by URL.
         hidden: files that match, but are skipped because a name in their path is hidden.
         others: the other files below the base.
+        is_glob: whether the pattern is a glob.
     """
 
     pattern: str
@@ -38,19 +39,24 @@ class Listing:
     files: list[FileInfo]
     hidden: list[FileInfo] = field(default_factory=list[FileInfo])
     others: list[FileInfo] = field(default_factory=list[FileInfo])
+    is_glob: bool = False
 
     def path_below_base(self, file: FileInfo) -> str:
         """Return the path of a file below the base; empty for the base itself."""
         return file.url[len(self.base.url) :].strip("/")
 
+    def path_of(self, file: FileInfo) -> str:
+        """Return the path of a file within its file system."""
+        return f"{self.base.path.rstrip('/')}/{self.path_below_base(file)}"
+
     def check_not_empty(self, setting: str) -> None:
         """Raise FatalError, which names the setting with the pattern, if there are no files."""
         if self.files:
             return
-        problem = "no file matches" if _WILDCARD.search(self.pattern) else "no such file or directory"
+        problem = "no file matches" if self.is_glob else "no such file or directory"
         if self.hidden:
             problem = f"no data files ({describe_hidden(self.hidden)})"
-        elif locate(self.pattern, self.base.stores).exists():
+        elif not self.is_glob and self.base.exists():
             problem = "the directory contains no data files"
         raise FatalError(f"{self.pattern}: {problem}; correct {setting}")
 
@@ -139,7 +145,7 @@ def _divide(listing: Listing, glob: list[str], *, is_directory: bool = True) -> 
     """
     matches = re.compile(glob_translate("/".join(glob))).match
     spelled_out = [re.compile(glob_translate(part)).match for part in glob if _is_hidden(part)]
-    divided = Listing(listing.pattern, listing.base, [])
+    divided = Listing(listing.pattern, listing.base, [], is_glob=bool(glob))
     for file in listing.files:
         names = listing.path_below_base(file).split("/")
         candidates = range(1, len(names)) if is_directory else [len(names)]

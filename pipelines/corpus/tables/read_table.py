@@ -1,0 +1,54 @@
+"""Read the current version of a table, or the one that the job names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipelines.corpus.tables.delta import read_delta
+from pipelines.corpus.tables.iceberg import find_metadata, read_iceberg
+from pipelines.errors import FatalError
+from pipelines.storage import Listing, locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.corpus.tables.roots import TableRoot
+    from pipelines.corpus.tables.snapshot import TableSnapshot
+    from pipelines.storage import StoreSettings
+
+
+def read_table(
+    table: TableRoot, listing: Listing, stores: Sequence[StoreSettings], version: int | None
+) -> TableSnapshot:
+    """Read the files and columns of a table.
+
+    Args:
+        table: the table.
+        listing: all files below its root, or an Iceberg table's metadata file.
+        stores: settings of the stores that contain the table.
+        version: the version or snapshot to read; by default the current one.
+
+    Raises:
+        FatalError: the table cannot be read, its format is not supported, or its package is not installed.
+    """
+    paths = [listing.path_below_base(file) for file in (*listing.files, *listing.hidden)]
+    root = locate(table.url, stores)
+    try:
+        match table.format:
+            case "Delta":
+                return read_delta(root, paths, version)
+            case "Iceberg" if table.url.endswith(".metadata.json"):
+                return read_iceberg(table.url.rpartition("/metadata/")[0], root, stores, version)
+            case "Iceberg":
+                return read_iceberg(table.url, find_metadata(root, paths), stores, version)
+            case _:
+                raise FatalError(
+                    f"{table.url}: is a {table.format} table, which is not supported; export its current rows as "
+                    "Parquet files, or as a Delta or Iceberg table"
+                )
+    except ImportError:
+        extra = table.format.lower()
+        raise FatalError(
+            f"{table.url}: is a {table.format} table, and the package to read it is not installed; "
+            f"pip install 'xlm-batch[{extra}]'"
+        ) from None

@@ -1,0 +1,281 @@
+"""Delta, Iceberg and Hudi tables: only the rows of the current version are read, or the path is refused."""
+
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from deltalake import DeltaTable, write_deltalake
+from pyiceberg.types import LongType
+
+from jobs.cli import main
+from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.planned_shard import planned_shards
+from pipelines.corpus.row_groups import read_row_group
+from pipelines.errors import FatalError
+from pipelines.job import InputSettings
+from pipelines.storage import StoreSettings, locate
+from pipelines.storage.stores import open_client
+from tests.chaos.bad_input.trial_job import TrialJob
+from tests.chaos.stores.servers import Server, s3_server
+from tests.flow.in_process import read_output, without_ray
+from tests.iceberg_catalog import FolderCatalog, add_position_deletes
+
+ROWS = pa.table(
+    {
+        "id": ["a", "b", "c"],
+        "text": ["some text", "more text", "other text"],
+        "lang": ["de", "en", "d/e %"],
+        "day": [datetime.date(2020, 1, 1), None, datetime.date(2021, 1, 1)],
+    }
+)
+MORE = ROWS.set_column(0, "id", pa.array(["d", "e", "f"]))
+
+
+def plan_of(path: Path | str | list[str], stores: Any = (), **settings: Any) -> Plan:
+    spec = {"path": path if isinstance(path, list) else str(path), "text": "text", "lang": "lang", "id": "id"}
+    return make_plan(InputSettings.model_validate(spec | settings), 10, stores)
+
+
+def rows_of(plan: Plan, stores: Any = ()) -> pa.Table:
+    tables = [
+        read_row_group(locate(shard.file, stores), shard, plan.schema.names).select(plan.schema.names).cast(plan.schema)
+        for shard in planned_shards(plan.shards)
+    ]
+    return pa.concat_tables(tables).sort_by("id")
+
+
+def ids_of(plan: Plan, stores: Any = ()) -> list[str]:
+    return rows_of(plan, stores)["id"].to_pylist()
+
+
+@pytest.fixture
+def delta(tmp_path: Path) -> Path:
+    """Write a Delta table in three versions: 3 rows, 6 rows, and 5 rows."""
+    table = tmp_path / "lake" / "delta"
+    write_deltalake(table, ROWS, partition_by=["lang", "day"])
+    write_deltalake(table, MORE, mode="append")
+    DeltaTable(table).delete("id = 'a'")
+    return table
+
+
+@pytest.fixture
+def iceberg(tmp_path: Path) -> Path:
+    """Write an Iceberg table with the same versions."""
+    table = FolderCatalog().create(f"{tmp_path}/lake/iceberg", ROWS.schema, "lang")
+    table.append(ROWS)
+    table.append(MORE)
+    table.delete("id = 'a'")
+    return tmp_path / "lake" / "iceberg"
+
+
+@pytest.fixture(params=["delta", "iceberg"])
+def table(request: pytest.FixtureRequest) -> Path:
+    return request.getfixturevalue(request.param)
+
+
+def test_only_rows_of_the_current_version_are_read(table):
+    plan = plan_of(table, keep=["day"])
+    expected = pa.concat_tables([ROWS, MORE]).sort_by("id").slice(1)
+    rows = rows_of(plan)
+    for name in ("id", "lang", "day"):
+        assert rows[name].to_pylist() == expected[name].to_pylist(), name
+    assert plan.schema.field("day").type == pa.date32()
+    (note,) = plan.notes
+    assert note.startswith(f"{table.name.capitalize()} table {table}")
+    assert note.endswith(f": version {next(iter(plan.tables.values()))}")
+
+
+def test_whole_job_over_a_table(table, demo, tmp_path, monkeypatch):
+    """The version is recorded. A new version does not prevent resuming: only its new files are computed."""
+    without_ray(monkeypatch)
+    job = TrialJob(tmp_path / "job", demo)
+    job.set("input", {"path": str(table), "id": "id", "text": "text", "lang": "lang", "keep": ["day"]})
+    job.set("policy", {"max_rejected": 1.0})
+    job.job_file.write_text(job.to_yaml())
+    assert main(["run", str(job.job_file)]) == 0
+    assert main(["verify", str(job.out)]) == 0
+    recorded = json.loads((job.out / "_xlm/job.json").read_bytes())["tables"]
+    assert read_output(str(job.out)).sort_by("id")["id"].to_pylist() == ["b", "d", "e"]  # "d/e %" is no language
+    if table.name == "delta":
+        write_deltalake(table, ROWS.set_column(0, "id", pa.array(["g", "h", "i"])), mode="append")
+        assert main(["run", str(job.job_file)]) == 0
+        assert read_output(str(job.out)).sort_by("id")["id"].to_pylist() == ["b", "d", "e", "g", "h"]
+        again = json.loads((job.out / "_xlm/job.json").read_bytes())["tables"]
+        assert (list(recorded.values()), list(again.values())) == ([2], [3])
+        assert main(["verify", str(job.out)]) == 0
+
+
+def test_version_can_be_pinned(delta, iceberg):
+    assert ids_of(plan_of(delta, version=0)) == ["a", "b", "c"]
+    assert ids_of(plan_of(delta, version=1)) == list("abcdef")
+    metadata = sorted((iceberg / "metadata").glob("*.metadata.json"))
+    assert ids_of(plan_of(metadata[1])) == ["a", "b", "c"]
+    snapshots = [snapshot["snapshot-id"] for snapshot in json.loads(metadata[-1].read_bytes())["snapshots"]]
+    assert ids_of(plan_of(iceberg, version=snapshots[1])) == list("abcdef")
+    with pytest.raises(FatalError, match="the Delta table cannot be read"):
+        plan_of(delta, version=9)
+    with pytest.raises(FatalError, match=f"has no snapshot 9; its latest are {snapshots[0]}"):
+        plan_of(iceberg, version=9)
+    with pytest.raises(FatalError, match=r"input.version: 1 needs one Delta or Iceberg table"):
+        plan_of([str(delta), str(iceberg)], version=1)
+
+
+def test_checkpoints_of_the_log(delta):
+    DeltaTable(delta).create_checkpoint()
+    for version in (0, 1):
+        (delta / f"_delta_log/{version:020d}.json").unlink()
+    assert ids_of(plan_of(delta)) == list("bcdef")
+
+
+def test_several_tables_and_folders(delta, iceberg, tmp_path):
+    pq.write_table(ROWS.set_column(0, "id", pa.array(["x", "y", "z"])), tmp_path / "plain.parquet")
+    plan = plan_of([f"{tmp_path}/plain.parquet", str(delta), f"{iceberg}/"])
+    assert plan.num_rows == 13
+    assert len(plan.tables) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("delta/*/*/*.parquet", "is within the Delta table .*lake/delta, whose directory also has files of earlier"),
+        ("delta/lang=de", "is within the Delta table .*lake/delta"),
+        ("delta/lang=de/**/*.parquet", "is within the Delta table .*lake/delta"),
+        ("iceberg/data", "is within the Iceberg table .*lake/iceberg, .*; name the table in input.path"),
+        ("", r"contains Delta tables \(.*lake/delta, .*lake/iceberg\).*; list the tables themselves in input.path"),
+        ("*/", r"contains Delta tables"),
+        ("**/*.parquet", r"contains Delta tables"),
+    ],
+)
+def test_files_of_a_table_are_not_read_without_its_log(delta, iceberg, path, message):
+    with pytest.raises(FatalError, match=message):
+        plan_of(delta.parent / path if "*" not in path else f"{delta.parent}/{path}")
+
+
+def test_file_of_a_table_is_refused(delta):
+    file = next(delta.glob("*/*/*.parquet"))
+    with pytest.raises(FatalError, match="is within the Delta table"):
+        plan_of(file)
+
+
+def test_hudi_tables_are_refused(tmp_path):
+    (tmp_path / "hudi/.hoodie").mkdir(parents=True)
+    (tmp_path / "hudi/.hoodie/hoodie.properties").touch()
+    pq.write_table(ROWS, tmp_path / "hudi/a.parquet")
+    with pytest.raises(FatalError, match="hudi: is a Hudi table, which is not supported; export its current rows"):
+        plan_of(tmp_path / "hudi")
+    with pytest.raises(FatalError, match="is within the Hudi table"):
+        plan_of(tmp_path / "hudi/a.parquet")
+
+
+@pytest.mark.parametrize("name", ["delta", "iceberg"])
+def test_missing_package(request, monkeypatch, name):
+    table = request.getfixturevalue(name)
+    for module in [module for module in sys.modules if module.split(".")[0] in ("deltalake", "pyiceberg")]:
+        monkeypatch.delitem(sys.modules, module)
+    for package in ("deltalake", "pyiceberg"):
+        monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(FatalError, match=rf"is a {name.capitalize()} table, .*; pip install 'xlm-batch\[{name}\]'"):
+        plan_of(table)
+
+
+def test_partitions_of_a_delta_table_are_pruned(delta):
+    for file in delta.glob("lang=de/*/*.parquet"):
+        file.write_bytes(b"not Parquet" * 100)
+    plan = plan_of(delta, filter='lang == "en" or day >= date("2021-01-01")')
+    assert ids_of(plan) == ["b", "c", "e", "f"]
+    assert "not read: 1 file whose partition does not match input.filter" in plan.notes
+
+
+def test_columns_that_were_added_later_are_null_in_older_files(delta, iceberg):
+    more = MORE.set_column(0, "id", pa.array(["g", "h", "i"])).append_column("extra", pa.array([1, 2, 3]))
+    write_deltalake(delta, more, mode="append", schema_mode="merge")
+    assert rows_of(plan_of(delta, keep=["extra"]))["extra"].to_pylist() == [None] * 5 + [1, 2, 3]
+    catalog = FolderCatalog()
+    table = catalog.create(f"{iceberg.parent}/added", ROWS.schema)
+    table.append(ROWS)
+    with table.update_schema() as update:
+        update.add_column("extra", LongType())
+    table.append(more)
+    assert rows_of(plan_of(iceberg.parent / "added", keep=["extra"]))["extra"].to_pylist() == [None] * 3 + [1, 2, 3]
+    with table.update_schema() as update:
+        update.rename_column("text", "body")
+    with pytest.raises(FatalError, match="column body was renamed, replaced or changed after this file was written"):
+        plan_of(iceberg.parent / "added", text="body")
+
+
+def test_features_that_change_which_rows_are_read_are_refused(delta):
+    log = delta / "_delta_log/00000000000000000003.json"
+    first = (delta / "_delta_log/00000000000000000001.json").read_text().splitlines()
+    add = json.loads(first[1])
+    features = {"readerFeatures": ["deletionVectors"], "writerFeatures": ["deletionVectors"]}
+    protocol = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7} | features}
+    log.write_text(json.dumps(protocol) + "\n")
+    assert ids_of(plan_of(delta)) == list("bcdef")  # none of its files has a vector
+    vector = {"storageType": "u", "pathOrInlineDv": "ab^-aqEH.-t@S}K{vb[*k^", "offset": 4, "sizeInBytes": 40}
+    add["add"]["deletionVector"] = vector | {"cardinality": 1}
+    log.write_text(json.dumps(protocol) + "\n" + json.dumps(add) + "\n")
+    with pytest.raises(FatalError, match="has deletion vectors; rewrite its files first, in Spark with REORG TABLE"):
+        plan_of(delta)
+
+
+def test_delete_files_of_an_iceberg_table_are_refused(tmp_path):
+    table = FolderCatalog().create(f"{tmp_path}/deletes", ROWS.schema)
+    table.append(ROWS)
+    assert ids_of(plan_of(tmp_path / "deletes")) == ["a", "b", "c"]
+    add_position_deletes(table)
+    message = "has delete files for 1 of its 1 data files, which are not supported; rewrite its files first, in Spark"
+    with pytest.raises(FatalError, match=message):
+        plan_of(tmp_path / "deletes")
+
+
+def test_newest_metadata_file(iceberg):
+    """That of `version-hint.text`, or the one with the highest number; two of that number are not clear."""
+    newest = max((iceberg / "metadata").glob("*.metadata.json"))
+    (iceberg / "metadata/00000-aaaa.metadata.json").write_bytes(b"older")
+    assert f"({newest.name})" in next(iter(plan_of(iceberg).tables))
+    other = newest.with_name(f"{newest.name[:5]}-orphan.metadata.json")
+    other.write_bytes(b"not committed")
+    with pytest.raises(FatalError, match=r"the newest metadata file of the Iceberg table is not clear .*; name the one"):
+        plan_of(iceberg)
+    (iceberg / "metadata/version-hint.text").write_text(newest.name.removesuffix(".metadata.json"))
+    assert ids_of(plan_of(iceberg)) == list("bcdef")
+    (iceberg / "metadata/version-hint.text").write_text("1")
+    newest.rename(newest.with_name("v2.metadata.json"))  # written by a Hadoop catalog, before it changed the hint
+    assert ids_of(plan_of(iceberg)) == list("bcdef")
+
+
+def test_missing_file_of_a_table(delta):
+    next(delta.glob("lang=en/*/*.parquet")).unlink()
+    with pytest.raises(FatalError, match=r"version 2 has the file .*lang=en.*, which does not exist; read a version"):
+        plan_of(delta)
+
+
+@pytest.mark.long
+def test_tables_in_an_object_store(monkeypatch):
+    with s3_server() as server:
+        for name, value in server.environment.items():
+            monkeypatch.setenv(name, value)
+        open_client.cache_clear()
+        check_tables_in(server)
+
+
+def check_tables_in(server: Server) -> None:
+    server.make_bucket("lake")
+    stores = [StoreSettings.model_validate(options) for options in server.options()]
+    options = {"AWS_ENDPOINT_URL": server.endpoint, "AWS_ALLOW_HTTP": "true"}
+    for rows in (ROWS, MORE):
+        write_deltalake("s3://lake/a/delta", rows, mode="append", partition_by=["lang"], storage_options=options)
+    DeltaTable("s3://lake/a/delta", storage_options=options).delete("id = 'a'")
+    table = FolderCatalog({"s3.endpoint": server.endpoint}).create("s3://lake/a/iceberg", ROWS.schema, "lang")
+    table.append(ROWS)
+    table.append(MORE)
+    table.delete("id = 'a'")
+    for name in ("delta", "iceberg"):
+        assert ids_of(plan_of(f"s3://lake/a/{name}", stores), stores) == list("bcdef")
+        with pytest.raises(FatalError, match=f"is within the {name.capitalize()} table s3://lake/a/{name}, whose"):
+            plan_of(f"s3://lake/a/{name}/**/*.parquet", stores)
