@@ -18,6 +18,7 @@ BASE = [
 
 CHANGES = {
     "input.path=other": False,
+    "input.version=3": False,
     "input.id=doc": True,
     "input.text=[other, context]": True,
     "input.lang={fixed: de}": True,

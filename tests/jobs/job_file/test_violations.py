@@ -18,7 +18,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
         ("{checkpoint: ckpt}", "", ["job.yaml:5: model: got nothing, expected a mapping with checkpoint, precision, objective"]),
         ("ckpt}", "[a]}", ["job.yaml:5: model.checkpoint: got a list, expected text"]),
         ("path: data/", "path: {a: b}", ["job.yaml:2: input.path: got a mapping, expected a path or a list of paths"]),
-        ("path: data/", "path: []", ["job.yaml:2: input.path: got an empty list, expected parquet file, directory or glob, or a list of them; local paths or object store URLs"]),
+        ("path: data/", "path: []", ["job.yaml:2: input.path: got an empty list, expected parquet file, directory or glob, Delta or Iceberg table, or a list of them; local paths or object store URLs"]),
         ("path: data/", "path:\n    - a\n    - 7", ['job.yaml:4: input.path.1: got 7, expected text; write "7" in quotes']),
         ("text: body", "text: [a, b, c]", ["job.yaml:3: input.text: 3 columns are read as a premise and its choices, which only multiple-choice supports; name one or two"]),
         ("text: body", "text: [a]", ["job.yaml:3: input.text: a list is for the columns of a pair or of choices; write a single column without brackets"]),
