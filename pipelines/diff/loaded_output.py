@@ -47,7 +47,7 @@ class LoadedOutput:
         self.tasks = parse_tasks(job["spec"])
         self._lang, self._keep = spec["lang"], spec["keep"]
         self.known_langs = {counts.lang for record in records for counts in record.langs}
-        parts = [location / record.part for record in records]
+        parts = [output.parts / record.part for record in records]
         self.rows = NumberedRows(parts, [record.rows_out for record in records], self.id_columns)
         self.schema = self.rows.schema()
         with_rejected = [record for record in records if record.rows_rejected]

@@ -1,7 +1,7 @@
 """The output directory: parts, ledger, lock, and how a run resumes."""
 
 from pipelines.output.directory import Output, find_differences
-from pipelines.output.layout import BOOKKEEPING, JOB_FILE, PLAN_FILE, SUCCESS, part_name
+from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, SUCCESS, is_part_name, part_name
 from pipelines.output.lock import Lock
 from pipelines.output.orphans import Orphan, find_orphans
 from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
@@ -10,6 +10,7 @@ from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
 
 __all__ = [
     "BOOKKEEPING",
+    "DATA",
     "JOB_FILE",
     "PLAN_FILE",
     "REJECTED_FILE",
@@ -27,6 +28,7 @@ __all__ = [
     "find_differences",
     "find_orphans",
     "id_keys",
+    "is_part_name",
     "part_bytes",
     "part_name",
     "remove_stale_parts",

@@ -1,4 +1,4 @@
-"""The output directory: parts, rejected rows, ledger, plan and report, and the job that they belong to."""
+"""An output: parts, rejected rows, ledger, plan and report, and the job that they belong to."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """An output directory: the top level contains the parts, and `_xlm` all files that are not data."""
+    """An output directory: `data` contains the parts and nothing else, and `_xlm` all files that are not data."""
 
     def __init__(self, location: Location):
         self.location = location
+        self.parts = location / layout.DATA
         self.bookkeeping = location / layout.BOOKKEEPING
         self.rejected = self.bookkeeping / layout.REJECTED
         self.ledger = Ledger(self.bookkeeping / layout.LEDGER)
+        self._temporary = self.bookkeeping / layout.TEMPORARY
 
     def read_job(self) -> dict[str, Any] | None:
         """Read `job.json`, which describes the job that started this output; None if the directory is new.
 
         Raises:
-            FatalError: the file is damaged, or the directory contains other files.
+            FatalError: the file is damaged, or the directory contains other files or results in another layout.
         """
         try:
             saved = json.loads((self.bookkeeping / layout.JOB_FILE).read_bytes())
             if isinstance(saved, dict) and all(isinstance(saved.get(name), dict) for name in ("spec", "fingerprint")):
+                self._check_layout()
                 return saved
         except FileNotFoundError:
-            foreign = [file.url for file in self.location.list() if not file.name.startswith(".")]
+            files = [*self.location.list(), *self.parts.list(recursive=True)]
+            foreign = [file.url for file in files if not file.name.startswith(".")]
             if foreign:
                 raise FatalError(
                     f"{self.location.url}: contains files that were not written by a job, such as {foreign[0]}; set "
@@ -68,9 +72,16 @@ class Output:
         if job is None:
             raise FatalError(
                 f"{self.location.url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); "
-                "name the output.path of a job"
+                f"name the output.path of a job, the directory that contains {layout.DATA} and {layout.BOOKKEEPING}"
             )
         return job
+
+    def _check_layout(self) -> None:
+        if any(_list_parts(self.location)):
+            raise FatalError(
+                f"{self.location.url}: written by an earlier version, which did not write parts to {layout.DATA}; set "
+                "output.path to a new directory, and run the job again"
+            )
 
     def check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         """Refuse to resume an output whose existing results were computed with other settings.
@@ -108,7 +119,7 @@ class Output:
 
     def list_parts(self) -> dict[str, int]:
         """List the existing parts and their sizes in bytes."""
-        return _list_parts(self.location)
+        return _list_parts(self.parts)
 
     def list_rejected_parts(self) -> dict[str, int]:
         """List the existing files of rejected rows and their sizes in bytes. A file has the name of its part."""
@@ -119,9 +130,13 @@ class Output:
         rows = (self.rejected / name).read_table(["row", "reason"]).to_pylist()
         return {row["row"] for row in rows if row["reason"] == RejectionReason.DUPLICATE_ID}
 
+    def put_part(self, name: str, data: pa.Buffer) -> None:
+        """Write a part. Until it is complete, it is not in the directory that other programs read."""
+        (self.parts / name).put(data, temporary_folder=self._temporary)
+
     def remove_part(self, name: str) -> None:
         """Delete a part and its file of rejected rows."""
-        (self.location / name).delete()
+        (self.parts / name).delete()
         (self.rejected / name).delete()
 
     def mark_incomplete(self) -> None:
@@ -130,7 +145,7 @@ class Output:
 
     def remove_temporary_files(self) -> None:
         """Delete temporary files of processes that were killed while writing."""
-        for folder in (self.location, self.bookkeeping, self.rejected, self.bookkeeping / layout.LEDGER):
+        for folder in (self.location, self.bookkeeping, self._temporary, self.rejected, self.ledger.folder):
             for file in folder.list_temporary_files():
                 (folder / file.name).delete()
 

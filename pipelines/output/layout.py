@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 
-# Readers of datasets skip names that begin with an underscore or a dot.
+# Readers of datasets read every file of a directory (DuckDB, Polars), or all but hidden ones (Spark, Arrow). So the
+# parts have a directory to themselves.
+DATA = "data"
+
 BOOKKEEPING = "_xlm"
 SUCCESS = "_SUCCESS"
 
@@ -15,6 +18,7 @@ REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 LEDGER = "ledger"
 REJECTED = "rejected"
+TEMPORARY = "tmp"  # parts while they are written
 LOCAL_LOCK = "lock"
 
 # The form of the ids that `shard_id` returns. An id becomes part of a file name, so any other form is refused.
@@ -24,7 +28,7 @@ RENEWED_LOCK = re.compile(r"lock-[0-9a-f]{16}\.json")
 PART = re.compile(rf"part-({SHARD_ID.pattern})\.parquet")
 
 # The same, as paths below the output directory.
-PART_PATH = re.compile(rf"({BOOKKEEPING}/{REJECTED}/)?{PART.pattern}")
+PART_PATH = re.compile(rf"({DATA}|{BOOKKEEPING}/{REJECTED})/{PART.pattern}")
 _METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
 METADATA_PATH = re.compile(
     rf"{SUCCESS}|{BOOKKEEPING}/(?:{_METADATA_FILES}|{RENEWED_LOCK.pattern}"
@@ -35,6 +39,11 @@ METADATA_PATH = re.compile(
 def part_name(shard: str) -> str:
     """Return the file name of a shard's part. It depends only on the shard, so writing a part again replaces it."""
     return f"part-{shard}.parquet"
+
+
+def is_part_name(name: str) -> bool:
+    """Whether a file name is that of a part."""
+    return PART.fullmatch(name) is not None
 
 
 def lock_name(token: str) -> str:

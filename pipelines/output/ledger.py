@@ -25,12 +25,12 @@ _READ_THREADS = 16  # a long run leaves thousands of small files, and reading on
 class Ledger:
     """Records of committed shards. Each append writes a batch of records as a file of its own.
 
-    Args:
+    Attributes:
         folder: `OUT/_xlm/ledger`.
     """
 
     def __init__(self, folder: Location):
-        self._folder = folder
+        self.folder = folder
 
     def load(self) -> dict[str, ShardRecord]:
         """Read the current record of each shard; if a shard was committed twice, the later record is current.
@@ -54,7 +54,7 @@ class Ledger:
         if not records:
             return
         data = encode_parquet(pa.Table.from_pylist([record.to_row() for record in records], RECORD))
-        (self._folder / ledger_file_name(time.time_ns(), secrets.token_hex(4))).put(data)
+        (self.folder / ledger_file_name(time.time_ns(), secrets.token_hex(4))).put(data)
 
     def replace(self, records: Sequence[ShardRecord]) -> None:
         """Rewrite the ledger to contain only these records. The parts of all others must already be removed."""
@@ -64,8 +64,8 @@ class Ledger:
             location.delete()
 
     def _files(self) -> list[Location]:
-        names = [file.name for file in self._folder.list()]
-        return [self._folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+        names = [file.name for file in self.folder.list()]
+        return [self.folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
 
 
 def _read(location: Location) -> list[ShardRecord]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import FatalError
-from pipelines.output.layout import METADATA_PATH, PART_PATH
+from pipelines.output.layout import BOOKKEEPING, DATA, METADATA_PATH, PART, PART_PATH, TEMPORARY
 from pipelines.storage import final_name
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def _classify(path: str, records: Mapping[str, ShardRecord]) -> tuple[str, bool]
     if METADATA_PATH.fullmatch(path):
         return None
     if part := PART_PATH.fullmatch(path):
-        is_rejected, record = part[1] is not None, records.get(part[2])
+        is_rejected, record = part[1] != DATA, records.get(part[2])
         if record is None:
             return f"{'rejected rows' if is_rejected else 'results'} of shards that were never committed", True
         if is_rejected and not record.rows_rejected:
@@ -74,6 +74,7 @@ def _classify(path: str, records: Mapping[str, ShardRecord]) -> tuple[str, bool]
     folder, slash, name = path.rpartition("/")
     if final := final_name(name):
         target = folder + slash + final
-        if PART_PATH.fullmatch(target) or METADATA_PATH.fullmatch(target):
+        is_part = folder == f"{BOOKKEEPING}/{TEMPORARY}" and PART.fullmatch(final)
+        if is_part or PART_PATH.fullmatch(target) or METADATA_PATH.fullmatch(target):
             return "temporary files of processes that were killed", True
     return "files that were not written by a job", False

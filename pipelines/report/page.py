@@ -40,7 +40,7 @@ def render_html(report: dict[str, Any]) -> str:
 
 
 def _header(report: dict[str, Any]) -> str:
-    totals, run, spec = report["totals"], report["run"], report["settings"]
+    totals, run = report["totals"], report["run"]
     per_row = f"{totals['tokens'] / totals['rows_out']:,.0f} per row" if totals["rows_out"] else ""
     figures = [
         ("rows written", f"{totals['rows_out']:,}", format_size(totals["bytes"])),
@@ -55,7 +55,7 @@ def _header(report: dict[str, Any]) -> str:
     kind = {"complete": "good", "interrupted": "wait"}.get(report["status"], "bad")
     return (
         f"<header class={kind}><p class=status>{escape(report['status'])}</p><h1>{_bdi(report['name'])}</h1>"
-        f"<p>{escape(_verdict(report))}</p><p class=dim>{_bdi(spec['output']['path'])}</p></header>"
+        f"<p>{escape(_verdict(report))}</p><p class=dim>results in {_bdi(report['data'])}</p></header>"
         f"<div class=cards>{cards}</div>"
     )
 

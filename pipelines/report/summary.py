@@ -41,7 +41,7 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
     tokens, elapsed = format_count(run["tokens"], "token"), format_duration(run["elapsed_s"])
     speed = f"{tokens} in {elapsed}, {run['tokens_per_s']:,.0f} tokens/s"
     lines.append(speed if run["tokens"] else f"{format_count(totals['tokens'], 'token')}; none were added by this run")
-    lines.append(f"{out} ({format_size(totals['bytes'])}); report in {out}/_xlm/report.html")
+    lines.append(f"results in {report['data']} ({format_size(totals['bytes'])}); report in {out}/_xlm/report.html")
     return lines
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipelines.output import SHARD_COUNTS
+from pipelines.output import DATA, SHARD_COUNTS
 from pipelines.rows import LANG_COUNTS
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def build_report(
     return {
         "status": status,
         "name": job["spec"]["name"],
+        "data": f"{job['spec']['output']['path'].rstrip('/')}/{DATA}",
         "totals": {
             "shards": len(records),
             "failed_shards": len(failed),

@@ -58,7 +58,8 @@ class Writer:
             )
         name = part_name(shard.id)
         ids_digest = digest_ids(rows.column(self.id_column or ROW))
-        rejected_part = Output(self.output).rejected / name
+        output = Output(self.output)
+        rejected_part = output.rejected / name
         rejected_bytes = rejected_digest = None
         if len(rejected):
             data = part_bytes(_add_source(rejected, stats.file, REJECTED_FILE))
@@ -67,7 +68,7 @@ class Writer:
         else:
             rejected_part.delete()  # an earlier attempt may have rejected rows of this shard
         data = part_bytes(_add_source(rows, stats.file, self.schema))
-        (self.output / name).put(data)
+        output.put_part(name, data)
         return ShardRecord(
             shard=shard.id,
             file=stats.file,

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
 _TEMPORARY_NAME = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")  # of `temporary_name`
 
 
-def write_atomically(target: Path, data: bytes | pa.Buffer) -> None:
-    """Write a file, so that after a crash it has its old content or all of the new content."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(temporary_name(target.name))
+def write_atomically(target: Path, data: bytes | pa.Buffer, temporary: Path) -> None:
+    """Write a file, so that after a crash it has its old content or all of the new content.
+
+    Args:
+        target: the file.
+        data: its new content.
+        temporary: a path that no other writer uses, on the same file system.
+    """
+    for path in (target, temporary):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with temporary.open("wb") as file:
             file.write(memoryview(data))
@@ -42,7 +48,7 @@ def fsync(path: Path) -> None:
 
 
 def temporary_name(name: str) -> str:
-    """Return the name of a file while it is written. Readers of datasets skip names that begin with a dot."""
+    """Return a unique name for a file while it is written. The readers that skip hidden files skip it."""
     return f".{name}.{secrets.token_hex(4)}.tmp"
 
 

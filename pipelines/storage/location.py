@@ -164,18 +164,24 @@ class Location:
         except OSError as error:  # the bytes are in memory, so this is not a disk error, but damaged data
             raise pa.ArrowInvalid(str(error)) from None
 
-    def put(self, data: bytes | pa.Buffer) -> None:
+    def put(self, data: bytes | pa.Buffer, temporary_folder: Location | None = None) -> None:
         """Write the file atomically: readers see the old file or the complete new one.
 
         An object store receives it in one request. Elsewhere a temporary file is written and renamed.
+
+        Args:
+            data: the file's new content.
+            temporary_folder: where temporary files are written, on the same file system; by default next to the file.
         """
+        folder = temporary_folder.path if temporary_folder else self.path.rpartition("/")[0]
+        temporary = f"{folder}/{temporary_name(self.name)}"
         if self.is_local:
-            self.with_retries(lambda: write_atomically(Path(self.path), data))
+            self.with_retries(lambda: write_atomically(Path(self.path), data, Path(temporary)))
             return
         # A signal may raise an exception in this thread. Closing the stream then would publish an incomplete file, so
         # another thread writes.
         with ThreadPoolExecutor(1) as thread:
-            thread.submit(self.with_retries, lambda: self._send(data)).result()
+            thread.submit(self.with_retries, lambda: self._send(data, temporary)).result()
 
     def delete(self) -> None:
         """Delete the file, if there is one."""
@@ -198,7 +204,7 @@ class Location:
                 raise RetryableError(f"{self.url}: incomplete, got {len(data):,} of {source.size():,} bytes")
         return data
 
-    def _send(self, data: bytes | pa.Buffer) -> None:
+    def _send(self, data: bytes | pa.Buffer, temporary: str) -> None:
         fs = self.fsspec
         if fs is not None and not _FSSPEC_OBJECT_STORES.isdisjoint(_protocols(fs)):
             fs.pipe_file(self.path, bytes(memoryview(data)))
@@ -207,11 +213,10 @@ class Location:
             stream.write(data)
             stream.close()
         else:
-            parent, _, name = self.path.rpartition("/")
-            temporary = f"{parent}/{temporary_name(name)}"
             is_azure = isinstance(self.fs, pafs.AzureFileSystem)
             if not is_azure:
-                self.fs.create_dir(parent, recursive=True)
+                for path in (self.path, temporary):
+                    self.fs.create_dir(path.rpartition("/")[0], recursive=True)
             # Azure's client first creates an empty file with the given name, and cannot rename; but copies are atomic.
             publish = self.fs.copy_file if is_azure else self.fs.move
             try:
@@ -262,15 +267,21 @@ def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
     return Location(url, path, fs, tuple(stores))
 
 
-def encode_parquet(table: pa.Table, **options: Any) -> pa.Buffer:
+def encode_parquet(table: pa.Table, row_group_size: int | None = None, **options: Any) -> pa.Buffer:
     """Encode a table as a Parquet file in memory, to be written with `Location.put`.
+
+    A table without rows becomes a file without row groups: Hugging Face's `datasets` cannot read a row group of no
+    rows, which `pyarrow.parquet.write_table` would write.
 
     Args:
         table: the table.
-        options: passed to `pyarrow.parquet.write_table`.
+        row_group_size: maximum rows of a row group.
+        options: passed to `pyarrow.parquet.ParquetWriter`.
     """
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", **options)
+    with pq.ParquetWriter(sink, table.schema, compression="zstd", **options) as writer:
+        if len(table):
+            writer.write_table(table, row_group_size)
     return sink.getvalue()
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpus import RepeatedHashes, group_by_row_group, select_rows
 from pipelines.formatting import format_count
-from pipelines.output import SUCCESS, id_keys, part_name
+from pipelines.output import SUCCESS, id_keys, is_part_name, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 # Each thread holds a part and a row group in memory; more threads would only compete for the same processors.
 _THREADS = 4
 
-_REMOVE = "xlm gc lists and removes files without a record"
+_COLLECT = "xlm gc lists and removes files without a record"
+_DELETE = "delete it: readers take every file in this directory for data"
 
 
 @dataclass
@@ -100,25 +101,25 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
 
 def _check_files(verdict: Verdict, output: Output, planned: set[str], records: dict[str, ShardRecord]) -> None:
     """Check that every file of results has a record and every record is planned."""
-    root, problems = output.location, verdict.problems
+    problems = verdict.problems
     problems += [
-        Problem((root / part_name(shard)).url, "recorded in the ledger, but not planned", "run the job again")
+        Problem((output.parts / part_name(shard)).url, "recorded in the ledger, but not planned", "run the job again")
         for shard in sorted(records.keys() - planned)
     ]
     recorded = {part_name(shard) for shard in records}
-    visible = _list_visible(root)
+    found = _list_relative(output.parts)
     rejected = {record.part for record in records.values() if record.rows_rejected}
     uncommitted = {part_name(shard) for shard in planned} - recorded
-    if num_uncommitted := len(uncommitted.intersection(visible)):
+    if num_uncommitted := len(uncommitted.intersection(found)):
         parts = format_count(num_uncommitted, "part")
         verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run replaces such parts")
     problems += [
-        Problem((root / name).url, "not recorded in the ledger, but dataset readers would read it", _REMOVE)
-        for name in visible
+        Problem((output.parts / name).url, "not recorded in the ledger", _COLLECT if is_part_name(name) else _DELETE)
+        for name in found
         if name not in recorded | uncommitted
     ]
     problems += [
-        Problem((output.rejected / file.name).url, "not recorded in the ledger", _REMOVE)
+        Problem((output.rejected / file.name).url, "not recorded in the ledger", _COLLECT)
         for file in output.rejected.list()
         if file.name not in rejected | uncommitted and not file.name.startswith(".")
     ]
@@ -126,13 +127,12 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
     if verdict.success and num_missing:
         shards = f"{num_missing:,} of {format_count(len(planned), 'shard')} missing from the ledger"
         message = f"marks the output as complete, but {shards}"
-        problems.append(Problem((root / SUCCESS).url, message, "delete it, and run the job again"))
+        problems.append(Problem((output.location / SUCCESS).url, message, "delete it, and run the job again"))
 
 
-def _list_visible(folder: Location) -> list[str]:
-    """List the files that dataset readers see in a directory, as paths below it."""
-    paths = [file.url.removeprefix(folder.url.rstrip("/") + "/") for file in folder.list(recursive=True)]
-    return [path for path in paths if not any(part.startswith(("_", ".")) for part in path.split("/"))]
+def _list_relative(folder: Location) -> list[str]:
+    """List the files in a directory, as paths below it."""
+    return [file.url.removeprefix(folder.url.rstrip("/") + "/") for file in folder.list(recursive=True)]
 
 
 def _check_shards(
@@ -171,7 +171,7 @@ def _check_shards(
             reference = reference or (found if found.schema else None)
             if reference and found.schema and not _have_same_fields(reference.schema, found.schema):
                 message = f"the metadata of its columns differs from that of {part_name(reference.shard)}"
-                found.add_problem(output.location / part_name(found.shard), message)
+                found.add_problem(output.parts / part_name(found.shard), message)
             if found.rewritten and not found.problems:
                 rewritten.append(part_name(found.shard))
             if not found.compared_with_input:
@@ -219,7 +219,7 @@ def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[n
         suspects = repeated.find_in(hashes)
         if not len(suspects):
             continue
-        part = output.location / part_name(shard)
+        part = output.parts / part_name(shard)
         keys = id_keys(part.read_table([id_column])[id_column].combine_chunks())
         firsts = [(row, first_rows.setdefault(keys[row], f"row {row} of {part.name}")) for row in suspects.tolist()]
         repeats = [(row, first) for row, first in firsts if first != f"row {row} of {part.name}"]

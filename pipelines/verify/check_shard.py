@@ -45,7 +45,7 @@ def check_shard(
         FatalError, RetryableError: the output's storage cannot be read.
     """
     found = ShardFindings(shard.id, compared_with_input=source is not None)
-    part, rejected_file = output.location / record.part, output.rejected / record.part
+    part, rejected_file = output.parts / record.part, output.rejected / record.part
     _check_record(found, part, shard, record)
     rejected: list[dict[str, Any]] | None = []
     if record.rows_rejected:

@@ -84,8 +84,8 @@ SAFEGUARDS = [
     Safeguard(
         "atomic write: files are written in place",
         "pipelines/storage/local_files.py",
-        "temporary = target.with_name(temporary_name(target.name))",
-        "temporary = target",
+        '    try:\n        with temporary.open("wb")',
+        '    temporary = target\n    try:\n        with temporary.open("wb")',
         KILLS,
     ),
     Safeguard(

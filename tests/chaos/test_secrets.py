@@ -191,13 +191,13 @@ def test_pickles_in_the_data_are_not_loaded(hostile_run):
 def test_ids_do_not_affect_file_names(hostile_run):
     """The output contains exactly the expected files, and nothing is written outside it."""
     shards = pq.read_table(hostile_run.out / "_xlm" / "plan.parquet", schema=PLAN)["shard"].to_pylist()
-    parts = {path.name for path in hostile_run.out.glob("part-*")}
+    parts = {path.name for path in (hostile_run.out / "data").iterdir()}
     assert len(parts) == len(shards) - 1  # one of the two shards failed
     assert parts <= {f"part-{shard}.parquet" for shard in shards}
     fixed = {"_xlm/job.json", "_xlm/plan.parquet", "_xlm/report.html", "_xlm/report.json", "_xlm/lock"}
     names = set(hostile_run.files())
     ledger = {name for name in names if name.startswith("_xlm/ledger/")}
-    assert names - ledger == parts | {f"_xlm/rejected/{part}" for part in parts} | fixed
+    assert names - ledger == {f"{folder}/{part}" for folder in ("data", "_xlm/rejected") for part in parts} | fixed
     assert {path.name for path in hostile_run.folder.iterdir()} == {"corpus", "head", "job.yaml", "out"}
 
 

@@ -79,12 +79,12 @@ def without_ray(patch: pytest.MonkeyPatch) -> None:
 
 def read_output(path: str) -> pa.Table:
     """Read all parts, ordered by name."""
-    return pa.concat_tables(read_parts(Output(locate(path)).location))
+    return pa.concat_tables(read_parts(locate(path)))
 
 
 def read_parts(location: Location) -> list[pa.Table]:
-    names = sorted(Output(location).list_parts())
-    return [(location / name).read_table() for name in names]
+    output = Output(location)
+    return [(output.parts / name).read_table() for name in sorted(output.list_parts())]
 
 
 def read_rejected(path: str) -> list[dict[str, Any]]:

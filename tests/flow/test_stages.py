@@ -85,7 +85,7 @@ def test_every_row_is_written_in_order_or_rejected(make_job, demo, tmp_path):
     order = {row_id: i for i, row_id in enumerate(in_corpus_order)}
     assert sorted(found, key=order.__getitem__) == in_corpus_order
     for record in records:  # each part has the order of the input
-        ids = pq.read_table(f"{job.output.path}/{record.part}")["id"].to_pylist()
+        ids = pq.read_table(f"{job.output.path}/data/{record.part}")["id"].to_pylist()
         assert ids == sorted(ids, key=order.__getitem__)
     assert {row["id"]: row["reason"] for row in rejected} == {
         "bad-null": "null_text",
@@ -168,7 +168,7 @@ def test_schema_of_a_part_does_not_depend_on_its_rows(make_job, tmp_path):
     assert [(r.rows_read, r.rows_in, r.rows_out, r.rows_rejected) for r in records] == [
         (1, 1, 1, 0), (1, 1, 0, 1), (1, 1, 0, 1), (1, 0, 0, 0),
     ]  # fmt: skip
-    schemas = [pq.read_schema(f"{job.output.path}/{record.part}") for record in records]
+    schemas = [pq.read_schema(f"{job.output.path}/data/{record.part}") for record in records]
     assert all(schema.equals(schemas[0], check_metadata=True) for schema in schemas)
     assert schemas[0].names == ["id", "lang", "embedding", "label", "score", "words"]
     assert schemas[0].metadata[b"xlm:fingerprint"]
@@ -179,7 +179,7 @@ def test_part_that_is_written_again_has_the_same_bytes(make_job):
     parts = []
     for _ in range(2):
         records = run_to_records(job)
-        parts.append({r.part: Path(job.output.path, r.part).read_bytes() for r in records})
+        parts.append({r.part: Path(job.output.path, "data", r.part).read_bytes() for r in records})
     assert parts[0] == parts[1]
 
 

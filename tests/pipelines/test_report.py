@@ -170,7 +170,7 @@ def test_summary_lists_everything_that_did_not_succeed():
         "3 languages: fr 700, de 600, zh-Hans 600",
         "1 failed shard, such as c: no space left",
         "200,000 tokens in 10.0 s, 20,000 tokens/s",
-        "s3://out/news (3.0 MB); report in s3://out/news/_xlm/report.html",
+        "results in s3://out/news/data (3.0 MB); report in s3://out/news/_xlm/report.html",
     ]
 
 

@@ -74,7 +74,7 @@ def read_preview(location: Location, limit: int) -> Preview:
     records = [record for _, record in sorted(output.ledger.load().items())]
     if not records:
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
-    with _open(location / records[0].part) as file:
+    with _open(output.parts / records[0].part) as file:
         schema = file.schema_arrow
     passed_through = _find_passed_through(job["spec"], schema.names)
     if passed_through is None:
@@ -88,7 +88,7 @@ def read_preview(location: Location, limit: int) -> Preview:
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
         tasks=parse_tasks(job["spec"]),
-        rows=_read_rows(location, _select_rows(location, records, schema, keep, limit)),
+        rows=_read_rows(output.parts, _select_rows(output.parts, records, schema, keep, limit)),
         examples=_read_rejected_examples(output, records),
     )
 
@@ -118,7 +118,7 @@ def _open(location: Location) -> Generator[pq.ParquetFile]:
 
 
 def _select_rows(
-    location: Location, records: list[ShardRecord], schema: pa.Schema, keep: list[str], limit: int
+    parts: Location, records: list[ShardRecord], schema: pa.Schema, keep: list[str], limit: int
 ) -> list[_RowPosition]:
     """Select the first rows of every language, if the language was kept as a column, or else the first rows.
 
@@ -133,7 +133,7 @@ def _select_rows(
         frequency.update({entry.lang: entry.rows for entry in record.langs})
     found: dict[str, list[_RowPosition]] = {}
     for part in _find_parts_with_langs(records, [code for code, _ in frequency.most_common(limit)]):
-        with _open(location / part) as file:
+        with _open(parts / part) as file:
             codes = [code for batch in file.iter_batches(columns=[lang]) for code in _to_python(batch.column(0))]
         for index, code in enumerate(codes):
             if len(same_lang := found.setdefault(str(code), [])) < limit:
@@ -155,12 +155,12 @@ def _find_parts_with_langs(records: list[ShardRecord], codes: list[str]) -> list
     return parts
 
 
-def _read_rows(location: Location, positions: list[_RowPosition]) -> list[dict[str, Any]]:
+def _read_rows(parts: Location, positions: list[_RowPosition]) -> list[dict[str, Any]]:
     rows: dict[_RowPosition, dict[str, Any]] = {}
     for part in dict.fromkeys(part for part, _ in positions):
         wanted = sorted(index for other, index in positions if other == part)
         first = 0
-        with _open(location / part) as file:
+        with _open(parts / part) as file:
             for batch in file.iter_batches(batch_size=256):
                 in_batch = [index for index in wanted if first <= index < first + len(batch)]
                 taken = batch.take(pa.array([index - first for index in in_batch], pa.int64()))

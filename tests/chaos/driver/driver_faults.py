@@ -90,12 +90,12 @@ def _find_inconsistencies(scenario: Scenario, out: Path) -> Iterator[str]:
     for name in results:
         if found[name] not in (start.get(name), end.get(name)):
             yield f"{name} is neither the file before the run nor the one after it"
-    for path in out.glob("[!._]*"):
-        if path.name not in results:
+    for path in out.glob("data/*"):
+        if f"data/{path.name}" not in results:
             yield f"{path.name} is unexpected"
     ledgers: list[Any] = [start["ledger"], end["ledger"], found["ledger"]]
     for shard in ledgers[2].keys() - ledgers[0].keys():
-        if found.get(part_name(shard)) != end.get(part_name(shard)):
+        if found.get(f"data/{part_name(shard)}") != end.get(f"data/{part_name(shard)}"):
             yield f"shard {shard} has a record, but not its part"
     if "_SUCCESS" in found and not any(
         complete.get("_SUCCESS") and not find_differences(_select_results(found), _select_results(complete))

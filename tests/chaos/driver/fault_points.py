@@ -36,7 +36,7 @@ def describe_path(path: Path, out: Path) -> str:
         return "rejected" if len(relative.parts) > 2 else "rejected folder"
     if name.startswith("part-"):
         return "part"
-    return {".": "output folder", "_xlm": "inner folder"}.get(str(relative), name)
+    return {".": "output folder", "_xlm": "inner folder", "data": "part folder"}.get(str(relative), name)
 
 
 def ignore_points() -> Handler:

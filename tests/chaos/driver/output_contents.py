@@ -49,7 +49,7 @@ def find_differences(found: dict[str, object], expected: dict[str, object]) -> l
 def count_rows(out: Path, *, rejected: bool = True) -> Counter[str]:
     """Count how often each id occurs in an output, as any reader of Parquet datasets finds it."""
     found: Counter[str] = Counter()
-    for folder in (out, out / "_xlm" / "rejected") if rejected else (out,):
+    for folder in (out / "data", out / "_xlm" / "rejected") if rejected else (out / "data",):
         if folder.exists() and (dataset := ds.dataset(folder, format="parquet")).files:
             found.update(dataset.to_table(columns=["id"])["id"].to_pylist())
     return found

@@ -199,11 +199,11 @@ def _parts_missing(job: Job) -> None:
     """One recorded part is missing, one has other content, and a file of rejected rows is missing."""
     run_in_fork(run_job, job)
     out = Path(job.output.path)
-    first, second, *_ = sorted(out.glob("part-*"))
+    first, second, *_ = sorted(out.glob("data/part-*"))
     first.unlink()
     pq.write_table(pq.read_table(second).slice(1), second)
     next((out / "_xlm" / "rejected").iterdir()).unlink()
-    (out / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
+    (out / "_xlm" / "tmp" / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
 
 
 def _partly_done(job: Job) -> None:

@@ -29,7 +29,7 @@ from tests.chaos.driver.scenarios import (
 def test_part_that_is_written_again_later_does_not_change_the_output(scenarios, tmp_path):
     """By a writer that was given up: when another writer's part is committed already, and after the end of the run."""
     scenario, out = scenarios["first_run"], tmp_path / "out"
-    part = next(scenario.end.glob("part-*")).name
+    part = str(next(scenario.end.glob("data/*")).relative_to(scenario.end))
     write_again = partial(shutil.copy, scenario.end / part, out / part)
     handler = partial(call_once_at, "report.json: create, before", write_again)
     result = run_in_fork(run_job, with_output(scenario.job, out), handler)
@@ -46,7 +46,7 @@ def test_late_part_of_a_deleted_file_is_removed(scenarios, tmp_path, point):
     scenario, out = scenarios["files_changed"], tmp_path / "out"
     copy_start(scenario, out)
     stale = sorted(read_contents_once(scenario.start).keys() - read_contents_once(scenario.end).keys())
-    assert any(name.startswith("part-") for name in stale)
+    assert any(name.startswith("data/") for name in stale)
     handler = partial(call_once_at, point, partial(copy_files, scenario.start, out, stale))
     result = run_in_fork(run_job, with_output(scenario.job, out), handler)
     assert result.outcome == scenario.result.outcome
@@ -64,7 +64,7 @@ def test_second_driver_is_refused(scenarios, tmp_path):
     job = with_output(scenario.job, out)
     with Output(locate(str(out))).lock():
         assert "another run is writing here" in str(run_in_fork(run_job, job).error)
-    assert not list(out.glob("part-*"))
+    assert not list(out.glob("data/*"))
     assert run_in_fork(run_job, job).outcome == scenario.result.outcome
 
 

@@ -122,11 +122,11 @@ def results_by_shard(output: Objects) -> dict[tuple[str, int], tuple[pa.Table, l
     Checks that the output has exactly the parts of the plan.
     """
     plan = pq.read_table(pa.BufferReader(output["_xlm/plan.parquet"])).to_pylist()
-    parts = {f"part-{shard['shard']}.parquet": shard for shard in plan}
-    assert {name for name in output if name.startswith("part-")} == parts.keys()
+    parts = {f"data/part-{shard['shard']}.parquet": shard for shard in plan}
+    assert {name for name in output if name.startswith("data/")} == parts.keys()
     found = {}
     for name, shard in parts.items():
-        rejected = output.get(f"_xlm/rejected/{name}")
+        rejected = output.get(f"_xlm/rejected/{PurePosixPath(name).name}")
         rows = pq.read_table(pa.BufferReader(rejected)).drop_columns("file").to_pylist() if rejected else []
         table = pq.read_table(pa.BufferReader(output[name])).replace_schema_metadata()
         found[PurePosixPath(shard["file"]).name, shard["file_row"]] = table, rows
@@ -135,7 +135,7 @@ def results_by_shard(output: Objects) -> dict[tuple[str, int], tuple[pa.Table, l
 
 def result_files(output: Objects) -> Objects:
     """Return the parts and the files of rejected rows."""
-    return {name: content for name, content in output.items() if name.startswith(("part-", "_xlm/rejected/part-"))}
+    return {name: content for name, content in output.items() if name.startswith(("data/", "_xlm/rejected/"))}
 
 
 def count_ids(output: Objects) -> Counter[str]:

@@ -25,7 +25,7 @@ def printed(console: Console) -> str:
 
 def result_digests(out: Path) -> dict[str, str]:
     """Return the digests of all parts and files of rejected rows, by path."""
-    files = [*out.glob("part-*"), *(out / "_xlm" / "rejected").glob("*")]
+    files = [*(out / "data").iterdir(), *(out / "_xlm" / "rejected").glob("*")]
     return {str(file.relative_to(out)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
 
 

@@ -31,9 +31,9 @@ def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, 
     pq.write_table(added.set_column(0, "id", ids), corpus / "added.parquet")
     run(job, quiet_console())
     second = modification_times(out)
-    parts = {path for path in first if path.startswith("part-")}
+    parts = {path for path in first if path.startswith("data/")}
     assert {path: second[path] for path in parts} == {path: first[path] for path in parts}
-    assert sum(path.startswith("part-") for path in second) == len(parts) + 1
+    assert sum(path.startswith("data/") for path in second) == len(parts) + 1
     assert (out / "_SUCCESS").exists()
 
     (corpus / "part-2.parquet").unlink()
@@ -47,7 +47,7 @@ def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, 
     assert "removing 6 parts of files that changed or were deleted" in printed(console)
     expected = ds.dataset(corpus).to_table(filter=ds.field("year") >= 2020)
     rejected = {row["id"] for row in read_rejected(str(out))}
-    found = ds.dataset(out).to_table()["id"].to_pylist()
+    found = ds.dataset(out / "data").to_table()["id"].to_pylist()
     assert sorted(found) == sorted(row_id for row_id in expected["id"].to_pylist() if row_id not in rejected)
     assert rejected == {"bad-null"}
 
@@ -75,7 +75,7 @@ def test_missing_part_is_computed_again(undisturbed, make_job, tmp_path, in_proc
     out = tmp_path / "copy"
     shutil.copytree(undisturbed, out)
     before = result_digests(out)
-    next(out.glob("part-*")).unlink()
+    next(out.glob("data/part-*")).unlink()
     console = quiet_console()
     run(make_job(output__path=str(out)), console)
     assert "computing 1 part again, missing or changed since being recorded" in printed(console)
@@ -87,7 +87,7 @@ def test_truncated_parts_and_missing_rejected_rows_are_computed_again(make_job, 
     run(job, quiet_console())
     out = Path(job.output.path)
     before = result_digests(out)
-    part = next(out.glob("part-*"))
+    part = next(out.glob("data/part-*"))
     part.write_bytes(part.read_bytes()[:-9])
     next((out / "_xlm" / "rejected").iterdir()).unlink()
     run(job, quiet_console())
@@ -119,13 +119,13 @@ def test_parts_without_a_record_are_replaced_or_removed(undisturbed, make_job, t
     before = result_digests(out)
     shutil.rmtree(out / "_xlm" / "ledger")
     (out / "_SUCCESS").unlink()
-    damaged = next(out.glob("part-*"))
+    damaged = next(out.glob("data/part-*"))
     damaged.write_bytes(b"half a pa")
-    shutil.copy(next(out.glob("part-*1-*")), out / "part-0000000000000000-00000-000000000.parquet")
-    (out / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
+    shutil.copy(next(out.glob("data/part-*1-*")), out / "data" / "part-0000000000000000-00000-000000000.parquet")
+    (out / "_xlm" / "tmp" / ".part-x.parquet.0a1b2c3d.tmp").write_bytes(b"left by a killed writer")
     run(make_job(output__path=str(out)), quiet_console())
     assert result_digests(out) == before
-    assert not list(out.glob(".*"))
+    assert not list((out / "_xlm" / "tmp").iterdir())
 
 
 def test_each_id_is_written_once_while_files_change(make_job, tmp_path, in_process):
@@ -148,7 +148,7 @@ def test_each_id_is_written_once_while_files_change(make_job, tmp_path, in_proce
     def run_and_check(ids: str, rejected: str) -> None:
         assert run(job, quiet_console())["status"] == "complete"
         assert (out / "_SUCCESS").exists()
-        assert sorted(ds.dataset(out).to_table()["id"].to_pylist()) == list(ids)
+        assert sorted(ds.dataset(out / "data").to_table()["id"].to_pylist()) == list(ids)
         assert sorted(row["id"] for row in read_rejected(str(out))) == list(rejected)
 
     write("a", "ab")

@@ -16,7 +16,7 @@ from tests.flow.run.outputs import modification_times, printed, quiet_console, r
 
 
 def test_every_row_is_written_or_rejected_and_accounted_for(undisturbed, demo):
-    table = ds.dataset(undisturbed).to_table()
+    table = ds.dataset(undisturbed / "data").to_table()
     source = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
     rejected = read_rejected(str(undisturbed))
     assert len(rejected) == 5
@@ -34,7 +34,7 @@ def test_every_row_is_written_or_rejected_and_accounted_for(undisturbed, demo):
     assert set(ledger) == set(pq.read_table(undisturbed / "_xlm" / "plan.parquet")["shard"].to_pylist())
     for record in ledger.values():
         assert record.rows_in == record.rows_out + record.rows_rejected
-        assert pq.read_metadata(undisturbed / record.part).num_rows == record.rows_out
+        assert pq.read_metadata(undisturbed / "data" / record.part).num_rows == record.rows_out
 
 
 def test_ray_writes_the_same_bytes_as_the_stages_in_one_process(undisturbed, make_job):

@@ -22,7 +22,7 @@ def test_resume_after_sigkill_gives_identical_output(undisturbed, demo, tmp_path
     out = tmp_path / "out"
     command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", f"output.path={out}"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_until(lambda: list(out.glob("part-*")))
+    wait_until(lambda: list(out.glob("data/part-*")))
     time.sleep(random.uniform(0, 1))
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -56,11 +56,11 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
         return len(Output(locate(str(out))).ledger.load())
 
     def start() -> subprocess.Popen[str]:
-        before = len(list(out.glob("part-*")))
+        before = len(list(out.glob("data/part-*")))
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
         process = subprocess.Popen(command, **pipes, start_new_session=True)
         # Wait for a part instead of its record, because records are written in batches.
-        wait_until(lambda: len(list(out.glob("part-*"))) > before)
+        wait_until(lambda: len(list(out.glob("data/part-*"))) > before)
         return process
 
     for number, reason in ((signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")):

@@ -68,6 +68,6 @@ def test_int8_requires_calibration_data_with_the_same_settings(run_rows, rows):
         run_rows(rows, [{"feature-extraction": each | {"pooling": "max"}}], **windows)
     with pytest.raises(FatalError, match=r"nowhere: no such file or directory; correct calibration"):
         run_rows(rows, [{"feature-extraction": {"dtype": "int8", "calibration": "nowhere"}}])
-    Path(each["calibration"], "part-cut.parquet").write_bytes(b"PAR1, but cut off")
+    Path(each["calibration"], "data", "part-cut.parquet").write_bytes(b"PAR1, but cut off")
     with pytest.raises(FatalError, match=r"part-cut\.parquet: calibration cannot read this file .* name the output"):
         run_rows(rows, [{"feature-extraction": each}], **windows)

@@ -124,7 +124,7 @@ def test_data_cannot_control_the_terminal(tmp_path):
 def test_nulls_invalid_utf8_and_empty_results_are_shown(tmp_path):
     written = WrittenOutput(tmp_path / "out")
     written.add("a", [make_row(0, "de", title=None, words=[], ner_entities=[])])
-    part = written.output.location / part_name(shard_id("a"))
+    part = written.output.parts / part_name(shard_id("a"))
     table = pq.read_table(part.path)
     bad = pa.array([b"caf\xe9"]).view(pa.string())
     pq.write_table(table.set_column(1, table.schema.field("lang"), bad), part.path)
@@ -142,7 +142,7 @@ def test_kept_columns_of_any_type_are_shown(tmp_path):
     schema = [SCHEMA.field("doc_id"), *(pa.field(name, column.type) for name, (column, _) in kept.items())]
     written = WrittenOutput(tmp_path / "out", keep=list(kept), schema=schema)
     written.add("a", [{ROW: 0, "doc_id": "x", "lang": "de"}])
-    part = written.output.location / part_name(shard_id("a"))
+    part = written.output.parts / part_name(shard_id("a"))
     pq.write_table(pa.table([["x"], *(column for column, _ in kept.values())], schema=written.schema), part.path)
     lines = written.show_lines()
     assert {f"{name} {shown}" for name, (_, shown) in kept.items()} <= set(lines)
@@ -169,8 +169,8 @@ def test_unreadable_output_is_refused_in_one_line(tmp_path):
     gone, damaged = WrittenOutput(tmp_path / "gone"), WrittenOutput(tmp_path / "damaged")
     for written in (gone, damaged):
         written.add("a", [make_row(0, "de")])
-    (gone.output.location / part_name(shard_id("a"))).delete()
-    (damaged.output.location / part_name(shard_id("a"))).put(b"PAR1 no")
+    (gone.output.parts / part_name(shard_id("a"))).delete()
+    (damaged.output.parts / part_name(shard_id("a"))).put(b"PAR1 no")
     for name, reason in {
         "nowhere": "no such directory",
         "file": "not the output of a job",

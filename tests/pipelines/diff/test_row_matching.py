@@ -131,7 +131,7 @@ def test_missing_or_damaged_output_raises_one_clear_error(run, rows, tmp_path):
     ):
         shutil.rmtree(broken, ignore_errors=True)
         shutil.copytree(good, broken)
-        damage(sorted(broken.glob("part-*"))[-1])
+        damage(sorted(broken.glob("data/part-*"))[-1])
         with pytest.raises(FatalError, match=message):
             compare(good, str(broken))
     shutil.rmtree(broken / "_xlm" / "ledger")

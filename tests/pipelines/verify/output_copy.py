@@ -39,7 +39,7 @@ class OutputCopy:
         return format_problems(self.verify())
 
     def part(self, number: int) -> Path:
-        return self.path / self.records[number].part
+        return self.path / "data" / self.records[number].part
 
     def rejected(self, number: int) -> Path:
         return self.path / "_xlm" / "rejected" / self.records[number].part

@@ -75,9 +75,12 @@ FAULTS: dict[str, Fault] = {
         lambda out: shutil.copy(out.part(0), out.part(1)),
         "its rows, or their order, do not match the digest of row ids",
     ),
-    "a foreign file": (lambda out: shutil.copy(out.part(0), out.path / "more.parquet"), "more.parquet: not recorded"),
+    "a foreign file": (
+        lambda out: shutil.copy(out.part(0), out.path / "data" / "more.parquet"),
+        "data/more.parquet: not recorded",
+    ),
     "files in a folder": (
-        lambda out: shutil.copytree(out.rejected(0).parent, out.path / "old"),
+        lambda out: shutil.copytree(out.rejected(0).parent, out.path / "data" / "old"),
         "old/p.*: not recorded",
     ),
     "row dropped": part(drop_row(2), "its rows are not .*: 1 row missing, 0 surplus, from row 2 of the part"),

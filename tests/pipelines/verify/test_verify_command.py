@@ -48,7 +48,7 @@ def test_console_shows_counts_and_verdict_and_the_first_problems(texts):
     assert "incomplete: " in run()[1].splitlines()[-1]
     assert "1 shard still to do" in run()[1].splitlines()[-1]
     for number in range(30):
-        (texts.path / f"[red]{number}").touch()
+        (texts.path / "data" / f"[red]{number}").touch()
     verified, text = run()
     assert not verified
     assert text.count("problem: ") == 20
