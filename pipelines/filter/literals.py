@@ -12,7 +12,7 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.formatting import excerpt
+from pipelines.formatting import excerpt, format_type
 from xlm_core.errors import FatalError
 
 
@@ -37,10 +37,25 @@ class SourceSpan:
 
 @dataclass(frozen=True)
 class ColumnRef:
-    """A column that the filter reads. Its type is None if the schema is not known."""
+    """A column that the filter reads.
+
+    Attributes:
+        name: its name.
+        stored: its type in the data; None if the schema is not known.
+    """
 
     name: str
-    type: pa.DataType | None
+    stored: pa.DataType | None
+
+    @property
+    def type(self) -> pa.DataType | None:
+        """The type in which it is compared."""
+        return None if self.stored is None else comparable_type(self.stored)
+
+    @property
+    def shown_type(self) -> str:
+        """Its type, for error messages."""
+        return "" if self.stored is None else excerpt(format_type(self.stored))
 
     @property
     def field(self) -> pc.Expression:
@@ -54,6 +69,27 @@ class Literal:
 
     value: bool | int | float | str | datetime.date | datetime.datetime
     span: SourceSpan
+
+
+# Of types that can be compared with a literal.
+_KINDS = {"number", "text", "boolean", "date", "timestamp"}
+
+
+def comparable_type(data_type: pa.DataType) -> pa.DataType:
+    """Return the type in which a column is compared: the same values, in a layout that Arrow's functions support.
+
+    They support neither string views nor float16, and only some of them small decimals and dictionaries.
+    """
+    types = pa.types
+    if types.is_dictionary(data_type):
+        return comparable_type(data_type.value_type)
+    if types.is_string(data_type) or types.is_string_view(data_type):
+        return pa.large_string()
+    if types.is_float16(data_type):
+        return pa.float32()
+    if types.is_decimal32(data_type) or types.is_decimal64(data_type):
+        return pa.decimal128(data_type.precision, data_type.scale)
+    return data_type
 
 
 def kind_of(data_type: pa.DataType) -> str:
@@ -88,6 +124,10 @@ def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
             ) from None
     if kind == "date" and pa.types.is_timestamp(target) and isinstance(value, datetime.date):
         value, kind = datetime.datetime.combine(value, datetime.time()), "timestamp"
+    if kind_of(target) not in _KINDS:
+        raise literal.span.error(
+            f"cannot be compared with {name}, which is {column.shown_type}", f"write {name} is None, or is not None"
+        )
     if kind != kind_of(target):
         advice = {
             ("text", "number"): f"write {literal.span} in quotes",
@@ -96,9 +136,9 @@ def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
             ("timestamp", "text"): f"write timestamp({literal.span})",
             ("date", "timestamp"): "write date(…)",
         }.get((kind_of(target), kind), f"compare {name} with a value of its type")
-        raise literal.span.error(f"is a {kind}, and {name} is {excerpt(str(target))}", advice)
+        raise literal.span.error(f"is a {kind}, and {name} is {column.shown_type}", advice)
     if isinstance(value, datetime.datetime) and (value.tzinfo is None) != (target.tz is None):
-        problem = f"has {'no' if target.tz else 'an'} offset, and {name} is {target}"
+        problem = f"has {'no' if target.tz else 'an'} offset, and {name} is {column.shown_type}"
         advice = 'write timestamp("2024-01-31T12:00:00Z")' if target.tz else "remove the offset"
         raise literal.span.error(problem, advice)
     try:
@@ -106,14 +146,15 @@ def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
             return pa.scalar(value, type=pa.timestamp("us", tz=target.tz)).cast(target)
         if pa.types.is_decimal(target):
             return pa.scalar(Decimal(str(value)), type=target)
-        if pa.types.is_floating(target) and isinstance(value, int):
-            return pa.scalar(float(value), type=target)
+        if pa.types.is_floating(target) and isinstance(value, int | float):
+            return pa.scalar(float(value), type=column.stored).cast(target)
         if pa.types.is_integer(target) and isinstance(value, float):
             # A direct conversion would truncate 2.5 to 2.
             return pa.scalar(Decimal(value), type=pa.decimal128(38, 0)).cast(target)
         return pa.scalar(value, type=target)
     except (pa.ArrowException, OverflowError, ValueError, TypeError, ArithmeticError):
-        raise literal.span.error(f"does not fit {target}, the type of {name}", "write a value that does") from None
+        problem = f"does not fit {column.shown_type}, the type of {name}"
+        raise literal.span.error(problem, "write a value that does") from None
 
 
 def to_array(literals: list[Literal], column: ColumnRef, span: SourceSpan) -> pa.Array:

@@ -22,8 +22,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.filter.literals import ColumnRef, FilterError, Literal, SourceSpan, kind_of, to_array, to_scalar
-from pipelines.formatting import closest_name, excerpt
+from pipelines.filter.literals import (
+    ColumnRef,
+    FilterError,
+    Literal,
+    SourceSpan,
+    comparable_type,
+    kind_of,
+    to_array,
+    to_scalar,
+)
+from pipelines.formatting import closest_name, excerpt, format_type
 
 MAX_CHARS = 100_000
 MAX_DEPTH = 50  # nested and/or/not; Python's parser fails at about 100 levels
@@ -43,8 +52,8 @@ def parse_filter(text: str, schema: pa.Schema | None = None) -> tuple[pc.Express
 
     Args:
         text: the filter; may span several lines.
-        schema: the schema of the data. If given, names and types are checked, and literals get the exact type of their
-            column, so that no value of the data is cast. Without it, only the syntax is checked.
+        schema: the schema of the data. If given, names and types are checked, and literals get the exact type in which
+            their column is compared (`comparable_type`). Without it, only the syntax is checked.
 
     Returns:
         The expression, and the names of the columns that it reads (at least one). For rows that do not match, the
@@ -61,11 +70,13 @@ def parse_filter(text: str, schema: pa.Schema | None = None) -> tuple[pc.Express
         raise FilterError("filter: a string contains half of a surrogate pair; write the character itself") from None
     if schema is not None:
         try:
-            schema.empty_table().select(sorted(compiler.columns)).filter(expression)
-        except (pa.ArrowException, NotImplementedError) as error:
-            reason = excerpt(str(error), 200)
-            columns = excerpt(", ".join(sorted(compiler.columns)))
-            raise FilterError(f"filter: Arrow cannot filter by {columns}: {reason}; change the filter") from None
+            fields = [(name, comparable_type(schema.field(name).type)) for name in sorted(compiler.columns)]
+            pa.Table.from_batches([], pa.schema(fields)).filter(expression)
+        except (pa.ArrowException, NotImplementedError):
+            types = ", ".join(f"{name} is {format_type(schema.field(name).type)}" for name in sorted(compiler.columns))
+            raise FilterError(
+                f"filter: the columns cannot be compared ({excerpt(types, 200)}); change the condition"
+            ) from None
     return expression, compiler.columns
 
 
@@ -141,7 +152,7 @@ class _Compiler:
         if isinstance(operand, Literal):
             raise self.error(node, "is a value, not a condition", "compare a column with it")
         if operand.type is not None and kind_of(operand.type) != "boolean":
-            raise self.error(node, f"is {operand.type}, not a condition", "compare it with a value")
+            raise self.error(node, f"is {operand.shown_type}, not a condition", "compare it with a value")
         return ~operand.field if negate else operand.field
 
     def comparison(self, left: ast.expr, op: ast.cmpop, right: ast.expr, negate: bool) -> pc.Expression:
@@ -161,7 +172,9 @@ class _Compiler:
         a, b = self.operand(left), self.operand(right)
         if isinstance(a, ColumnRef) and isinstance(b, ColumnRef):
             if a.type is not None and b.type is not None and kind_of(a.type) != kind_of(b.type):
-                raise self.error(left, f"is {a.type}, {excerpt(b.name)} is {b.type}", "compare columns of one type")
+                raise self.error(
+                    left, f"is {a.shown_type}, {excerpt(b.name)} is {b.shown_type}", "compare columns of one type"
+                )
             return a.field, b.field
         if isinstance(a, ColumnRef) and isinstance(b, Literal):
             return a.field, pc.scalar(to_scalar(b, a))
@@ -215,7 +228,7 @@ class _Compiler:
                 raise self.error(node, "is not part of the filter language", f"use {known}")
 
     def column_ref(self, name: str) -> ColumnRef:
-        column_type = None
+        stored = None
         if self.schema is not None:
             found = self.schema.names.count(name)
             if found > 1:
@@ -224,11 +237,11 @@ class _Compiler:
                 closest = closest_name(name, self.schema.names)
                 hint = f"did you mean {closest}?" if closest else f"it has {excerpt(', '.join(self.schema.names), 200)}"
                 raise FilterError(f"filter: the data has no column {excerpt(name)}; {hint}")
-            column_type = self.schema.field(name).type
-            if pa.types.is_dictionary(column_type):
-                column_type = column_type.value_type
+            stored = self.schema.field(name).type
+            if pa.types.is_dictionary(stored):
+                stored = stored.value_type
         self.columns.add(name)
-        return ColumnRef(name, column_type)
+        return ColumnRef(name, stored)
 
     def span(self, node: ast.expr) -> SourceSpan:
         return SourceSpan(self.source, node)
