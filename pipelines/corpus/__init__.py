@@ -1,6 +1,7 @@
 """The input: its plan, its row groups and its duplicate ids."""
 
 from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus.parquet_file import read_footer
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.corpus.planned_shard import (
     PLAN,
@@ -13,18 +14,22 @@ from pipelines.corpus.planned_shard import (
 )
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
+from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadable
 
 __all__ = [
     "PLAN",
     "Plan",
     "PlannedShard",
     "RepeatedHashes",
+    "UnsupportedInputError",
+    "explain_unreadable",
     "find_duplicates",
     "group_by_row_group",
     "is_plan",
     "make_plan",
     "plan_table",
     "planned_shards",
+    "read_footer",
     "read_row_group",
     "select_rows",
     "shard_id",

@@ -11,8 +11,9 @@ from pandas.util import hash_array
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
+from pipelines.corpus.unreadable import UnsupportedInputError
 from pipelines.filter import parse_filter
-from pipelines.rows import ROW, decode_text
+from pipelines.rows import ROW, decode_ids
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -65,11 +66,11 @@ def find_duplicates(
     """Find every row whose id an earlier row of the job's input already has.
 
     Uses at most 24 bytes per row: the first pass counts equal hashes, and a second pass, `Duplicates.repeats`, compares
-    the ids only where hashes are equal. A damaged row group is skipped; its shards fail when the job reads it.
+    the ids only where hashes are equal. An unreadable row group is skipped; its shards fail when the job reads it.
 
     Args:
         shards: the plan, whose order decides which of two rows is the earlier one.
-        id_column: a column of text or integers; nulls and text that is not UTF-8 are ignored.
+        id_column: a column of ids; nulls and text that is not UTF-8 are ignored.
         filter_text: the job's filter; rows that it drops are ignored.
         known_repeats: for a shard, rows that are already known to repeat an id; they are ignored too.
         stores: options of the stores that contain the corpus.
@@ -120,13 +121,13 @@ def _read_ids(
     for group in group_by_row_group(planned_shards(shards)):
         try:
             row_group = read_row_group(locate(group[0].file, stores), group[0], columns)
-        except (OSError, pa.ArrowException):
+        except (OSError, pa.ArrowException, UnsupportedInputError):
             continue
         for shard in group:
             table = select_rows(row_group, shard, filter_text)
             ids: list[Any] = []
             for chunk in table[id_column].chunks:
-                values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_text(chunk)
+                values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_ids(chunk)
                 ids += [None if i in invalid else value for i, value in enumerate(values)]
             rows = table[ROW].to_numpy()
             is_included = np.array([row_id is not None for row_id in ids], bool)

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
-from pipelines.formatting import closest_name
-from pipelines.rows import is_text, is_words
+from pipelines.formatting import closest_name, excerpt, format_type
+from pipelines.rows import are_same_type, is_id, is_text, is_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pipelines.job import InputSettings
     from pipelines.storage import FileInfo
@@ -26,13 +27,18 @@ def columns_to_read(spec: InputSettings) -> list[str]:
 
 
 def check_schema(
-    file: FileInfo, schema: pa.Schema, spec: InputSettings, first: tuple[FileInfo, pa.Schema] | None
+    file: FileInfo,
+    schema: pa.Schema,
+    unreadable: Mapping[str, str],
+    spec: InputSettings,
+    first: tuple[FileInfo, pa.Schema] | None,
 ) -> Iterable[str]:
-    """Yield what is wrong with an input file's schema, one message per problem.
+    """Yield what is wrong with the columns of an input file, one message per problem.
 
     Args:
         file: the file.
-        schema: its schema.
+        schema: its columns, with the types in which they are read.
+        unreadable: for each column that cannot be read, what is wrong with it.
         spec: the input settings.
         first: the first file and its schema, with which the types of all others must agree; None for the first file.
     """
@@ -47,37 +53,49 @@ def check_schema(
         yield f"{file.url}: no column {name}; {hint}"
     if missing or repeated:
         return
-    yield from _check_types(file, schema, spec, wanted)
+    problems = [f"{file.url}: column {name} {unreadable[name]}" for name in wanted if name in unreadable]
+    if problems:
+        yield from problems
+        return
+    yield from _check_types(file, schema, spec)
     if first is not None:
         yield from _check_same_types(file, schema, spec, *first)
 
 
-def field_as_read(field: pa.Field, spec: InputSettings) -> pa.Field:
-    """Return the field with which a column is read from all files.
+def field_as_read(field: pa.Field, spec: InputSettings, written: pa.Schema | None = None) -> pa.Field:
+    """Return the field to which a column is converted, whatever the layout of its values in a file.
 
-    It is nullable, because other files may contain nulls. Text that is not copied to the output has the same layout
-    for all files. String views become plain strings everywhere, because Arrow cannot filter views.
+    It is nullable, because other files may contain nulls. Text that is not copied to the output is `large_string`.
+
+    Args:
+        field: the column in the first file.
+        spec: the input settings.
+        written: the columns of an existing output; a column that is copied to it keeps its type there.
     """
-    is_copied = field.name in (spec.id, *spec.keep)
-    if is_words(field.type) and field.name in spec.text_columns and not is_copied:
-        return field.with_type(pa.list_(pa.large_string())).with_nullable(True)
-    is_plain = pa.types.is_string_view(field.type) or (is_text(field.type) and not is_copied)
-    return field.with_type(pa.large_string() if is_plain else field.type).with_nullable(True)
+    if field.name not in (spec.id, *spec.keep):
+        is_list = is_words(field.type) and field.name in spec.text_columns
+        text = pa.list_(pa.large_string()) if is_list else pa.large_string()
+        return pa.field(field.name, text if is_list or is_text(field.type) else field.type)
+    if written is not None and written.names.count(field.name) == 1:
+        found = written.field(field.name)
+        if are_same_type(found.type, field.type):
+            return found
+    return field.with_nullable(True)
 
 
-def _check_types(file: FileInfo, schema: pa.Schema, spec: InputSettings, wanted: list[str]) -> Iterable[str]:
+def _check_types(file: FileInfo, schema: pa.Schema, spec: InputSettings) -> Iterable[str]:
     for role, names, is_usable, expected in (
         ("input.text", spec.text_columns, _is_text_or_words, "text, or lists of text"),
         ("input.lang", [spec.lang_column], is_text, "text"),
-        ("input.id", [spec.id], _is_id, "text or whole numbers"),
+        ("input.id", [spec.id], is_id, "text, whole numbers or UUIDs"),
     ):
         for name in names:
             if name is not None and not is_usable(schema.field(name).type):
                 yield f"{file.url}: {role} {name} is {schema.field(name).type}; expected {expected}"
-    for name in wanted:
-        data_type = schema.field(name).type
-        if _has_views(data_type) and not pa.types.is_string_view(data_type):
-            yield f"{file.url}: column {name} is {data_type}, which Arrow cannot filter; write it without views"
+    for name in spec.keep:
+        if reason := _why_not_copied(schema.field(name)):
+            kind = excerpt(format_type(schema.field(name).type))
+            yield f"{file.url}: column {name} is {kind}, which Arrow cannot copy ({reason}); remove it from input.keep"
     if spec.filter:
         try:
             parse_filter(spec.filter, schema)
@@ -92,9 +110,8 @@ def _check_same_types(
         if name is None:
             continue
         got, expected = schema.field(name).type, first_schema.field(name).type
-        # texts that are only tokenized may differ in layout
         is_copied = name in (spec.id, *spec.keep)
-        if (is_copied and got != expected) or is_words(got) != is_words(expected):
+        if (is_copied and not are_same_type(got, expected)) or is_words(got) != is_words(expected):
             yield f"{file.url}: column {name} is {got}, but {expected} in {first_file.url}; write them with one type"
 
 
@@ -102,12 +119,11 @@ def _is_text_or_words(data_type: pa.DataType) -> bool:
     return is_text(data_type) or is_words(data_type)
 
 
-def _is_id(data_type: pa.DataType) -> bool:
-    return is_text(data_type) or pa.types.is_integer(data_type)
-
-
-def _has_views(data_type: pa.DataType) -> bool:
-    """Return whether a column of this type contains views of strings or bytes, at any depth."""
-    if pa.types.is_string_view(data_type) or pa.types.is_binary_view(data_type):
-        return True
-    return any(_has_views(data_type.field(i).type) for i in range(data_type.num_fields))
+def _why_not_copied(field: pa.Field) -> str | None:
+    """Return why Arrow cannot select rows of a column or write it; None if it can."""
+    try:
+        rows = pa.table({"c": pa.nulls(2, field.type)}).filter(pa.array([True, False]))
+        pq.write_table(rows, pa.BufferOutputStream())
+    except (OSError, ValueError, NotImplementedError, pa.ArrowException) as error:
+        return excerpt(str(error))
+    return None

@@ -13,12 +13,13 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.filter import parse_filter, split_conjunction
+from pipelines.filter import matching_rows, parse_filter, split_conjunction
 from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
+    from pipelines.corpus.parquet_file import Footer
     from pipelines.storage import FileInfo
 
 _NUMBER = "_xlm_number"  # of a file; input columns that a job names must not start with _xlm_
@@ -96,25 +97,18 @@ def matching_partitions(partitions: Sequence[Mapping[str, pa.Scalar]], filter_te
     """
     # a file without one of the partitions may contain a column of that name
     names = sorted(set[str].intersection(*(set(values) for values in partitions)))
-    columns = {name: _column([values[name] for values in partitions]) for name in names}
+    columns = {name: pa.array([values[name] for values in partitions], partitions[0][name].type) for name in names}
     table = pa.table(columns | {_NUMBER: pa.array(range(len(partitions)), pa.int64())})
     for condition in split_conjunction(filter_text):
         if parse_filter(condition)[1] <= set(names):
             try:
-                table = table.filter(parse_filter(condition, table.schema)[0])
+                table = table.filter(matching_rows(condition, table))
             except FatalError:
                 continue  # the types do not fit; checking the filter on the schema of the files reports it
     return table[_NUMBER].to_pylist()
 
 
-def _column(values: list[pa.Scalar]) -> pa.Array:
-    column = pa.array(values, values[0].type)
-    return column.cast(pa.large_string()) if pa.types.is_string(column.type) else column
-
-
-def check_partitions(
-    file: FileInfo, footer: pq.FileMetaData, schema: pa.Schema, partitions: Mapping[str, pa.Scalar]
-) -> Iterator[str]:
+def check_partitions(file: FileInfo, footer: Footer, partitions: Mapping[str, pa.Scalar]) -> Iterator[str]:
     """Yield what is wrong with columns that are partitions and also in the file.
 
     Such columns are read from the file, so the path must give all its rows the same value. The statistics of the file
@@ -123,23 +117,24 @@ def check_partitions(
     Args:
         file: the file.
         footer: its footer.
-        schema: its columns.
         partitions: the values of its partitions, by column.
     """
-    for name in partitions.keys() & set(schema.names):
-        if not all(_has_only(footer.row_group(i), name, partitions[name]) for i in range(footer.num_row_groups)):
+    paths = [footer.metadata.schema.column(i).path for i in range(len(footer.metadata.schema))]
+    row_groups = [footer.metadata.row_group(i) for i in range(footer.metadata.num_row_groups)]
+    for name in partitions.keys() & set(footer.schema.names) - footer.unreadable.keys():
+        column = paths.index(name) if name in paths else None
+        if column is None or not all(_has_only(row_group, column, partitions[name]) for row_group in row_groups):
             yield (
                 f"{file.url}: column {name} is in the file and also a directory of its path, and the file's statistics "
                 f"do not show that both have the same value; rename the column or the directory, or remove the column"
             )
 
 
-def _has_only(row_group: pq.RowGroupMetaData, name: str, value: pa.Scalar) -> bool:
+def _has_only(row_group: pq.RowGroupMetaData, column: int, value: pa.Scalar) -> bool:
     """Return whether the statistics of a row group tell that a column has only this value."""
-    columns = (row_group.column(i) for i in range(row_group.num_columns))
-    statistics = next((column.statistics for column in columns if column.path_in_schema == name), None)
     if not row_group.num_rows:
         return True
+    statistics = row_group.column(column).statistics
     if statistics is None or not statistics.has_null_count:
         return False
     if not value.is_valid:
@@ -149,5 +144,5 @@ def _has_only(row_group: pq.RowGroupMetaData, name: str, value: pa.Scalar) -> bo
     try:
         low = pa.scalar(statistics.min)
         return statistics.min == statistics.max and value.cast(pa.string()).cast(low.type) == low
-    except pa.ArrowException:
+    except (pa.ArrowException, OverflowError, ValueError):  # Python cannot represent all dates
         return False

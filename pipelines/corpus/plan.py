@@ -8,13 +8,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
 from pipelines.corpus.input_files import find_input_files
+from pipelines.corpus.parquet_file import read_footer
 from pipelines.corpus.partitions import check_partitions
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
 from pipelines.corpus.tables import check_columns
+from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadable
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
@@ -22,6 +23,9 @@ from pipelines.storage import FileInfo, Location, locate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    import pyarrow.parquet as pq
+
+    from pipelines.corpus.parquet_file import Footer
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
 
@@ -55,13 +59,16 @@ class Plan:
         return sum(self.shards["num_rows"].to_pylist())
 
 
-def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSettings]) -> Plan:
+def make_plan(
+    spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSettings], written: pa.Schema | None = None
+) -> Plan:
     """List the input files, and cut their row groups into shards.
 
     Args:
         spec: the input settings.
         rows_per_shard: maximum number of rows of a shard.
         stores: options of the stores that contain the corpus.
+        written: the schema of the parts of an existing output, whose types are kept.
 
     Raises:
         FatalError: files are missing, unreadable or not Parquet, or columns are missing or of the wrong type.
@@ -76,26 +83,24 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
     wanted = set(columns_to_read(spec))
     partition_types: dict[str, pa.DataType] = {}
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        footers = pool.map(partial(_read_footer, stores=stores), (file.info for file in files))
+        footers = pool.map(
+            partial(_read_footer, columns=columns_to_read(spec), stores=stores), (file.info for file in files)
+        )
         for (file, constants, partitions, table), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
                 problems.append(footer)
                 continue
-            try:
-                schema = footer.schema.to_arrow_schema()
-            except (ValueError, pa.ArrowException):
-                problems.append(f"{file.url}: the schema cannot be read; write the file again")
-                continue
+            schema = footer.schema
             problems += check_columns(file, schema, table, wanted) if table is not None else ()
-            problems += check_partitions(file, footer, schema, {name: constants[name] for name in partitions & wanted})
+            problems += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
             constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
             for name, value in constants.items():
                 schema = schema.append(pa.field(name, value.type))
                 if name in found.partition_types.names:
                     partition_types[name] = value.type
-            problems += check_schema(file, schema, spec, first)
+            problems += check_schema(file, schema, footer.unreadable, spec, first)
             first = first or (file, schema)
-            shards += _cut(file, footer, rows_per_shard, constants)
+            shards += _cut(file, footer.metadata, rows_per_shard, constants)
     if problems:
         num_more = len(problems) - _MAX_PROBLEMS
         more = f"\n… and {num_more} more" if num_more > 0 else ""
@@ -104,34 +109,38 @@ def make_plan(spec: InputSettings, rows_per_shard: int, stores: Sequence[StoreSe
     assert first is not None
     if not any(shard.num_rows for shard in shards):
         raise FatalError(f"{files[0].info.url}{' and others' if files[1:] else ''}: no rows; correct input.path")
-    fields = [field_as_read(first[1].field(name), spec) for name in columns_to_read(spec)]
+    fields = [field_as_read(first[1].field(name), spec, written) for name in columns_to_read(spec)]
     return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes))
 
 
-def _read_footer(file: FileInfo, stores: Sequence[StoreSettings]) -> pq.FileMetaData | str:
+def _read_footer(file: FileInfo, columns: Sequence[str], stores: Sequence[StoreSettings]) -> Footer | str:
     """Read a file's footer, or return what is wrong with the file."""
     location = locate(file.url, stores)
     try:
-        return location.with_retries(lambda: _open_footer(location, file.size))
-    except (OSError, pa.ArrowException):
+        return location.with_retries(lambda: _open_footer(location, file.size, columns))
+    except UnsupportedInputError as error:
+        return f"{file.url}: {error}"
+    except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
+        if isinstance(error, OSError) and error.errno is not None:
+            return f"{file.url}: {explain_unreadable(error)}"
         size = f"{format_count(file.size, 'byte')}, no readable footer"
         return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"
 
 
-def _open_footer(location: Location, size_bytes: int) -> pq.FileMetaData | str:
+def _open_footer(location: Location, size_bytes: int, columns: Sequence[str]) -> Footer | str:
     with location.fs.open_input_file(location.path) as source:
-        if size_bytes < 12 or source.read_at(4, 0) != b"PAR1":
+        if size_bytes < 12 or source.read_at(4, 0) not in (b"PAR1", b"PARE"):  # the latter if it is encrypted
             hint = "name the data files, such as DIR/*.parquet"
             return f"{location.url}: not a Parquet file ({format_count(size_bytes, 'byte')}); {hint}"
-        return pq.read_metadata(source)
+        return read_footer(source, columns)
 
 
 def _cut(
-    file: FileInfo, footer: pq.FileMetaData, rows_per_shard: int, constants: Mapping[str, pa.Scalar]
+    file: FileInfo, metadata: pq.FileMetaData, rows_per_shard: int, constants: Mapping[str, pa.Scalar]
 ) -> Iterable[PlannedShard]:
     file_row = 0
-    for row_group in range(footer.num_row_groups):
-        num_rows = footer.row_group(row_group).num_rows
+    for row_group in range(metadata.num_row_groups):
+        num_rows = metadata.row_group(row_group).num_rows
         for first_row in range(0, num_rows, rows_per_shard):
             yield PlannedShard(
                 id=shard_id(file, row_group, first_row),

@@ -6,36 +6,40 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.filter import parse_filter
-from pipelines.rows import ROW
+from pipelines.corpus.parquet_file import open_parquet, schema_as_read
+from pipelines.corpus.unreadable import unsupported_input
+from pipelines.filter import matching_rows
+from pipelines.rows import ROW, cast_column
 
 if TYPE_CHECKING:
+    import pyarrow.parquet as pq
+
     from pipelines.corpus.planned_shard import PlannedShard
     from pipelines.storage import Location
 
+_TOO_LARGE = "chunked array"  # part of Arrow's error for over 2 GiB of values in a nested column
+
 
 def read_row_group(location: Location, shard: PlannedShard, columns: list[str]) -> pa.Table:
-    """Read some columns of a shard's row group. String views become plain strings: Arrow cannot filter views.
+    """Read some columns of a shard's row group, with the types of `schema_as_read`.
 
     Columns that the file does not contain are among the shard's constants.
 
     Raises:
         OSError, pa.ArrowException: the file does not exist or is damaged.
+        UnsupportedInputError: Arrow cannot read one of the columns.
         FatalError, RetryableError: see `Location`.
     """
 
     def read() -> pa.Table:
-        with location.fs.open_input_file(location.path) as source:
-            file = pq.ParquetFile(source, pre_buffer=True, page_checksum_verification=True)
-            constant = shard.constants.keys() - set(file.schema_arrow.names)
-            return file.read_row_group(shard.row_group, columns=[name for name in columns if name not in constant])
+        with location.fs.open_input_file(location.path) as source, unsupported_input():
+            file = open_parquet(source)
+            schema = schema_as_read(file)
+            constant = shard.constants.keys() - set(schema.names)
+            return _convert(_read(file, shard.row_group, [name for name in columns if name not in constant]), schema)
 
     table = location.with_retries(read)
-    for i, field in enumerate(table.schema):
-        if pa.types.is_string_view(field.type):
-            table = table.set_column(i, field.with_type(pa.large_string()), table.column(i).cast(pa.large_string()))
     for name in columns:
         if name not in table.column_names:
             table = table.append_column(name, pa.repeat(shard.constants[name], len(table)))
@@ -47,4 +51,35 @@ def select_rows(row_group: pa.Table, shard: PlannedShard, filter_text: str | Non
     rows = row_group.slice(shard.first_row, shard.num_rows)
     numbers = np.arange(shard.file_row, shard.file_row + len(rows), dtype=np.int64)
     rows = rows.append_column(ROW, pa.array(numbers))
-    return rows if filter_text is None else rows.filter(parse_filter(filter_text, row_group.schema)[0])
+    return rows if filter_text is None else rows.filter(matching_rows(filter_text, rows))
+
+
+def _read(file: pq.ParquetFile, number: int, columns: list[str]) -> pa.Table:
+    """Read a row group at once, or, if a nested column has over 2 GiB of values, in ever smaller batches of rows."""
+    try:
+        return file.read_row_group(number, columns=columns)
+    except pa.ArrowNotImplementedError as error:
+        if _TOO_LARGE not in str(error):
+            raise
+    batch_size = file.metadata.row_group(number).num_rows
+    while True:
+        batch_size = max(1, batch_size // 4)
+        try:
+            batches = list(file.iter_batches(batch_size, row_groups=[number], columns=columns))
+        except pa.ArrowNotImplementedError as error:
+            if _TOO_LARGE not in str(error) or batch_size == 1:
+                raise
+        else:
+            return pa.Table.from_batches(batches)
+
+
+def _convert(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Convert columns to the types of `schema_as_read`."""
+    for i, field in enumerate(table.schema):
+        column, data_type = table.column(i), schema.field(field.name).type
+        if field.type.equals(data_type):
+            continue
+        if pa.types.is_binary(field.type):  # not a cast, which would raise for text that is not UTF-8
+            column = pa.chunked_array([chunk.view(data_type) for chunk in column.chunks], data_type)
+        table = table.set_column(i, field.with_type(data_type), cast_column(column, data_type))
+    return table

@@ -13,6 +13,7 @@ from pandas.util import hash_array
 
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
+from pipelines.rows import id_texts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -198,7 +199,7 @@ class RowIndex:
 
 def join_ids(table: pa.Table, columns: Sequence[str]) -> pa.Array:
     """Join the columns that identify a row into one text; null if one of them is null."""
-    parts = [to_array(table[name]).cast(pa.large_string()) for name in columns]
+    parts = [id_texts(to_array(table[name])) for name in columns]
     if len(parts) == 1:
         return parts[0]
     return pc.binary_join_element_wise(*parts, pa.scalar("\n", pa.large_string()))

@@ -4,7 +4,7 @@ from pipelines.output.directory import Output, find_differences
 from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, SUCCESS, is_part_name, part_name
 from pipelines.output.lock import Lock
 from pipelines.output.orphans import Orphan, find_orphans
-from pipelines.output.parts import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.output.parts import REJECTED_FILE, decode_schema, digest_ids, encode_schema, id_keys, part_bytes, sha256
 from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
 
@@ -24,7 +24,9 @@ __all__ = [
     "ShardResult",
     "check_parts",
     "compare_with_plan",
+    "decode_schema",
     "digest_ids",
+    "encode_schema",
     "find_differences",
     "find_orphans",
     "id_keys",

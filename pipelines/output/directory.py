@@ -12,6 +12,7 @@ from pipelines.formatting import excerpt
 from pipelines.output import layout
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import lock_folder, not_writable
+from pipelines.output.parts import decode_schema
 from pipelines.rows import RejectionReason
 from pipelines.storage import encode_parquet
 
@@ -82,6 +83,13 @@ class Output:
                 f"{self.location.url}: written by an earlier version, which did not write parts to {layout.DATA}; set "
                 "output.path to a new directory, and run the job again"
             )
+
+    def read_schema(self) -> pa.Schema | None:
+        """Read the schema of the existing parts; None if there is no job, or its description is damaged."""
+        try:
+            return decode_schema(json.loads((self.bookkeeping / layout.JOB_FILE).read_bytes())["schema"])
+        except (OSError, LookupError, TypeError, ValueError, RecursionError):
+            return None
 
     def check_fingerprint(self, fingerprint: dict[str, Any]) -> None:
         """Refuse to resume an output whose existing results were computed with other settings.

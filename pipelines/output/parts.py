@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 
 import pyarrow as pa
 
-from pipelines.rows import REJECTED
+from pipelines.rows import REJECTED, id_texts
 from pipelines.storage import encode_parquet
 
 # A reader loads a column of a row group as one array, and indexes its values with 31 bits.
@@ -22,17 +23,29 @@ def part_bytes(table: pa.Table) -> pa.Buffer:
     return encode_parquet(table, row_group_size=num_rows, write_page_index=True, write_page_checksum=True)
 
 
+def encode_schema(schema: pa.Schema) -> str:
+    """Serialise a schema as text, as Parquet files do that Arrow writes."""
+    return base64.b64encode(schema.serialize()).decode()
+
+
+def decode_schema(text: str | bytes) -> pa.Schema:
+    """Return the schema of `encode_schema`.
+
+    Raises:
+        ValueError, OSError: it is damaged.
+    """
+    return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+
+
 def sha256(data: bytes | pa.Buffer) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
 def id_keys(ids: pa.Array) -> list[bytes]:
-    """Convert row ids to bytes: text as its stored bytes in any of Arrow's layouts, integers as decimal digits."""
-    if pa.types.is_dictionary(ids.type):
-        ids = ids.dictionary_decode()
-    values = (ids if pa.types.is_integer(ids.type) else ids.cast(pa.large_binary())).to_pylist()
-    return [value if isinstance(value, bytes) else str(value).encode() for value in values]
+    """Convert row ids to the bytes of their texts; see `id_texts`."""
+    values: list[bytes | None] = id_texts(ids).cast(pa.large_binary()).to_pylist()
+    return [b"null" if value is None else value for value in values]
 
 
 def digest_ids(ids: pa.Array) -> str:

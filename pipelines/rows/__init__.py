@@ -1,7 +1,9 @@
 """What the stages pass to each other: shards, their rows and columns, and rejected rows."""
 
+from pipelines.rows.column_types import are_same_type, cast_column, cast_table, without_views
 from pipelines.rows.list_columns import flatten_list_column, to_list_column
 from pipelines.rows.rejection import REJECTED, PreRejected, RejectedRow, Rejection, RejectionReason
+from pipelines.rows.row_ids import decode_ids, id_texts, is_id
 from pipelines.rows.schemas import (
     INPUT_IDS,
     LANG,
@@ -18,7 +20,7 @@ from pipelines.rows.schemas import (
     token_schema,
 )
 from pipelines.rows.sequences import Sequences
-from pipelines.rows.shard import Shard
+from pipelines.rows.shard import Shard, empty_batch
 from pipelines.rows.shard_failure import FAILURE_TYPE, FailureKind, ShardFailure
 from pipelines.rows.shard_stats import LANG_COUNTS, LANG_COUNTS_TYPE, UNKNOWN_LANG, LangCounts, ShardStats
 from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
@@ -49,9 +51,16 @@ __all__ = [
     "ShardFailure",
     "ShardStats",
     "WordList",
+    "are_same_type",
+    "cast_column",
+    "cast_table",
+    "decode_ids",
     "decode_text",
     "decode_texts",
+    "empty_batch",
     "flatten_list_column",
+    "id_texts",
+    "is_id",
     "is_text",
     "is_words",
     "join_words",
@@ -60,4 +69,5 @@ __all__ = [
     "result_schema",
     "to_list_column",
     "token_schema",
+    "without_views",
 ]

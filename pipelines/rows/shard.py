@@ -35,7 +35,7 @@ class Shard:
     id: str
     rows: pa.RecordBatch
     stats: ShardStats
-    rejected: pa.RecordBatch = field(default_factory=lambda: pa.RecordBatch.from_pylist([], REJECTED))
+    rejected: pa.RecordBatch = field(default_factory=lambda: empty_batch(REJECTED))
     failure: ShardFailure | None = None
 
     def to_table(self) -> pa.Table:
@@ -91,7 +91,12 @@ class Shard:
 
     def emptied(self, schema: pa.Schema) -> Shard:
         """Return a copy of the shard with no rows and the given schema."""
-        return replace(self, rows=pa.RecordBatch.from_pylist([], schema))
+        return replace(self, rows=empty_batch(schema))
+
+
+def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
+    """Return a batch without rows. Arrow's own functions for it do not support all nested extension types."""
+    return pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
 
 
 def _to_list_array(batch: pa.RecordBatch) -> pa.Array:

@@ -22,6 +22,7 @@ from pipelines.corpus import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
+from pipelines.output import Output, encode_schema
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths
 from pipelines.run.heads import pin_heads
@@ -87,7 +88,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     output = locate(job.output.path, job.storage)
     if output.url.startswith("memory://"):
         raise FatalError(f"output.path {output.url}: workers cannot reach the driver's memory; set another path")
-    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
+    plan = make_plan(job.input, job.output.rows_per_shard, job.storage, Output(output).read_schema())
     _check_output_path(job, plan, output)
 
     url = job.model.checkpoint
@@ -218,5 +219,6 @@ def _describe(job: Job, fingerprint: dict[str, Any], schema: pa.Schema, revision
         "fingerprint": fingerprint,
         "metadata": {key.decode(): value.decode() for key, value in schema.metadata.items()},
         "columns": {field.name: str(field.type) for field in schema},
+        "schema": encode_schema(schema),
     }
     return description if revision is None else description | {"revision": revision}

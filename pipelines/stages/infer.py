@@ -81,7 +81,7 @@ class Infer:
     @torch.inference_mode()
     def _infer(self, shard: Shard, model: Model, tasks: list[Task]) -> Shard:
         rows, schema = shard.rows, self._settings.schema
-        results: dict[str, pa.Array] = {field.name: pa.array([], field.type) for task in tasks for field in task.fields}
+        results: dict[str, pa.Array] = {field.name: pa.nulls(0, field.type) for task in tasks for field in task.fields}
         halvings = 0
         if len(rows):
             distinct = find_distinct_rows(rows, self._settings.text_columns)

@@ -10,10 +10,17 @@ import pyarrow as pa
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
-from pipelines.corpus import group_by_row_group, planned_shards, read_row_group, select_rows
+from pipelines.corpus import (
+    UnsupportedInputError,
+    explain_unreadable,
+    group_by_row_group,
+    planned_shards,
+    read_row_group,
+    select_rows,
+)
 from pipelines.errors import RetryableError, ShardError
 from pipelines.formatting import format_count
-from pipelines.rows import Shard, ShardStats
+from pipelines.rows import Shard, ShardStats, cast_table, empty_batch
 from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 
@@ -64,8 +71,7 @@ class Reader:
 
     def empty_shard(self, planned: PlannedShard) -> Shard:
         """Return a shard of which no row was read."""
-        rows = pa.RecordBatch.from_pylist([], self.schema)
-        return Shard(planned.id, rows, ShardStats(planned.file, planned.num_rows))
+        return Shard(planned.id, empty_batch(self.schema), ShardStats(planned.file, planned.num_rows))
 
     def _read_row_group(self, shard: PlannedShard) -> pa.Table:
         location = locate(shard.file, self.stores)
@@ -74,12 +80,11 @@ class Reader:
             table = read_row_group(location, shard, self.columns)
         except RetryableError as error:
             raise ShardError(f"{error}; run the job again") from None
+        except UnsupportedInputError as error:
+            raise ShardError(f"{shard.file}: row group {shard.row_group} {error}") from None
         except (OSError, pa.ArrowException) as error:
             _check_unchanged(location, shard.file_info)
-            raise ShardError(
-                f"{shard.file}: row group {shard.row_group} cannot be read ({type(error).__name__}); the file is "
-                "damaged, write it again"
-            ) from None
+            raise ShardError(f"{shard.file}: row group {shard.row_group} {explain_unreadable(error)}") from None
         _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read
         return table
 
@@ -89,13 +94,13 @@ class Reader:
                 f"{shard.file}: row group {shard.row_group} has {format_count(len(table), 'row')}, expected at least "
                 f"{shard.first_row + shard.num_rows}; run the job again to make a new plan"
             )
-        rows = select_rows(table, shard, self.filter).select(self.schema.names).cast(self.schema)
+        rows = cast_table(select_rows(table, shard, self.filter), self.schema)
         batches = rows.combine_chunks().to_batches()
         if len(batches) > 1:
             raise ShardError(
                 f"{shard.file}: {format_count(len(rows), 'row')} with over 2 GiB of text; lower output.rows_per_shard"
             )
-        return batches[0] if batches else pa.RecordBatch.from_pylist([], self.schema)
+        return batches[0] if batches else empty_batch(self.schema)
 
 
 def _check_unchanged(location: Location, planned: FileInfo) -> None:

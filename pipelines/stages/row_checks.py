@@ -6,14 +6,23 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from pipelines.formatting import format_count
-from pipelines.rows import ROW, RejectedRow, Rejection, RejectionReason, decode_text, decode_texts, join_words
+from pipelines.rows import (
+    ROW,
+    RejectedRow,
+    Rejection,
+    RejectionReason,
+    decode_ids,
+    decode_text,
+    decode_texts,
+    join_words,
+)
 from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
 
     from pipelines.job import InputSettings
     from pipelines.rows import Shard, WordList
@@ -176,9 +185,4 @@ def _split_choices(texts: list[_Text]) -> Iterator[_Text]:
 
 
 def _decode_ids(rows: pa.RecordBatch, name: str | None) -> tuple[list[str | None], dict[int, int]]:
-    if name is None:
-        return [None] * len(rows), {}
-    column = rows.column(name)
-    if pa.types.is_integer(column.type):
-        return [None if value is None else str(value) for value in column.to_pylist()], {}
-    return decode_text(column)
+    return ([None] * len(rows), {}) if name is None else decode_ids(rows.column(name))

@@ -8,9 +8,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pipelines.corpus import PlannedShard, is_plan, planned_shards, read_row_group, shard_id
+from pipelines.corpus import PlannedShard, is_plan, planned_shards, read_footer, read_row_group, shard_id
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import format_count
 from pipelines.output import PLAN_FILE
@@ -124,7 +123,7 @@ def _count_rows(planned: FileInfo, stores: Sequence[StoreSettings]) -> Counter[i
         if location.file_info() != planned:
             return "changed"
         with location.open() as source:
-            footer = pq.read_metadata(source)
+            footer = read_footer(source).metadata
     except FileNotFoundError:
         return "deleted"
     except _UNREADABLE:

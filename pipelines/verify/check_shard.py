@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.formatting import format_count
-from pipelines.output import REJECTED_FILE, digest_ids, id_keys, part_bytes, sha256
+from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, part_bytes, sha256
 from pipelines.rows import ROW, decode_texts, join_words
 from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
@@ -129,10 +128,9 @@ def _read(found: ShardFindings, location: Location, size_bytes: int | None, dige
 
 def _parse(data: bytes) -> _File:
     parquet = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
-    stored = base64.b64decode(parquet.metadata.metadata[b"ARROW:schema"])
-    declared = pa.ipc.read_schema(pa.BufferReader(stored))
+    declared = decode_schema(parquet.metadata.metadata[b"ARROW:schema"])
     rows = parquet.read()
-    if not rows.schema.equals(pq.read_schema(pa.BufferReader(part_bytes(declared.empty_table())))):
+    if not rows.schema.equals(pq.read_schema(pa.BufferReader(part_bytes(pa.Table.from_batches([], declared))))):
         raise ValueError("the columns are not those of the declared schema")
     return _File(rows, declared)
 
@@ -175,9 +173,9 @@ def _check_rejected(
 
 
 def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, job: JobDescription) -> bool:
-    columns = {column.name: str(column.type) for column in schema}
-    if list(columns.items()) != list(job.columns.items()) or len(columns) != len(schema):
-        found.add_problem(part, f"its columns differ from job.json: {_name_differences(columns, job.columns)}")
+    if not schema.equals(job.schema):
+        got, expected = ({field.name: str(field.type) for field in fields} for fields in (schema, job.schema))
+        found.add_problem(part, f"its columns differ from job.json: {_name_differences(got, expected)}")
         return False
     metadata = {
         key.decode(errors="replace"): value.decode(errors="replace") for key, value in (schema.metadata or {}).items()

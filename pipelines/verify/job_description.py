@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
 from pipelines.job import Job, fingerprint_digest, result_settings
-from pipelines.output import JOB_FILE
+from pipelines.output import JOB_FILE, decode_schema
 from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pyarrow as pa
 
     from pipelines.job import InputSettings
     from pipelines.output import Output
@@ -31,7 +33,7 @@ class JobDescription:
         tasks: settings of the tasks.
         ids_are_unique: whether no two rows of the output may have the same id.
         stores: options of the stores that contain the corpus.
-        columns: types by column name, in order.
+        schema: of the parts.
         metadata: metadata of the schema.
     """
 
@@ -39,7 +41,7 @@ class JobDescription:
     tasks: Sequence[TaskSettings]
     ids_are_unique: bool
     stores: Sequence[StoreSettings]
-    columns: dict[str, str]
+    schema: pa.Schema
     metadata: dict[str, str]
 
     @property
@@ -71,7 +73,7 @@ def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]
             tasks=job.tasks,
             ids_are_unique=job.input.id is not None and job.policy.duplicate_ids != "ignore",
             stores=job.storage,
-            columns=dict(saved["columns"]),
+            schema=decode_schema(saved["schema"]),
             metadata=dict(saved["metadata"]),
         )
         fingerprint: dict[str, Any] = saved["fingerprint"]
@@ -79,7 +81,7 @@ def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]
         recorded_digest = description.metadata["xlm:fingerprint"]
         settings = result_settings(job)
         changed = [name for name in ("input", "tasks", "policy") if fingerprint.get(name) != settings[name]]
-    except (ValueError, AttributeError, KeyError, TypeError):  # pydantic's errors are ValueErrors
+    except (OSError, ValueError, AttributeError, KeyError, TypeError):  # pydantic's errors are ValueErrors
         raise FatalError(
             f"{file.url}: damaged, or written by another version of this program; restore it, or use that version"
         ) from None

@@ -60,10 +60,8 @@ CORPORA: list[Refused | Harmless | FailsShard] = [
         "Parquet without its last byte", change_bytes(lambda data: data[:-1]), "a damaged or truncated Parquet file"
     ),
     Refused("Parquet without its first bytes", change_bytes(lambda data: data[9:]), "not a Parquet file"),
-    Refused(
-        "an encrypted footer", change_bytes(lambda data: data[:-4] + b"PARE"), "a damaged or truncated Parquet file"
-    ),
-    Refused("an encrypted file", change_bytes(lambda data: b"PARE" + data[4:-4] + b"PARE"), "not a Parquet"),
+    Refused("an encrypted footer", change_bytes(lambda data: data[:-4] + b"PARE"), "a.parquet: is encrypted"),
+    Refused("an encrypted file", change_bytes(lambda data: b"PARE" + data[4:-4] + b"PARE"), "a.parquet: is encrypted"),
     Refused(
         "a footer longer than the file",
         change_bytes(lambda data: data[:-8] + b"\xff\xff\xff\x7fPAR1"),
@@ -132,9 +130,9 @@ CORPORA: list[Refused | Harmless | FailsShard] = [
     ),
     Refused("lists as languages", replace_column("lang", pa.array([["en"], ["de"]])), "input.lang lang is list<"),
     Refused(
-        "fractions as ids", replace_column("id", pa.array([0.5, 1.5])), "input.id id is double; expected text or whole"
+        "fractions as ids", replace_column("id", pa.array([0.5, 1.5])), "input.id id is double; expected text, whole"
     ),
-    Refused("lists as ids", replace_column("id", pa.array([["a"], ["b"]])), "expected text or whole numbers"),
+    Refused("lists as ids", replace_column("id", pa.array([["a"], ["b"]])), "expected text, whole numbers or UUIDs"),
     Refused("repeated ids", repeat_id, "row 2 has that of"),
     Refused(
         "a kept column of another type in one file",

@@ -19,7 +19,7 @@ from tests.pipelines.verify.output_copy import truncate
         (lambda out: shutil.rmtree(out.path / "_xlm"), "not the output of a job .it has no _xlm/job.json"),
         (lambda out: truncate(out.path / "_xlm" / "job.json", 99), "job.json: damaged"),
         (lambda out: out.edit_json("job.json", lambda job: job["spec"].pop("tasks")), "job.json: damaged, or written"),
-        (lambda out: out.edit_json("job.json", lambda job: job.pop("columns")), "job.json: damaged, or written"),
+        (lambda out: out.edit_json("job.json", lambda job: job.pop("schema")), "job.json: damaged, or written"),
         (lambda out: out.edit_json("job.json", lambda job: job.update(metadata=[])), "job.json: damaged, or written"),
         (lambda out: truncate(out.path / "_xlm" / "plan.parquet", 99), "plan.parquet: damaged"),
         (lambda out: (out.path / "_xlm" / "plan.parquet").unlink(), "plan.parquet: missing"),
