@@ -113,7 +113,7 @@ def _check_column(file: pq.ParquetFile, name: str) -> str | None:
     except UnsupportedInputError as error:
         return str(error)
     except (OSError, pa.ArrowException):
-        pass  # for lack of data
+        pass  # because the file has no data
     return None
 
 

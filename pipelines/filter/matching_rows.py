@@ -14,7 +14,7 @@ _NUMBER = "_xlm_number"  # of a row in the table; input columns that a job names
 def matching_rows(text: str, table: pa.Table) -> pa.BooleanArray:
     """Return for each row of a table whether the filter matches it.
 
-    Columns are compared in the type that `parse_filter` checks them in, whatever their layout.
+    Columns are compared in the type that `parse_filter` checks them in, for any layout of their values.
 
     Raises:
         FilterError: the filter is invalid, or does not match the columns of the table.
