@@ -30,7 +30,7 @@ def check_job(job: Job, console: Console, *, show_defaults: bool) -> None:
     """
     prepared = prepare_job(job)
     if show_defaults:
-        console.print(dump_job(job), highlight=False, markup=False)
+        console.print(dump_job(prepared.job), highlight=False, markup=False)
     table = make_table("column", texts=["type"])
     for field in prepared.stages.write.schema:
         table.add_row(escape(field.name), escape(format_type(field.type)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.formatting import format_count
+from pipelines.job.sections import DEFAULT_MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,16 +74,27 @@ def _check_windows(
 ) -> Iterator[Violation]:
     if tokenizer.on_overflow != "window":
         return
-    window_tokens = tokenizer.max_length - 1 - min(len(input_settings.text_columns), 2)
-    if tokenizer.overlap_tokens >= window_tokens:
-        yield (
-            ("tokenizer", "overlap_tokens"),
-            f"got {tokenizer.overlap_tokens}, but a window has room for {format_count(window_tokens, 'token')} besides "
-            "the special ones; lower it",
-        )
+    max_length = tokenizer.max_length or DEFAULT_MAX_LENGTH
+    if message := check_overlap(tokenizer.overlap_tokens, max_length, len(input_settings.text_columns)):
+        yield ("tokenizer", "overlap_tokens"), message
     for i, task in enumerate(tasks):
         if not task.supports_windows:
             yield ("tasks", i), f"{task.kind} cannot merge windows; set tokenizer.on_overflow to truncate or reject"
+
+
+def check_overlap(overlap_tokens: int, max_length: int, num_columns: int) -> str | None:
+    """Return what is wrong with the overlap of windows; None if nothing is.
+
+    Args:
+        overlap_tokens: the setting.
+        max_length: maximum number of tokens of a window, with special tokens.
+        num_columns: number of text columns.
+    """
+    window_tokens = max_length - 1 - min(num_columns, 2)
+    if overlap_tokens < window_tokens:
+        return None
+    room = format_count(max(window_tokens, 0), "token")
+    return f"got {overlap_tokens}, but a window has room for {room} besides the special ones; lower it"
 
 
 def _check_mask_markers(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:

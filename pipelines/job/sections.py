@@ -7,6 +7,7 @@ from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
 from pipelines.storage import Url
 
+DEFAULT_MAX_LENGTH = 512  # the number of positions of most released checkpoints
 TOKEN_COUNT_COLUMNS = ["num_tokens", "num_truncated", "num_unknown"]  # int32, written on request
 
 
@@ -28,7 +29,11 @@ class ModelSettings(Settings):
 class TokenizerSettings(Settings):
     """How text is converted to tokens. Every setting affects results."""
 
-    max_length: int = Field(default=512, ge=3, description="Maximum number of tokens of a row, with special tokens.")
+    max_length: Annotated[int, Field(ge=3)] | None = Field(
+        default=None,
+        description="Maximum number of tokens of a row, with special tokens. By default 512, or what the positions of "
+        "the checkpoint allow if that is less.",
+    )
     on_overflow: Literal["truncate", "window", "reject"] = Field(
         default="truncate",
         description="What to do with longer rows: cut off the end, split the row into overlapping windows, or reject "

@@ -5,37 +5,52 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
+from pipelines.job import DEFAULT_MAX_LENGTH, check_overlap
 from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
+    from pipelines.job import TokenizerSettings
     from xlm_core import XLMConfig, XLMTokenizer
 
+_MIN_LENGTH = 3  # special tokens and one token of the text
 
-def check_lengths(max_length: int, max_new_tokens: int, config: XLMConfig, url: str) -> None:
-    """Refuse rows, or prompts with their generated tokens, that are longer than the model's positions.
+
+def choose_max_length(
+    tokenizer: TokenizerSettings, num_columns: int, max_new_tokens: int, config: XLMConfig, url: str
+) -> int:
+    """Return the maximum number of tokens of a row: `max_length` or, by default, what the model's positions allow.
 
     Args:
-        max_length: `tokenizer.max_length` of the job.
+        tokenizer: the job's section `tokenizer`.
+        num_columns: number of text columns.
         max_new_tokens: maximum number of tokens that a task of the job generates; 0 if none does.
         config: the configuration of the trunk.
         url: of the checkpoint.
 
     Raises:
-        FatalError: the message names the greatest possible setting.
+        FatalError: rows, or prompts with their generated tokens, would be longer than the model's positions, or windows
+            shorter than their overlap. The message names the greatest possible setting.
     """
     positions = config.max_position_embeddings
+    # a prompt is fed to the model without its end token
+    max_prompt = positions - max_new_tokens + 1 if max_new_tokens else positions
+    max_length = tokenizer.max_length or max(_MIN_LENGTH, min(DEFAULT_MAX_LENGTH, positions, max_prompt))
     if max_length > positions:
         raise FatalError(
             f"tokenizer.max_length is {max_length}, but {url} has positions for {positions} tokens; set it to at most "
             f"{positions}"
         )
-    max_prompt = positions - max_new_tokens + 1  # a prompt is fed to the model without its end token
-    if max_new_tokens and max_length > max_prompt:
-        shorter = f"set tokenizer.max_length to at most {max_prompt}, or " if max_prompt > 2 else ""
+    if max_length > max_prompt:
+        shorter = f"set tokenizer.max_length to at most {max_prompt}, or " if max_prompt >= _MIN_LENGTH else ""
         raise FatalError(
             f"text-generation: rows of {max_length} tokens and {max_new_tokens} new tokens exceed the {positions} "
             f"positions of {url}; {shorter}lower max_new_tokens"
         )
+    if tokenizer.on_overflow == "window" and (
+        problem := check_overlap(tokenizer.overlap_tokens, max_length, num_columns)
+    ):
+        raise FatalError(f"tokenizer.overlap_tokens: {problem} ({url} has positions for {positions} tokens)")
+    return max_length
 
 
 def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool) -> None:

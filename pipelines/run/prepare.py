@@ -24,7 +24,7 @@ from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import Output, encode_schema
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
-from pipelines.run.checkpoint_checks import check_fixed_lang, check_lengths
+from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
 from pipelines.run.heads import pin_heads
 from pipelines.stages import InferStageSettings, Reader, ShardLimit, TokenizeStageSettings, Writer
 from pipelines.storage import locate
@@ -53,6 +53,7 @@ class Prepared:
     """A job that can run.
 
     Attributes:
+        job: the job's settings, with the maximum length that the checkpoint allows if the job sets none.
         plan: the shards of the corpus.
         output: the output directory.
         fingerprint: everything that can change a result; two runs may share an output if theirs are equal.
@@ -62,6 +63,7 @@ class Prepared:
         warnings: what may be wrong, although the job can run.
     """
 
+    job: Job
     plan: Plan
     output: Location
     fingerprint: dict[str, Any]
@@ -113,17 +115,18 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
             tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
     # After preparing the tasks: if the checkpoint cannot generate at all, that error is more helpful.
     max_new_tokens = max(task.num_new_tokens for task in job.tasks)
-    check_lengths(job.tokenizer.max_length, max_new_tokens, config, url)
+    max_length = choose_max_length(job.tokenizer, len(text_fields), max_new_tokens, config, url)
+    job = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"max_length": max_length})})
     pinned_heads = [head for head, _ in heads]
 
     fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks, tokenizer)
-    stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, fingerprint)
+    stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, max_length, fingerprint)
     description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
     if plan.tables:
         description["tables"] = dict(plan.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
-    return Prepared(plan, output, fingerprint, description, stages, notes, tuple(warnings))
+    return Prepared(job, plan, output, fingerprint, description, stages, notes, tuple(warnings))
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
@@ -170,6 +173,7 @@ def _stage_settings(
     trunk: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
     tasks: list[Task],
+    max_length: int,
     fingerprint: dict[str, Any],
 ) -> StageSettings:
     columns = RowColumns(
@@ -195,6 +199,7 @@ def _stage_settings(
             load=partial(load_tokenizer, job.tokenizer, trunk),
             input=job.input,
             tokenizer=job.tokenizer,
+            max_length=max_length,
             policy=job.policy,
             mask_marker=next((task.mask_marker for task in job.tasks if task.mask_marker), None),
             has_choices=any(task.reads_choices for task in job.tasks),

@@ -54,7 +54,8 @@ class TokenizeStageSettings:
     Attributes:
         load: builds the tokenizer; called once in each process.
         input: the input columns and their roles.
-        tokenizer: maximum length, and what to do with longer rows; `max_length` is within the model's positions.
+        tokenizer: what to do with rows that are longer than `max_length`.
+        max_length: maximum number of tokens of a row; within the model's positions.
         policy: what to do with rows of an unknown language.
         mask_marker: what stands for a mask in a text, if a task fills masks.
         has_choices: whether the texts of a row are a premise and choices.
@@ -65,6 +66,7 @@ class TokenizeStageSettings:
     load: Callable[[], XLMTokenizer]
     input: InputSettings
     tokenizer: TokenizerSettings
+    max_length: int
     policy: PolicySettings
     mask_marker: str | None
     has_choices: bool
@@ -122,7 +124,7 @@ class Tokenize:
             first,
             [row.checkpoint_lang for row in rows for _ in row.texts],
             pairs=second[0] if second else None,
-            max_length=spec.max_length,
+            max_length=self._settings.max_length,
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
             bypass_tokenizer=spec.bypass_tokenizer,
             mask_marker=self._settings.mask_marker,
@@ -185,7 +187,7 @@ class Tokenize:
     def _describe_overflow(self, num_tokens: int) -> str:
         spec = self._settings.tokenizer
         cause = ", and the first text leaves no room for windows" if spec.on_overflow == "window" else ""
-        return f"{num_tokens} tokens{cause}; tokenizer.max_length is {spec.max_length}"
+        return f"{num_tokens} tokens{cause}; tokenizer.max_length is {self._settings.max_length}"
 
 
 @dataclass(frozen=True)

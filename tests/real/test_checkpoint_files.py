@@ -18,6 +18,7 @@ from jobs.commands.convert import convert
 from jobs.commands.inspect import inspect
 from pipelines.checkpoints import local_checkpoint, pin_checkpoint
 from pipelines.errors import FatalError
+from pipelines.run import prepare_job
 from xlm_core import XLMTokenizer
 
 
@@ -31,10 +32,10 @@ def folder(checkpoint, tmp_path) -> Path:
 def check(make_job, folder):
     """Return a function that checks a job with the copy, and returns what is printed."""
 
-    def check(**changes) -> str:
+    def check(*, show_defaults=False, **changes) -> str:
         out = io.StringIO()
         job = make_job(model__checkpoint=str(folder), tasks=["feature-extraction"], **changes)
-        check_job(job, Console(file=out, width=400), show_defaults=False)
+        check_job(job, Console(file=out, width=400), show_defaults=show_defaults)
         return out.getvalue()
 
     return check
@@ -161,3 +162,25 @@ def test_a_fifo_is_refused_or_ignored_without_waiting(folder, name):
                 errors.append(str(error))
     assert bool(errors) == (name in [*NEEDED, "added_tokens.json"])
     assert all(f"{name}: cannot be read: not a file, but a FIFO, a socket or a device" in error for error in errors)
+
+
+def test_max_length_is_by_default_what_the_positions_allow(make_job, check, checkpoints):
+    """The demo's checkpoint has 128 positions."""
+    assert "the job can run" in check(tokenizer__max_length=None)
+    assert "max_length: 128" in check(tokenizer__max_length=None, show_defaults=True)
+    default, explicit = (prepare_job(make_job(tokenizer__max_length=length)) for length in (None, 128))
+    assert default.fingerprint == explicit.fingerprint
+    assert default.description["spec"]["tokenizer"]["max_length"] == 128
+    with pytest.raises(FatalError, match=r"max_length is 129, but .* has positions for 128 tokens; set it to at most"):
+        check(tokenizer__max_length=129)
+    model = {"checkpoint": str(checkpoints / "lm"), "objective": "causal"}
+    generation = [{"text-generation": {"max_new_tokens": 28}}]
+    prepared = prepare_job(make_job(model=model, tasks=generation, tokenizer__max_length=None))
+    assert prepared.stages.tokenize.max_length == 101  # the prompt, without its end token, and 28 tokens
+
+
+def test_windows_that_the_positions_do_not_allow_are_refused(check):
+    window = {"tokenizer__max_length": None, "tokenizer__on_overflow": "window"}
+    assert "the job can run" in check(**window, tokenizer__overlap_tokens=125)
+    with pytest.raises(FatalError, match=r"overlap_tokens: got 200, but a window has room for 126 tokens .*128 tok"):
+        check(**window, tokenizer__overlap_tokens=200)

@@ -47,7 +47,7 @@ def test_minimal_job_gets_the_default_of_every_setting(load):
             )
         ],
         tokenizer=TokenizerSettings(
-            max_length=512,
+            max_length=None,
             on_overflow="truncate",
             overlap_tokens=64,
             bypass_tokenizer=False,
