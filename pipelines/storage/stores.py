@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -88,7 +89,11 @@ def find_etag(details: Mapping[str, Any]) -> str:
     Args:
         details: what an fsspec file system returns for the file.
     """
-    return next((f"{key}={details[key]}" for key in _ETAG_KEYS if details.get(key) is not None), "")
+    for key in _ETAG_KEYS:
+        if (value := details.get(key)) is not None:
+            # a listing may return a number for the time that a query of a single file returns as datetime
+            return f"{key}={value.timestamp() if isinstance(value, datetime) else value}"
+    return ""
 
 
 def _open_s3(bucket: str, options: StoreSettings | None) -> pafs.FileSystem:
