@@ -81,9 +81,14 @@ def _parser() -> argparse.ArgumentParser:
     plan = add_command("plan", "List the input files of a job and their shards.")
     _add_job(plan)
     _add_limit(plan, "files to list", default=20)
-    check = add_command("check", "Validate a job, its corpus and its checkpoint, and show the columns of the output.")
+    about = (
+        "Check all that a run checks, without running: job, corpus, checkpoint, output, languages and ids of the rows."
+    )
+    check = add_command("check", about)
     _add_job(check)
     check.add_argument("--resolved", action="store_true", help="also print the job with all defaults")
+    about = "do not read the languages and ids of the rows; for very large corpora"
+    check.add_argument("--quick", action="store_true", help=about)
     show = add_command("show", "Show some results in readable form.")
     show.add_argument("output", help="the job's output directory")
     _add_limit(show, "rows to show", default=10)

@@ -1,43 +1,160 @@
-"""`xlm check`: validate a job, its corpus and its checkpoint before it runs."""
+"""`xlm check`: validate a job, its corpus, its checkpoint and its output before it runs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
+from rich.text import Text
 
 from jobs.console import make_table
+from jobs.exit_status import ExitStatus
 from jobs.job_file import dump_job
-from pipelines.formatting import format_count, format_type
-from pipelines.run import prepare_job
+from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
+from pipelines.progress_line import ProgressLine
+from pipelines.run import check_before_changes, check_output, prepare_job, survey_languages
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
+    from rich.table import Table
 
     from pipelines.job import Job
+    from pipelines.output import OutputState
+    from pipelines.run import LanguageSurvey, LangUse, Prepared
+
+_MAX_LANGS = 30  # rows of a table
+_MAX_LANG_CHARS = 24
 
 
-def check_job(job: Job, console: Console, *, show_defaults: bool) -> None:
-    """Prepare a job as a run does, without Ray, and print the columns of its output.
+def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick: bool = False) -> ExitStatus:
+    """Check all that a run checks before it computes the first shard, and print what it would do. Nothing is written.
 
     Args:
         job: the job.
         console: where to print.
         show_defaults: also print the job file with all defaults.
+        quick: read only the footers of the corpus, but not the languages and ids of its rows.
+
+    Returns:
+        COMPLETE, or INCOMPLETE if more rows would be rejected than `policy.max_rejected` allows.
 
     Raises:
         FatalError: the job cannot run.
     """
-    prepared = prepare_job(job)
+    prepared = prepare_job(job, lambda line: console.print(line, highlight=False, markup=False))
     if show_defaults:
         console.print(dump_job(prepared.job), highlight=False, markup=False)
+    console.print(_describe_columns(prepared))
+    console.print()
+    for line in _describe_preparation(prepared):
+        console.print(line, soft_wrap=True)
+    state = check_output(prepared)
+    for line in _describe_output(prepared, state):
+        console.print(line, soft_wrap=True)
+    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
+    if quick:
+        state.check_removal(job.policy.max_removed, prepared.output.url)
+        console.print(Text(f"languages and ids of the rows were not read (--quick); {rows} in {shards}", "yellow"))
+        return ExitStatus.COMPLETE
+    survey = _survey(job, prepared, console)
+    if survey is not None:
+        console.print()
+        console.print(_describe_languages(survey))
+        for line in _describe_survey(survey):
+            console.print(line, soft_wrap=True)
+    with console.status("comparing ids"):
+        pre_rejected = check_before_changes(job, prepared, state)
+    num_repeated = sum(map(len, pre_rejected.values()))
+    if num_repeated:
+        console.print(
+            Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
+        )
+    num_rows = survey.num_rows if survey else prepared.plan.num_rows
+    num_rejected = max(num_repeated, survey.num_rejected if survey else 0)  # a row may be both
+    limit = f"policy.max_rejected is {job.policy.max_rejected}"
+    share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
+    if num_rejected > job.policy.count_allowed_rejections(num_rows):
+        advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
+        text = f"the job would end early: it would reject {share}, and {limit}; {advice}"
+        console.print(Text(text, "bold red"), soft_wrap=True)
+        return ExitStatus.INCOMPLETE
+    if num_rejected:
+        console.print(Text(f"{share} will be rejected; {limit}", "yellow"), soft_wrap=True)
+    console.print(Text(f"the job can run: {rows} in {shards}", "bold"))
+    return ExitStatus.COMPLETE
+
+
+def _describe_columns(prepared: Prepared) -> Table:
     table = make_table("column", texts=["type"])
     for field in prepared.stages.write.schema:
-        table.add_row(escape(field.name), escape(format_type(field.type)))
-    console.print(table)
-    for line in (*prepared.notes, *(f"warning: {warning}" for warning in prepared.warnings)):
-        console.print(line, highlight=False, markup=False)
-    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
-    for note in prepared.plan.notes:
-        console.print(note, highlight=False, markup=False)
-    console.print(f"the job can run: {rows} in {shards}", highlight=False, style="bold")
+        table.add_row(Text(one_line(field.name)), Text(format_type(field.type)))
+    return table
+
+
+def _describe_preparation(prepared: Prepared) -> Iterator[Text]:
+    yield from map(Text, map(one_line, (*prepared.notes, *prepared.plan.notes)))
+    for warning in prepared.warnings:
+        yield Text(f"warning: {one_line(warning)}", "yellow")
+
+
+def _describe_output(prepared: Prepared, state: OutputState) -> Iterator[Text]:
+    url, num_done, shards = one_line(prepared.output.url), len(state.done), format_count(len(state.shards), "shard")
+    if not state.num_recorded:
+        yield Text(f"output {url}: new" + ("" if prepared.output.is_local else "; write access is not checked"))
+    elif state.is_complete:
+        yield Text(f"output {url}: has every row of the corpus; a run has nothing to do")
+    else:
+        yield Text(f"output {url}: has {num_done:,} of {shards}; a run computes the others")
+    for note in state.notes:
+        yield Text(f"a run begins by {one_line(note)}", "yellow")
+
+
+def _survey(job: Job, prepared: Prepared, console: Console) -> LanguageSurvey | None:
+    """Count the rows by language; None if all have the same one."""
+    if job.input.lang_column is None:
+        return None
+    num_read, rows = 0, format_count(prepared.plan.num_rows, "row")
+    line = ProgressLine(console, lambda: f"languages: {num_read:,} of {rows} read")
+
+    def update(number: int) -> None:
+        nonlocal num_read
+        num_read = number
+        line.update()
+
+    with line.show():
+        return survey_languages(job, prepared.tokenizer, prepared.plan.shards, update)
+
+
+def _describe_languages(survey: LanguageSurvey) -> Table:
+    """Return a table of the languages: those with problems first, then the most frequent ones."""
+    table = make_table("lang", ["rows"], ["in the checkpoint", "words by"])
+    faulty = [use for use in survey.langs if use.rejected or use.problem]
+    sound = [use for use in survey.langs if not use.rejected and not use.problem]
+    for uses in (faulty, sound):
+        for use in uses[:_MAX_LANGS]:
+            table.add_row(*_describe_language(use))
+        if others := uses[_MAX_LANGS:]:
+            num_rows = sum(use.num_rows for use in others)
+            table.add_row(Text(f"… and {format_count(len(others), 'other')}", "dim"), f"{num_rows:,}")
+    return table
+
+
+def _describe_language(use: LangUse) -> tuple[Text, str, Text, Text]:
+    lang = Text("null", "dim") if use.lang is None else Text(excerpt(use.lang, _MAX_LANG_CHARS))
+    if use.rejected:
+        return lang, f"{use.num_rows:,}", Text(f"rejected: {use.rejected}", "red"), Text()
+    known = Text(use.checkpoint_lang or "no, run without a language", "" if use.checkpoint_lang else "yellow")
+    if use.problem:
+        return lang, f"{use.num_rows:,}", known, Text("not usable", "red")
+    return lang, f"{use.num_rows:,}", known, Text(use.segmenter or "given as words")
+
+
+def _describe_survey(survey: LanguageSurvey) -> Iterator[Text]:
+    if survey.num_dropped:
+        yield Text(f"input.filter drops {format_count(survey.num_dropped, 'row')}")
+    if survey.num_damaged:
+        yield Text(f"{format_count(survey.num_damaged, 'row')} cannot be read; their shards will fail", "red")
+    if survey.is_partial:
+        found = f"{format_count(survey.num_rows, 'row')} have {format_count(len(survey.langs), 'different value')}"
+        yield Text(f"the first {found}; input.lang is probably the wrong column", "red")

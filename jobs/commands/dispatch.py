@@ -67,8 +67,7 @@ def _plan(args: argparse.Namespace, console: Console) -> ExitStatus:
 def _check(args: argparse.Namespace, console: Console) -> ExitStatus:
     from jobs.commands.check import check_job
 
-    check_job(load_job(args.job, args.set), console, show_defaults=args.resolved)
-    return ExitStatus.COMPLETE
+    return check_job(load_job(args.job, args.set), console, show_defaults=args.resolved, quick=args.quick)
 
 
 def _show(args: argparse.Namespace, console: Console) -> ExitStatus:

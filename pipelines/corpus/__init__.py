@@ -1,6 +1,7 @@
 """The input: its plan, its row groups and its duplicate ids."""
 
 from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus.lang_counts import LangValue, count_langs
 from pipelines.corpus.parquet_file import read_footer
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.corpus.planned_shard import (
@@ -18,10 +19,12 @@ from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadabl
 
 __all__ = [
     "PLAN",
+    "LangValue",
     "Plan",
     "PlannedShard",
     "RepeatedHashes",
     "UnsupportedInputError",
+    "count_langs",
     "explain_unreadable",
     "find_duplicates",
     "group_by_row_group",

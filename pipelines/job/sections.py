@@ -144,6 +144,10 @@ class PolicySettings(Settings):
         "Kubernetes kills a process after 30.",
     )
 
+    def count_allowed_rejections(self, num_rows: int) -> float:
+        """Return how many of `num_rows` rows may be rejected."""
+        return self.max_rejected * num_rows if isinstance(self.max_rejected, float) else self.max_rejected
+
 
 def _check_gpus(gpus: float) -> float:
     if gpus > 1 and gpus != int(gpus):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -10,8 +11,9 @@ import pyarrow as pa
 from pipelines.errors import FatalError
 from pipelines.formatting import excerpt
 from pipelines.output import layout
+from pipelines.output.access import check_writable
 from pipelines.output.ledger import Ledger
-from pipelines.output.lock import lock_folder, not_writable
+from pipelines.output.lock import check_unlocked, lock_folder, not_writable
 from pipelines.output.parts import decode_schema
 from pipelines.rows import RejectionReason
 from pipelines.storage import encode_parquet
@@ -107,6 +109,20 @@ class Output:
                 f"{self.location.url}: contains the results of another job ({'; '.join(differing)}); set output.path "
                 "to a new directory, or restore the settings"
             )
+
+    def check_access(self) -> None:
+        """Check that a run could write here, without writing. In an object store, only the lock is checked.
+
+        Raises:
+            FatalError: the directory is not writable, or another run holds its lock.
+        """
+        if self.location.is_local:
+            try:
+                folders = (self.location, self.parts, self.bookkeeping, self.rejected, self.ledger.folder)
+                check_writable(Path(folder.path) for folder in folders)
+            except OSError as error:
+                raise not_writable(self.location, error) from None
+        check_unlocked(self.bookkeeping)
 
     def begin(self, description: dict[str, Any], shards: pa.Table) -> None:
         """Write the job's description and its plan. The output is incomplete until `finish`."""

@@ -53,6 +53,28 @@ def lock_folder(folder: Location) -> Generator[Lock]:
         yield lock
 
 
+def check_unlocked(folder: Location) -> None:
+    """Check that no run holds the lock of a directory. Nothing is written.
+
+    Raises:
+        FatalError: a run holds it.
+    """
+    if folder.is_local:
+        try:
+            file = (Path(folder.path) / LOCAL_LOCK).open("rb")
+        except FileNotFoundError:
+            return
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise _held_by(folder, file.read().decode() or "another process") from None
+        return
+    for file in folder.list():
+        if RENEWED_LOCK.fullmatch(file.name) and time.time() - _renewed_at(folder, file) < _EXPIRES_S:
+            raise _held_by(folder, f"{_read_holder(folder / file.name) or 'another process'}, lock {file.name}")
+
+
 def not_writable(folder: Location, error: Exception) -> FatalError:
     """Return the error for an output directory that cannot be used."""
     return FatalError(f"{folder.url}: not usable as output ({describe_error(error)}); correct output.path")

@@ -1,9 +1,16 @@
 """Run a job around the pipeline: preparation, Ray session, commits, crashes, early stops and progress."""
 
-from pipelines.run.execute import run
-from pipelines.run.prepare import prepare_job
+from pipelines.run.execute import check_before_changes, check_output, run
+from pipelines.run.languages import LanguageSurvey, LangUse, survey_languages
+from pipelines.run.prepare import Prepared, prepare_job
 
 __all__ = [
+    "LangUse",
+    "LanguageSurvey",
+    "Prepared",
+    "check_before_changes",
+    "check_output",
     "prepare_job",
     "run",
+    "survey_languages",
 ]

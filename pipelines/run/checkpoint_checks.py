@@ -53,13 +53,14 @@ def choose_max_length(
     return max_length
 
 
-def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool) -> None:
+def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool, needs_segmenter: bool = True) -> None:
     """Refuse a fixed language that would have every row rejected, or whose segmenter is not installed.
 
     Args:
         lang: the language of all rows.
         tokenizer: the tokenizer of the checkpoint.
         reject_unknown: whether rows of an unknown language are rejected.
+        needs_segmenter: whether texts are not segmented yet.
 
     Raises:
         FatalError: the message lists the languages of the checkpoint, or says what to install.
@@ -71,7 +72,8 @@ def check_fixed_lang(lang: str, tokenizer: XLMTokenizer, *, reject_unknown: bool
         )
     resolved = tokenizer.resolve_lang(lang)
     if resolved is not None:
-        tokenizer.segmenters.prepare(resolved)
+        if needs_segmenter:
+            tokenizer.segmenters.prepare(resolved)
     elif reject_unknown:
         known = ", ".join(sorted(tokenizer.lang2id))
         if not known:

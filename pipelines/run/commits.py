@@ -97,7 +97,7 @@ class Commits:
         if len(self.failed) > self._policy.max_failed_shards:
             limit = self._policy.max_failed_shards
             return f"{format_count(len(self.failed), 'shard')} failed, and policy.max_failed_shards is {limit}"
-        if self._num_rejected > self._max_rejected(self._num_rows):
+        if self._num_rejected > self._policy.count_allowed_rejections(self._num_rows):
             limit = self._policy.max_rejected
             return f"{format_count(self._num_rejected, 'row')} rejected, and policy.max_rejected is {limit}"
         return None
@@ -110,13 +110,9 @@ class Commits:
         finished = self._num_rows_of.keys() <= self.done.keys() | self.failed.keys()
         # In a run that will be resumed, the remaining rows count too: all of them may be good.
         num_rows = sum(record.rows_in for record in self.done.values()) if finished else self._num_rows
-        if self._num_rejected > self._max_rejected(num_rows):
+        if self._num_rejected > self._policy.count_allowed_rejections(num_rows):
             return "too many rejected rows"
         return "complete" if finished else "interrupted"
-
-    def _max_rejected(self, num_rows: int) -> float:
-        limit = self._policy.max_rejected
-        return limit * num_rows if isinstance(limit, float) else limit
 
     def _check_precision(self, precision: str) -> None:
         """Refuse to mix precisions in one output, as when a run resumes on another kind of machine."""

@@ -16,6 +16,7 @@ from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster_watch import cluster_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import Stop, graceful_stop
+from pipelines.run.languages import check_segmenters
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.ray_session import ray_session
@@ -72,18 +73,44 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         state = compare_with_plan(output, prepared.plan.shards, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(prepared, state.done, console)
-        state.check_removal(job.policy.max_removed, output.location.url)
         for note in state.notes:
             notify(note)
+        pre_rejected = check_before_changes(job, prepared, state)
         progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
         commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress)
-        # Repeated ids may end the run, so find them before the output is changed.
-        pre_rejected = reject_duplicate_ids(job, state) if len(state.todo) else {}
         remove_stale_parts(output, state)
         output.begin(prepared.description, prepared.plan.shards)
         if len(state.todo):
             _compute(job, prepared, state.todo, commits, progress, pre_rejected, notify)
         return _finish(prepared, output, lock, commits, progress)
+
+
+def check_output(prepared: Prepared) -> OutputState:
+    """Check that a run may write to the output, without writing, and compare the output with the plan.
+
+    Raises:
+        FatalError: it is not writable, locked by another run, or contains the results of another job.
+    """
+    output = Output(prepared.output)
+    output.check_fingerprint(prepared.fingerprint)
+    output.check_access()
+    return compare_with_plan(output, prepared.plan.shards)
+
+
+def check_before_changes(job: Job, prepared: Prepared, state: OutputState) -> PreRejected:
+    """Check all that ends a run before it changes the output.
+
+    Returns:
+        The rows that are rejected before they are tokenized.
+
+    Raises:
+        FatalError: too many parts would be removed, a row's language has no segmenter, or ids are repeated.
+    """
+    state.check_removal(job.policy.max_removed, prepared.output.url)
+    if not len(state.todo):
+        return {}
+    check_segmenters(job, prepared.tokenizer, state.todo)
+    return reject_duplicate_ids(job, state)
 
 
 def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:

@@ -30,6 +30,7 @@ from pipelines.stages import InferStageSettings, Reader, ShardLimit, TokenizeSta
 from pipelines.storage import locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite
+from xlm_core.text import SEGMENTED_LANGS
 from xlm_core.tokenizer import check_vocab_size
 
 if TYPE_CHECKING:
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from pipelines.tasks import Task
     from xlm_core import XLMTokenizer
 
-# Languages that need a segmenter, which affects results.
-_SEGMENTED_LANGS = {"zh", "th", "ja"}
-
 
 @dataclass(frozen=True)
 class Prepared:
@@ -59,6 +57,7 @@ class Prepared:
         fingerprint: everything that can change a result; two runs may share an output if theirs are equal.
         description: what `job.json` says about the job: its settings, fingerprint, and the columns of its output.
         stages: the settings of each stage.
+        tokenizer: that of the checkpoint.
         notes: how the tasks read their heads.
         warnings: what may be wrong, although the job can run.
     """
@@ -69,6 +68,7 @@ class Prepared:
     fingerprint: dict[str, Any]
     description: dict[str, Any]
     stages: StageSettings
+    tokenizer: XLMTokenizer
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
 
@@ -105,7 +105,12 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     warnings = [warning.replace(str(folder), url) for warning in tokenizer.warnings]
     warnings += check_vocab_size(tokenizer.vocab, config.vocab_size, url)
     if isinstance(job.input.lang, FixedLang):
-        check_fixed_lang(job.input.lang.fixed, tokenizer, reject_unknown=job.policy.unknown_lang == "reject")
+        check_fixed_lang(
+            job.input.lang.fixed,
+            tokenizer,
+            reject_unknown=job.policy.unknown_lang == "reject",
+            needs_segmenter=not job.tokenizer.bypass_tokenizer,
+        )
 
     heads = pin_heads(job.tasks, url, trunk, folder, job.storage, notify)
     text_fields = [plan.schema.field(name) for name in job.input.text_columns]
@@ -126,7 +131,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
         description["tables"] = dict(plan.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
-    return Prepared(job, plan, output, fingerprint, description, stages, notes, tuple(warnings))
+    return Prepared(job, plan, output, fingerprint, description, stages, tokenizer, notes, tuple(warnings))
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
@@ -155,7 +160,7 @@ def _build_fingerprint(
         checkpoint_hash=trunk.content_hash,
         head_hashes=[None if head == trunk else head.content_hash for head in heads],
         result_fields=[field for task in tasks for field in task.fields],
-        segmenters=tokenizer.segmenters.describe(_SEGMENTED_LANGS & set(tokenizer.lang2id or _SEGMENTED_LANGS)),
+        segmenters=tokenizer.segmenters.describe({*SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)}),
         kytea_model_hash=_hash_file(job.tokenizer.kytea_model),
         partition_types=plan.partition_types,
     )

@@ -6,6 +6,7 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from pipelines.stages.infer import Infer, InferStageSettings
+    from pipelines.stages.lang_checks import LangChecks, shown_lang
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, allocate_pools
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
@@ -18,6 +19,7 @@ __all__ = [
     "WRITE_CPUS",
     "Infer",
     "InferStageSettings",
+    "LangChecks",
     "PlanSource",
     "Pools",
     "Reader",
@@ -28,12 +30,14 @@ __all__ = [
     "allocate_pools",
     "in_flight_key",
     "run_prefix",
+    "shown_lang",
     "stop_key",
 ]
 
 _MODULES = {  # the module of each name
     "Infer": "infer",
     "InferStageSettings": "infer",
+    "LangChecks": "lang_checks",
     "PlanSource": "read",
     "Pools": "pools",
     "READ_CPUS": "pools",
@@ -46,6 +50,7 @@ _MODULES = {  # the module of each name
     "allocate_pools": "pools",
     "in_flight_key": "stop_signal",
     "run_prefix": "stop_signal",
+    "shown_lang": "lang_checks",
     "stop_key": "stop_signal",
 }
 

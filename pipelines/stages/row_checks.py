@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.formatting import format_count
 from pipelines.rows import (
     ROW,
     RejectedRow,
@@ -17,18 +15,15 @@ from pipelines.rows import (
     decode_texts,
     join_words,
 )
-from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     import pyarrow as pa
 
     from pipelines.job import InputSettings
     from pipelines.rows import Shard, WordList
-
-# A value of another form may be a text in the wrong column, and the text of a row is never shown.
-_LANG_CODE = re.compile(r"[\w-]{1,16}")
+    from pipelines.stages.lang_checks import LangChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +58,13 @@ class RowChecks:
 
     Attributes:
         input: the columns and their roles.
-        resolve_lang: returns the checkpoint's code for a language code, or None if it has none.
-        has_lang2id: whether the checkpoint has a list of languages; without one, it accepts any language code.
-        reject_unknown_lang: whether a row with a language not in lang2id is rejected.
+        langs: what is required of its language.
         has_choices: whether the texts of a row are a premise and choices.
         max_chars: maximum length of a text.
     """
 
     input: InputSettings
-    resolve_lang: Callable[[str], str | None]
-    has_lang2id: bool
-    reject_unknown_lang: bool
+    langs: LangChecks
     has_choices: bool
     max_chars: int
 
@@ -88,18 +79,12 @@ class RowChecks:
         ids, invalid_ids = _decode_ids(rows, spec.id)
         numbers: list[int] = rows.column(ROW).to_pylist()
         for i, lang in enumerate(langs):
-            checkpoint_lang = self.resolve_lang(lang) if lang is not None and i not in invalid_langs else None
-            rejection: Rejection | None = None
+            checkpoint_lang, rejection = self.langs.check(lang, invalid_langs.get(i))
             if i in invalid_ids:
                 detail = f"column {spec.id}: byte {invalid_ids[i]} of the id is not UTF-8"
                 rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
             elif spec.id is not None and ids[i] is None:
                 rejection = Rejection(RejectionReason.NULL_ID, f"column {spec.id} is null")
-            elif i in invalid_langs:
-                detail = f"column {spec.lang}: byte {invalid_langs[i]} of the language is not UTF-8"
-                rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
-            elif checkpoint_lang is None:
-                rejection = self._check_unresolved(lang)
             texts = [
                 _Text(name, found[i], invalid.get(i))
                 for name, (found, invalid) in zip(spec.text_columns, columns, strict=True)
@@ -114,19 +99,6 @@ class RowChecks:
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
             yield InputRow(numbers[i], ids[i], str(lang), checkpoint_lang, sequences, rejection)
-
-    def _check_unresolved(self, lang: str | None) -> Rejection | None:
-        """Return why a row is rejected whose language has no code in the checkpoint; None if it is not rejected."""
-        if lang is None:
-            return Rejection(RejectionReason.NULL_LANG, f"column {self.input.lang} is null")
-        if is_missing_lang(lang):
-            shown = f"contains {lang.strip()}, which means no language" if lang.strip() else "is empty"
-            return Rejection(RejectionReason.NULL_LANG, f"column {self.input.lang} {shown}")
-        if not self.reject_unknown_lang:
-            return None
-        shown = lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"
-        problem = "in the checkpoint's lang2id" if self.has_lang2id else "a language code"
-        return Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown} is not {problem}")
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:

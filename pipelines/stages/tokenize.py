@@ -26,6 +26,7 @@ from pipelines.rows import (
     RejectionReason,
     to_list_column,
 )
+from pipelines.stages.lang_checks import LangChecks
 from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.time_limit import time_limit
@@ -102,9 +103,7 @@ class Tokenize:
         settings = self._settings
         checks = RowChecks(
             input=settings.input,
-            resolve_lang=tokenizer.resolve_lang,
-            has_lang2id=bool(tokenizer.lang2id),
-            reject_unknown_lang=settings.policy.unknown_lang == "reject",
+            langs=LangChecks(tokenizer, settings.input, settings.policy),
             has_choices=settings.has_choices,
             max_chars=settings.tokenizer.max_chars,
         )

@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 from pipelines.errors import FatalError
-from pipelines.job import InputSettings
+from pipelines.job import InputSettings, PolicySettings
 from pipelines.rows import ROW, Rejection, RejectionReason
 from pipelines.run.checkpoint_checks import check_fixed_lang
 from pipelines.run.prepare import prepare_job
 from pipelines.stages import tokenize
+from pipelines.stages.lang_checks import LangChecks
 from pipelines.stages.row_checks import RowChecks
 from tests.flow.in_process import read_rejected
 from xlm_core import XLMTokenizer
@@ -206,13 +207,12 @@ def test_a_million_spellings_of_a_language_do_not_grow_the_report(run_rows, monk
     assert {counts.lang: counts.rows for counts in record.langs} == {"en-x-0": 1, "en-x-1": 1, "en-x-2": 1, "en": 7}
 
 
-def test_bytes_that_are_no_text_are_not_a_null_language(run_rows):
+def test_bytes_that_are_no_text_are_not_a_null_language(checkpoint):
     lang = pa.array([b"en", b"\xff\xfe", None]).view(pa.string())
+    settings = InputSettings.model_validate({"path": "x", "text": "text", "lang": "lang"})
     checks = RowChecks(
-        InputSettings.model_validate({"path": "x", "text": "text", "lang": "lang"}),
-        resolve_lang=lambda lang: lang,
-        has_lang2id=True,
-        reject_unknown_lang=True,
+        settings,
+        langs=LangChecks(XLMTokenizer.from_pretrained(checkpoint), settings, PolicySettings()),
         has_choices=False,
         max_chars=100,
     )

@@ -73,6 +73,10 @@ class Segmenters:
             libraries["ja"] = self.ja
         return {part: f"{name} {_version(name)}" for part, name in libraries.items()}
 
+    def needs_setup(self, lang: str) -> bool:
+        """Return whether the segmenter of a language is an optional library or needs a model."""
+        return lang == "ja" or (lang == "zh" and self.zh == "rjieba")
+
     def prepare(self, lang: str) -> None:
         """Build the segmenter of a language.
 
@@ -180,6 +184,7 @@ class Segmenters:
 
 
 _BUILDERS = {"zh": Segmenters._build_zh, "th": Segmenters._build_th, "ja": Segmenters._build_ja}  # pyright: ignore[reportPrivateUsage]
+SEGMENTED_LANGS = frozenset(_BUILDERS)  # all others are segmented by Moses
 
 NEUTRAL = "und"  # ISO 639: undetermined
 

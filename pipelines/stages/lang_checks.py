@@ -1,0 +1,64 @@
+"""The check of a row's language: which language of the checkpoint it is, or why the row is rejected."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipelines.formatting import format_count
+from pipelines.rows import Rejection, RejectionReason
+from xlm_core.languages import is_missing_lang
+
+if TYPE_CHECKING:
+    from pipelines.job import InputSettings, PolicySettings
+    from xlm_core import XLMTokenizer
+
+# A value of another form may be a text in the wrong column, and the text of a row is never shown.
+_LANG_CODE = re.compile(r"[\w-]{1,16}")
+
+
+@dataclass(frozen=True)
+class LangChecks:
+    """What is required of the language of a row.
+
+    Attributes:
+        tokenizer: resolves language codes.
+        input: the columns and their roles.
+        policy: what to do with rows of an unknown language.
+    """
+
+    tokenizer: XLMTokenizer
+    input: InputSettings
+    policy: PolicySettings
+
+    def check(self, lang: str | None, invalid_byte: int | None = None) -> tuple[str | None, Rejection | None]:
+        """Check the language of one row.
+
+        Args:
+            lang: the code in the data.
+            invalid_byte: the position of its first byte that is not UTF-8.
+
+        Returns:
+            The checkpoint's code, None if it has none; and why the row is rejected, None if it is not.
+        """
+        column = self.input.lang
+        if invalid_byte is not None:
+            detail = f"column {column}: byte {invalid_byte} of the language is not UTF-8"
+            return None, Rejection(RejectionReason.INVALID_UTF8, detail)
+        if lang is None:
+            return None, Rejection(RejectionReason.NULL_LANG, f"column {column} is null")
+        if (checkpoint_lang := self.tokenizer.resolve_lang(lang)) is not None:
+            return checkpoint_lang, None
+        if is_missing_lang(lang):
+            shown = f"contains {lang.strip()}, which means no language" if lang.strip() else "is empty"
+            return None, Rejection(RejectionReason.NULL_LANG, f"column {column} {shown}")
+        if self.policy.unknown_lang != "reject":
+            return None, None
+        problem = "in the checkpoint's lang2id" if self.tokenizer.lang2id else "a language code"
+        return None, Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown_lang(lang)} is not {problem}")
+
+
+def shown_lang(lang: str) -> str:
+    """Return a language code for a message; of a value that may be the text of a row, only its length."""
+    return lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"
