@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.checkpoints.hub import find_repository_name
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import fsync, locate, with_retries
@@ -59,9 +60,19 @@ class PinnedCheckpoint:
 
 
 def local_directory(url: str) -> Path | None:
-    """Return the local directory that a URL or path names; None for other URLs."""
-    is_local = "://" not in url or url.startswith("file:")
-    return Path(locate(url).path) if is_local else None
+    """Return the local directory that a URL or path names; None for other URLs.
+
+    Raises:
+        FatalError: there is no such directory.
+    """
+    if "://" in url and not url.startswith("file:"):
+        return None
+    directory = Path(locate(url).path)
+    if not directory.is_dir():
+        repository = find_repository_name(url)
+        hint = "" if repository is None else f"; for the repository on the hub, write hf://{repository}"
+        raise FatalError(f"{directory}: no such checkpoint directory{hint}")
+    return directory
 
 
 def pin_checkpoint(

@@ -17,6 +17,8 @@ from xlm_core.checkpoint import CONFIG_FILE, needed_files, weights_files
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
+_REPOSITORY = re.compile(r"\w[\w.-]*/[\w.-]+")
+_RELEASED = re.compile(r"xlm-[cm]lm-[\w-]+")  # names of the released checkpoints in older code, without their owner
 _HUB_URL = re.compile(r"hf://([\w.-]+/[\w.-]+)(?:@(.+))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -76,6 +78,13 @@ class HubRepository:
         return f"hf://{self.repo}@{self.revision}"
 
 
+def find_repository_name(path: str) -> str | None:
+    """Return the repository `org/name` that a path may stand for, as in other libraries; None if it does not."""
+    if _RELEASED.fullmatch(path):
+        return f"FacebookAI/{path}"
+    return path if _REPOSITORY.fullmatch(path) else None
+
+
 @contextmanager
 def _open_client(url: str) -> Generator[Any]:
     """Yield the hub's client without console output, and convert its errors.
@@ -89,6 +98,8 @@ def _open_client(url: str) -> Generator[Any]:
         raise FatalError(
             f"{url}: needs the package huggingface_hub on all nodes; pip install 'xlm-batch[hub]'"
         ) from None
+    # Loaded first, because loading a module of the client resets the level of its logger.
+    _ = hub.HfApi, hub.hf_hub_download
     utils.disable_progress_bars()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     try:
@@ -129,5 +140,5 @@ def _to_error(url: str, error: BaseException) -> FatalError | RetryableError:
         )
     return RetryableError(
         f"{url}: not in the hub's cache, and the hub is not reachable ({describe_error(error)}); run the same command "
-        "again"
+        "again with a network connection, or name a local copy of the checkpoint"
     )

@@ -1,10 +1,12 @@
 """Errors of a model hub name the repository, and what to do."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
+from jobs.cli import main
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint, pin_checkpoint
 from pipelines.errors import FatalError, RetryableError
 from tests.pipelines.checkpoints.cache_directory import clear, pin_with_file_size_limit
@@ -73,6 +75,44 @@ def test_login_page_of_a_network_is_a_retryable_error(hub: dict[str, str], hub_f
     error = run_in_process(pin_checkpoint, "hf://org/name", **hub)
     assert isinstance(error, RetryableError)
     assert str(error).startswith("hf://org/name: not in the hub's cache, and the hub is not reachable")
+
+
+def pin_offline(url: str, printed: Path) -> str:
+    """Return the error, and print to a file as a command prints to its terminal."""
+    os.dup2(os.open(printed, os.O_WRONLY | os.O_CREAT), 2)
+    time.sleep = lambda _: None  # the client waits for 23 s between its attempts
+    with pytest.raises(RetryableError) as caught:
+        pin_checkpoint(url)
+    return str(caught.value)
+
+
+def test_hub_that_is_not_reachable_is_one_line(tmp_path: Path):
+    offline = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
+    error = run_in_process(pin_offline, "hf://org/name", tmp_path / "stderr", **offline)
+    assert error.startswith("hf://org/name: not in the hub's cache, and the hub is not reachable (")
+    assert error.endswith(
+        "run the same command again with a network connection, or name a local copy of the checkpoint"
+    )
+    assert (tmp_path / "stderr").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("FacebookAI/xlm-mlm-100-1280", "hf://FacebookAI/xlm-mlm-100-1280"),
+        ("xlm-mlm-tlm-xnli15-1024", "hf://FacebookAI/xlm-mlm-tlm-xnli15-1024"),
+        ("models/xlm", "hf://models/xlm"),
+        ("./models/xlm", None),
+        ("data", None),
+        ("a/b/c", None),
+    ],
+)
+def test_name_of_a_repository_points_to_its_url(name: str, url: str | None, capsys: pytest.CaptureFixture[str]):
+    for command in ["inspect", name], ["convert", name, "target"]:
+        assert main(command) == 2
+        error = capsys.readouterr().err
+        assert "no such checkpoint directory" in error
+        assert (f"; for the repository on the hub, write {url}\n" in error) == (url is not None)
 
 
 def test_broken_connection_is_retried(hub: dict[str, str], hub_files: ServedFiles, checkpoint: Path):
