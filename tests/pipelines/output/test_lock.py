@@ -8,7 +8,7 @@ import pytest
 
 from pipelines.errors import FatalError
 from pipelines.output import lock as output_lock
-from pipelines.output.lock import lock_folder
+from pipelines.output.lock import check_unlocked, lock_folder
 from pipelines.storage import locate
 
 HELD = "another run is writing here"
@@ -30,6 +30,17 @@ def store(tmp_path):
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch):
     monkeypatch.setattr(output_lock, "_MAX_BACKOFF_S", 0.05)
+
+
+def test_check_of_the_lock_writes_nothing(folder):
+    check_unlocked(folder)
+    assert not folder.exists()
+    with lock_folder(folder):
+        files = folder.list()
+        with pytest.raises(FatalError, match=HELD):
+            check_unlocked(folder)
+        assert folder.list() == files
+    check_unlocked(folder)
 
 
 def test_second_holder_is_refused_and_the_error_names_the_first(folder):
