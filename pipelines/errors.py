@@ -2,7 +2,7 @@
 
 from xlm_core.errors import FatalError
 
-__all__ = ["RESUME_HINT", "ClusterLostError", "FatalError", "RetryableError", "ShardError"]
+__all__ = ["RESUME_HINT", "ClusterLostError", "FatalError", "RetryableError", "ShardError", "StalledError"]
 
 RESUME_HINT = "finished shards are kept, run the same command to resume"
 
@@ -12,6 +12,18 @@ class ShardError(Exception):
 
     The message never contains the text of a row.
     """
+
+
+class StalledError(ShardError):
+    """A shard made no progress for longer than the limit.
+
+    Attributes:
+        stack: the stack of each thread at that time, without values.
+    """
+
+    def __init__(self, message: str, stack: str):
+        super().__init__(message)
+        self.stack = stack
 
 
 class RetryableError(Exception):

@@ -9,6 +9,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
   turn it off.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.ray_session`), and waits a second for each before it kills it.
+- The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import ray
 from ray._private import worker
@@ -75,6 +77,12 @@ def shut_down() -> None:
         kill = node.kill_all_processes
         node.kill_all_processes = lambda **options: kill(**{**options, "allow_graceful": False})
     ray.shutdown()
+
+
+def log_folder() -> Path | None:
+    """Return the folder of Ray's logs on this node; None if this process is not connected to Ray."""
+    node = worker._global_node
+    return None if node is None or not ray.is_initialized() else Path(node.get_logs_dir_path())
 
 
 def join_ray_data_threads(timeout_s: float) -> None:

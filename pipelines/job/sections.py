@@ -133,10 +133,10 @@ class PolicySettings(Settings):
         "were deleted. A run that exceeds it stops, because the input may be unavailable instead.",
     )
     shard_timeout_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = Field(
-        default=3600.0,
-        description="Time limit in seconds for tokenizing a full shard, and for running the model on it. A process "
-        "that exceeds it is killed and the shard retried, at most twice. If shards need more time, raise the limit or "
-        "lower output.rows_per_shard.",
+        default=1800.0,
+        description="Time limit in seconds without progress on a shard: no text tokenized, and no layer of the model "
+        "computed. A process that exceeds it is killed, and the rows that cause it are found and rejected. A shard may "
+        "take any time as long as it makes progress.",
     )
     stop_grace_s: Annotated[float, Field(ge=0)] = Field(
         default=25.0,

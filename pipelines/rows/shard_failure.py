@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import FatalError, RetryableError, ShardError
+from pipelines.errors import FatalError, RetryableError, ShardError, StalledError
 
 FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string())])
 
@@ -19,8 +19,12 @@ class FailureKind(StrEnum):
     """What a shard's failure means for the run."""
 
     STOPPED = "stopped"  # the shard was not started, because the run is ending early
+    STALLED = "stalled"  # a stage made no progress on the shard for too long, and its process was ended
     FAILED = "failed"  # the shard cannot be finished; others can
     FATAL = "fatal"  # no shard can be finished; the run ends
+
+
+_KINDS = {FatalError: FailureKind.FATAL, StalledError: FailureKind.STALLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,10 @@ class ShardFailure:
     @classmethod
     def from_error(cls, error: BaseException) -> ShardFailure:
         """Describe an exception that a stage raised."""
-        return cls(FailureKind.FATAL if isinstance(error, FatalError) else FailureKind.FAILED, _describe(error))
+        kind = next(
+            (kind for error_class, kind in _KINDS.items() if isinstance(error, error_class)), FailureKind.FAILED
+        )
+        return cls(kind, _describe(error))
 
     @classmethod
     def from_row(cls, row: dict[str, Any] | None) -> ShardFailure | None:

@@ -26,7 +26,7 @@ from pipelines.output import Output, encode_schema
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
 from pipelines.run.heads import pin_heads
-from pipelines.stages import InferStageSettings, Reader, ShardLimit, TokenizeStageSettings, Writer
+from pipelines.stages import InferStageSettings, Reader, TokenizeStageSettings, Writer
 from pipelines.storage import locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite
@@ -197,7 +197,6 @@ def _stage_settings(
         "xlm:segmenters": json.dumps(fingerprint["segmenters"]),
         "xlm:version": importlib.metadata.version("xlm-batch"),
     }
-    limit = ShardLimit(job.policy.shard_timeout_s, job.output.rows_per_shard)
     return StageSettings(
         read=Reader(read_schema(columns), plan.schema.names, job.input.filter, job.storage),
         tokenize=TokenizeStageSettings(
@@ -209,7 +208,7 @@ def _stage_settings(
             mask_marker=next((task.mask_marker for task in job.tasks if task.mask_marker), None),
             has_choices=any(task.reads_choices for task in job.tasks),
             schema=token_schema(columns),
-            limit=limit,
+            timeout_s=job.policy.shard_timeout_s,
         ),
         infer=InferStageSettings(
             load=partial(load_model, job.model, job.batch.invariant, trunk, heads, tasks),
@@ -217,7 +216,7 @@ def _stage_settings(
             max_tokens=None if job.batch.max_tokens == "auto" else job.batch.max_tokens,
             text_columns=job.input.text_columns,
             schema=result_schema(columns, result_fields),
-            limit=limit,
+            timeout_s=job.policy.shard_timeout_s,
         ),
         write=Writer(output, output_schema(columns, result_fields).with_metadata(metadata), job.input.id),
     )

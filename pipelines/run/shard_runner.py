@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.flow import StageSettings, build_dataset, stream_results
+from pipelines.rows import FailureKind
 from pipelines.run.crash_isolation import discard, isolate_crashes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pipelines.output import ShardResult
     from pipelines.rows import PreRejected
     from pipelines.run.commits import Commits
     from pipelines.run.graceful_stop import Stop
     from pipelines.stages import Pools
 
 _CRASHED = "the worker died each time it computed this shard, and the crash could not be narrowed down to a few rows"
+_STALLED_ADVICE = (
+    "no single rows cause it: set policy.shard_timeout_s above the longest time for a text or a layer of the model, or "
+    "lower batch.max_tokens"
+)
 
 
 class ShardRunner:
@@ -45,29 +51,32 @@ class ShardRunner:
     ):
         self._settings, self._pools, self._commits, self._stop = settings, pools, commits, stop
         self._pre_rejected, self._notify = pre_rejected, notify
+        self._stalled: dict[str, str] = {}  # how shards, and slices of them, exceeded the time limit
 
     def run(self, shards: pa.Table) -> None:
         """Compute and commit shards of the plan; rows that crash their worker are found and rejected."""
         lost = self._compute(shards)
         if len(lost):
             compute = partial(self._compute, isolate=True)
-            for shard in isolate_crashes(lost, compute, self._probe, self._pre_rejected, self._notify):
-                self._commits.fail(shard, _CRASHED)
+            for shard in isolate_crashes(lost, compute, self._probe, self._stalled, self._pre_rejected, self._notify):
+                cause = self._stalled.get(shard)
+                self._commits.fail(shard, f"{cause}; {_STALLED_ADVICE}" if cause else _CRASHED)
 
     def _compute(self, shards: pa.Table, *, isolate: bool = False) -> pa.Table:
         """Compute and commit shards, and return those that were lost because a worker died."""
         returned: set[str] = set()
+        for shard in shards["shard"].to_pylist():
+            self._stalled.pop(shard, None)
         dataset = build_dataset(self._settings, self._pools, shards, self._pre_rejected, isolate=isolate)
         # Otherwise Ray Data keeps running after an error, and logs errors once Ray has shut down.
         with closing(stream_results(dataset)) as results:
             try:
                 for result in results:
-                    returned.add(result.shard)
-                    self._stop.mark_returned(result.shard)
+                    self._take(result, returned)
                     self._commits.take(result)
                     if (limit := self._commits.exceeded) is not None:
                         self._stop.request(limit)
-                    if self._stop.is_done(returned):
+                    if self._stop.is_done(returned | self._stalled.keys()):
                         break
             finally:
                 self._commits.append()
@@ -79,9 +88,16 @@ class ShardRunner:
         dataset = build_dataset(self._settings, self._pools, shards, {}, isolate=True, write=discard)
         with closing(stream_results(dataset)) as results:
             for result in results:
-                returned.add(result.shard)
-                self._stop.mark_returned(result.shard)
+                self._take(result, returned)
         return set(self._lost(shards, returned)["shard"].to_pylist())
+
+    def _take(self, result: ShardResult, returned: set[str]) -> None:
+        """Add a shard to those that returned, unless a stage exceeded the time limit on it."""
+        self._stop.mark_returned(result.shard)
+        if result.failure is not None and result.failure.kind == FailureKind.STALLED:
+            self._stalled[result.shard] = result.failure.message
+        else:
+            returned.add(result.shard)
 
     def _lost(self, shards: pa.Table, returned: set[str]) -> pa.Table:
         # Once the run ends early, a shard that did not return may simply not have been started.

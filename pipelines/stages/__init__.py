@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, allocate_pools
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
-    from pipelines.stages.time_limit import ShardLimit
     from pipelines.stages.tokenize import Tokenize, TokenizeStageSettings
     from pipelines.stages.write import Writer
 
@@ -23,7 +22,6 @@ __all__ = [
     "PlanSource",
     "Pools",
     "Reader",
-    "ShardLimit",
     "Tokenize",
     "TokenizeStageSettings",
     "Writer",
@@ -42,7 +40,6 @@ _MODULES = {  # the module of each name
     "Pools": "pools",
     "READ_CPUS": "pools",
     "Reader": "read",
-    "ShardLimit": "time_limit",
     "Tokenize": "tokenize",
     "TokenizeStageSettings": "tokenize",
     "WRITE_CPUS": "pools",

@@ -13,13 +13,12 @@ from pipelines.rows import Sequences
 from pipelines.stages.deduplicate import find_distinct_rows
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.stop_signal import begin
-from pipelines.stages.time_limit import time_limit
+from pipelines.stages.time_limit import report_progress, time_limit
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipelines.rows import Shard
-    from pipelines.stages.time_limit import ShardLimit
     from pipelines.tasks import Model, Task
 
 # Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
@@ -43,7 +42,7 @@ class InferStageSettings:
         max_tokens: maximum number of tokens per forward pass; None for the default of the device.
         text_columns: the input's text columns.
         schema: of the rows passed on: input columns and results.
-        limit: on the time for a shard.
+        timeout_s: limit on the time without progress.
     """
 
     load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task]]]
@@ -51,7 +50,7 @@ class InferStageSettings:
     max_tokens: int | None
     text_columns: list[str]
     schema: pa.Schema
-    limit: ShardLimit
+    timeout_s: float
 
 
 class Infer:
@@ -75,7 +74,7 @@ class Infer:
     def step(self, shard: Shard) -> Shard:
         """Run all tasks on the rows of a shard. Identical rows are computed once; results are in input order."""
         model, tasks = self._loaded = self._loaded or self._load()
-        with time_limit(self._settings.limit.seconds(len(shard.rows))):
+        with time_limit(self._settings.timeout_s, "infer", shard.id):
             return self._infer(shard, model, tasks)
 
     @torch.inference_mode()
@@ -103,7 +102,7 @@ class Infer:
         # On a CPU, larger passes do not fit the caches. A GPU needs enough rows to fill its multiprocessors.
         max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
         try:
-            return self._settings.load(self._device, getattr(torch, name), max_tokens)
+            model, tasks = self._settings.load(self._device, getattr(torch, name), max_tokens)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
@@ -111,6 +110,10 @@ class Infer:
                 f"out of memory on {self._device}: the model does not fit in {name}; use a device with more memory, or "
                 "one that no other process uses (compute.gpus_per_model: 1), or a smaller model.precision"
             ) from None
+        # Tasks run the trunk in passes of their own too, and on a CPU a pass of a large model can take minutes.
+        for layer in model.trunk.layers:
+            layer.register_forward_hook(lambda *_: report_progress())
+        return model, tasks
 
 
 def _run_tasks(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
@@ -126,11 +129,11 @@ def _run_tasks(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[
             for step in model.passes(shard, all_layers=any(task.needs_all_layers for task in tasks)):
                 for collector in readers:
                     collector.add(step)
-        return [
-            pair
-            for task, collector in zip(tasks, collectors, strict=True)
-            for pair in zip(task.fields, collector.columns(), strict=True)
-        ]
+        columns: list[tuple[pa.Field, pa.Array]] = []
+        for task, collector in zip(tasks, collectors, strict=True):
+            columns += zip(task.fields, collector.columns(), strict=True)
+            report_progress()
+        return columns
     except RuntimeError as error:
         if not _is_out_of_memory(error):
             raise

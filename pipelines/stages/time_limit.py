@@ -1,60 +1,95 @@
-"""A time limit for work that may hang: the process ends, so that the work can be retried elsewhere."""
+"""A limit on the time without progress: work that hangs ends its process, so that it can be retried elsewhere."""
 
 from __future__ import annotations
 
 import faulthandler
-import threading
+import re
+import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipelines.errors import StalledError
+from pipelines.ray_internals import log_folder
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 _STDERR = 2  # a file descriptor, because the watchdog thread writes without Python's sys.stderr
-_MIN_S = 60.0  # a machine under load needs seconds even for one row
-
-_armed = threading.Lock()
+_FRAME = re.compile(r'File "([^"]*)", line (\d+) in')
 
 
-@dataclass(frozen=True)
-class ShardLimit:
-    """How long a stage may work on a shard.
+class _Watchdog:
+    """Ends the process unless it is restarted in time. There is one per process."""
 
-    A smaller shard gets less time, so that searching a shard for a row that hangs, by cutting the shard into ever
-    smaller slices, takes about as long as computing the shard once.
+    def __init__(self, seconds: float, file: int):
+        self._seconds, self._file = seconds, file
+        # Restarting takes 60 µs, and a text may take less.
+        self._restart_after_s = min(1.0, seconds / 10)
+        self.start()
 
-    Attributes:
-        timeout_s: the limit of a full shard, and the maximum of all.
-        rows_per_shard: number of rows of a full shard.
-    """
+    def start(self) -> None:
+        self._started = time.monotonic()
+        faulthandler.dump_traceback_later(self._seconds, exit=True, file=self._file)
 
-    timeout_s: float
-    rows_per_shard: int
+    def restart(self) -> None:
+        if time.monotonic() - self._started > self._restart_after_s:
+            self.start()
 
-    def seconds(self, num_rows: int) -> float:
-        """Return the limit of a shard: its share of `timeout_s`, plus a minute."""
-        return min(self.timeout_s, _MIN_S + self.timeout_s * num_rows / self.rows_per_shard)
+
+_watchdog: _Watchdog | None = None
 
 
 @contextmanager
-def time_limit(seconds: float) -> Generator[None]:
-    """End the process with status 1 if the `with` block does not end in time.
+def time_limit(seconds: float, stage: str, shard: str) -> Generator[None]:
+    """End the process with status 1 if the `with` block does not call `report_progress` for some time.
 
     An exception or a signal handler cannot do this: Python runs both only between bytecode instructions, and a regular
     expression, a C++ tokenizer or a GPU kernel may never return to one. `faulthandler` uses a thread that does not need
-    the GIL. It first writes the stack of each thread to standard error, as files and functions without values.
+    the GIL. It first writes the stack of each thread, as files and functions without values: to a file among Ray's logs
+    of this node, which tells the next attempt what happened, or without Ray to standard error.
 
     Args:
-        seconds: above 0. There is one watchdog per process, so blocks must not overlap.
+        seconds: the limit, above 0.
+        stage: which stage works on the shard.
+        shard: the shard's id.
+
+    Raises:
+        StalledError: an earlier attempt on this node exceeded the limit. The attempt after this error runs again.
     """
-    if not _armed.acquire(blocking=False):
+    global _watchdog
+    if _watchdog is not None:
         raise AssertionError("time limits must not be nested: there is one watchdog per process")
+    folder = log_folder()
+    record = None if folder is None else folder / f"xlm-stack-{stage}-{shard}.txt"
+    if record is not None and record.exists():
+        stack = record.read_text(errors="replace")
+        record.unlink()
+        if stack:  # without a stack, the process died for another reason
+            raise StalledError(_describe(stage, seconds, stack), stack)
+    file = None if record is None else record.open("w")
     try:
-        faulthandler.dump_traceback_later(seconds, exit=True, file=_STDERR)
+        _watchdog = _Watchdog(seconds, _STDERR if file is None else file.fileno())
         try:
             yield
         finally:
             faulthandler.cancel_dump_traceback_later()
+            _watchdog = None
     finally:
-        _armed.release()
+        if file is not None and record is not None:
+            file.close()
+            record.unlink(missing_ok=True)
+
+
+def report_progress() -> None:
+    """Restart the time limit of the enclosing `with` block, if there is one."""
+    if _watchdog is not None:
+        _watchdog.restart()
+
+
+def _describe(stage: str, seconds: float, stack: str) -> str:
+    # Each thread has a block of frames, the innermost first. Ray runs the stages in a thread of their own.
+    thread = next((block for block in stack.split("\n\n") if f"/stages/{stage}.py" in block), "")
+    frame = _FRAME.search(thread)
+    where = f" (at {Path(frame[1]).name}:{frame[2]})" if frame else ""
+    return f"no progress for {seconds:g} s in the {stage} stage{where}, the limit of policy.shard_timeout_s"

@@ -29,7 +29,7 @@ from pipelines.rows import (
 from pipelines.stages.lang_checks import LangChecks
 from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
-from pipelines.stages.time_limit import time_limit
+from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import text_ids
 
 if TYPE_CHECKING:
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
     from pipelines.rows import PreRejected, Shard
     from pipelines.stages.row_checks import InputRow
-    from pipelines.stages.time_limit import ShardLimit
     from xlm_core import Encoding, XLMTokenizer
 
 # Checkpoints have up to 100 languages. If a shard spells them in more ways than this, its further rows are counted
@@ -61,7 +60,7 @@ class TokenizeStageSettings:
         mask_marker: what stands for a mask in a text, if a task fills masks.
         has_choices: whether the texts of a row are a premise and choices.
         schema: of the rows passed on.
-        limit: on the time for a shard.
+        timeout_s: limit on the time without progress.
     """
 
     load: Callable[[], XLMTokenizer]
@@ -72,7 +71,7 @@ class TokenizeStageSettings:
     mask_marker: str | None
     has_choices: bool
     schema: pa.Schema
-    limit: ShardLimit
+    timeout_s: float
 
 
 class Tokenize:
@@ -94,7 +93,7 @@ class Tokenize:
     def step(self, shard: Shard) -> Shard:
         """Tokenize the rows of a shard, and count tokens and languages."""
         self._tokenizer = self._tokenizer or self._settings.load()
-        with time_limit(self._settings.limit.seconds(len(shard.rows))):
+        with time_limit(self._settings.timeout_s, "tokenize", shard.id):
             # Do this first: a row that the driver rejected may have crashed a tokenizer process.
             rejections = self._pre_rejected.get(shard.id, {})
             return self._tokenize(pre_reject(shard, rejections, self._settings.input.id), self._tokenizer)
@@ -127,6 +126,7 @@ class Tokenize:
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
             bypass_tokenizer=spec.bypass_tokenizer,
             mask_marker=self._settings.mask_marker,
+            on_row=report_progress,
         )
 
     def _with_tokens(self, shard: Shard, rows: list[InputRow], tokens: _RowTokens, tokenizer: XLMTokenizer) -> Shard:

@@ -3,11 +3,12 @@
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from pipelines.stages.time_limit import ShardLimit, time_limit
+from pipelines.stages.time_limit import time_limit
 
 LIMIT_S = 0.5
 
@@ -21,7 +22,7 @@ HANGING = {
 
 PROGRAM = """
 import ctypes, re, threading, time
-from pipelines.stages.time_limit import time_limit
+from pipelines.stages.time_limit import report_progress, time_limit
 
 LOCK = threading.Lock()
 
@@ -30,7 +31,7 @@ def work(text):
 
 {before}
 print(time.monotonic(), flush=True)
-with time_limit({limit_s}):
+with time_limit({limit_s}, "tokenize", "shard"):
     work("a" * 50 + " a secret")
 """
 
@@ -63,14 +64,14 @@ def test_limit_ends_with_its_block_and_each_block_has_a_limit_of_its_own():
     one starts, and nothing would be printed.
     """
     before = """
-with time_limit(2):
+with time_limit(2, "tokenize", "shard"):
     pass
 try:
-    with time_limit(2):
+    with time_limit(2, "tokenize", "shard"):
         raise KeyError
 except KeyError:
     time.sleep(2.5)
-with time_limit(2):
+with time_limit(2, "tokenize", "shard"):
     pass
 """
     status, seconds, stderr = run(HANGING["a wait"], before)
@@ -79,27 +80,19 @@ with time_limit(2):
 
 
 def test_nested_limits_are_refused():
-    with time_limit(60), pytest.raises(AssertionError, match="time limits must not be nested"), time_limit(60):
+    limit = partial(time_limit, 60, "tokenize", "shard")
+    with limit(), pytest.raises(AssertionError, match="time limits must not be nested"), limit():
         pass
-    with time_limit(60):
+    with limit():
         pass
 
 
-@pytest.mark.parametrize(
-    ("timeout_s", "num_rows", "expected_s"),
-    [
-        (3600.0, 16_384, 3600.0),  # a full shard
-        (3600.0, 20_000, 3600.0),
-        (3600.0, 8_192, 1860.0),  # half a shard, plus a minute
-        (3600.0, 1, 60.2),
-        (3600.0, 0, 60.0),
-        (600.0, 1, 60.0),
-        (45.0, 1, 45.0),  # a setting below a minute is the limit
-        (45.0, 16_384, 45.0),
-    ],
-)
-def test_smaller_shards_have_shorter_limits(timeout_s, num_rows, expected_s):
-    assert ShardLimit(timeout_s, rows_per_shard=16_384).seconds(num_rows) == pytest.approx(expected_s, abs=0.05)
+def test_work_that_makes_progress_may_take_longer_than_the_limit():
+    """It hangs only after five times the limit, and is ended then."""
+    progress = f"[(time.sleep({LIMIT_S} / 4), report_progress()) for _ in range(20)]; time.sleep(60)"
+    status, seconds, _ = run(progress)
+    assert status == 1
+    assert seconds > 5 * LIMIT_S
 
 
 STAGES = """
@@ -111,7 +104,6 @@ from jobs.job_file.load import load_job
 from pipelines.stages.infer import Infer
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
-from pipelines.stages.time_limit import ShardLimit
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMModel, XLMTokenizer
 
@@ -129,7 +121,7 @@ def hang(name, build, settings, kind, method):
 
     if not os.fork():
         setattr(kind, method, lambda *_, **options: time.sleep(60))
-        build(replace(settings, load=load, limit=ShardLimit(0.3, 1)))(shard)
+        build(replace(settings, load=load, timeout_s=0.3))(shard)
         os._exit(0)
     print("ended with", os.waitstatus_to_exitcode(os.wait()[1]), flush=True)
 

@@ -20,7 +20,7 @@ from xlm_core.tokenizer.text_encoder import TextEncoder
 from xlm_core.tokenizer.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class PackedTokenizer(Vocabulary):
@@ -145,6 +145,7 @@ class PackedTokenizer(Vocabulary):
         overlap: int | None = None,
         bypass_tokenizer: bool = False,
         mask_marker: str | None = None,
+        on_row: Callable[[], None] | None = None,
     ) -> Encoding:
         """Encode texts, or pairs of texts, with special tokens: `<s> A </s>` and `<s> A </s> B </s>`.
 
@@ -161,6 +162,7 @@ class PackedTokenizer(Vocabulary):
                 encoding, without lower-casing.
             mask_marker: each occurrence of this string in a text becomes the mask token, as a word of its own. The
                 text around it is segmented in separate parts.
+            on_row: called after each row, as texts of some languages take long.
 
         Raises:
             TokenizerError: a language's segmenter is not installed or has no model.
@@ -190,6 +192,8 @@ class PackedTokenizer(Vocabulary):
             if last_encoded is None or text is not last_encoded[0] or lang != last_encoded[1]:
                 last_encoded, first = (text, lang), encode(text, lang)
             sequences.add_row([first, *(encode(other, lang) for other in pair)])
+            if on_row is not None:
+                on_row()
         return sequences.build()
 
     def tokenize(self, text: str, lang: str | None, *, bypass_tokenizer: bool = False) -> list[str]:

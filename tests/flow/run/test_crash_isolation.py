@@ -47,25 +47,29 @@ class CrashingProbe:
         return crashed
 
 
+def crashing_rows(shards: pa.Table, probe: CrashingProbe) -> dict[str, list[int]]:
+    return {shard: list(rows) for shard, rows in find_crashing_rows(shards, probe).items()}
+
+
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=4), st.data())
 def test_exactly_the_crashing_rows_are_found(sizes, data):
     total = sum(sizes)
     crashing = data.draw(st.sets(st.integers(0, total - 1), max_size=12))
-    found = find_crashing_rows(plan_of(sizes), CrashingProbe(crashing))
+    found = crashing_rows(plan_of(sizes), CrashingProbe(crashing))
     assert sorted(row for rows in found.values() for row in rows) == sorted(crashing)
     assert all(rows for rows in found.values())
 
 
 def test_search_crashes_few_workers():
     probe = CrashingProbe({12_345})
-    assert find_crashing_rows(plan_of([16_384]), probe) == {"s0": [12_345]}
+    assert crashing_rows(plan_of([16_384]), probe) == {"s0": [12_345]}
     assert probe.num_rounds == probe.num_crashes == 5
 
 
 def test_no_row_is_rejected_if_most_of_a_shard_crashes():
     """The cause is then the file or the machine. The rows of other shards are still found."""
     probe = CrashingProbe({*range(1000), 1500})
-    assert find_crashing_rows(plan_of([1000, 1000]), probe) == {"s1": [1500]}
+    assert crashing_rows(plan_of([1000, 1000]), probe) == {"s1": [1500]}
 
 
 def test_no_row_is_rejected_if_no_slice_crashes():
