@@ -22,12 +22,12 @@ from pipelines.corpus import make_plan
 from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
-from pipelines.output import Output, encode_schema
+from pipelines.output import DATA, Output, encode_schema, part_name
 from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
 from pipelines.run.heads import pin_heads
 from pipelines.stages import InferStageSettings, Reader, TokenizeStageSettings, Writer
-from pipelines.storage import locate
+from pipelines.storage import find_files_below, find_overlap, locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite
 from xlm_core.text import SEGMENTED_LANGS
@@ -135,16 +135,15 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
-    """Refuse an output within the input: the next run would read the results of this one."""
-    inside = f"{output.url.rstrip('/')}/"
+    """Refuse an output within the input, whose results the next run would read, and the input within the output."""
+    example = f"{DATA}/{part_name(plan.shards['shard'][0].as_py())}"
     paths = [job.input.path] if isinstance(job.input.path, str) else job.input.path
-    folders = [f"{locate(path, job.storage).url.rstrip('/')}/" for path in paths]
-    if any(inside.startswith(folder) for folder in folders) or any(
-        file.startswith(inside) for file in plan.shards["file"].unique().to_pylist()
-    ):
-        raise FatalError(
-            f"output.path {output.url}: is inside input.path, so results would be read as input; set another path"
-        )
+    problem = next(filter(None, (find_overlap(path, output, example, job.storage) for path in paths)), None)
+    if problem is None and output.is_local:
+        file = next(find_files_below(plan.shards["file"].unique().to_pylist(), output), None)
+        problem = file and f"contains {file}, a file of input.path"
+    if problem:
+        raise FatalError(f"output.path {output.url}: {problem}, so results would be read as input; set another path")
 
 
 def _build_fingerprint(

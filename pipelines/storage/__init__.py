@@ -3,6 +3,7 @@
 from pipelines.storage.listing import Listing, describe_hidden, find_files, list_files
 from pipelines.storage.local_files import final_name, fsync
 from pipelines.storage.location import FileInfo, Location, encode_parquet, locate
+from pipelines.storage.overlap import find_files_below, find_overlap
 from pipelines.storage.retries import (
     classify_error,
     describe_error,
@@ -24,6 +25,8 @@ __all__ = [
     "encode_parquet",
     "final_name",
     "find_files",
+    "find_files_below",
+    "find_overlap",
     "fsync",
     "is_disk_error",
     "is_permanent_status",

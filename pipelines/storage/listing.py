@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fsspec.utils import glob_translate
-
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
-from pipelines.storage.location import FileInfo, Location, locate
+from pipelines.storage.location import FileInfo
+from pipelines.storage.patterns import Pattern, read_pattern
 from pipelines.storage.retries import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pipelines.storage.location import Location
     from pipelines.storage.store_settings import StoreSettings
-
-_WILDCARD = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True)
@@ -27,19 +24,25 @@ class Listing:
 
     Attributes:
         pattern: the path, directory or glob.
-        base: the file or directory; for a glob, the directory in which its wildcards begin.
         files: the files that match, ordered by URL.
         hidden: files that match, but are skipped because a name in their path is hidden.
-        others: the other files below the base.
-        is_glob: whether the pattern is a glob.
+        others: the other files below the base of the pattern.
     """
 
-    pattern: str
-    base: Location
-    files: list[FileInfo]
+    pattern: Pattern
+    files: list[FileInfo] = field(default_factory=list[FileInfo])
     hidden: list[FileInfo] = field(default_factory=list[FileInfo])
     others: list[FileInfo] = field(default_factory=list[FileInfo])
-    is_glob: bool = False
+
+    @property
+    def base(self) -> Location:
+        """The file or directory; for a glob, the directory in which its wildcards begin."""
+        return self.pattern.base
+
+    @property
+    def is_glob(self) -> bool:
+        """Whether the pattern is a glob."""
+        return bool(self.pattern.glob)
 
     def path_below_base(self, file: FileInfo) -> str:
         """Return the path of a file below the base; empty for the base itself."""
@@ -58,7 +61,7 @@ class Listing:
             problem = f"no data files ({describe_hidden(self.hidden)})"
         elif not self.is_glob and self.base.exists():
             problem = "the directory contains no data files"
-        raise FatalError(f"{self.pattern}: {problem}; correct {setting}")
+        raise FatalError(f"{self.pattern.text}: {problem}; correct {setting}")
 
 
 def describe_hidden(hidden: Sequence[FileInfo]) -> str:
@@ -92,13 +95,7 @@ def find_files(patterns: str | Sequence[str], stores: Sequence[StoreSettings], s
 def list_files(pattern: str, stores: Sequence[StoreSettings], setting: str) -> Listing:
     """List the files that a path, a directory or a glob matches.
 
-    A directory matches all files below it. A glob matches files or, if it ends with `/`, directories with all files
-    below them. `**` in a glob matches any number of directories.
-
-    Names are hidden by the rule of Spark: names that begin with `.`, names that begin with `_` and contain no `=`, and
-    names that end with `._COPYING_`, which HDFS gives to a file while it is copied. So `_year=2020`, a partition, is
-    not hidden. A file is hidden if its own name is, or that of a directory in which it was found. Names that the path
-    or the glob spells out, as in `_staging/*.parquet`, are not hidden.
+    See `Pattern` for which files are hidden.
 
     Args:
         pattern: the path, directory or glob.
@@ -117,46 +114,18 @@ def list_files(pattern: str, stores: Sequence[StoreSettings], setting: str) -> L
         raise FatalError(f"{pattern}: cannot be listed ({describe_error(error)}); correct {setting}") from None
 
 
-def _list(pattern: str, stores: Sequence[StoreSettings]) -> Listing:
-    location = locate(pattern, stores)
-    if location.is_file():
-        return Listing(pattern, location, [location.file_info()])
-    # A name may contain wildcard characters. So if the path exists, it is not a glob, and the same is true for the
-    # directories at the beginning of a glob.
-    if not _WILDCARD.search(pattern) or location.exists():
-        return _divide(Listing(pattern, location, location.list(recursive=True)), [])
-    parts = location.url.rstrip("/").split("/")
-    num_literal = 0
-    while not _WILDCARD.search(parts[num_literal]) or locate("/".join(parts[: num_literal + 1]), stores).exists():
-        num_literal += 1
-    base = locate("/".join(parts[:num_literal]) + "/", stores)
-    return _divide(
-        Listing(pattern, base, base.list(recursive=True)), parts[num_literal:], is_directory=pattern.endswith("/")
-    )
-
-
-def _divide(listing: Listing, glob: list[str], *, is_directory: bool = True) -> Listing:
-    """Divide the files below a base into those that match, those that are hidden, and the others.
-
-    Args:
-        listing: all files below the base.
-        glob: the parts of the glob below the base; empty if all files match.
-        is_directory: whether the glob matches directories.
-    """
-    matches = re.compile(glob_translate("/".join(glob))).match
-    spelled_out = [re.compile(glob_translate(part)).match for part in glob if _is_hidden(part)]
-    divided = Listing(listing.pattern, listing.base, [], is_glob=bool(glob))
-    for file in listing.files:
-        names = listing.path_below_base(file).split("/")
-        candidates = range(1, len(names)) if is_directory else [len(names)]
-        if glob and not any(matches("/".join(names[:length])) for length in candidates):
-            divided.others.append(file)
-        elif any(_is_hidden(name) and not any(match(name) for match in spelled_out) for name in names):
-            divided.hidden.append(file)
+def _list(text: str, stores: Sequence[StoreSettings]) -> Listing:
+    listing = Listing(read_pattern(text, stores))
+    base = listing.base
+    if not listing.is_glob and base.is_file():
+        listing.files.append(base.file_info())
+        return listing
+    for file in base.list(recursive=True):
+        path = listing.path_below_base(file)
+        if not listing.pattern.matches(path):
+            listing.others.append(file)
+        elif listing.pattern.hides(path):
+            listing.hidden.append(file)
         else:
-            divided.files.append(file)
-    return divided
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or (name.startswith("_") and "=" not in name) or name.endswith("._COPYING_")
+            listing.files.append(file)
+    return listing

@@ -76,3 +76,18 @@ def walk(folder: str, *, recursive: bool, parents: tuple[str, ...] = ()) -> Iter
             yield entry.path
         elif recursive and os.path.realpath(entry.path) not in parents:
             yield from walk(entry.path, recursive=True, parents=parents)
+
+
+def linked_directories(folder: str, *, below: str = "", parents: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield the links to directories that `walk` follows: their paths below a directory, and where they point."""
+    parents = (*parents, os.path.realpath(folder))
+    try:
+        entries = list(os.scandir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for entry in entries:
+        if entry.is_dir() and (real := os.path.realpath(entry.path)) not in parents:
+            path = f"{below}{entry.name}"
+            if entry.is_symlink():
+                yield path, real
+            yield from linked_directories(entry.path, below=f"{path}/", parents=parents)

@@ -11,7 +11,8 @@ import pytest
 from jobs.cli import main
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.errors import FatalError
-from pipelines.job import InputSettings
+from pipelines.job import InputSettings, Job
+from pipelines.run.prepare import prepare_job
 from tests.chaos.bad_input.trial_job import TrialJob
 
 ROWS = pa.table({"text": ["some text"], "lang": ["en"]})
@@ -155,3 +156,46 @@ def test_file_with_only_an_etag_or_a_time_is_another_file_after_a_change():
     assert memory.size("/etags/a.parquet") == size
     changed = [plan_of(f"memory://etags{name}").shards["shard"].to_pylist() for name in ("", "/a.parquet")]
     assert changed[0] == changed[1] != first.shards["shard"].to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("path", "out", "message"),
+    [
+        ("in", "in", "contains input.path {0}/in,"),
+        ("in", "in/x/out", "is inside input.path {0}/in,"),
+        ("in/", "link/out", "is inside input.path {0}/in/,"),
+        ("link", "in/out", "is inside input.path {0}/link,"),
+        ("in/../in", "link/out", "is inside input.path {0}/in/../in,"),
+        ("in/a.parquet", "link", "contains input.path {0}/in/a.parquet,"),
+        ("in/*.parquet", "link", "contains input.path {0}/in/*.parquet,"),
+        ("*/*/*/*.parquet", "in/out", "is inside input.path {0}/*/*/*/*.parquet,"),
+        ("**/*.parquet", "new/out", "is inside input.path {0}/**/*.parquet,"),
+        ("*/", "new/out", "is inside input.path {0}/*/,"),
+        ("with_link", "elsewhere/out", "is inside input.path {0}/with_link, through the link {0}/with_link/far,"),
+        ("linked_file", "in", "contains {0}/linked_file/b.parquet, a file of input.path,"),
+        ("linked_folder/*/*.parquet", "in", "contains {0}/linked_folder/in/a.parquet, a file of input.path,"),
+        ("in/*.parquet", "in/out", None),
+        ("*/*.parquet", "in/out", None),
+        ("in", "in2/out", None),
+        ("with_link/*.parquet", "elsewhere/out", None),
+    ],
+)
+def test_output_and_input_within_each_other(tmp_path, demo, path, out, message):
+    """Links and globs are followed, before anything is written. The message says which contains which."""
+    for name in ("in/a.parquet", "with_link/c.parquet", "linked_file/d.parquet", "new/e.parquet"):
+        write(tmp_path / name)
+    for name in ("elsewhere", "linked_folder"):
+        (tmp_path / name).mkdir()
+    for link, target in (("link", "in"), ("with_link/far", "elsewhere"), ("linked_folder/in", "in")):
+        (tmp_path / link).symlink_to(tmp_path / target)
+    (tmp_path / "linked_file/b.parquet").symlink_to(tmp_path / "in/a.parquet")
+    job = TrialJob(tmp_path / "job/job", demo)
+    job.settings["input"] = {"path": f"{tmp_path}/{path}", "text": "text", "lang": "lang"}
+    job.set("output.path", f"{tmp_path}/{out}")
+    if message is None:
+        prepare_job(Job.model_validate(job.settings))
+    else:
+        with pytest.raises(FatalError) as error:
+            prepare_job(Job.model_validate(job.settings))
+        expected = f"output.path {tmp_path}/{out}: {message.format(tmp_path)} so results would be read as input; set a"
+        assert str(error.value).startswith(expected)

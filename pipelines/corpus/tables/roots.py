@@ -44,11 +44,11 @@ def find_table(listing: Listing) -> TableRoot | None:
     """
     if not listing.is_glob and (table := _named_table(listing)):
         return table
-    roots = _roots_below(listing)
+    roots, text = _roots_below(listing), listing.pattern.text
     for url in _parents(listing.base, with_itself=listing.is_glob):
         if found := _root_at(url):
             raise FatalError(
-                f"{listing.pattern}: is within the {found.format} table {found.url}, whose directory also has files of "
+                f"{text}: is within the {found.format} table {found.url}, whose directory also has files of "
                 "earlier versions; name the table in input.path, and select its rows with input.filter"
             )
     tables = sorted({root for root in roots for file in listing.files if file.url.startswith(f"{root.url}/")})
@@ -56,7 +56,7 @@ def find_table(listing: Listing) -> TableRoot | None:
         names = ", ".join(table.url for table in tables[:_MAX_SHOWN])
         more = f" and {len(tables) - _MAX_SHOWN} more" if len(tables) > _MAX_SHOWN else ""
         raise FatalError(
-            f"{listing.pattern}: contains {tables[0].format} tables ({names}{more}), whose directories also have files "
+            f"{text}: contains {tables[0].format} tables ({names}{more}), whose directories also have files "
             "of earlier versions; list the tables themselves in input.path"
         )
     return None
