@@ -49,6 +49,12 @@ def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
             return _open(source, pre_buffer=True, metadata=metadata)
 
 
+def open_without_arrow_schema(source: pa.NativeFile) -> pq.ParquetFile:
+    """Open an input file, to read columns in the types of Parquet instead of those that Arrow stored with them."""
+    footer = _read_footer_bytes(source).replace(b"\x0cARROW:schema", b"\x0c(not)_schema")
+    return _open(source, pre_buffer=True, metadata=pq.read_metadata(pa.BufferReader(b"PAR1" + footer)))
+
+
 def read_footer(source: pa.NativeFile, columns: Collection[str] = ()) -> Footer:
     """Read the footer of an input file.
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.corpus.parquet_file import open_parquet, schema_as_read
+from pipelines.corpus.parquet_file import open_parquet, open_without_arrow_schema, schema_as_read
 from pipelines.corpus.unreadable import unsupported_input
 from pipelines.filter import matching_rows
-from pipelines.rows import ROW, cast_column
+from pipelines.rows import ROW, cast_column, has_list_views
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq
@@ -35,9 +35,16 @@ def read_row_group(location: Location, shard: PlannedShard, columns: list[str]) 
     def read() -> pa.Table:
         with location.fs.open_input_file(location.path) as source, unsupported_input():
             file = open_parquet(source)
-            schema = schema_as_read(file)
-            constant = shard.constants.keys() - set(schema.names)
-            return _convert(_read(file, shard.row_group, [name for name in columns if name not in constant]), schema)
+            schema, stored = schema_as_read(file), file.schema_arrow
+            names = [name for name in columns if name in schema.names or name not in shard.constants]
+            # Arrow's conversion of list views writes wrong offsets, so they are read as the lists that Parquet stores.
+            views = [name for name in names if name in stored.names and has_list_views(stored.field(name).type)]
+            table = _read(file, shard.row_group, [name for name in names if name not in views])
+            if views:
+                read_as_lists = _read(open_without_arrow_schema(source), shard.row_group, views)
+                for name in views:
+                    table = table.append_column(name, read_as_lists[name])
+            return _convert(table, schema)
 
     table = location.with_retries(read)
     for name in columns:

@@ -59,6 +59,13 @@ def cast_table(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
+def has_list_views(data_type: pa.DataType) -> bool:
+    """Return whether a column of this type contains list views, at any depth."""
+    if pa.types.is_list_view(data_type) or pa.types.is_large_list_view(data_type):
+        return True
+    return any(has_list_views(data_type.field(i).type) for i in range(data_type.num_fields))
+
+
 def _plain(data_type: pa.DataType) -> pa.DataType:
     """Reduce a type to what Parquet stores, in the layout with the largest capacity."""
     types = pa.types

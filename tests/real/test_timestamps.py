@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.cli import main
 from tests.flow.in_process import read_output, run_to_records
 from tests.pipelines.verify.output_copy import OutputCopy, format_problems, write_output
 
@@ -76,3 +77,24 @@ def test_int96_within_lists_and_structs_is_read_in_microseconds_too(make_job, tm
     job = make_job(input=make_input(tmp_path / "in.parquet"), tasks=["feature-extraction"])
     run_to_records(job)
     assert read_output(job.output.path)["seen"].to_pylist() == nested.to_pylist()
+
+
+@pytest.mark.parametrize("zone", [None, "UTC", "Europe/Berlin", "Mars/Base"])
+def test_times_beyond_python_are_shown(make_job, tmp_path, capsys, zone):
+    """DuckDB and Postgres write infinity as the last microsecond, year 294247."""
+    limits = [2**63 - 1, -62_167_219_200_000_000, 253_402_300_800_000_000]
+    times = pa.array(limits, pa.int64()).view(pa.timestamp("us", zone))
+    columns = {"id": ["a", "b", "c"], "text": ["One sentence."] * 3, "lang": ["en"] * 3, "seen": times}
+    days = pa.array([2**31 - 1, -719_528, 2_932_897], pa.int32()).view(pa.date32())
+    pq.write_table(pa.table(columns | {"day": days}), tmp_path / "in.parquet")
+    job = make_job(input=make_input(tmp_path / "in.parquet", keep=["seen", "day"]), tasks=["feature-extraction"])
+    write_output(job)
+    assert main(["show", job.output.path]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    end = "" if zone is None else "+00:00"
+    for seen, day in (
+        ("294247-01-10 04:00:54.775807", "5881580-07-11"),
+        ("0000-01-01 00:00:00.000000", "0000-01-01"),
+        ("10000-01-01 00:00:00.000000", "10000-01-01"),
+    ):
+        assert f"seen {seen}{end} day {day}" in shown

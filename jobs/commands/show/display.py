@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jobs.commands.show.preview import UNREADABLE, read_preview
+from jobs.commands.show.preview import read_preview
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, format_type
 from pipelines.results import render_scalar, render_text, render_value
@@ -118,7 +118,7 @@ def _render_results(row: dict[str, Any], preview: Preview) -> Iterator[tuple[str
 
 
 def _can_render(task: TaskSettings, row: dict[str, Any]) -> bool:
-    return all(row.get(name) not in (None, UNREADABLE) for name in task.columns)
+    return all(row.get(name) is not None for name in task.columns)
 
 
 def _rejected_lines(preview: Preview) -> Iterator[RenderableType]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.commands.show.values import to_python
 from pipelines.errors import FatalError
 from pipelines.job import FILE_COLUMNS
 from pipelines.output import Output
-from pipelines.rows import decode_text, is_text
+from pipelines.rows import is_text
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from pipelines.output import ShardRecord
     from pipelines.storage import Location
     from pipelines.tasks import TaskSettings
-
-UNREADABLE = "cannot be shown"  # replaces a value that Python cannot represent
 
 _MAX_EXAMPLES = 5  # of rejected rows, for each reason
 
@@ -134,7 +133,7 @@ def _select_rows(
     found: dict[str, list[_RowPosition]] = {}
     for part in _find_parts_with_langs(records, [code for code, _ in frequency.most_common(limit)]):
         with _open(parts / part) as file:
-            codes = [code for batch in file.iter_batches(columns=[lang]) for code in _to_python(batch.column(0))]
+            codes = [to_python(code) for batch in file.iter_batches(columns=[lang]) for code in batch.column(0)]
         for index, code in enumerate(codes):
             if len(same_lang := found.setdefault(str(code), [])) < limit:
                 same_lang.append((part, index))
@@ -164,24 +163,12 @@ def _read_rows(parts: Location, positions: list[_RowPosition]) -> list[dict[str,
             for batch in file.iter_batches(batch_size=256):
                 in_batch = [index for index in wanted if first <= index < first + len(batch)]
                 taken = batch.take(pa.array([index - first for index in in_batch], pa.int64()))
-                columns = {name: _to_python(taken.column(name)) for name in taken.schema.names}
                 for i, index in enumerate(in_batch):
-                    rows[part, index] = {name: values[i] for name, values in columns.items()}
+                    rows[part, index] = {name: to_python(taken.column(name)[i]) for name in taken.schema.names}
                 first += len(batch)
                 if first > wanted[-1]:
                     break
     return [rows[position] for position in positions]
-
-
-def _to_python(column: pa.Array) -> list[Any]:
-    return decode_text(column)[0] if is_text(column.type) else [_scalar_to_python(value) for value in column]
-
-
-def _scalar_to_python(value: pa.Scalar) -> Any:
-    try:
-        return value.as_py()
-    except ValueError:  # contains a string that is not UTF-8, or a time more precise than Python's
-        return UNREADABLE
 
 
 def _read_rejected_examples(output: Output, records: list[ShardRecord]) -> dict[str, list[dict[str, Any]]]:
