@@ -10,6 +10,7 @@ from jobs.console import make_table
 from jobs.exit_status import ExitStatus
 from jobs.job_file import dump_job
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
+from pipelines.output import Output
 from pipelines.progress_line import ProgressLine
 from pipelines.run import check_before_changes, check_output, prepare_job, survey_languages
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 _MAX_LANGS = 30  # rows of a table
 _MAX_LANG_CHARS = 24
+_FATAL = "bold red"
 
 
 def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick: bool = False) -> ExitStatus:
@@ -37,7 +39,7 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
         quick: read only the footers of the corpus, but not the languages and ids of its rows.
 
     Returns:
-        COMPLETE, or INCOMPLETE if more rows would be rejected than `policy.max_rejected` allows.
+        COMPLETE, or INCOMPLETE if more rows would be rejected or shards fail than `policy` allows.
 
     Raises:
         FatalError: the job cannot run.
@@ -52,6 +54,8 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
     state = check_output(prepared)
     for line in _describe_output(prepared, state):
         console.print(line, soft_wrap=True)
+    if state.is_complete and Output(prepared.output).is_complete:
+        return ExitStatus.COMPLETE
     rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
     if quick:
         state.check_removal(job.policy.max_removed, prepared.output.url)
@@ -65,24 +69,34 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
             console.print(line, soft_wrap=True)
     with console.status("comparing ids"):
         pre_rejected = check_before_changes(job, prepared, state)
-    num_repeated = sum(map(len, pre_rejected.values()))
-    if num_repeated:
-        console.print(
-            Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
-        )
-    num_rows = survey.num_rows if survey else prepared.plan.num_rows
-    num_rejected = max(num_repeated, survey.num_rejected if survey else 0)  # a row may be both
-    limit = f"policy.max_rejected is {job.policy.max_rejected}"
-    share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
-    if num_rejected > job.policy.count_allowed_rejections(num_rows):
-        advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
-        text = f"the job would end early: it would reject {share}, and {limit}; {advice}"
-        console.print(Text(text, "bold red"), soft_wrap=True)
-        return ExitStatus.INCOMPLETE
-    if num_rejected:
-        console.print(Text(f"{share} will be rejected; {limit}", "yellow"), soft_wrap=True)
+    for line in _describe_rejections(job, prepared, survey, sum(map(len, pre_rejected.values()))):
+        console.print(line, soft_wrap=True)
+        if line.style == _FATAL:
+            return ExitStatus.INCOMPLETE
     console.print(Text(f"the job can run: {rows} in {shards}", "bold"))
     return ExitStatus.COMPLETE
+
+
+def _describe_rejections(
+    job: Job, prepared: Prepared, survey: LanguageSurvey | None, num_repeated: int
+) -> Iterator[Text]:
+    """Describe which rows will be rejected. A line in the style `_FATAL` is about more than the job's policy allows."""
+    policy = job.policy
+    if num_repeated:
+        yield Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
+    num_rows = survey.num_rows if survey else prepared.plan.num_rows
+    num_rejected = max(num_repeated, survey.num_rejected if survey else 0)  # a row may be both
+    share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
+    if num_rejected > policy.count_allowed_rejections(num_rows):
+        advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
+        limit = f"policy.max_rejected is {policy.max_rejected}"
+        yield Text(f"the job would end early: it would reject {share}, and {limit}; {advice}", _FATAL)
+    if survey and survey.num_unreadable > policy.max_failed_shards:
+        unreadable = f"{format_count(survey.num_unreadable, 'shard')} cannot be read"
+        limit = f"policy.max_failed_shards is {policy.max_failed_shards}"
+        yield Text(f"the job would end early: {unreadable}, and {limit}; write the damaged files again", _FATAL)
+    if num_rejected:
+        yield Text(f"{share} will be rejected; policy.max_rejected is {policy.max_rejected}", "yellow")
 
 
 def _describe_columns(prepared: Prepared) -> Table:
@@ -153,8 +167,6 @@ def _describe_language(use: LangUse) -> tuple[Text, str, Text, Text]:
 def _describe_survey(survey: LanguageSurvey) -> Iterator[Text]:
     if survey.num_dropped:
         yield Text(f"input.filter drops {format_count(survey.num_dropped, 'row')}")
-    if survey.num_damaged:
-        yield Text(f"{format_count(survey.num_damaged, 'row')} cannot be read; their shards will fail", "red")
     if survey.is_partial:
         found = f"{format_count(survey.num_rows, 'row')} have {format_count(len(survey.langs), 'different value')}"
         yield Text(f"the first {found}; input.lang is probably the wrong column", "red")

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.row_groups import read_row_group, select_rows
+from pipelines.corpus.unreadable import UnsupportedInputError
 from pipelines.filter import parse_filter
 from pipelines.rows import decode_text
 from pipelines.storage import locate
@@ -41,15 +42,15 @@ class LangCounts(NamedTuple):
 
     Attributes:
         file: URL of the input file.
-        num_read: number of rows before the filter; those of a damaged row group are included.
+        num_read: number of rows before the filter; those of an unreadable row group are included.
         num_rows: number of rows after the filter, by the value of the language column.
-        is_damaged: whether the row group cannot be read. Its shards fail when the job reads it.
+        num_unreadable: number of shards that cannot be read; the job will fail them.
     """
 
     file: str
     num_read: int
     num_rows: Counter[LangValue]
-    is_damaged: bool = False
+    num_unreadable: int = 0
 
 
 def count_langs(
@@ -80,10 +81,12 @@ def _count(
     stores: Sequence[StoreSettings],
 ) -> LangCounts:
     file, num_read = group[0].file, sum(shard.num_rows for shard in group)
+    if filter_text is None and (lang := group[0].constants.get(lang_column)) is not None:  # a partition
+        return LangCounts(file, num_read, Counter({LangValue(lang.as_py()): num_read}))
     try:
         row_group = read_row_group(locate(file, stores), group[0], columns)
-    except (OSError, pa.ArrowException):
-        return LangCounts(file, num_read, Counter(), is_damaged=True)
+    except (OSError, pa.ArrowException, UnsupportedInputError):
+        return LangCounts(file, num_read, Counter(), num_unreadable=len(group))
     counts = Counter[LangValue]()
     for shard in group:
         for chunk in select_rows(row_group, shard, filter_text)[lang_column].chunks:

@@ -54,13 +54,13 @@ class LanguageSurvey:
     Attributes:
         langs: the rows by language code, the most frequent code first.
         num_dropped: number of rows that the filter drops.
-        num_damaged: number of rows that cannot be read.
+        num_unreadable: number of shards that cannot be read.
         is_partial: whether the survey ended early, because the column has too many different values.
     """
 
     langs: list[LangUse] = field(default_factory=list[LangUse])
     num_dropped: int = 0
-    num_damaged: int = 0
+    num_unreadable: int = 0
     is_partial: bool = False
 
     @property
@@ -90,9 +90,8 @@ def survey_languages(
     num_read, values = 0, set[object]()
     for counts in count_langs(shards, str(job.input.lang), job.input.filter, job.storage):
         num_read += counts.num_read
-        if counts.is_damaged:
-            survey.num_damaged += counts.num_read
-        else:
+        survey.num_unreadable += counts.num_unreadable
+        if not counts.num_unreadable:
             survey.num_dropped += counts.num_read - counts.num_rows.total()
         for value, num_rows in counts.num_rows.items():
             checkpoint_lang, rejection = checks.check(*value)

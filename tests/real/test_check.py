@@ -220,3 +220,35 @@ def test_repeated_ids_are_found_by_check_as_by_run(corpus_job, tmp_path):
     status, printed = check(job.model_copy(update={"policy": policy}))
     assert "1 row with the id of an earlier row will be rejected\n" in printed
     assert status == ExitStatus.COMPLETE
+
+
+def test_languages_of_partitions_are_counted_without_reading(corpus_job, tmp_path, monkeypatch):
+    job = corpus_job(pa.array(["en"]), "input.id=null")
+    shutil.rmtree(tmp_path / "corpus")
+    for lang, num_rows in (("de", 7), ("jpn", 3), ("__HIVE_DEFAULT_PARTITION__", 2)):
+        folder = tmp_path / "corpus" / f"lang={lang}"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"text": ["Hello."] * num_rows}), folder / "a.parquet")
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.corpus.lang_counts.read_row_group", None)
+        _, printed = check(job)
+    assert re.search(r"\nnull +2 +rejected: null_lang *\nde +7 +de +sacremoses 0.2.0 *\njpn +3 +ja +fugashi", printed)
+    kytea = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"ja": "kytea"})})
+    with pytest.raises(FatalError, match=r"lang=jpn/a\.parquet: has rows in jpn: "):
+        run(kytea, quiet_console())
+
+
+def test_row_groups_that_cannot_be_read_are_counted(corpus_job, tmp_path):
+    job = corpus_job(pa.array(["en", "de"] * 50), row_group_size=40)
+    file = tmp_path / "corpus" / "a.parquet"
+    column = pq.read_metadata(file).row_group(1).column(1)
+    data = bytearray(file.read_bytes())
+    start = column.dictionary_page_offset
+    data[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    file.write_bytes(data)
+    status, printed = check(job)
+    expected = (
+        "the job would end early: 1 shard cannot be read, and policy.max_failed_shards is 0; write the damaged files"
+    )
+    assert expected in printed
+    assert status == ExitStatus.INCOMPLETE
