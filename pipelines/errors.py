@@ -2,7 +2,7 @@
 
 from xlm_core.errors import FatalError
 
-__all__ = ["RESUME_HINT", "ClusterLostError", "FatalError", "RetryableError", "ShardError", "StalledError"]
+__all__ = ["RESUME_HINT", "ClusterError", "FatalError", "RetryableError", "ShardError", "StalledError"]
 
 RESUME_HINT = "finished shards are kept, run the same command to resume"
 
@@ -33,5 +33,5 @@ class RetryableError(Exception):
     """
 
 
-class ClusterLostError(RetryableError):
-    """Ray failed, or its cluster was lost."""
+class ClusterError(RetryableError):
+    """Ray failed, its cluster was lost, or its workers die, regardless of the rows."""

@@ -13,7 +13,7 @@ import ray.data
 from ray.data import ActorPoolStrategy
 from ray.exceptions import RayError
 
-from pipelines.errors import ClusterLostError
+from pipelines.errors import ClusterError
 from pipelines.output import ShardResult
 from pipelines.stages import (
     READ_CPUS,
@@ -111,11 +111,11 @@ def stream_results(dataset: Dataset) -> Generator[ShardResult]:
     """Compute a dataset, and yield the results of its shards as they arrive, in any order.
 
     Raises:
-        ClusterLostError: Ray itself failed.
+        ClusterError: Ray itself failed.
     """
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
             for row in cast("pa.Table", batch).to_pylist(maps_as_pydicts="strict"):
                 yield ShardResult.from_row(row)
     except RayError as error:
-        raise ClusterLostError(f"Ray failed ({type(error).__name__}: {describe_error(error)})") from None
+        raise ClusterError(f"Ray failed ({type(error).__name__}: {describe_error(error)})") from None

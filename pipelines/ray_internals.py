@@ -5,10 +5,14 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The key-value store of the cluster. Every process reaches it in one call, and it lives as long as the cluster. An
   actor could hold the same values, but it needs resources and dies with its node.
 - The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
+- Whether there is an autoscaler, and the nodes that it can add, which Ray Data reads in the same way.
+- The states of actors, and the free resources of each node. `ray.util.state` needs the dashboard, which local Ray does
+  not have.
 - The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
   turn it off.
+- The function that replaces the handler of SIGTERM when Ray starts.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
-  `pipelines.run.ray_session`), and waits a second for each before it kills it.
+  `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
 - The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
@@ -17,21 +21,27 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from pathlib import Path
+from typing import cast
 
 import ray
-from ray._private import worker
+from ray._private import utils, worker
+from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.experimental.internal_kv import (
     _internal_kv_del,
     _internal_kv_exists,
+    _internal_kv_get,
     _internal_kv_list,
     _internal_kv_put,
 )
 
 _EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
+_MAX_ADDABLE = 1_000  # nodes of one type, also if the autoscaler has no limit
 _PREFETCH_THREAD = "Prefetcher"
 
 
@@ -65,6 +75,38 @@ def draining_node_ids() -> set[str]:
     return set(state.get_draining_nodes())
 
 
+def addable_nodes() -> list[tuple[dict[str, float], int]]:
+    """Return the resources of nodes that an autoscaler can add, and how many of each; none if it does not tell."""
+    config = state.get_cluster_config()
+    groups = [group for group in config.node_group_configs if group.max_count] if config is not None else []
+    return [
+        (dict(group.resources), min(group.max_count if group.max_count > 0 else _MAX_ADDABLE, _MAX_ADDABLE))
+        for group in groups
+    ]
+
+
+def has_autoscaler() -> bool:
+    """Return whether the cluster has an autoscaler, which may add nodes of types that it may not tell."""
+    if is_autoscaler_v2(fetch_from_server=True):
+        return True
+    status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
+    node_types = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
+    # Without an autoscaler, each node is reported as a type of its own, by its id.
+    return any(not node_type.startswith("node_") for node_type in node_types)
+
+
+def actor_states() -> list[tuple[str, str]]:
+    """Return class and state of each actor of this driver, such as ("MapWorker(MapBatches(Infer))", "ALIVE")."""
+    job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+    actors = cast("dict[str, dict[str, str]]", state.actor_table(None, job))
+    return [(actor["ActorClassName"], actor["State"]) for actor in actors.values()]
+
+
+def free_resources() -> list[dict[str, float]]:
+    """Return the resources of each node that no task or actor has reserved."""
+    return list(state.available_resources_per_node().values())
+
+
 def silence_worker_deaths() -> None:
     """Stop Ray from printing a report on the driver's terminal for each worker that dies."""
     worker.print_to_stdstream = lambda *_, **__: None
@@ -83,6 +125,11 @@ def log_folder() -> Path | None:
     """Return the folder of Ray's logs on this node; None if this process is not connected to Ray."""
     node = worker._global_node
     return None if node is None or not ray.is_initialized() else Path(node.get_logs_dir_path())
+
+
+def keep_sigterm_handler() -> None:
+    """Stop Ray from replacing this process's handler of SIGTERM by one that exits at once with status 15."""
+    utils.set_sigterm_handler = lambda _: None
 
 
 def join_ray_data_threads(timeout_s: float) -> None:

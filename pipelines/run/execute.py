@@ -8,18 +8,17 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pipelines.corpus import find_duplicates
-from pipelines.errors import ClusterLostError, FatalError
+from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
 from pipelines.output import Output, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.report import build_report, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
-from pipelines.run.cluster_watch import cluster_watch
+from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import Stop, graceful_stop
 from pipelines.run.languages import check_segmenters
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
-from pipelines.run.ray_session import ray_session
 from pipelines.run.shard_runner import ShardRunner
 from pipelines.stages import Pools, allocate_pools
 
@@ -162,19 +161,20 @@ def _compute(
     stop = Stop()
     try:
         with (
-            ray_session(job.compute) as (cpus, gpus),
+            ray_session(job.compute) as (nodes, addable),
             cluster_watch(),
             progress.show(),
             graceful_stop(stop, job.policy.stop_grace_s, notify),
         ):
-            pools = allocate_pools(cpus, gpus, job.compute)
+            pools = allocate_pools(nodes, job.compute, addable)
             notify(_describe_start(todo, len(commits.done), pools))
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
-            for first in range(0, len(todo), WAVE_SHARDS):
-                runner.run(todo.slice(first, WAVE_SHARDS))
-                if stop.reason is not None or commits.exceeded is not None:
-                    return
-    except ClusterLostError:
+            with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
+                for first in range(0, len(todo), WAVE_SHARDS):
+                    runner.run(todo.slice(first, WAVE_SHARDS))
+                    if stop.reason is not None or commits.exceeded is not None:
+                        return
+    except ClusterError:
         # A scheduler that stops this process may stop its cluster a little earlier.
         time.sleep(_SIGTERM_FOLLOWS_WITHIN_S)
         if stop.reason is None:

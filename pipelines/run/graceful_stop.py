@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
-from pipelines.run.cluster_watch import all_nodes_draining
+from pipelines.run.cluster import all_nodes_draining
 from pipelines.stages import in_flight_key, run_prefix, stop_key
 
 if TYPE_CHECKING:

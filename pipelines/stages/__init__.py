@@ -7,7 +7,7 @@ from xlm_core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from pipelines.stages.infer import Infer, InferStageSettings
     from pipelines.stages.lang_checks import LangChecks, shown_lang
-    from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Pools, allocate_pools
+    from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
     from pipelines.stages.tokenize import Tokenize, TokenizeStageSettings
@@ -19,6 +19,7 @@ __all__ = [
     "Infer",
     "InferStageSettings",
     "LangChecks",
+    "Node",
     "PlanSource",
     "Pools",
     "Reader",
@@ -36,6 +37,7 @@ _MODULES = {  # the module of each name
     "Infer": "infer",
     "InferStageSettings": "infer",
     "LangChecks": "lang_checks",
+    "Node": "pools",
     "PlanSource": "read",
     "Pools": "pools",
     "READ_CPUS": "pools",

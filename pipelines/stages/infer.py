@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import ray
 import torch
 
-from pipelines.errors import ShardError
+from pipelines.errors import FatalError, ShardError
 from pipelines.rows import Sequences
 from pipelines.stages.deduplicate import find_distinct_rows
 from pipelines.stages.run_stage import run_stage
@@ -29,6 +31,11 @@ _OUT_OF_MEMORY = (
     "CUDA error: out of memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
 )
+
+
+# If this environment variable is set, Ray's GPUs are only nominal, and models run on the CPU. Tests use it to place
+# workers as on a cluster with GPUs.
+SIMULATED_GPUS = "XLM_SIMULATED_GPUS"
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Infer:
     def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int):
         self._settings, self._num_threads = settings, num_threads
         self._loaded: tuple[Model, list[Task]] | None = None
-        self._device = torch.device("cuda" if on_gpu and torch.cuda.is_available() else "cpu")
+        self._on_gpu = on_gpu and not os.environ.get(SIMULATED_GPUS)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Run one shard, packed as a table of one row."""
@@ -97,23 +104,37 @@ class Infer:
 
     def _load(self) -> tuple[Model, list[Task]]:
         torch.set_num_threads(self._num_threads)
-        on_gpu = self._device.type == "cuda"
+        on_gpu = self._on_gpu
+        if on_gpu and not torch.cuda.is_available():
+            raise FatalError(_describe_invisible_gpu())
+        device = torch.device("cuda" if on_gpu else "cpu")
         name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
         # On a CPU, larger passes do not fit the caches. A GPU needs enough rows to fill its multiprocessors.
         max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
         try:
-            model, tasks = self._settings.load(self._device, getattr(torch, name), max_tokens)
+            model, tasks = self._settings.load(device, getattr(torch, name), max_tokens)
         except RuntimeError as error:
             if not _is_out_of_memory(error):
                 raise
             raise ShardError(
-                f"out of memory on {self._device}: the model does not fit in {name}; use a device with more memory, or "
+                f"out of memory on {device}: the model does not fit in {name}; use a device with more memory, or "
                 "one that no other process uses (compute.gpus_per_model: 1), or a smaller model.precision"
             ) from None
         # Tasks run the trunk in passes of their own too, and on a CPU a pass of a large model can take minutes.
         for layer in model.trunk.layers:
             layer.register_forward_hook(lambda *_: report_progress())
         return model, tasks
+
+
+def _describe_invisible_gpu() -> str:
+    """Describe that Ray has assigned a GPU to this process, and torch does not see one."""
+    ids = ", ".join(map(str, ray.get_gpu_ids())) or "unknown"
+    version = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
+    return (
+        f"Ray has assigned GPU {ids} of node {ray.util.get_node_ip_address()} to a model process, but torch "
+        f"{torch.__version__}, built with {version}, sees no GPU; install a torch with CUDA and a driver that supports "
+        "it on every node, or set compute.gpus_per_model to 0 to use CPUs"
+    )
 
 
 def _run_tasks(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
+from pipelines.formatting import format_count
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pipelines.job import ComputeSettings
 
 # Reading and writing mostly wait for storage. Each stage asks for a different number of CPUs, because Ray Data fuses
@@ -36,29 +39,53 @@ class Pools:
     model_threads: int
 
 
-def allocate_pools(cpus: float, gpus: float, settings: ComputeSettings) -> Pools:
-    """Allocate a cluster's CPUs and GPUs to the stages.
+@dataclass(frozen=True)
+class Node:
+    """The CPUs and GPUs of one node of a cluster."""
 
-    With GPUs, there is one model worker per `gpus_per_model`, and all remaining CPUs tokenize. Without GPUs, half of
-    the CPUs run the model.
+    cpus: float
+    gpus: float = 0.0
+
+
+def allocate_pools(nodes: Sequence[Node], settings: ComputeSettings, addable: Sequence[Node] = ()) -> Pools:
+    """Allocate the CPUs and GPUs of a cluster's nodes to the stages.
+
+    With GPUs, there is one model worker per `gpus_per_model`, and the remaining CPUs tokenize. Without GPUs, half of
+    each node's CPUs run the model. Each worker fits one node.
+
+    Args:
+        nodes: the nodes that the cluster has.
+        settings: the job's section `compute`.
+        addable: nodes that an autoscaler can add. They count only if the cluster is too small for the job without them.
 
     Raises:
-        FatalError: the job asks for more than the cluster has, so Ray would wait forever.
+        FatalError: the job asks for more than the cluster or any of its nodes has, so Ray would wait forever.
     """
-    spare = cpus - READ_CPUS - WRITE_CPUS
-    if gpus > 0 and settings.gpus_per_model > 0:
-        models, model_gpus, threads = _gpu_models(gpus, spare, settings), settings.gpus_per_model, 1
+    with_cpus = [node for node in nodes if node.cpus > 0]
+    try:
+        return _allocate(with_cpus, settings)
+    except FatalError:
+        if not addable:
+            raise
+    return _allocate([*with_cpus, *addable], settings)
+
+
+def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
+    if not nodes:
+        raise FatalError("the Ray cluster has no node with CPUs; start one, or set compute.address to another cluster")
+    spare = sum(node.cpus for node in nodes) - READ_CPUS - WRITE_CPUS
+    if settings.gpus_per_model > 0 and any(node.gpus > 0 for node in nodes):
+        models, model_gpus, threads = _gpu_models(nodes, settings), settings.gpus_per_model, 1
         model_cpus = _GPU_MODEL_CPUS
     else:
-        model_share = max(1.0, cpus / 2)
-        models = max(1, int(model_share // _CPUS_PER_CPU_MODEL)) if settings.models == "auto" else settings.models
-        model_gpus, threads = 0.0, max(1, int(model_share // models))
+        models, threads = _cpu_models(nodes, settings)
         # On a machine with one CPU all stages share it.
-        model_cpus = float(threads) if models * threads < spare or models > 1 else 0.6 * spare
+        model_gpus, model_cpus = 0.0, float(threads) if models * threads < spare or models > 1 else 0.6 * spare
     rest = spare - models * model_cpus
-    if rest <= 0:
+    if rest <= 0 or sum(int(node.cpus / model_cpus) for node in nodes) < models:
         raise FatalError(
-            f"compute.models is {models}, which leaves none of the {cpus:g} CPUs for the other stages; set it lower"
+            f"compute.models is {models}, which leaves none of the {_describe_cpus(nodes)} for the other stages; set "
+            "it lower"
         )
     tokenizers = max(1, int(rest)) if settings.tokenizers == "auto" else settings.tokenizers
     tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers) - 0.01, 2))
@@ -67,17 +94,46 @@ def allocate_pools(cpus: float, gpus: float, settings: ComputeSettings) -> Pools
     return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads)
 
 
-def _gpu_models(gpus: float, spare_cpus: float, settings: ComputeSettings) -> int:
-    """Return the number of model workers with GPUs; each has a share of one GPU, or whole GPUs."""
-    per_model = settings.gpus_per_model
-    most = int(1 / per_model) * int(gpus) if per_model < 1 else int(gpus / per_model)
-    if most < 1:
-        raise FatalError(f"compute.gpus_per_model is {per_model:g}, but the cluster has {gpus:g} GPUs; set it lower")
+def _cpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> tuple[int, int]:
+    """Return the number of model workers without GPUs, and the CPU threads of each.
+
+    Half of each node's CPUs are for models, so models and tokenizers find room on any node, in any order.
+    """
+    shares = [node.cpus / 2 for node in nodes]
     if settings.models == "auto":
-        return min(most, max(1, int(spare_cpus / 2 / _GPU_MODEL_CPUS)))
-    if settings.models > most:
+        largest = max(shares)
+        threads = max(1, int(largest // max(1, largest // _CPUS_PER_CPU_MODEL)))
+        # Nodes with one CPU each: half of the nodes are for models.
+        return max(1, len(nodes) // 2, sum(int(share // threads) for share in shares)), threads
+    threads = max(1, int(min(sum(shares) // settings.models, max(shares))))
+    while threads > 1 and sum(int(share // threads) for share in shares) < settings.models:
+        threads -= 1
+    return settings.models, threads
+
+
+def _gpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> int:
+    """Return the number of model workers with GPUs; each has a share of one GPU, or whole GPUs of one node."""
+    per_model, gpus = settings.gpus_per_model, [node.gpus for node in nodes]
+    by_gpus = (int(1 / per_model) * int(node.gpus) if per_model < 1 else int(node.gpus / per_model) for node in nodes)
+    most_of = [min(most, int(node.cpus / _GPU_MODEL_CPUS)) for node, most in zip(nodes, by_gpus, strict=True)]
+    most = sum(most_of)
+    if most < 1:
         raise FatalError(
-            f"compute.models is {settings.models} with {per_model:g} GPUs each, but {gpus:g} GPUs are enough for "
-            f"{most}; set it lower"
+            f"compute.gpus_per_model is {per_model:g}, but no node of the cluster has more than "
+            f"{format_count(int(max(gpus)), 'GPU')}; set it lower"
+        )
+    if settings.models == "auto":
+        halves = (max(1, int(node.cpus / 2 / _GPU_MODEL_CPUS)) for node in nodes)
+        return sum(min(pair) for pair in zip(most_of, halves, strict=True))
+    if settings.models > most:
+        each = f"{per_model:g} GPU{'s' * (per_model > 1)} each"
+        raise FatalError(
+            f"compute.models is {settings.models} with {each}, but the {sum(gpus):g} GPUs of the cluster are enough "
+            f"for {most}; set it lower"
         )
     return settings.models
+
+
+def _describe_cpus(nodes: Sequence[Node]) -> str:
+    total, largest = sum(node.cpus for node in nodes), max(node.cpus for node in nodes)
+    return f"{total:g} CPUs" if len(nodes) == 1 else f"{total:g} CPUs on {len(nodes)} nodes of at most {largest:g}"

@@ -17,10 +17,11 @@ def cluster() -> Iterator[None]:
     import ray
 
     from pipelines.job.sections import ComputeSettings
-    from pipelines.run.ray_session import ray_session
+    from pipelines.run.cluster.ray_session import ray_session
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
+        patch.setenv("XLM_SIMULATED_GPUS", "1")
         start = ray.init
         patch.setattr(ray, "init", lambda **options: start(**{**options, "num_cpus": 4, "num_gpus": 2}))
         with ray_session(ComputeSettings(object_store_mb=200)):

@@ -16,7 +16,7 @@ from pipelines.rows.rejection import PreRejected
 from pipelines.run.execute import reject_duplicate_ids
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.infer import Infer
-from pipelines.stages.pools import Pools
+from pipelines.stages.pools import Node, Pools
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from pipelines.storage import Location, locate
@@ -69,8 +69,9 @@ def stage_results(
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:
     """Make `run` compute shards in this process, and commit each result at once."""
-    patch.setattr("pipelines.run.execute.ray_session", lambda _: nullcontext((2.0, 0.0)))
+    patch.setattr("pipelines.run.execute.ray_session", lambda _: nullcontext(([Node(2.0)], [])))
     patch.setattr("pipelines.run.execute.cluster_watch", nullcontext)
+    patch.setattr("pipelines.run.execute.waiting_watch", lambda *_, **__: nullcontext())
     patch.setattr("pipelines.run.execute.graceful_stop", lambda *_: nullcontext())
     patch.setattr("pipelines.run.shard_runner.build_dataset", stage_results)
     patch.setattr("pipelines.run.shard_runner.stream_results", lambda results: results)

@@ -6,44 +6,119 @@ from hypothesis import strategies as st
 
 from pipelines.errors import FatalError
 from pipelines.job.sections import ComputeSettings
-from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, allocate_pools
+from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, allocate_pools
+
+NODES = st.lists(st.builds(Node, st.integers(1, 96).map(float), st.integers(0, 8).map(float)), min_size=1, max_size=6)
 
 
 @given(
-    cpus=st.integers(1, 512),
-    gpus=st.integers(0, 64),
+    nodes=NODES,
     per_model=st.sampled_from([0.0, 0.01, 0.25, 0.3, 0.5, 1.0, 2.0, 8.0]),
     models=st.one_of(st.just("auto"), st.integers(1, 100)),
     tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
 )
-def test_allocated_resources_never_exceed_the_cluster(cpus, gpus, per_model, models, tokenizers):
+def test_allocated_workers_fit_the_nodes(nodes, per_model, models, tokenizers):
     settings = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
+    cpus, gpus = sum(node.cpus for node in nodes), [node.gpus for node in nodes]
     try:
-        pools = allocate_pools(cpus, gpus, settings)
+        pools = allocate_pools(nodes, settings)
     except FatalError:
-        assert models != "auto" or per_model > gpus  # `auto` fits any machine
+        assert models != "auto" or per_model > max(gpus)  # `auto` fits any cluster
         return
     cpus_per_worker = [READ_CPUS, WRITE_CPUS, pools.tokenizer_cpus, pools.model_cpus]
     assert len(set(cpus_per_worker)) == 4  # Ray fuses stages that ask for the same
     assert min(cpus_per_worker) > 0
     assert pools.models * pools.model_cpus + pools.tokenizer_cpus + READ_CPUS + WRITE_CPUS <= cpus
-    assert pools.models * pools.model_gpus <= gpus + 1e-9
     assert pools.model_threads >= 1
     if models != "auto":
         assert pools.models == models
-    if gpus and per_model:
+    if any(gpus) and per_model:
         assert pools.model_gpus == per_model
+    needs = [(pools.model_cpus, pools.model_gpus)] * pools.models
+    assert place(needs + [(need, 0.0) for need in (pools.tokenizer_cpus, READ_CPUS, WRITE_CPUS)], nodes)
+
+
+def place(needs: list[tuple[float, float]], nodes: list[Node]) -> bool:
+    """Return whether workers find a place, each on the first node with enough free CPUs, and enough of single GPUs."""
+    # Nodes with GPUs last, as Ray does for workers that need none.
+    free = [[node.cpus, [1.0] * int(node.gpus)] for node in sorted(nodes, key=lambda node: node.gpus)]
+    return all(any(take(node, cpus, gpus) for node in free) for cpus, gpus in needs)
+
+
+def take(node: list, cpus: float, gpus: float) -> bool:
+    """Take CPUs and GPUs from a node, if it has enough; a share of a GPU is of one GPU."""
+    single = [i for i, left in enumerate(node[1]) if left >= min(gpus, 1.0) - 1e-9][: max(1, int(gpus))]
+    if node[0] < cpus - 1e-9 or (gpus and len(single) < max(1, int(gpus))):
+        return False
+    node[0] -= cpus
+    for i in single if gpus else []:
+        node[1][i] -= min(gpus, 1.0)
+    return True
 
 
 @pytest.mark.parametrize(
-    ("cpus", "gpus", "settings"),
+    ("nodes", "settings", "models", "model_cpus", "model_gpus"),
     [
-        (2, 0, ComputeSettings(models=50)),
-        (16, 4, ComputeSettings(models=5)),
-        (16, 4, ComputeSettings(gpus_per_model=8)),
-        (16, 8, ComputeSettings(gpus_per_model=0.3, models=26)),
+        ([Node(8.0)], {}, 1, 4.0, 0.0),
+        ([Node(2.0)] * 4, {}, 4, 1.0, 0.0),
+        ([Node(2.0)] * 4, {"models": 1}, 1, 1.0, 0.0),
+        ([Node(1.0)] * 8, {}, 4, 1.0, 0.0),
+        ([Node(0.0), Node(16.0), Node(2.0)], {}, 2, 4.0, 0.0),
+        ([Node(8.0, 2.0)] * 4, {"gpus_per_model": 2.0}, 4, 0.5, 2.0),
+        ([Node(8.0, 2.0), Node(8.0, 3.0)], {"gpus_per_model": 2.0}, 2, 0.5, 2.0),
     ],
 )
-def test_more_models_than_the_cluster_can_hold_are_refused(cpus, gpus, settings):
+def test_pools_are_planned_from_what_single_nodes_have(nodes, settings, models, model_cpus, model_gpus):
+    pools = allocate_pools(nodes, ComputeSettings(**settings))
+    assert (pools.models, pools.model_cpus, pools.model_gpus) == (models, model_cpus, model_gpus)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "message"),
+    [
+        (
+            [Node(2.0)],
+            {"models": 50},
+            "compute.models is 50, which leaves none of the 2 CPUs for the other stages; set it lower",
+        ),
+        (
+            [Node(2.0)] * 4,
+            {"models": 8},
+            "compute.models is 8, which leaves none of the 8 CPUs on 4 nodes of at most 2 for the other stages; set it "
+            "lower",
+        ),
+        (
+            [Node(4.0, 2.0)] * 4,
+            {"gpus_per_model": 4.0},
+            "compute.gpus_per_model is 4, but no node of the cluster has more than 2 GPUs; set it lower",
+        ),
+        (
+            [Node(16.0, 4.0)],
+            {"models": 5},
+            "compute.models is 5 with 1 GPU each, but the 4 GPUs of the cluster are enough for 4; set it lower",
+        ),
+        (
+            [Node(16.0, 8.0)],
+            {"gpus_per_model": 0.3, "models": 26},
+            "compute.models is 26 with 0.3 GPU each, but the 8 GPUs of the cluster are enough for 24; set it lower",
+        ),
+        (
+            [Node(0.0)],
+            {},
+            "the Ray cluster has no node with CPUs; start one, or set compute.address to another cluster",
+        ),
+    ],
+)
+def test_jobs_that_fit_no_node_are_refused(nodes, settings, message):
+    with pytest.raises(FatalError) as error:
+        allocate_pools(nodes, ComputeSettings(**settings))
+    assert str(error.value) == message
+
+
+def test_nodes_that_can_be_added_count_only_if_needed():
+    small, large = Node(2.0, 1.0), Node(16.0, 4.0)
+    assert allocate_pools([small], ComputeSettings(), [large]).models == 1
+    pools = allocate_pools([Node(0.0), small], ComputeSettings(gpus_per_model=4.0), [large, large])
+    assert (pools.models, pools.model_gpus) == (2, 4.0)
     with pytest.raises(FatalError):
-        allocate_pools(cpus, gpus, settings)
+        allocate_pools([small], ComputeSettings(gpus_per_model=8.0), [large])

@@ -81,6 +81,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeCluster]:
     # Cluster replaces the session's GCS client. If its head node is lost, that client would end this process.
     monkeypatch.setattr(internal_kv, "global_gcs_client", internal_kv.global_gcs_client)
     monkeypatch.setattr(internal_kv, "_initialized", internal_kv._initialized)
+    monkeypatch.setenv("XLM_SIMULATED_GPUS", "1")
     cluster = NodeCluster()
     yield cluster
     cluster.shutdown()

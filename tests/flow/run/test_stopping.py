@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.output.directory import Output
-from pipelines.run.cluster_watch import find_child_processes
+from pipelines.run.cluster.lost_cluster import find_child_processes
 from pipelines.storage import locate
 from tests.flow.run.outputs import ledger_records, result_digests, wait_until
 
@@ -80,7 +80,7 @@ def test_stopped_runs_end_in_order_and_can_be_resumed(demo, tmp_path):
     os.kill(find_child_processes("raylet", parent=process.pid)[0], signal.SIGKILL)
     _, errors = process.communicate(timeout=240)  # without the cluster watch, Ray would wait forever
     assert process.returncode == 1
-    # Empty if Ray notices the loss first: it ends the process at once. tests/pipelines/test_cluster_watch.py tests the
+    # Empty if Ray notices the loss first: it ends the process at once. tests/pipelines/test_lost_cluster.py tests the
     # message.
     assert errors == "" or (errors.startswith("xlm: ") and errors.endswith("run the same command to resume\n"))
     assert errors.count("\n") <= 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import shutil
 import signal
@@ -19,13 +20,21 @@ from ray.data import DataContext
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
-from pipelines.errors import ClusterLostError, FatalError
-from pipelines.ray_internals import join_ray_data_threads, shut_down, silence_worker_deaths
-from pipelines.run.cluster_watch import cluster_watch, find_child_processes, is_alive
+from pipelines.errors import ClusterError, FatalError
+from pipelines.ray_internals import (
+    addable_nodes,
+    has_autoscaler,
+    join_ray_data_threads,
+    keep_sigterm_handler,
+    shut_down,
+    silence_worker_deaths,
+)
+from pipelines.run.cluster.lost_cluster import cluster_watch, find_child_processes, is_alive
+from pipelines.stages import Node
 from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Mapping
 
     from pipelines.job import ComputeSettings
 
@@ -33,13 +42,15 @@ if TYPE_CHECKING:
 # root and has a short name, which contains the id of the process that owns it.
 _PARENT_FOLDER, _FOLDER_PREFIX = Path("/tmp"), "xlm-ray-"
 
+_ASSUMED_CPUS = 2.0  # of nodes that an autoscaler may add
+
 _RAY_DATA_ENDS_WITHIN_S = 15.0
 _WORKERS_END_WITHIN_S = 10.0  # they notice the end of their raylet within a second
 
 
 @contextmanager
-def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
-    """Provide Ray for the duration of a `with` block, and yield the number of CPUs and GPUs of its cluster.
+def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[Node]]]:
+    """Provide Ray for the duration of a `with` block. Yield the nodes of its cluster, and those it can add.
 
     If this process is connected to Ray already, that connection is used and kept. Must be entered in the main thread.
 
@@ -48,7 +59,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
 
     Raises:
         FatalError: no cluster answers at `compute.address`.
-        ClusterLostError: Ray did not start on this machine, or its cluster was lost before the block began.
+        ClusterError: Ray did not start on this machine, or its cluster was lost before the block began.
     """
     _configure_ray()
     owns_ray = not ray.is_initialized()
@@ -61,8 +72,13 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
                 _start(folder, settings.object_store_mb)
             elif owns_ray:
                 _join(settings.address)
-            resources = ray.cluster_resources()
-        yield resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+            nodes = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+            addable = [_node(resources) for resources, number in addable_nodes() for _ in range(number)]
+            if not addable and has_autoscaler():
+                # It may have a type of node that fits. Without that knowledge, ask for little of each.
+                number = 1 if settings.models == "auto" else settings.models
+                addable = [Node(_ASSUMED_CPUS, math.ceil(settings.gpus_per_model))] * number
+        yield nodes, addable
     finally:
         if owns_ray:
             join_ray_data_threads(_RAY_DATA_ENDS_WITHIN_S)
@@ -71,6 +87,10 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[float, float]]:
             _shut_down()
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _node(resources: Mapping[str, float]) -> Node:
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0))
 
 
 def _configure_ray() -> None:
@@ -85,6 +105,7 @@ def _configure_ray() -> None:
     for name in ("ray", "ray.data"):  # what they log as errors also reaches the driver as exceptions
         logging.getLogger(name).setLevel(logging.CRITICAL)
     silence_worker_deaths()
+    keep_sigterm_handler()
     # The restart options of actors can only be passed as **ray_remote_args, which the pinned Ray still accepts.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     # Ray Data warns of pools that are larger than the number of shards.
@@ -111,7 +132,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
                 _temp_dir=folder,
             )
     except Exception as error:
-        raise ClusterLostError(f"Ray did not start on this machine ({describe_error(error)})") from None
+        raise ClusterError(f"Ray did not start on this machine ({describe_error(error)})") from None
 
 
 def _join(address: str) -> None:
@@ -133,14 +154,20 @@ def _shut_down() -> None:
 
 @contextmanager
 def _defer_sigterm() -> Generator[None]:
-    """Block SIGTERM while Ray starts; its processes inherit that. Remove Ray's handler, which exits at once."""
-    handler = signal.getsignal(signal.SIGTERM)
+    """Handle SIGTERM after the `with` block, which starts Ray.
+
+    It is blocked for the processes that the block starts, but other threads of this process may still receive it.
+    """
+    received: list[int] = []
+    handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if received:
+            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipelines.errors import RetryableError
-from pipelines.run.cluster_watch import cluster_watch
+from pipelines.run.cluster.lost_cluster import cluster_watch
 
 
 @pytest.fixture
@@ -41,11 +41,11 @@ def test_end_of_a_ray_process_interrupts_the_main_thread(start_program, name):
 def test_process_exits_with_a_message_if_its_main_thread_cannot_be_interrupted(tmp_path):
     program = f"""
 import ctypes, shutil, subprocess
-from pipelines.run import cluster_watch
+from pipelines.run.cluster import lost_cluster
 
-cluster_watch._MAX_INTERRUPTS = 1
+lost_cluster._MAX_INTERRUPTS = 1
 shutil.copy(shutil.which("sleep"), "{tmp_path}/raylet")
-with cluster_watch.cluster_watch():
+with lost_cluster.cluster_watch():
     subprocess.Popen(["{tmp_path}/raylet", "600"]).kill()
     while True:
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from pipelines.errors import RESUME_HINT, ClusterLostError
+from pipelines.errors import RESUME_HINT, ClusterError
 from pipelines.ray_internals import draining_node_ids
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def cluster_watch() -> Generator[None]:
     cannot be interrupted, the process exits with status 1, as Ray would make it exit half a minute later.
 
     Raises:
-        ClusterLostError: the cluster is lost.
+        ClusterError: the cluster is lost.
     """
     ended = threading.Event()
     ray_processes: set[int] = set()
@@ -72,7 +72,7 @@ def cluster_watch() -> Generator[None]:
         os._exit(1)
 
     def raise_lost(*_: object) -> None:
-        raise ClusterLostError(_LOST)
+        raise ClusterError(_LOST)
 
     handler = signal.signal(_INTERRUPT, raise_lost)
     threads = [threading.Thread(target=target, daemon=True) for target in (poll_nodes, check)]
