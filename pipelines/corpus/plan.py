@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
 from pipelines.corpus.input_files import find_input_files
+from pipelines.corpus.other_formats import describe_not_parquet
 from pipelines.corpus.parquet_file import read_footer
 from pipelines.corpus.partitions import check_partitions
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
@@ -83,9 +84,8 @@ def make_plan(
     wanted = set(columns_to_read(spec))
     partition_types: dict[str, pa.DataType] = {}
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        footers = pool.map(
-            partial(_read_footer, columns=columns_to_read(spec), stores=stores), (file.info for file in files)
-        )
+        read = partial(_read_footer, columns=columns_to_read(spec), stores=stores, is_only_file=len(files) == 1)
+        footers = pool.map(read, (file.info for file in files))
         for (file, constants, partitions, table), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
                 problems.append(footer)
@@ -101,6 +101,7 @@ def make_plan(
             problems += check_schema(file, schema, footer.unreadable, spec, first)
             first = first or (file, schema)
             shards += _cut(file, footer.metadata, rows_per_shard, constants)
+    problems = list(dict.fromkeys(problems))  # all CSV files of a directory have the same one
     if problems:
         num_more = len(problems) - _MAX_PROBLEMS
         more = f"\n… and {num_more} more" if num_more > 0 else ""
@@ -113,11 +114,13 @@ def make_plan(
     return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes))
 
 
-def _read_footer(file: FileInfo, columns: Sequence[str], stores: Sequence[StoreSettings]) -> Footer | str:
+def _read_footer(
+    file: FileInfo, columns: Sequence[str], stores: Sequence[StoreSettings], *, is_only_file: bool
+) -> Footer | str:
     """Read a file's footer, or return what is wrong with the file."""
     location = locate(file.url, stores)
     try:
-        return location.with_retries(lambda: _open_footer(location, file.size, columns))
+        return location.with_retries(lambda: _open_footer(location, file.size, columns, is_only_file))
     except UnsupportedInputError as error:
         return f"{file.url}: {error}"
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
@@ -127,11 +130,10 @@ def _read_footer(file: FileInfo, columns: Sequence[str], stores: Sequence[StoreS
         return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"
 
 
-def _open_footer(location: Location, size_bytes: int, columns: Sequence[str]) -> Footer | str:
+def _open_footer(location: Location, size_bytes: int, columns: Sequence[str], is_only_file: bool) -> Footer | str:
     with location.fs.open_input_file(location.path) as source:
         if size_bytes < 12 or source.read_at(4, 0) not in (b"PAR1", b"PARE"):  # the latter if it is encrypted
-            hint = "name the data files, such as DIR/*.parquet"
-            return f"{location.url}: not a Parquet file ({format_count(size_bytes, 'byte')}); {hint}"
+            return describe_not_parquet(location.url, size_bytes, is_only_file=is_only_file)
         return read_footer(source, columns)
 
 

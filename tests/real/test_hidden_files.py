@@ -1,10 +1,17 @@
 """Which files of a directory are read: hidden names, copies under way, paths and globs as people write them."""
 
+import gzip
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import fsspec
 import pyarrow as pa
+import pyarrow.feather as feather
+import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
 
@@ -199,3 +206,45 @@ def test_output_and_input_within_each_other(tmp_path, demo, path, out, message):
             prepare_job(Job.model_validate(job.settings))
         expected = f"output.path {tmp_path}/{out}: {message.format(tmp_path)} so results would be read as input; set a"
         assert str(error.value).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", b"text,lang,id\nsome text,en,007\n"),
+        ("a.tsv", b"text\tlang\tid\nsome text\ten\t007\n"),
+        ("a's.csv.gz", gzip.compress(b'text,lang,id\n"some text",en,007\n')),
+        ("a.jsonl", b'{"text": "some text", "lang": "en", "id": "007"}\n'),
+        ("a.json", b'[{"text": "some text", "lang": "en", "id": "007"}]'),
+        ("a.NDJSON.gz", gzip.compress(b'{"text": "some text", "lang": "en", "id": "007"}\n')),
+    ],
+    ids=["csv", "tsv", "csv.gz", "jsonl", "json", "ndjson.gz"],
+)
+@pytest.mark.parametrize("num_files", [1, 2])
+def test_other_formats_are_converted_by_the_given_command(tmp_path, monkeypatch, name, content, num_files):
+    folder = tmp_path / "in $x"
+    folder.mkdir()
+    for i in range(num_files):
+        (folder / f"{i}{name}").write_bytes(content)
+    with pytest.raises(FatalError) as error:
+        plan_of(str(folder))
+    (message,) = str(error.value).splitlines()
+    assert "but only Parquet is read; name the Parquet files, or convert with the following command" in message
+    program, option, statement = shlex.split(message.partition("corpus.parquet: ")[2])
+    assert (program, option) == ("duckdb", "-c")
+    monkeypatch.chdir(tmp_path)
+    duckdb.sql(statement)
+    assert pq.read_table("corpus.parquet").to_pylist() == [{"text": "some text", "lang": "en", "id": "007"}] * num_files
+    assert plan_of("corpus.parquet", id="id").num_rows == num_files
+
+
+@pytest.mark.parametrize(("name", "write_table"), [("a.arrow", feather.write_feather), ("a.orc", orc.write_table)])
+def test_arrow_and_orc_files_are_converted_by_the_given_command(tmp_path, monkeypatch, name, write_table):
+    write_table(ROWS, str(tmp_path / name))
+    with pytest.raises(FatalError) as error:
+        plan_of(str(tmp_path))
+    program, option, code = shlex.split(str(error.value).partition("corpus.parquet: ")[2])
+    assert (program, option) == ("python", "-c")
+    monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert pq.read_table("corpus.parquet").equals(ROWS)
