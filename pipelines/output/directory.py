@@ -72,12 +72,16 @@ class Output:
             FatalError: it does not exist or is damaged.
         """
         job = self.read_job() if (self.bookkeeping / layout.JOB_FILE).is_file() else None
-        if job is None:
-            raise FatalError(
-                f"{self.location.url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); "
-                f"name the output.path of a job, the directory that contains {layout.DATA} and {layout.BOOKKEEPING}"
-            )
-        return job
+        if job is not None:
+            return job
+        url = self.location.url.rstrip("/")
+        if url.endswith(f"/{layout.DATA}") and any(self.location.list()):
+            out = url.removesuffix(f"/{layout.DATA}")
+            raise FatalError(f"{url}: contains the results of a job; name its output.path, {out}")
+        raise FatalError(
+            f"{url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); name the output.path "
+            "of a job"
+        )
 
     def _check_layout(self) -> None:
         if any(_list_parts(self.location)):
