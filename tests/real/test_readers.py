@@ -271,7 +271,7 @@ def test_commands_name_the_directory_that_they_need(complete, capsys):
 
 
 def test_output_with_parts_in_its_own_directory_is_refused(complete, tmp_path):
-    """Earlier versions wrote parts beside `_xlm`."""
+    """Earlier versions wrote parts to the directory that contains `_xlm`."""
     out = tmp_path / "out"
     shutil.copytree(complete, out)
     for part in (out / "data").iterdir():
