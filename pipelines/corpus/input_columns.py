@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def columns_to_read(spec: InputSettings) -> list[str]:
     """List the columns that a job names, each once, in the order of the settings; those of the filter come last."""
-    names = [spec.id, *spec.keep, *spec.text_columns, spec.lang_column]
+    names = [spec.id, *spec.kept_columns, *spec.text_columns, spec.lang_column]
     names += sorted(parse_filter(spec.filter)[1]) if spec.filter else []
     return [name for name in dict.fromkeys(names) if name is not None]
 
@@ -72,14 +72,15 @@ def field_as_read(field: pa.Field, spec: InputSettings, written: pa.Schema | Non
         spec: the input settings.
         written: the columns of an existing output; a column that is copied to it keeps its type there.
     """
-    if field.name not in (spec.id, *spec.keep):
+    if field.name not in (spec.id, *spec.kept_columns):
         is_list = is_words(field.type) and field.name in spec.text_columns
         text = pa.list_(pa.large_string()) if is_list else pa.large_string()
         return pa.field(field.name, text if is_list or is_text(field.type) else field.type)
-    if written is not None and written.names.count(field.name) == 1:
-        found = written.field(field.name)
+    names = [field.name] if field.name == spec.id else [name for name, kept in spec.kept.items() if kept == field.name]
+    if written is not None and written.names.count(names[0]) == 1:
+        found = written.field(names[0])
         if are_same_type(found.type, field.type):
-            return found
+            return found.with_name(field.name)
     return field.with_nullable(True)
 
 
@@ -92,7 +93,7 @@ def _check_types(file: FileInfo, schema: pa.Schema, spec: InputSettings) -> Iter
         for name in names:
             if name is not None and not is_usable(schema.field(name).type):
                 yield f"{file.url}: {role} {name} is {schema.field(name).type}; expected {expected}"
-    for name in spec.keep:
+    for name in spec.kept_columns:
         if reason := _why_not_copied(schema.field(name)):
             kind = excerpt(format_type(schema.field(name).type))
             yield f"{file.url}: column {name} is {kind}, which Arrow cannot copy ({reason}); remove it from input.keep"
@@ -106,11 +107,11 @@ def _check_types(file: FileInfo, schema: pa.Schema, spec: InputSettings) -> Iter
 def _check_same_types(
     file: FileInfo, schema: pa.Schema, spec: InputSettings, first_file: FileInfo, first_schema: pa.Schema
 ) -> Iterable[str]:
-    for name in dict.fromkeys([*spec.text_columns, spec.id, *spec.keep]):
+    for name in dict.fromkeys([*spec.text_columns, spec.id, *spec.kept_columns]):
         if name is None:
             continue
         got, expected = schema.field(name).type, first_schema.field(name).type
-        is_copied = name in (spec.id, *spec.keep)
+        is_copied = name in (spec.id, *spec.kept_columns)
         if (is_copied and not are_same_type(got, expected)) or is_words(got) != is_words(expected):
             yield f"{file.url}: column {name} is {got}, but {expected} in {first_file.url}; write them with one type"
 

@@ -45,7 +45,8 @@ class LoadedOutput:
         spec = job["spec"]["input"]
         self.id_columns = ["file", "row"] if spec["id"] is None else [spec["id"]]
         self.tasks = parse_tasks(job["spec"])
-        self._lang, self._keep = spec["lang"], spec["keep"]
+        kept = spec["keep"]
+        self._lang, self._keep = spec["lang"], kept if isinstance(kept, dict) else {name: name for name in kept}
         self.known_langs = {counts.lang for record in records for counts in record.langs}
         parts = [output.parts / record.part for record in records]
         self.rows = NumberedRows(parts, [record.rows_out for record in records], self.id_columns)
@@ -66,7 +67,8 @@ class LoadedOutput:
     @property
     def lang_column(self) -> str | None:
         """The column with each row's language; None if it was not kept."""
-        return self._lang if isinstance(self._lang, str) and self._lang in self.schema.names else None
+        copied = {column: name for name, column in self._keep.items()} | {name: name for name in self.id_columns}
+        return copied.get(self._lang) if isinstance(self._lang, str) else None
 
     @property
     def no_langs_reason(self) -> str | None:

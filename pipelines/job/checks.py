@@ -8,14 +8,14 @@ from pipelines.formatting import format_count
 from pipelines.job.sections import DEFAULT_MAX_LENGTH
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pipelines.job.input import InputSettings
     from pipelines.job.sections import OutputSettings, TokenizerSettings
     from pipelines.settings import Violation
     from pipelines.tasks import TaskSettings
 
-_SET_NAME = "set the name of the task, which is put before its columns"
+_SET_PREFIX = "set the prefix of the task, as in prefix: my_"
 
 
 def check_combinations(
@@ -37,15 +37,34 @@ def check_task_columns(input_settings: InputSettings | None, tasks: Sequence[Tas
         input_settings: None if they are not valid.
         tasks: the tasks. The paths of the violations are relative to them.
     """
-    owners: dict[str, str] = {}
+    taken: dict[str, tuple[str, str]] = {}
     if input_settings is not None:
-        owners = dict.fromkeys(input_settings.keep, "input.keep")
-        owners |= dict.fromkeys(input_settings.id_columns, "the row's id")
+        taken = {name.lower(): ("input.keep", name) for name in input_settings.kept}
+        taken |= {name.lower(): ("the row's id", name) for name in input_settings.id_columns}
     for i, task in enumerate(tasks):
-        for owner in dict.fromkeys(owners[column] for column in task.columns if column in owners):
-            shared = ", ".join(column for column in task.columns if owners.get(column) == owner)
-            yield (i,), f"{task.kind} writes {shared}, and so does {owner}; {_SET_NAME}"
-        owners = dict.fromkeys(task.columns, f"tasks.{i} ({task.kind})") | owners
+        for message in _describe_clashes(task, taken):
+            yield (i,), message
+        taken = {name.lower(): (f"tasks.{i} ({task.kind})", name) for name in task.columns} | taken
+
+
+def _describe_clashes(task: TaskSettings, taken: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    """Yield a message for each owner of columns that the task writes too, apart from upper and lower case.
+
+    Args:
+        task: the task.
+        taken: the owner and the name of each column, by its name in lower case: DuckDB, Spark, Hive and BigQuery cannot
+            tell names apart that differ only in case.
+    """
+    clashes: dict[str, dict[str, str]] = {}
+    for column in task.columns:
+        if found := taken.get(column.lower()):
+            clashes.setdefault(found[0], {})[column] = found[1]
+    for owner, names in clashes.items():
+        others = list(names.values())
+        same = others == list(names)
+        clash = "and so does" if same else f"which most readers cannot tell from {', '.join(others)} of"
+        rename = f", or rename the kept column, as in keep: {{source_{others[0].lower()}: {others[0]}}}"
+        yield f"{task.kind} writes {', '.join(names)}, {clash} {owner}; {_SET_PREFIX}{rename * (owner == 'input.keep')}"
 
 
 def _check_text_columns(input_settings: InputSettings, tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
@@ -109,12 +128,14 @@ def _check_mask_markers(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
 def _check_count_columns(
     input_settings: InputSettings, tasks: Sequence[TaskSettings], output: OutputSettings
 ) -> Iterator[Violation]:
-    counts = output.count_columns
+    taken = {name.lower(): ("output.token_counts", name) for name in output.count_columns}
     for i, task in enumerate(tasks):
-        if shared := [column for column in task.columns if column in counts]:
-            yield ("tasks", i), f"{task.kind} writes {', '.join(shared)}, and so does output.token_counts; {_SET_NAME}"
-    if shared := [column for column in (*input_settings.id_columns, *input_settings.keep) if column in counts]:
+        for message in _describe_clashes(task, taken):
+            yield ("tasks", i), message
+    columns = (*input_settings.id_columns, *input_settings.kept)
+    if shared := [column for column in columns if column.lower() in taken]:
         yield (
             ("output", "token_counts"),
-            f"the output has {', '.join(shared)} from the input; rename that column, or remove token_counts",
+            f"the output has {', '.join(shared)} from the input; rename that column, as in keep: "
+            f"{{source_{shared[0].lower()}: {shared[0]}}}, or remove token_counts",
         )

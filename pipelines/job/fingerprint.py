@@ -30,9 +30,11 @@ def result_settings(job: Job) -> dict[str, Any]:
     their contents. `rows_per_shard` is included, because it decides which rows a part contains.
     """
     values = job.model_dump(mode="json")
+    # A list, because the order is that of the output's columns.
+    kept = [name if name == column else {name: column} for name, column in job.input.kept.items()]
     unused = {"kytea_model"} if job.tokenizer.on_overflow == "window" else {"kytea_model", "overlap_tokens"}
     return {
-        "input": {key: values["input"][key] for key in ("id", "text", "lang", "filter", "keep")},
+        "input": {key: values["input"][key] for key in ("id", "text", "lang", "filter")} | {"keep": kept},
         "precision": values["model"]["precision"],
         "objective": values["model"]["objective"],
         "tasks": [{task.kind: task.model_dump(mode="json", exclude=_TASK_LOCATIONS)[task.kind]} for task in job.tasks],

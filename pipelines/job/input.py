@@ -13,6 +13,13 @@ RESERVED_PREFIX = "_xlm_"  # of columns that stages add; input columns that a jo
 FILE_COLUMNS = ("file", "row")  # identify a row of the output if the job names no id column
 
 
+def differ_in_case(column: str) -> str:
+    """Describe the fault of two columns, and how to rename the one that is copied from the input."""
+    return (
+        f"differ only in case, which most readers ignore; rename one, as in keep: {{source_{column.lower()}: {column}}}"
+    )
+
+
 def _check_column_name(name: str) -> str:
     if name.startswith(RESERVED_PREFIX):
         raise ValueError(f"got {name}, but names that start with {RESERVED_PREFIX} are reserved; rename the column")
@@ -47,6 +54,10 @@ ColumnName = Annotated[
     Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}}),
 ]
 ColumnNames = Annotated[list[ColumnName], AfterValidator(_check_column_list), Field(json_schema_extra={"minItems": 2})]
+
+
+def _list_or_mapping(value: object) -> str | None:
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else None
 
 
 class FixedLang(Settings):
@@ -90,27 +101,47 @@ class InputSettings(Settings):
         description='Condition that rows must meet, such as year >= 2024 and lang in ["de", "fr"]. Other rows are '
         "skipped.",
     )
-    keep: list[ColumnName] = Field(
+    keep: Annotated[
+        Annotated[list[ColumnName], Field(json_schema_extra={"uniqueItems": True}), Tag("list")]
+        | Annotated[dict[ColumnName, ColumnName], Tag("mapping")],
+        one_of("a list of columns or a mapping {new_name: column}", _list_or_mapping),
+    ] = Field(
         default=[],
-        description="Columns that are copied to the output unchanged.",
-        json_schema_extra={"uniqueItems": True},
+        description="Columns that are copied to the output: a list, or a mapping from their names in the output to "
+        "columns of the input.",
     )
 
     @field_validator("keep")
     @classmethod
-    def _check_keep(cls, keep: list[str], info: ValidationInfo) -> list[str]:
+    def _check_keep(cls, keep: list[str] | dict[str, str], info: ValidationInfo) -> list[str] | dict[str, str]:
         row_id = info.data.get("id")
+        earlier: dict[str, str] = {}
         found: list[Violation] = []
-        for i, column in enumerate(keep):
-            if column in keep[:i]:
-                found.append(((i,), f"{column} is listed twice; remove one"))
-            elif column == row_id:
-                found.append(((i,), f"{column} is input.id, which is always in the output; remove it from keep"))
-            elif row_id is None and column in FILE_COLUMNS:
-                found.append(((i,), f"without input.id, the output has its own column {column}; set input.id"))
+        for i, name in enumerate(keep):
+            path = (i,) if isinstance(keep, list) else (name,)
+            if row_id is None and name.lower() in FILE_COLUMNS:
+                found.append((path, f"without input.id, the output has its own column {name.lower()}; set input.id"))
+            elif name == row_id:
+                found.append((path, f"{name} is input.id, which is always in the output; remove it from keep"))
+            elif row_id is not None and name.lower() == row_id.lower():
+                found.append((path, f"{name} and input.id {row_id} {differ_in_case(name)}"))
+            elif (other := earlier.setdefault(name.lower(), name)) != name:
+                found.append((path, f"{name} and {other} {differ_in_case(name)}"))
+            elif name in list(keep)[:i]:
+                found.append((path, f"{name} is listed twice; remove one"))
         if found:
             raise violations(*found)
         return keep
+
+    @property
+    def kept(self) -> dict[str, str]:
+        """The columns that are copied to the output: the name in the output, and the column of the input."""
+        return self.keep if isinstance(self.keep, dict) else {name: name for name in self.keep}
+
+    @property
+    def kept_columns(self) -> list[str]:
+        """The columns of the input that are copied to the output, each once."""
+        return list(dict.fromkeys(self.kept.values()))
 
     @property
     def id_columns(self) -> list[str]:

@@ -68,7 +68,7 @@ class Job(Settings):
     def columns(self) -> list[str]:
         """The columns of the output, in order: the row's id, kept columns, token counts, and the tasks' columns."""
         results = [column for task in self.tasks for column in task.columns]
-        return [*self.input.id_columns, *self.input.keep, *self.output.count_columns, *results]
+        return [*self.input.id_columns, *self.input.kept, *self.output.count_columns, *results]
 
 
 SECTION_SETTINGS: dict[str, type[Settings]] = {

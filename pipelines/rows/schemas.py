@@ -10,7 +10,7 @@ import pyarrow as pa
 from pipelines.rows.list_columns import INTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 ROW = "_xlm_row"  # int64: the row's number in its input file, from 0
 LANG = "_xlm_lang"  # int32: the model's language id; -1 if the model gets none
@@ -19,6 +19,9 @@ LENGTHS = "_xlm_lengths"  # list<int32>: tokens of each sequence; a row has one 
 WINDOW_STARTS = "_xlm_window_starts"  # list<int32>: for each sequence, the position of its first token in the text
 OFFSETS = "_xlm_offsets"  # list<int32>: start and end of each token in its text, alternating
 WORD_IDS = "_xlm_word_ids"  # list<int32>: the word of each token in its text; -1 for special tokens
+
+# Begins the name of a kept column that gets a new name: the new name may be that of another input column.
+RENAMED = "_xlm_renamed_"
 
 # Columns that `output.token_counts` adds to the output, and their descriptions.
 TOKEN_COUNTS = {
@@ -35,7 +38,7 @@ class RowColumns:
     Attributes:
         corpus: types of the input columns.
         id: the column that identifies a row; None if file and row number do.
-        keep: columns that are copied to the output.
+        keep: columns that are copied to the output: the name there, and the input column.
         text: columns with text.
         lang: the column with the language; None if the job fixes one language.
         counts: names in `TOKEN_COUNTS` that the output contains.
@@ -44,7 +47,7 @@ class RowColumns:
 
     corpus: pa.Schema
     id: str | None
-    keep: Sequence[str]
+    keep: Mapping[str, str]
     text: Sequence[str]
     lang: str | None
     counts: Sequence[str]
@@ -53,13 +56,13 @@ class RowColumns:
 
 def read_schema(columns: RowColumns) -> pa.Schema:
     """Return the schema of rows after the read stage: the input columns that the job names, and the row number."""
-    names = [columns.id, *columns.keep, *columns.text, columns.lang]
-    return pa.schema([*_input_fields(columns, names), pa.field(ROW, pa.int64(), nullable=False)])
+    fields = _input_fields(columns, [*columns.text, columns.lang])
+    return pa.schema([*fields, pa.field(ROW, pa.int64(), nullable=False)])
 
 
 def token_schema(columns: RowColumns) -> pa.Schema:
     """Return the schema of rows after the tokenize stage: kept columns, tokens, and texts if tasks need them."""
-    fields = _input_fields(columns, [columns.id, *columns.keep, *(columns.text if columns.needs_offsets else ())])
+    fields = _input_fields(columns, columns.text if columns.needs_offsets else ())
     fields += [pa.field(ROW, pa.int64(), nullable=False), pa.field(LANG, pa.int32(), nullable=False)]
     lists = [INPUT_IDS, LENGTHS, WINDOW_STARTS, *((OFFSETS, WORD_IDS) if columns.needs_offsets else ())]
     fields += [pa.field(name, INTS, nullable=False) for name in lists]
@@ -68,7 +71,7 @@ def token_schema(columns: RowColumns) -> pa.Schema:
 
 def result_schema(columns: RowColumns, results: Sequence[pa.Field]) -> pa.Schema:
     """Return the schema of rows after the infer stage: kept columns, token counts, results, row number."""
-    fields = _input_fields(columns, [columns.id, *columns.keep])
+    fields = _input_fields(columns)
     return pa.schema([*fields, *_count_fields(columns), *results, pa.field(ROW, pa.int64(), nullable=False)])
 
 
@@ -77,12 +80,21 @@ def output_schema(columns: RowColumns, results: Sequence[pa.Field]) -> pa.Schema
     fields = [pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
     if columns.id is not None:
         fields = [columns.corpus.field(columns.id)]
-    kept = [columns.corpus.field(name) for name in columns.keep]
+    kept = [columns.corpus.field(column).with_name(name) for name, column in columns.keep.items()]
     return pa.schema([*fields, *kept, *_count_fields(columns), *results])
 
 
-def _input_fields(columns: RowColumns, names: Iterable[str | None]) -> list[pa.Field]:
-    return [columns.corpus.field(name) for name in dict.fromkeys(names) if name is not None]
+def renamed_columns(columns: RowColumns) -> dict[str, str]:
+    """Return the kept columns that get a new name: their names in the schemas of the stages, and the input columns."""
+    return {RENAMED + name: column for name, column in columns.keep.items() if name != column}
+
+
+def _input_fields(columns: RowColumns, names: Iterable[str | None] = ()) -> list[pa.Field]:
+    """Return the fields of the id, of kept columns, and of other input columns."""
+    same = [name for name, column in columns.keep.items() if name == column]
+    fields = [columns.corpus.field(name) for name in dict.fromkeys([columns.id, *same, *names]) if name is not None]
+    renamed = renamed_columns(columns).items()
+    return [*fields, *(columns.corpus.field(column).with_name(name) for name, column in renamed)]
 
 
 def _count_fields(columns: RowColumns) -> list[pa.Field]:

@@ -23,7 +23,7 @@ from pipelines.errors import FatalError
 from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import DATA, Output, encode_schema, part_name
-from pipelines.rows import RowColumns, output_schema, read_schema, result_schema, token_schema
+from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
 from pipelines.run.heads import pin_heads
 from pipelines.stages import InferStageSettings, Reader, TokenizeStageSettings, Writer
@@ -183,7 +183,7 @@ def _stage_settings(
     columns = RowColumns(
         corpus=plan.schema,
         id=job.input.id,
-        keep=job.input.keep,
+        keep=job.input.kept,
         text=job.input.text_columns,
         lang=job.input.lang_column,
         counts=job.output.count_columns,
@@ -197,7 +197,7 @@ def _stage_settings(
         "xlm:version": importlib.metadata.version("xlm-batch"),
     }
     return StageSettings(
-        read=Reader(read_schema(columns), plan.schema.names, job.input.filter, job.storage),
+        read=Reader(read_schema(columns), plan.schema.names, job.input.filter, renamed_columns(columns), job.storage),
         tokenize=TokenizeStageSettings(
             load=partial(load_tokenizer, job.tokenizer, trunk),
             input=job.input,

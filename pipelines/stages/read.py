@@ -25,7 +25,7 @@ from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pipelines.corpus import PlannedShard
     from pipelines.storage import StoreSettings
@@ -39,12 +39,14 @@ class Reader:
         schema: the rows passed on: input columns, and the row's number in its file.
         columns: all columns to read, including those of the filter.
         filter: the job's filter expression.
+        renamed: names in `schema` that columns are copied to, and these columns.
         stores: options of the stores that contain the corpus.
     """
 
     schema: pa.Schema
     columns: list[str]
     filter: str | None
+    renamed: Mapping[str, str]
     stores: tuple[StoreSettings, ...] = ()
 
     def read(self, planned: list[PlannedShard]) -> Iterator[Shard]:
@@ -94,7 +96,10 @@ class Reader:
                 f"{shard.file}: row group {shard.row_group} has {format_count(len(table), 'row')}, expected at least "
                 f"{shard.first_row + shard.num_rows}; run the job again to make a new plan"
             )
-        rows = cast_table(select_rows(table, shard, self.filter), self.schema)
+        rows = select_rows(table, shard, self.filter)
+        for name, column in self.renamed.items():
+            rows = rows.append_column(name, rows[column])
+        rows = cast_table(rows, self.schema)
         batches = rows.combine_chunks().to_batches()
         if len(batches) > 1:
             raise ShardError(

@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipelines.errors import ShardError
 from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, Output, ShardRecord, ShardResult, digest_ids, part_bytes, part_name, sha256
-from pipelines.rows import ROW, Shard, ShardFailure
+from pipelines.rows import RENAMED, ROW, Shard, ShardFailure
 
 if TYPE_CHECKING:
     from pipelines.storage import Location
@@ -98,5 +98,6 @@ def _add_source(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
     """Arrange rows by a schema; its columns `file` and `row`, if any, are the input file and the row's number in it."""
     row_numbers = rows.column(ROW) if ROW in rows.schema.names else rows.column("row")
     source = {"file": pa.array([file] * len(rows), pa.string()), "row": row_numbers}
-    columns = [rows.column(name) if name in rows.schema.names else source[name] for name in schema.names]
+    found = {name.removeprefix(RENAMED): rows.column(name) for name in rows.schema.names}
+    columns = [found[name] if name in found else source[name] for name in schema.names]
     return pa.Table.from_arrays(columns, schema=schema)

@@ -58,15 +58,16 @@ class TaskSettings(Settings, ABC):
     supports_windows: ClassVar[bool] = True
     quoted_text: ClassVar[int | None] = None
 
-    name: str | None = Field(
-        default=None,
-        pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$",
-        description="Prefix of the task's columns, as in <name>_label: a letter, then letters, digits and underscores.",
+    prefix: str = Field(
+        default="",
+        pattern=r"^([A-Za-z][A-Za-z0-9_]{0,62})?$",
+        description="Begins the names of the task's columns: with topic_, label is topic_label. A letter, then "
+        "letters, digits and underscores.",
     )
 
     @abstractmethod
     def column_comparisons(self) -> dict[str, CompareFields]:
-        """Return the columns that the task adds, in order and without its name, and how each is compared."""
+        """Return the columns that the task adds, in order and without its prefix, and how each is compared."""
 
     @abstractmethod
     def prepare(
@@ -95,7 +96,7 @@ class TaskSettings(Settings, ABC):
 
     def column(self, name: str) -> str:
         """Return the name in the output of one of the task's columns."""
-        return f"{self.name}_{name}" if self.name else name
+        return f"{self.prefix}{name}"
 
     @property
     def head_url(self) -> str | None:

@@ -120,7 +120,7 @@ def device(monkeypatch) -> Device:
 
 
 def heads(checkpoints: Path, task: str, *names: str) -> list[Any]:
-    return [{task: {"head": str(checkpoints / "heads" / name), "name": name}} for name in names]
+    return [{task: {"head": str(checkpoints / "heads" / name), "prefix": f"{name}_"}} for name in names]
 
 
 KINDS: dict[str, Callable[[Path], dict[str, Any]]] = {

@@ -247,7 +247,7 @@ def test_any_fsspec_url_is_read_and_written(make_job, sentences, tmp_path):
 def test_classification_writes_top_labels_and_all_scores(make_job, demo):
     job = make_job(
         tasks=[
-            {"text-classification": {"head": str(demo / "heads" / "topic"), "top_k": 2, "scores": True, "name": "t"}}
+            {"text-classification": {"head": str(demo / "heads" / "topic"), "top_k": 2, "scores": True, "prefix": "t_"}}
         ]
     )
     run_to_records(job)

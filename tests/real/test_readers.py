@@ -89,18 +89,18 @@ def complete(demo, checkpoints, corpus, tmp_path_factory):
         output.finish({}, "", success=True)
         return folder / out
 
-    floats = run("floats", [{"feature-extraction": {"name": "i8"}}], [])
+    floats = run("floats", [{"feature-extraction": {"prefix": "i8_"}}], [])
     tasks = [
         "feature-extraction",
-        {"feature-extraction": {"name": "i8", "dtype": "int8", "calibration": str(floats)}},
-        {"feature-extraction": {"name": "bits", "dtype": "binary"}},
-        {"feature-extraction": {"name": "w", "windows": "each"}},
+        {"feature-extraction": {"prefix": "i8_", "dtype": "int8", "calibration": str(floats)}},
+        {"feature-extraction": {"prefix": "bits_", "dtype": "binary"}},
+        {"feature-extraction": {"prefix": "w_", "windows": "each"}},
         {"text-classification": {"head": str(heads / "topic"), "top_k": 2, "scores": True}},
-        {"text-classification": {"name": "multi", "head": str(heads / "several"), "problem": "multi-label"}},
-        {"text-classification": {"name": "reg", "head": str(heads / "values"), "problem": "regression"}},
+        {"text-classification": {"prefix": "multi_", "head": str(heads / "several"), "problem": "multi-label"}},
+        {"text-classification": {"prefix": "reg_", "head": str(heads / "values"), "problem": "regression"}},
         {"token-classification": {"head": str(heads / "tags")}},
-        {"token-classification": {"head": str(heads / "tags"), "aggregate": "entity", "name": "ner"}},
-        {"lm-scoring": {"name": "lm"}},
+        {"token-classification": {"head": str(heads / "tags"), "aggregate": "entity", "prefix": "ner_"}},
+        {"lm-scoring": {"prefix": "lm_"}},
     ]
     out = run("out", tasks, [name for name in rows.schema.names if name not in ("id", "text")])
     first, *others = sorted((out / "data").iterdir())

@@ -95,9 +95,10 @@ def read_preview(location: Location, limit: int) -> Preview:
 def _find_passed_through(job: Any, columns: list[str]) -> tuple[list[str], list[str]] | None:
     """Return which columns of the output are ids and which are kept; None if the job's settings do not fit them."""
     match job:
-        case {"input": {"id": str() | None as row_id, "keep": list() as keep}}:
+        case {"input": {"id": str() | None as row_id, "keep": list() | dict() as keep}}:
             ids = [*FILE_COLUMNS] if row_id is None else [row_id]
-            return (ids, cast("list[str]", keep)) if all(name in columns for name in (*ids, *keep)) else None
+            names = list(cast("list[str]", keep))  # or the keys of a mapping, which are the names in the output
+            return (ids, names) if all(name in columns for name in (*ids, *names)) else None
         case _:
             return None
 

@@ -113,7 +113,7 @@ JOB_FILES = [
     Refused(
         "two tasks that write one column",
         set_value("tasks", ["feature-extraction"] * 2),
-        "set the name of the task, which is put before its columns",
+        "set the prefix of the task, as in prefix: my_",
     ),
     Refused("a column kept twice", set_value("input.keep", ["lang", "lang"]), "lang is listed twice; remove one"),
     Refused("the id column kept", set_value("input.keep", ["id"]), "which is always in the output"),

@@ -86,7 +86,7 @@ def test_corpus_of_any_bytes_is_refused_or_fails_its_shards_or_is_read(folder, d
         return
     shards = planned_shards(plan.shards)[:50]
     schema = pa.schema([*plan.schema, ("_xlm_row", pa.int64())])
-    for shard in Reader(schema, plan.schema.names, "n < 30").read(shards):
+    for shard in Reader(schema, plan.schema.names, "n < 30", {}).read(shards):
         if shard.failure is not None:
             check_message(ShardError(shard.failure.message))
         else:

@@ -53,7 +53,7 @@ def test_heads_in_another_order_are_refused(make_job, demo, tmp_path, in_process
     SequenceClassificationHead(XLMConfig.from_pretrained(demo / "heads" / "topic")).save_pretrained(other)
     heads = [str(demo / "heads" / "topic"), str(other)]
     tasks = [
-        [{"text-classification": {"head": h, "name": n}} for h, n in zip(order, "ab", strict=True)]
+        [{"text-classification": {"head": h, "prefix": f"{n}_"}} for h, n in zip(order, "ab", strict=True)]
         for order in (heads, heads[::-1])
     ]
     run(make_job(tasks=tasks[0]), quiet_console())

@@ -13,8 +13,8 @@ def test_single_label_multi_label_and_regression_scores_match_the_library(run_ro
     heads = {name: str(checkpoints / "heads" / name) for name in ("topic", "several", "values")}
     tasks = [
         {"text-classification": {"head": heads["topic"], "scores": True}},
-        {"text-classification": {"head": heads["several"], "problem": "multi-label", "threshold": 0.6, "name": "m"}},
-        {"text-classification": {"head": heads["values"], "problem": "regression", "name": "r"}},
+        {"text-classification": {"head": heads["several"], "problem": "multi-label", "threshold": 0.6, "prefix": "m_"}},
+        {"text-classification": {"head": heads["values"], "problem": "regression", "prefix": "r_"}},
     ]
     found = run_rows(rows, tasks)
     trunk = XLMModel.from_pretrained(checkpoints / "lm")

@@ -42,7 +42,7 @@ def test_embedding_of_a_long_row_is_the_mean_of_its_windows(run_rows, rows, chec
     settings = {"tokenizer__max_length": 16, "tokenizer__on_overflow": "window", "tokenizer__overlap_tokens": 4}
     tasks = [
         {"feature-extraction": {"normalize": False}},
-        {"feature-extraction": {"normalize": False, "windows": "each", "name": "w"}},
+        {"feature-extraction": {"normalize": False, "windows": "each", "prefix": "w_"}},
     ]
     found = run_rows(rows, tasks, **settings)
     num_long = 0

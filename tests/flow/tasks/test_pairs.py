@@ -33,7 +33,7 @@ def test_answers_are_the_best_spans_of_the_context(run_rows, questions, checkpoi
     folder = checkpoints / "heads"
     tasks = [
         {"question-answering": {"head": str(folder / "spans"), "top_k": 3, "max_answer_tokens": 6}},
-        {"question-answering": {"head": str(folder / "beams"), "top_k": 2, "max_answer_tokens": 6, "name": "beam"}},
+        {"question-answering": {"head": str(folder / "beams"), "top_k": 2, "max_answer_tokens": 6, "prefix": "beam_"}},
     ]
     settings = {"tokenizer__max_length": 40, "tokenizer__overlap_tokens": 10} if windows else {}
     found = run_rows(

@@ -28,14 +28,14 @@ input:
 model: {checkpoint: hf://FacebookAI/xlm-mlm-100-1280, precision: bfloat16, objective: masked}
 tasks:
   - feature-extraction: {pooling: max, normalize: false, dtype: float16}
-  - text-classification: {head: s3://heads/topic, top_k: 3, scores: true, name: topic}
-  - text-classification: {head: s3://heads/tone, name: tone, problem: multi-label, threshold: 0.2}
+  - text-classification: {head: s3://heads/topic, top_k: 3, scores: true, prefix: topic_}
+  - text-classification: {head: s3://heads/tone, prefix: tone_, problem: multi-label, threshold: 0.2}
   - token-classification:
-  - token-classification: {head: s3://heads/ner, name: ner, aggregate: entity, pieces: mean, scheme: bioes}
-  - feature-extraction: {name: small, layer: [0, -2], truncate_dim: 256, dtype: int8, calibration: out/sample, windows: each}
-  - question-answering: {head: s3://heads/qa, name: qa, top_k: 3, max_answer_tokens: 12}
-  - fill-mask: {head: s3://heads/lm, name: mask, top_k: 2, mask: "[MASK]"}
-  - lm-scoring: {head: s3://heads/lm, name: lm}
+  - token-classification: {head: s3://heads/ner, prefix: ner_, aggregate: entity, pieces: mean, scheme: bioes}
+  - feature-extraction: {prefix: small_, layer: [0, -2], truncate_dim: 256, dtype: int8, calibration: out/sample, windows: each}
+  - question-answering: {head: s3://heads/qa, prefix: qa_, top_k: 3, max_answer_tokens: 12}
+  - fill-mask: {head: s3://heads/lm, prefix: mask_, top_k: 2, mask: "[MASK]"}
+  - lm-scoring: {head: s3://heads/lm, prefix: lm_}
 tokenizer: {max_length: 256, on_overflow: window, overlap_tokens: 32, bypass_tokenizer: true, zh: rjieba, ja: fugashi, kytea_model: m.bin, compat: reference, max_chars: 9}
 batch: {max_tokens: 4096, invariant: true}
 output: {path: s3://out/news, rows_per_shard: 100, token_counts: true}
@@ -48,7 +48,7 @@ CHOICES = """\
 input: {path: data/, text: [premise, choice1, choice2], lang: lang}
 model: {checkpoint: ckpt}
 tasks:
-  - multiple-choice: {head: s3://heads/copa, name: copa}
+  - multiple-choice: {head: s3://heads/copa, prefix: copa_}
 output: {path: out}
 """
 
@@ -56,7 +56,7 @@ GENERATION = """\
 input: {path: data/, text: body, lang: lang}
 model: {checkpoint: ckpt, objective: causal}
 tasks:
-  - text-generation: {head: lm, name: next, max_new_tokens: 8, sample: true, temperature: 0.7, top_k: 9, top_p: 0.9, seed: 5}
+  - text-generation: {head: lm, prefix: next_, max_new_tokens: 8, sample: true, temperature: 0.7, top_k: 9, top_p: 0.9, seed: 5}
 output: {path: out}
 """
 

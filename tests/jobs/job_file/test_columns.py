@@ -45,9 +45,9 @@ PLAIN_COLUMNS = [
         (TokenClassification(aggregate="entity"), ["entities"]),
     ],
 )
-def test_columns_of_a_task_have_its_name_as_prefix(task, columns):
+def test_columns_of_a_task_have_its_prefix(task, columns):
     assert task.columns == columns
-    assert task.model_copy(update={"name": "x"}).columns == [f"x_{column}" for column in columns]
+    assert task.model_copy(update={"prefix": "x_"}).columns == [f"x_{column}" for column in columns]
 
 
 def test_columns_of_every_task_are_tested():
@@ -66,25 +66,25 @@ def test_columns_are_ordered_as_ids_kept_columns_counts_and_results(load):
 @pytest.mark.parametrize(
     ("tasks", "columns", "expected"),
     [
-        ("[feature-extraction, feature-extraction]", "", ["tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the name of the task, which is put before its columns"]),
-        ("[text-classification, text-classification: {top_k: 2}]", "", ["tasks.1: text-classification writes label, score, and so does tasks.0 (text-classification); set the name of the task, which is put before its columns"]),
-        ("[text-classification, text-classification: {name: a}]", "", []),
+        ("[feature-extraction, feature-extraction]", "", ["tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the prefix of the task, as in prefix: my_"]),
+        ("[text-classification, text-classification: {top_k: 2}]", "", ["tasks.1: text-classification writes label, score, and so does tasks.0 (text-classification); set the prefix of the task, as in prefix: my_"]),
+        ("[text-classification, text-classification: {prefix: a_}]", "", []),
         ("[token-classification, token-classification: {aggregate: entity}]", "", []),
-        ("[text-classification]", "keep: [score]", ["tasks.0: text-classification writes score, and so does input.keep; set the name of the task, which is put before its columns"]),
+        ("[text-classification]", "keep: [score]", ["tasks.0: text-classification writes score, and so does input.keep; set the prefix of the task, as in prefix: my_, or rename the kept column, as in keep: {source_score: score}"]),
         ("[text-classification]", "keep: [top]", []),
-        ("[text-classification: {top_k: 2}]", "keep: [top]", ["tasks.0: text-classification writes top, and so does input.keep; set the name of the task, which is put before its columns"]),
-        ("[text-classification: {name: a}]", "keep: [a_label]", ["tasks.0: text-classification writes a_label, and so does input.keep; set the name of the task, which is put before its columns"]),
-        ("[text-classification: {scores: true}, text-classification: {problem: multi-label, scores: true}]", "", ["tasks.1: text-classification writes scores, and so does tasks.0 (text-classification); set the name of the task, which is put before its columns"]),
-        ("[question-answering, question-answering: {top_k: 2}]", "text: [q, c]", ["tasks.1: question-answering writes answers, no_answer_score, and so does tasks.0 (question-answering); set the name of the task, which is put before its columns"]),
+        ("[text-classification: {top_k: 2}]", "keep: [top]", ["tasks.0: text-classification writes top, and so does input.keep; set the prefix of the task, as in prefix: my_, or rename the kept column, as in keep: {source_top: top}"]),
+        ("[text-classification: {prefix: a_}]", "keep: [a_label]", ["tasks.0: text-classification writes a_label, and so does input.keep; set the prefix of the task, as in prefix: my_, or rename the kept column, as in keep: {source_a_label: a_label}"]),
+        ("[text-classification: {scores: true}, text-classification: {problem: multi-label, scores: true}]", "", ["tasks.1: text-classification writes scores, and so does tasks.0 (text-classification); set the prefix of the task, as in prefix: my_"]),
+        ("[question-answering, question-answering: {top_k: 2}]", "text: [q, c]", ["tasks.1: question-answering writes answers, no_answer_score, and so does tasks.0 (question-answering); set the prefix of the task, as in prefix: my_"]),
         ("[feature-extraction, feature-extraction: {windows: each}]", "", []),
-        ("[lm-scoring: {name: a}]", "keep: [num_tokens]", []),
-        ("[lm-scoring]", "keep: [num_tokens]", ["tasks.0: lm-scoring writes num_tokens, and so does input.keep; set the name of the task, which is put before its columns"]),
-        ("[text-classification]", "id: label", ["tasks.0: text-classification writes label, and so does the row's id; set the name of the task, which is put before its columns"]),
+        ("[lm-scoring: {prefix: a_}]", "keep: [num_tokens]", []),
+        ("[lm-scoring]", "keep: [num_tokens]", ["tasks.0: lm-scoring writes num_tokens, and so does input.keep; set the prefix of the task, as in prefix: my_, or rename the kept column, as in keep: {source_num_tokens: num_tokens}"]),
+        ("[text-classification]", "id: label", ["tasks.0: text-classification writes label, and so does the row's id; set the prefix of the task, as in prefix: my_"]),
         ("[feature-extraction]", "{id: a, keep: [b, a]}", ["input.keep.1: a is input.id, which is always in the output; remove it from keep"]),
         ("[feature-extraction]", "keep: [a, b, a]", ["input.keep.2: a is listed twice; remove one"]),
         ("[feature-extraction]", "keep: [row]", ["input.keep.0: without input.id, the output has its own column row; set input.id"]),
         ("[feature-extraction]", "{id: a, keep: [row, file]}", []),
-        ("[feature-extraction, feature-extraction]", "keep: [a, a]", ["input.keep.1: a is listed twice; remove one", "tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the name of the task, which is put before its columns"]),
+        ("[feature-extraction, feature-extraction]", "keep: [a, a]", ["input.keep.1: a is listed twice; remove one", "tasks.1: feature-extraction writes embedding, and so does tasks.0 (feature-extraction); set the prefix of the task, as in prefix: my_"]),
     ],
 )  # fmt: skip
 def test_task_that_writes_an_existing_column_is_refused(load, problems, tasks, columns, expected):
@@ -101,10 +101,10 @@ def test_task_that_writes_an_existing_column_is_refused(load, problems, tasks, c
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        (["tasks=[lm-scoring]"], ["tasks.0: lm-scoring writes num_tokens, and so does output.token_counts; set the name of the task, which is put before its columns"]),
-        (["tasks=[feature-extraction, lm-scoring: {name: a}]"], []),
-        (["input.keep=[num_unknown, a, num_tokens]"], ["output.token_counts: the output has num_unknown, num_tokens from the input; rename that column, or remove token_counts"]),
-        (["tasks=[feature-extraction: {name: num}]", "input.keep=[tokens]"], []),
+        (["tasks=[lm-scoring]"], ["tasks.0: lm-scoring writes num_tokens, and so does output.token_counts; set the prefix of the task, as in prefix: my_"]),
+        (["tasks=[feature-extraction, lm-scoring: {prefix: a_}]"], []),
+        (["input.keep=[num_unknown, a, num_tokens]"], ["output.token_counts: the output has num_unknown, num_tokens from the input; rename that column, as in keep: {source_num_unknown: num_unknown}, or remove token_counts"]),
+        (["tasks=[feature-extraction: {prefix: num_}]", "input.keep=[tokens]"], []),
     ],
 )  # fmt: skip
 def test_token_counts_with_the_name_of_another_column_are_refused(load, problems, overrides, expected):

@@ -14,7 +14,7 @@ from tests.jobs.job_file.example_jobs import MINIMAL
         (["tasks=[question-answering]", "input.text=[a, b]"], []),
         (["tasks=[multiple-choice]"], ["input.text: multiple-choice needs [premise, choice, choice …], or [premise, column of lists]"]),
         (["tasks=[multiple-choice]", "input.text=[a, b]"], []),
-        (["tasks=[multiple-choice, multiple-choice: {name: x}]", "input.text=[a, b, c, d]"], []),
+        (["tasks=[multiple-choice, multiple-choice: {prefix: x_}]", "input.text=[a, b, c, d]"], []),
         (["tasks=[multiple-choice, fill-mask, feature-extraction]", "input.text=[a, b]"], ["tasks: multiple-choice reads a row as several sequences, feature-extraction, fill-mask as one; run them as two jobs"]),
         (["tasks=[multiple-choice]", "input.text=[a, b]", "tokenizer.on_overflow=window"], ["tasks.0: multiple-choice cannot merge windows; set tokenizer.on_overflow to truncate or reject"]),
         (["tasks=[feature-extraction, text-generation]", "tokenizer.on_overflow=window"], ["tasks.1: text-generation cannot merge windows; set tokenizer.on_overflow to truncate or reject"]),
@@ -22,8 +22,8 @@ from tests.jobs.job_file.example_jobs import MINIMAL
         (["tokenizer.on_overflow=window", "tokenizer.max_length=67"], []),
         (["tokenizer.on_overflow=window", "tokenizer.max_length=67", "input.text=[a, b]"], ["tokenizer.overlap_tokens: got 64, but a window has room for 64 tokens besides the special ones; lower it"]),
         (["tokenizer.max_length=3"], []),
-        (["tasks=[fill-mask, fill-mask: {name: x, mask: _}]"], ["tasks: all tasks of a job read the same text; set one mask for all, got <mask>, _"]),
-        (["tasks=[fill-mask: {mask: _}, fill-mask: {name: x, mask: _}]"], []),
+        (["tasks=[fill-mask, fill-mask: {prefix: x_, mask: _}]"], ["tasks: all tasks of a job read the same text; set one mask for all, got <mask>, _"]),
+        (["tasks=[fill-mask: {mask: _}, fill-mask: {prefix: x_, mask: _}]"], []),
     ],
 )  # fmt: skip
 def test_settings_that_exclude_each_other_are_all_reported(load, problems, overrides, expected):

@@ -12,8 +12,8 @@ from tests.jobs.job_file.example_jobs import CHOICES, FULL, MINIMAL, SETTINGS, T
 BASE = [
     "input.text=[question, context]",
     "tasks=[feature-extraction, text-classification, token-classification: {aggregate: entity}, question-answering, "
-    "fill-mask, lm-scoring: {name: lm}, text-generation: {sample: true}, "
-    "feature-extraction: {name: small, dtype: int8, calibration: sample}]",
+    "fill-mask, lm-scoring: {prefix: lm_}, text-generation: {sample: true}, "
+    "feature-extraction: {prefix: small_, dtype: int8, calibration: sample}]",
 ]
 
 CHANGES = {
@@ -28,7 +28,7 @@ CHANGES = {
     "model.precision=float16": True,
     "model.objective=causal": True,
     "tasks=[feature-extraction]": True,
-    "tasks.0.feature-extraction.name=x": True,
+    "tasks.0.feature-extraction.prefix=x_": True,
     "tasks.0.feature-extraction.pooling=max": True,
     "tasks.0.feature-extraction.layer=-2": True,
     "tasks.0.feature-extraction.layer=[-1, -2]": True,
@@ -37,28 +37,28 @@ CHANGES = {
     "tasks.0.feature-extraction.dtype=float16": True,
     "tasks.7.feature-extraction.calibration=moved": False,
     "tasks.0.feature-extraction.windows=each": True,
-    "tasks.1.text-classification.name=x": True,
+    "tasks.1.text-classification.prefix=x_": True,
     "tasks.1.text-classification.head=moved": False,
     "tasks.1.text-classification.top_k=2": True,
     "tasks.1.text-classification.scores=true": True,
     "tasks.1.text-classification.problem=regression": True,
     "tasks.1.text-classification={problem: multi-label, threshold: 0.2}": True,
-    "tasks.2.token-classification.name=x": True,
+    "tasks.2.token-classification.prefix=x_": True,
     "tasks.2.token-classification.head=moved": False,
     "tasks.2.token-classification.aggregate=word": True,
     "tasks.2.token-classification.pieces=mean": True,
     "tasks.2.token-classification.scheme=plain": True,
-    "tasks.3.question-answering.name=x": True,
+    "tasks.3.question-answering.prefix=x_": True,
     "tasks.3.question-answering.head=moved": False,
     "tasks.3.question-answering.top_k=2": True,
     "tasks.3.question-answering.max_answer_tokens=2": True,
-    "tasks.4.fill-mask.name=x": True,
+    "tasks.4.fill-mask.prefix=x_": True,
     "tasks.4.fill-mask.head=moved": False,
     "tasks.4.fill-mask.top_k=2": True,
     "tasks.4.fill-mask.mask=_": True,
-    "tasks.5.lm-scoring.name=x": True,
+    "tasks.5.lm-scoring.prefix=x_": True,
     "tasks.5.lm-scoring.head=moved": False,
-    "tasks.6.text-generation.name=x": True,
+    "tasks.6.text-generation.prefix=x_": True,
     "tasks.6.text-generation.head=moved": False,
     "tasks.6.text-generation.max_new_tokens=2": True,
     "tasks.6.text-generation.sample=false": True,
@@ -113,7 +113,7 @@ def test_fingerprint_contains_the_overlap_only_with_windows(load):
 def test_fingerprint_of_choices_changes_with_their_columns_but_not_with_the_path_of_the_head(load):
     base = result_settings(load(CHOICES))
     assert result_settings(load(CHOICES, "tasks.0.multiple-choice.head=moved")) == base
-    for override in ("tasks.0.multiple-choice.name=x", "input.text=[premise, choice2, choice1]"):
+    for override in ("tasks.0.multiple-choice.prefix=x_", "input.text=[premise, choice2, choice1]"):
         assert result_settings(load(CHOICES, override)) != base
 
 

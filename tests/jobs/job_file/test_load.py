@@ -36,7 +36,7 @@ def test_minimal_job_gets_the_default_of_every_setting(load):
         model=ModelSettings(checkpoint="ckpt", precision="auto", objective="checkpoint"),
         tasks=[
             FeatureExtraction(
-                name=None,
+                prefix="",
                 pooling="mean",
                 layer=-1,
                 truncate_dim=None,
@@ -78,21 +78,21 @@ def test_every_setting_can_be_set(load):
     )
     assert job.tasks == [
         FeatureExtraction(pooling="max", normalize=False, dtype="float16"),
-        TextClassification(name="topic", head="s3://heads/topic", top_k=3, scores=True),
-        TextClassification(name="tone", head="s3://heads/tone", problem="multi-label", threshold=0.2),
+        TextClassification(prefix="topic_", head="s3://heads/topic", top_k=3, scores=True),
+        TextClassification(prefix="tone_", head="s3://heads/tone", problem="multi-label", threshold=0.2),
         TokenClassification(),
-        TokenClassification(name="ner", head="s3://heads/ner", aggregate="entity", pieces="mean", scheme="bioes"),
+        TokenClassification(prefix="ner_", head="s3://heads/ner", aggregate="entity", pieces="mean", scheme="bioes"),
         FeatureExtraction(
-            name="small", layer=[0, -2], truncate_dim=256, dtype="int8", calibration="out/sample", windows="each"
+            prefix="small_", layer=[0, -2], truncate_dim=256, dtype="int8", calibration="out/sample", windows="each"
         ),
-        QuestionAnswering(name="qa", head="s3://heads/qa", top_k=3, max_answer_tokens=12),
-        FillMask(name="mask", head="s3://heads/lm", top_k=2, mask="[MASK]"),
-        LmScoring(name="lm", head="s3://heads/lm"),
+        QuestionAnswering(prefix="qa_", head="s3://heads/qa", top_k=3, max_answer_tokens=12),
+        FillMask(prefix="mask_", head="s3://heads/lm", top_k=2, mask="[MASK]"),
+        LmScoring(prefix="lm_", head="s3://heads/lm"),
     ]
-    assert load(CHOICES).tasks == [MultipleChoice(name="copa", head="s3://heads/copa")]
+    assert load(CHOICES).tasks == [MultipleChoice(prefix="copa_", head="s3://heads/copa")]
     assert load(GENERATION).tasks == [
         TextGeneration(
-            name="next", head="lm", max_new_tokens=8, sample=True, temperature=0.7, top_k=9, top_p=0.9, seed=5
+            prefix="next_", head="lm", max_new_tokens=8, sample=True, temperature=0.7, top_k=9, top_p=0.9, seed=5
         )
     ]
     tried = {(task.kind, name) for text in JOBS for task in load(text).tasks for name in task.model_fields_set}

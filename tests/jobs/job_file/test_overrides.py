@@ -32,7 +32,7 @@ def test_overrides_change_items_of_lists_and_settings_from_earlier_overrides(loa
     job = load(
         FULL, "tasks.1.text-classification.top_k=", "input.path.1=x", "tasks.3.token-classification.aggregate=entity"
     )
-    assert job.tasks[1] == TextClassification(name="topic", head="s3://heads/topic", scores=True)
+    assert job.tasks[1] == TextClassification(prefix="topic_", head="s3://heads/topic", scores=True)
     assert job.tasks[3] == TokenClassification(aggregate="entity")
     assert job.input.path == ["s3://corpus/news/", "x"]
     job = load(MINIMAL, "tasks=[text-classification: {}]", "tasks.0.text-classification.top_k=2")

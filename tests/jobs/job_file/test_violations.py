@@ -51,7 +51,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
         ("- feature-extraction", "- fill-mask: {top_k: 0}", ["job.yaml:7: tasks.0.fill-mask.top_k: got 0, expected at least 1"]),
         ("- feature-extraction", "- fill-mask: {mask: 7}", ['job.yaml:7: tasks.0.fill-mask.mask: got 7, expected text; write "7" in quotes']),
         ("- feature-extraction", '- fill-mask: {mask: ""}', ['job.yaml:7: tasks.0.fill-mask.mask: got "", expected string that marks a masked position in the text']),
-        ("- feature-extraction", "- lm-scoring: {top_k: 1}", ["job.yaml:7: tasks.0.lm-scoring.top_k is not a setting; tasks.0.lm-scoring has name, head"]),
+        ("- feature-extraction", "- lm-scoring: {top_k: 1}", ["job.yaml:7: tasks.0.lm-scoring.top_k is not a setting; tasks.0.lm-scoring has prefix, head"]),
         ("- feature-extraction", "- text-generation: {max_new_tokens: 0}", ["job.yaml:7: tasks.0.text-generation.max_new_tokens: got 0, expected at least 1"]),
         ("- feature-extraction", "- text-generation: {sample: true, temperature: 0}", ["job.yaml:7: tasks.0.text-generation.temperature: got 0, expected more than 0"]),
         ("- feature-extraction", "- text-generation: {sample: true, top_p: 1.5}", ["job.yaml:7: tasks.0.text-generation.top_p: got 1.5, expected at most 1"]),

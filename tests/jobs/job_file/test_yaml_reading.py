@@ -76,7 +76,7 @@ def test_nested_aliases_are_rejected_before_they_fill_the_memory(problems):
 def test_anchors_are_resolved_and_merge_keys_are_rejected(load, problems):
     text = MINIMAL.replace(
         "- feature-extraction",
-        "- text-classification: {name: a, head: &head h}\n  - text-classification: {name: b, head: *head}",
+        "- text-classification: {prefix: a_, head: &head h}\n  - text-classification: {prefix: b_, head: *head}",
     )
     assert [task.head for task in load(text).tasks] == ["h", "h"]
     (line,) = problems(MINIMAL.replace("{checkpoint: ckpt}", "&m {checkpoint: ckpt}") + "batch: {<<: *m}\n")

@@ -55,8 +55,8 @@ def classification(head, **settings):
 
 
 ANSWERS = QuestionAnsweringTask(QuestionAnswering(), TONES, pa.field("body", pa.string()), uses_beams=False)
-CHOICES = MultipleChoiceTask(MultipleChoice(name="copa"))
-SCORING = LmScoringTask(LmScoring(name="lm"), CAUSAL, CAUSAL)
+CHOICES = MultipleChoiceTask(MultipleChoice(prefix="copa_"))
+SCORING = LmScoringTask(LmScoring(prefix="lm_"), CAUSAL, CAUSAL)
 FILLS = FillMaskTask(FillMask(), TRUNK, TRUNK)
 GENERATION = TextGenerationTask(TextGeneration(), CAUSAL, CAUSAL)
 GIVEN_WORDS = TokenClassificationTask(TokenClassification(), TONES, pa.field("words", pa.list_(pa.string())))

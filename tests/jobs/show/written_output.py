@@ -33,9 +33,9 @@ TOPICS = {"labels": json.dumps(["sport", "[red]news[/]", "c", "d", "e", "f", "g"
 TAGS = {"labels": json.dumps(["DET", "NOUN"]), "offsets": "characters, end exclusive"}
 TASKS = [
     {"feature-extraction": {}},
-    {"text-classification": {"name": "topic", "top_k": 1}},
+    {"text-classification": {"prefix": "topic_", "top_k": 1}},
     {"token-classification": {}},
-    {"token-classification": {"name": "ner", "aggregate": "entity"}},
+    {"token-classification": {"prefix": "ner_", "aggregate": "entity"}},
 ]
 SCHEMA = pa.schema(
     [

@@ -76,10 +76,10 @@ def every_task(checkpoints):
         heads = checkpoints / "heads"
         return [
             {"feature-extraction": {}},
-            {"feature-extraction": {"name": "w", "windows": "each"}},
+            {"feature-extraction": {"prefix": "w_", "windows": "each"}},
             {"text-classification": {"head": str(heads / f"topic{other}"), "top_k": 2, "scores": True}},
             {"token-classification": {"head": str(heads / f"tags{other}")}},
-            {"token-classification": {"head": str(heads / f"tags{other}"), "aggregate": "entity", "name": "ner"}},
+            {"token-classification": {"head": str(heads / f"tags{other}"), "aggregate": "entity", "prefix": "ner_"}},
             "lm-scoring",
         ]
 

@@ -65,7 +65,7 @@ def test_columns_of_every_task_are_compared(task, name, data_type, a, b, changed
 
 def test_changes_of_choices_are_counted_like_those_of_labels():
     field = pa.field("copa_choice", pa.int32())
-    differences = compare(field, [0, 1, 2], [0, 2, 2], MultipleChoice(name="copa"))
+    differences = compare(field, [0, 1, 2], [0, 2, 2], MultipleChoice(prefix="copa_"))
     assert differences.changed.tolist() == [False, True, False]
     assert [values.to_pylist() for values in differences.values] == [["0", "1", "2"], ["0", "2", "2"]]
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.long
 
 def test_outputs_of_the_same_job_do_not_differ(run, rows, every_task):
     *tasks, scoring = every_task()
-    tasks = [*tasks, {scoring: {"name": "lm"}}]
+    tasks = [*tasks, {scoring: {"prefix": "lm_"}}]
     a = run(rows, *tasks, output__token_counts=True)
     b = run(rows[::-1], *tasks, output__token_counts=True, output__rows_per_shard=7)
     diff = compare(a, b)

@@ -42,8 +42,8 @@ def test_drift_is_what_exceeds_the_limit(runs):
 
 
 def test_rows_and_columns_of_only_one_output_are_drift(run, rows):
-    a = run(rows[:30], {"feature-extraction": {"name": "x"}})
-    b = run(rows[3:30], {"feature-extraction": {"name": "y"}})
+    a = run(rows[:30], {"feature-extraction": {"prefix": "x_"}})
+    b = run(rows[3:30], {"feature-extraction": {"prefix": "y_"}})
     diff = compare(a, b)
     assert find(diff, "rows") == ["rows: 3 of 30 rows in only one output (10.0 %)"]
     assert find(diff, "rows=0.1") == []

@@ -30,7 +30,7 @@ def outputs(checkpoints: Path, corpus: list[Row], tmp_path_factory: pytest.TempP
             "input": {"id": "id", "text": "text", "lang": "lang", "filter": "year > 2000", "keep": ["lang"]},
             "tasks": [
                 "feature-extraction",
-                {"feature-extraction": {"name": "w", "windows": "each", "dtype": "float16"}},
+                {"feature-extraction": {"prefix": "w_", "windows": "each", "dtype": "float16"}},
                 {"token-classification": {"head": tag}},
                 {"token-classification": {"head": tag, "aggregate": "entity"}},
                 {"text-classification": {"head": head, "scores": True}},
