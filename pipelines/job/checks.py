@@ -53,7 +53,7 @@ def _describe_clashes(task: TaskSettings, taken: Mapping[str, tuple[str, str]]) 
     Args:
         task: the task.
         taken: the owner and the name of each column, by its name in lower case: DuckDB, Spark, Hive and BigQuery cannot
-            tell names apart that differ only in case.
+            distinguish names that differ only in case.
     """
     clashes: dict[str, dict[str, str]] = {}
     for column in task.columns:

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 - a message is on one line
-"""Names of output columns: DuckDB, Spark, Hive and BigQuery cannot tell names apart that differ only in case."""
+"""Names of output columns: DuckDB, Spark, Hive and BigQuery cannot distinguish names that differ only in case."""
 
 import duckdb
 import pyarrow as pa
