@@ -46,6 +46,11 @@ _TASK_RETRIES: dict[str, Any] = {"max_retries": _RETRIES}
 _ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
+# How many processes of a stage may start before one has finished a shard. A single shard with a row that crashes its
+# process starts at most ten before one finishes a slice without that row.
+_MIN_STARTS = 20
+
+
 @dataclass(frozen=True)
 class StageSettings:
     """The settings of the four stages."""
@@ -88,6 +93,7 @@ def build_dataset(
         .map_batches(
             Tokenize,
             fn_constructor_args=(settings.tokenize, rejected),
+            fn_constructor_kwargs={"max_starts": _max_starts(pools.tokenizers)},
             compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
             num_cpus=pools.tokenizer_cpus,
             **_ONE_SHARD,
@@ -96,7 +102,11 @@ def build_dataset(
         .map_batches(
             Infer,
             fn_constructor_args=(settings.infer,),
-            fn_constructor_kwargs={"on_gpu": pools.model_gpus > 0, "num_threads": pools.model_threads},
+            fn_constructor_kwargs={
+                "on_gpu": pools.model_gpus > 0,
+                "num_threads": pools.model_threads,
+                "max_starts": _max_starts(pools.models),
+            },
             compute=ActorPoolStrategy(size=pools.models, **model_queue),
             num_cpus=pools.model_cpus,
             num_gpus=pools.model_gpus or None,
@@ -105,6 +115,10 @@ def build_dataset(
         )
         .map_batches(write or settings.write, num_cpus=WRITE_CPUS, **_ONE_SHARD, **_TASK_RETRIES)
     )
+
+
+def _max_starts(num_workers: int) -> int:
+    return max(_MIN_STARTS, 3 * num_workers)
 
 
 def stream_results(dataset: Dataset) -> Generator[ShardResult]:

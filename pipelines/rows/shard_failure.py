@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import FatalError, RetryableError, ShardError, StalledError
+from pipelines.errors import ClusterError, FatalError, RetryableError, ShardError, StalledError
 
 FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string())])
 
@@ -22,9 +22,14 @@ class FailureKind(StrEnum):
     STALLED = "stalled"  # a stage made no progress on the shard for too long, and its process was ended
     FAILED = "failed"  # the shard cannot be finished; others can
     FATAL = "fatal"  # no shard can be finished; the run ends
+    CLUSTER = "cluster"  # the workers cannot finish any shard; the run ends and can be resumed on other machines
 
 
-_KINDS = {FatalError: FailureKind.FATAL, StalledError: FailureKind.STALLED}
+_KINDS = {
+    FatalError: FailureKind.FATAL,
+    StalledError: FailureKind.STALLED,
+    ClusterError: FailureKind.CLUSTER,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pipelines.errors import FatalError
+from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
 from pipelines.rows import FailureKind
 
@@ -62,10 +62,13 @@ class Commits:
 
         Raises:
             FatalError: an error that all shards would run into, or the lock on the output is lost.
+            ClusterError: the workers cannot finish any shard.
         """
         if result.failure is not None:
             if result.failure.kind == FailureKind.FATAL:
                 raise FatalError(result.failure.message)
+            if result.failure.kind == FailureKind.CLUSTER:
+                raise ClusterError(result.failure.message)
             if result.failure.kind == FailureKind.FAILED:
                 self.fail(result.shard, result.failure.message)
         elif (record := result.record) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from pipelines.corpus import PlannedShard, plan_table, planned_shards
@@ -12,7 +13,7 @@ from pipelines.output import ShardResult
 from pipelines.rows import Rejection, RejectionReason, ShardFailure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     import pyarrow as pa
 
@@ -23,6 +24,9 @@ _NUM_SLICES = 8
 
 # If more rows of a shard crash their worker, the cause is the file or the machine.
 _MAX_ROWS = 16
+
+# The first slices of a shard with more rows include three single rows. If all slices crash, the cause is not the rows.
+_MAX_ROWS_WITHOUT_SAMPLE = 3 * _MAX_ROWS
 
 
 def isolate_crashes(
@@ -71,20 +75,29 @@ def find_crashing_rows(shards: pa.Table, probe: Callable[[pa.Table], set[str]]) 
         For each shard with rows that crash their worker, unless there are too many, their row numbers in the file, and
         the id of the slice that was the row alone.
     """
-    suspects = planned_shards(shards)
-    shard_of = {shard.id: shard.id for shard in suspects}
+    planned = planned_shards(shards)
+    first = {shard.id: _first_slices(shard) for shard in planned}
+    slices = [(shard, part) for shard, parts in first.items() for part in parts]
+    sampled = {shard.id: len(first[shard.id]) for shard in planned if shard.num_rows > _MAX_ROWS_WITHOUT_SAMPLE}
     found: dict[str, dict[int, str]] = {}
     given_up: set[str] = set()
-    while suspects:
-        slices = [part for suspect in suspects for part in _cut(suspect, shard_of)]
-        crashed_ids = probe(plan_table(slices))
-        crashed = [part for part in slices if part.id in crashed_ids]
-        for part in crashed:
+    while slices:
+        crashed_ids = probe(plan_table(part for _, part in slices))
+        crashed = [(shard, part) for shard, part in slices if part.id in crashed_ids]
+        for shard, part in crashed:
             if part.num_rows == 1:
-                found.setdefault(shard_of[part.id], {})[part.file_row] = part.id
-        num_crashed = Counter(shard_of[part.id] for part in crashed)
-        given_up |= {shard for shard, number in num_crashed.items() if number > _MAX_ROWS}
-        suspects = [part for part in crashed if part.num_rows > 1 and shard_of[part.id] not in given_up]
+                found.setdefault(shard, {})[part.file_row] = part.id
+        num_crashed = Counter(shard for shard, _ in crashed)
+        given_up |= {
+            shard for shard, number in num_crashed.items() if number > _MAX_ROWS or number == sampled.get(shard)
+        }
+        sampled.clear()
+        slices = [
+            (shard, part)
+            for shard, suspect in crashed
+            if suspect.num_rows > 1 and shard not in given_up
+            for part in _cut(suspect)
+        ]
     return {shard: rows for shard, rows in found.items() if shard not in given_up}
 
 
@@ -100,15 +113,25 @@ def _rejection(stalled: str | None) -> Rejection:
     )
 
 
-def _cut(shard: PlannedShard, shard_of: dict[str, str]) -> Iterator[PlannedShard]:
-    num_rows = -(-shard.num_rows // _NUM_SLICES)
-    for start in range(0, shard.num_rows, num_rows):
-        part = replace(
-            shard,
-            id=f"{shard.id}+{start}",
-            first_row=shard.first_row + start,
-            file_row=shard.file_row + start,
-            num_rows=min(num_rows, shard.num_rows - start),
-        )
-        shard_of[part.id] = shard_of[shard.id]
-        yield part
+def _first_slices(shard: PlannedShard) -> list[PlannedShard]:
+    """Cut a shard into slices; three of them are single rows if the shard has many rows."""
+    if shard.num_rows <= _MAX_ROWS_WITHOUT_SAMPLE:
+        return _cut(shard)
+    sample = (0, shard.num_rows // 2, shard.num_rows - 1)
+    rests = [_slice(shard, start + 1, stop - start - 1) for start, stop in pairwise(sample)]
+    return [_slice(shard, row, 1) for row in sample] + [part for rest in rests for part in _cut(rest, _NUM_SLICES // 2)]
+
+
+def _cut(shard: PlannedShard, num_slices: int = _NUM_SLICES) -> list[PlannedShard]:
+    num_rows = -(-shard.num_rows // num_slices)
+    return [_slice(shard, start, min(num_rows, shard.num_rows - start)) for start in range(0, shard.num_rows, num_rows)]
+
+
+def _slice(shard: PlannedShard, start: int, num_rows: int) -> PlannedShard:
+    return replace(
+        shard,
+        id=f"{shard.id}+{start}",
+        first_row=shard.first_row + start,
+        file_row=shard.file_row + start,
+        num_rows=num_rows,
+    )

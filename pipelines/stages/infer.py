@@ -14,6 +14,7 @@ from pipelines.errors import FatalError, ShardError
 from pipelines.rows import Sequences
 from pipelines.stages.deduplicate import find_distinct_rows
 from pipelines.stages.run_stage import run_stage
+from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.stop_signal import begin
 from pipelines.stages.time_limit import report_progress, time_limit
 
@@ -67,10 +68,12 @@ class Infer:
         settings: what the process needs.
         on_gpu: whether the process has a GPU, or a share of one.
         num_threads: number of CPU threads to compute with, if it has no GPU.
+        max_starts: how many processes may start before one has finished a shard; None for no limit.
     """
 
-    def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int):
+    def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int, max_starts: int | None = None):
         self._settings, self._num_threads = settings, num_threads
+        self._start_limit = StartLimit("model", max_starts)
         self._loaded: tuple[Model, list[Task]] | None = None
         self._on_gpu = on_gpu and not os.environ.get(SIMULATED_GPUS)
 
@@ -81,7 +84,7 @@ class Infer:
     def step(self, shard: Shard) -> Shard:
         """Run all tasks on the rows of a shard. Identical rows are computed once; results are in input order."""
         model, tasks = self._loaded = self._loaded or self._load()
-        with time_limit(self._settings.timeout_s, "infer", shard.id):
+        with time_limit(self._settings.timeout_s, "infer", shard.id), self._start_limit.survival(len(shard.rows)):
             return self._infer(shard, model, tasks)
 
     @torch.inference_mode()
@@ -103,6 +106,7 @@ class Infer:
         return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
     def _load(self) -> tuple[Model, list[Task]]:
+        self._start_limit.check()
         torch.set_num_threads(self._num_threads)
         on_gpu = self._on_gpu
         if on_gpu and not torch.cuda.is_available():

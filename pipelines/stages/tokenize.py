@@ -29,6 +29,7 @@ from pipelines.rows import (
 from pipelines.stages.lang_checks import LangChecks
 from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
+from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import text_ids
 
@@ -80,11 +81,13 @@ class Tokenize:
     Args:
         settings: what the process needs.
         pre_rejected: rows that the driver already rejected.
+        max_starts: how many processes may start before one has finished a shard; None for no limit.
     """
 
-    def __init__(self, settings: TokenizeStageSettings, pre_rejected: PreRejected):
+    def __init__(self, settings: TokenizeStageSettings, pre_rejected: PreRejected, *, max_starts: int | None = None):
         self._settings, self._pre_rejected = settings, pre_rejected
         self._tokenizer: XLMTokenizer | None = None
+        self._start_limit = StartLimit("tokenizer", max_starts)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Tokenize one shard, packed as a table of one row."""
@@ -92,8 +95,10 @@ class Tokenize:
 
     def step(self, shard: Shard) -> Shard:
         """Tokenize the rows of a shard, and count tokens and languages."""
-        self._tokenizer = self._tokenizer or self._settings.load()
-        with time_limit(self._settings.timeout_s, "tokenize", shard.id):
+        if self._tokenizer is None:
+            self._start_limit.check()
+            self._tokenizer = self._settings.load()
+        with time_limit(self._settings.timeout_s, "tokenize", shard.id), self._start_limit.survival(len(shard.rows)):
             # Do this first: a row that the driver rejected may have crashed a tokenizer process.
             rejections = self._pre_rejected.get(shard.id, {})
             return self._tokenize(pre_reject(shard, rejections, self._settings.input.id), self._tokenizer)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
+from pipelines.errors import ClusterError
 from pipelines.run.crash_isolation import find_crashing_rows
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
@@ -70,6 +71,12 @@ def test_no_row_is_rejected_if_most_of_a_shard_crashes():
     """The cause is then the file or the machine. The rows of other shards are still found."""
     probe = CrashingProbe({*range(1000), 1500})
     assert crashing_rows(plan_of([1000, 1000]), probe) == {"s1": [1500]}
+
+
+def test_search_of_a_shard_that_crashes_whatever_its_rows_ends_after_one_round():
+    probe = CrashingProbe(set(range(16_384)))
+    assert find_crashing_rows(plan_of([16_384]), probe) == {}
+    assert (probe.num_rounds, probe.num_crashes) == (1, 11)
 
 
 def test_no_row_is_rejected_if_no_slice_crashes():
@@ -150,6 +157,25 @@ def patch_loading(job, patch, crash_tokenizer: list[int], hang: list[int], crash
 
     patch.setattr("pipelines.run.prepare.load_tokenizer", load_crashing_tokenizer)
     patch.setattr("pipelines.run.prepare.load_model", load_crashing_model)
+
+
+def test_run_ends_if_model_processes_crash_whatever_the_rows(job, cluster, monkeypatch, tmp_path):
+    """Without the limit, each shard crashes its process six times, and then each of its slices three times."""
+    starts = tmp_path / "starts"
+
+    def load_crashing_model(*arguments):
+        with starts.open("a") as file:
+            file.write("x")
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("pipelines.run.prepare.load_model", load_crashing_model)
+    monkeypatch.setattr("pipelines.flow._MIN_STARTS", 4)
+    with pytest.raises(
+        ClusterError, match=r"model processes die .* whatever rows they compute: 4 have started, and none"
+    ):
+        run(job, quiet_console())
+    assert starts.read_text() == "xxxx"
+    assert not list(Path(job.output.path).glob("**/rejected/*"))
 
 
 @pytest.mark.parametrize(
