@@ -10,9 +10,10 @@ format_value = _reprs.repr
 """Format a value for a message: its `repr`, shortened if it is long."""
 
 
-def format_count(number: int, noun: str) -> str:
-    """Format a count, such as `1 row` or `2,000 rows`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+def format_count(number: float, noun: str) -> str:
+    """Format a count, such as `1 row`, `2,000 rows` or `0.5 GPUs`."""
+    shown = f"{int(number):,}" if number == int(number) else f"{number:g}"
+    return f"{shown} {noun}{'' if number == 1 else 's'}"
 
 
 def format_list(items: Sequence[str], max_items: int, separator: str = ", ") -> str:

@@ -184,7 +184,7 @@ def _compute(
 def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
     rows, shards = format_count(sum(todo["num_rows"].to_pylist()), "row"), format_count(len(todo), "shard")
     resumed = f", {num_done:,} already done" if num_done else ""
-    device = f"with {pools.model_gpus:g} GPU{'s' * (pools.model_gpus > 1)} each" if pools.model_gpus else "on the CPU"
+    device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
     return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
 
 

@@ -126,14 +126,15 @@ def _gpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> int:
         halves = (max(1, int(node.cpus / 2 / _GPU_MODEL_CPUS)) for node in nodes)
         return sum(min(pair) for pair in zip(most_of, halves, strict=True))
     if settings.models > most:
-        each = f"{per_model:g} GPU{'s' * (per_model > 1)} each"
+        each, all_gpus = format_count(per_model, "GPU"), format_count(sum(gpus), "GPU")
         raise FatalError(
-            f"compute.models is {settings.models} with {each}, but the {sum(gpus):g} GPUs of the cluster are enough "
-            f"for {most}; set it lower"
+            f"compute.models is {settings.models} with {each} each, but the cluster has {all_gpus}, enough for {most}; "
+            "set it lower"
         )
     return settings.models
 
 
 def _describe_cpus(nodes: Sequence[Node]) -> str:
     total, largest = sum(node.cpus for node in nodes), max(node.cpus for node in nodes)
-    return f"{total:g} CPUs" if len(nodes) == 1 else f"{total:g} CPUs on {len(nodes)} nodes of at most {largest:g}"
+    cpus = format_count(total, "CPU")
+    return cpus if len(nodes) == 1 else f"{cpus} on {len(nodes)} nodes of at most {largest:g}"

@@ -95,12 +95,12 @@ def test_pools_are_planned_from_what_single_nodes_have(nodes, settings, models, 
         (
             [Node(16.0, 4.0)],
             {"models": 5},
-            "compute.models is 5 with 1 GPU each, but the 4 GPUs of the cluster are enough for 4; set it lower",
+            "compute.models is 5 with 1 GPU each, but the cluster has 4 GPUs, enough for 4; set it lower",
         ),
         (
             [Node(16.0, 8.0)],
             {"gpus_per_model": 0.3, "models": 26},
-            "compute.models is 26 with 0.3 GPU each, but the 8 GPUs of the cluster are enough for 24; set it lower",
+            "compute.models is 26 with 0.3 GPUs each, but the cluster has 8 GPUs, enough for 24; set it lower",
         ),
         (
             [Node(0.0)],

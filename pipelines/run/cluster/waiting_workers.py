@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import ray
 
-from pipelines.formatting import format_duration
+from pipelines.formatting import format_count, format_duration
 from pipelines.ray_internals import actor_states, free_resources
 
 if TYPE_CHECKING:
@@ -44,11 +44,11 @@ class Need(NamedTuple):
 
     def describe(self, nodes: Iterable[Mapping[str, float]], free: Iterable[Mapping[str, float]]) -> str:
         """Describe what the worker needs, and what the nodes have and have free."""
-        gpus = f" and {self.gpus:g} GPUs" if self.gpus else ""
-        found = f"the largest node has {_largest(nodes, 'CPU')} CPUs, free are {_largest(free, 'CPU')}"
+        gpus = f" and {format_count(self.gpus, 'GPU')}" if self.gpus else ""
+        found = f"the most CPUs of a node are {_largest(nodes, 'CPU')}, free are {_largest(free, 'CPU')}"
         if self.gpus:
             found = f"{found}; the most GPUs of a node are {_largest(nodes, 'GPU')}, free are {_largest(free, 'GPU')}"
-        return f"a {self.worker} process needs {self.cpus:g} CPUs{gpus}, {found}"
+        return f"a {self.worker} process needs {format_count(self.cpus, 'CPU')}{gpus}, {found}"
 
 
 def _largest(nodes: Iterable[Mapping[str, float]], resource: str) -> str:

@@ -35,7 +35,7 @@ def test_waiting_workers_are_reported_and_the_run_ends_if_they_fit_no_node(worke
     with waiting_watch(POOLS, can_grow=False, notify=messages.append, end=reasons.append):
         actor = worker(POOLS)
         wait_until(lambda: reasons)
-    need = "a model process needs 64 CPUs and 3 GPUs, the largest node has 4 CPUs"
+    need = "a model process needs 64 CPUs and 3 GPUs, the most CPUs of a node are 4"
     assert messages[0].startswith("waiting for resources for ")
     assert need in messages[0]
     assert reasons[0].startswith(f"no node is large enough: {need}")
