@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus.unreadable import UnsupportedInputError, unsupported_input
 from pipelines.corpus.wide_integers import narrow_wide_integers
+from pipelines.formatting import excerpt
 from pipelines.rows import without_views
 
 if TYPE_CHECKING:
@@ -44,15 +46,14 @@ def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
     with unsupported_input():
         try:
             return _open(source, pre_buffer=True)
-        except pa.ArrowNotImplementedError:
+        except pa.ArrowException:
             metadata, _ = _read_metadata(_read_footer_bytes(source))
             return _open(source, pre_buffer=True, metadata=metadata)
 
 
 def open_without_arrow_schema(source: pa.NativeFile) -> pq.ParquetFile:
     """Open an input file, to read columns in the types of Parquet instead of those that Arrow stored with them."""
-    footer = _read_footer_bytes(source).replace(b"\x0cARROW:schema", b"\x0c(not)_schema")
-    return _open(source, pre_buffer=True, metadata=pq.read_metadata(pa.BufferReader(b"PAR1" + footer)))
+    return _open(source, pre_buffer=True, metadata=_parse(without_arrow_schema(_read_footer_bytes(source))))
 
 
 def read_footer(source: pa.NativeFile, columns: Collection[str] = ()) -> Footer:
@@ -68,7 +69,9 @@ def read_footer(source: pa.NativeFile, columns: Collection[str] = ()) -> Footer:
     """
     with unsupported_input():
         metadata, wide = _read_metadata(_read_footer_bytes(source))
-        file = _open(pa.BufferReader(b""), metadata=metadata)
+        # without pre-buffering, and with a buffer, so that checking a column reads no more than its first bytes
+        zeros = pa.PythonFile(_ZeroBytes(source.size()), mode="r")
+        file = _open(zeros, pre_buffer=False, buffer_size=4096, metadata=metadata)
         schema = schema_as_read(file)
     unreadable = dict.fromkeys(wide, _convert_first("integers of 128 bits"))
     unreadable |= dict.fromkeys(_columns_of_type(file, "INTERVAL"), _convert_first("Parquet's type INTERVAL"))
@@ -104,14 +107,14 @@ def _open(source: pa.NativeFile, **options: Any) -> pq.ParquetFile:
 def _columns_of_type(file: pq.ParquetFile, logical_type: str) -> list[str]:
     """List the columns that contain, at any depth, values of a Parquet logical type."""
     leaves = [file.schema.column(i) for i in range(len(file.schema))]
-    return [leaf.path.split(".")[0] for leaf in leaves if leaf.logical_type.type == logical_type]
+    return [leaf.path.split(".")[0] for leaf in leaves if logical_type in (leaf.logical_type.type, leaf.converted_type)]
 
 
 def _check_column(file: pq.ParquetFile, name: str) -> str | None:
     """Return what is wrong with a column that is encrypted, or compressed with an unknown codec.
 
     Arrow's metadata of such a column must not be accessed, because that ends the process. Reading the column raises an
-    error instead, before any data are needed, and the given file has none.
+    error instead, before any data are needed; the given file has only zeros.
     """
     try:
         with unsupported_input():
@@ -119,8 +122,35 @@ def _check_column(file: pq.ParquetFile, name: str) -> str | None:
     except UnsupportedInputError as error:
         return str(error)
     except (OSError, pa.ArrowException):
-        pass  # because the file has no data
+        pass  # because zeros are not data
     return None
+
+
+class _ZeroBytes(io.RawIOBase):
+    """A file of zeros."""
+
+    def __init__(self, size: int):
+        self._size, self._position = size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self._size - self._position)
+        data = bytes(left if size < 0 else min(size, left))
+        self._position += len(data)
+        return data
 
 
 def _read_footer_bytes(source: pa.NativeFile) -> bytes:
@@ -136,12 +166,23 @@ def _read_footer_bytes(source: pa.NativeFile) -> bytes:
 def _read_metadata(footer: bytes) -> tuple[pq.FileMetaData, list[str]]:
     """Parse a footer. Returns the metadata, and the columns that contain integers of 128 bits."""
     try:
-        return pq.read_metadata(pa.BufferReader(b"PAR1" + footer)), []
-    except pa.ArrowNotImplementedError:
-        narrowed = narrow_wide_integers(footer)
-        if narrowed is None:
-            raise
-        return pq.read_metadata(pa.BufferReader(b"PAR1" + narrowed.footer)), narrowed.columns
+        return _parse(footer), []
+    except pa.ArrowException as error:
+        if narrowed := narrow_wide_integers(footer):
+            return _parse(narrowed.footer), narrowed.columns
+        _parse(without_arrow_schema(footer))  # raises an error of its own if the footer is damaged
+        raise UnsupportedInputError(
+            f"contains a type that Arrow can write but not read ({excerpt(str(error), 200)}); use another type"
+        ) from None
+
+
+def _parse(footer: bytes) -> pq.FileMetaData:
+    return pq.read_metadata(pa.BufferReader(b"PAR1" + footer))
+
+
+def without_arrow_schema(footer: bytes) -> bytes:
+    """Rename the key of Arrow's schema in a footer, so that readers do not find it."""
+    return footer.replace(b"\x0cARROW:schema", b"\x0c(not)_schema")
 
 
 def _convert_first(what: str) -> str:
