@@ -2,7 +2,15 @@
 
 from xlm_core.errors import FatalError
 
-__all__ = ["RESUME_HINT", "ClusterError", "FatalError", "RetryableError", "ShardError", "StalledError"]
+__all__ = [
+    "RESUME_HINT",
+    "ClusterError",
+    "FatalError",
+    "NoSpaceError",
+    "RetryableError",
+    "ShardError",
+    "StalledError",
+]
 
 RESUME_HINT = "finished shards are kept, run the same command to resume"
 
@@ -31,6 +39,10 @@ class RetryableError(Exception):
 
     Committed shards are kept, and the same call resumes the run.
     """
+
+
+class NoSpaceError(RetryableError):
+    """A disk is full. The run ends at once; the same call resumes it when there is space."""
 
 
 class ClusterError(RetryableError):

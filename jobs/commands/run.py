@@ -52,4 +52,9 @@ def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) ->
     if report["status"] == "interrupted":
         print_error(f"interrupted; {RESUME_HINT}")
         return ExitStatus.INTERRUPTED
-    return ExitStatus.COMPLETE if report["status"] == "complete" else ExitStatus.INCOMPLETE
+    if report["status"] == "storage failed":
+        print_error(f"{report['failed'][0]['error']}; {RESUME_HINT} once this is fixed")
+        return ExitStatus.FAILED
+    if report["status"] == "too many rejected rows":
+        print_error(report["too_many_rejected"])
+    return ExitStatus.COMPLETE if report["status"].startswith("complete") else ExitStatus.INCOMPLETE

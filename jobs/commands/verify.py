@@ -67,10 +67,12 @@ def _summarize(out: str, verdict: Verdict) -> str:
     left = verdict.planned - verdict.done
     if verdict.problems:
         return f"[bold red]not verified:[/] {escape(out)} has {format_count(len(verdict.problems), 'problem')}"
-    if left:
+    if verdict.too_many_rejected:
+        next_step = escape(verdict.too_many_rejected)
+    elif left:
         next_step = f"{format_count(left, 'shard')} still to do; run the job again to resume it"
     else:
-        next_step = "every shard is done, but the last run was stopped, or rejected too many rows; run the job again"
+        next_step = "every shard is done, but the last run was stopped; run the job again to complete it"
     if not verdict.complete:
         return f"[bold yellow]incomplete:[/] {escape(out)} has no problems so far; {next_step}"
     return f"[bold green]verified:[/] {escape(out)} contains every planned row once, or its rejection with a reason"

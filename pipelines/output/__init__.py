@@ -5,6 +5,7 @@ from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, SUCC
 from pipelines.output.lock import Lock
 from pipelines.output.orphans import Orphan, find_orphans
 from pipelines.output.parts import REJECTED_FILE, decode_schema, digest_ids, encode_schema, id_keys, part_bytes, sha256
+from pipelines.output.rejection_limit import describe_too_many_rejected
 from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
 
@@ -25,6 +26,7 @@ __all__ = [
     "check_parts",
     "compare_with_plan",
     "decode_schema",
+    "describe_too_many_rejected",
     "digest_ids",
     "encode_schema",
     "find_differences",

@@ -138,6 +138,13 @@ class Output:
         """Read how many shards the last run planned; None before the first run."""
         return len(self.read_planned()) or None
 
+    def num_planned_rows(self) -> int:
+        """Read how many rows the last run planned; 0 before the first run."""
+        try:
+            return sum((self.bookkeeping / layout.PLAN_FILE).read_table(["num_rows"])["num_rows"].to_pylist())
+        except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
+            return 0
+
     def read_planned(self) -> list[str]:
         """Read the ids of the shards that the last run planned; empty before the first run."""
         try:

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipelines.errors import FatalError, RetryableError
+from pipelines.errors import FatalError, NoSpaceError, RetryableError
 from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
-from pipelines.storage import describe_error
+from pipelines.storage import classify_error, describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -75,8 +75,11 @@ def check_unlocked(folder: Location) -> None:
             raise _held_by(folder, f"{_read_holder(folder / file.name) or 'another process'}, lock {file.name}")
 
 
-def not_writable(folder: Location, error: Exception) -> FatalError:
+def not_writable(folder: Location, error: Exception) -> FatalError | NoSpaceError:
     """Return the error for an output directory that cannot be used."""
+    classified = classify_error(folder.url, error, is_local=folder.is_local)
+    if isinstance(classified, NoSpaceError):
+        return classified
     return FatalError(f"{folder.url}: not usable as output ({describe_error(error)}); correct output.path")
 
 

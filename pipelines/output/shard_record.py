@@ -31,6 +31,7 @@ RECORD = pa.schema(
         pa.field("rejected_bytes", pa.int64()),
         pa.field("rejected_digest", pa.string()),
         pa.field("reasons", pa.map_(pa.string(), pa.int64())),
+        pa.field("rejected_langs", pa.map_(pa.string(), pa.int64())),
         pa.field("langs", pa.list_(LANG_COUNTS_TYPE)),
         pa.field("ids_digest", pa.string()),
         pa.field("precision", pa.string()),
@@ -60,6 +61,7 @@ class ShardRecord:
         digest: SHA-256 of the part's bytes, in hexadecimal.
         rejected_bytes, rejected_digest: of its file of rejected rows; None if it has none.
         reasons: number of rejected rows by reason.
+        rejected_langs: number of rejected rows by language, as far as it is known.
         langs: counts of written rows by language.
         ids_digest: digest of the ids of the part's rows, or of their row numbers if the job has no id column, in order.
         precision: the data type of the trunk's weights.
@@ -80,6 +82,7 @@ class ShardRecord:
     rejected_bytes: int | None
     rejected_digest: str | None
     reasons: dict[str, int]
+    rejected_langs: dict[str, int]
     langs: tuple[LangCounts, ...]
     ids_digest: str
     precision: str

@@ -52,7 +52,8 @@ def _header(report: dict[str, Any]) -> str:
         f"<div class=card><b>{value}</b><span>{label}</span><small>{note}</small></div>"
         for label, value, note in figures
     )
-    kind = {"complete": "good", "interrupted": "wait"}.get(report["status"], "bad")
+    kinds = {"complete": "good", "complete except for failed shards": "wait", "interrupted": "wait"}
+    kind = kinds.get(report["status"], "bad")
     return (
         f"<header class={kind}><p class=status>{escape(report['status'])}</p><h1>{_bdi(report['name'])}</h1>"
         f"<p>{escape(_verdict(report))}</p><p class=dim>results in {_bdi(report['data'])}</p></header>"
@@ -64,17 +65,17 @@ def _verdict(report: dict[str, Any]) -> str:
     totals, policy = report["totals"], report["settings"]["policy"]
     left = f"{format_count(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
     match report["status"]:
-        case "complete" if totals["failed_shards"]:
+        case "complete except for failed shards":
             failed = format_count(totals["failed_shards"], "shard")
             return f"{failed} failed; policy.max_failed_shards allows {policy['max_failed_shards']:,}. {left}"
         case "complete":
             return "Every row of the corpus is written, rejected or dropped by the filter."
         case "too many rejected rows":
-            rejected = format_percent(totals["rows_rejected"], totals["rows_in"])
-            limit = policy["max_rejected"]
-            return f"{rejected} of the rows were rejected; policy.max_rejected is {limit}. All other rows are written."
+            return f"{report['too_many_rejected']}."
         case "interrupted":
             return f"{left} Run the same job again to resume."
+        case "storage failed":
+            return f"{left} Run the same job again once the storage works."
         case _:
             return f"{left} Run the same job again to compute only the missing shards."
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from pipelines.output import DATA, SHARD_COUNTS
+from pipelines.job import PolicySettings
+from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
 from pipelines.rows import LANG_COUNTS
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def build_report(
         records: of all committed shards, including those of earlier runs.
         failed: the error of each shard that failed in this run.
         elapsed_s: duration of this run.
-        status: "complete", "failed shards", "too many rejected rows" or "interrupted".
+        status: how the run ended, as in `Commits.status`.
         run_tokens: tokens of this run, used to compute its speed; by default those of all records.
 
     Returns:
@@ -58,15 +59,18 @@ def build_report(
     if run_tokens is None:
         run_tokens = totals["tokens"] if elapsed_s > 0 else 0
     slowest = sorted(records, key=lambda record: (-record.seconds, record.shard))[:_MAX_SLOWEST]
+    num_left = plan_rows - totals["rows_read"]
+    policy = PolicySettings.model_validate(job["spec"]["policy"])
     return {
         "status": status,
+        "too_many_rejected": describe_too_many_rejected(records, policy, num_left),
         "name": job["spec"]["name"],
         "data": f"{job['spec']['output']['path'].rstrip('/')}/{DATA}",
         "totals": {
             "shards": len(records),
             "failed_shards": len(failed),
             "rows_corpus": plan_rows,
-            "rows_left": plan_rows - totals["rows_read"],
+            "rows_left": num_left,
             "rows_filtered": totals["rows_read"] - totals["rows_in"],
             **totals,
         },

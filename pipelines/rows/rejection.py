@@ -13,6 +13,7 @@ REJECTED = pa.schema(
         pa.field("id", pa.string()),  # as text; null if the job has no id column, or the row has no id
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),  # never contains the text of the row
+        pa.field("lang", pa.string()),  # its language code; null if it has none, or if it was rejected before a check
     ]
 )
 
@@ -52,6 +53,7 @@ class RejectedRow(NamedTuple):
     id: str | None
     reason: RejectionReason
     detail: str
+    lang: str | None = None
 
 
 PreRejected = dict[str, dict[int, Rejection]]

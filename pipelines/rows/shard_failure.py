@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipelines.errors import ClusterError, FatalError, RetryableError, ShardError, StalledError
+from pipelines.errors import ClusterError, FatalError, NoSpaceError, RetryableError, ShardError, StalledError
 
 FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string())])
 
@@ -21,14 +21,20 @@ class FailureKind(StrEnum):
     STOPPED = "stopped"  # the shard was not started, because the run is ending early
     STALLED = "stalled"  # a stage made no progress on the shard for too long, and its process was ended
     FAILED = "failed"  # the shard cannot be finished; others can
+    STORAGE = "storage"  # the storage failed; others can succeed
+    NO_SPACE = "no_space"  # a disk is full; the run ends
     FATAL = "fatal"  # no shard can be finished; the run ends
     CLUSTER = "cluster"  # the workers cannot finish any shard; the run ends and can be resumed on other machines
 
 
+# The first class that fits decides. Local files raise plain OSErrors.
 _KINDS = {
     FatalError: FailureKind.FATAL,
     StalledError: FailureKind.STALLED,
     ClusterError: FailureKind.CLUSTER,
+    NoSpaceError: FailureKind.NO_SPACE,
+    RetryableError: FailureKind.STORAGE,
+    OSError: FailureKind.STORAGE,
 }
 
 

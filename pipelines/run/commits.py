@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from pipelines.errors import ClusterError, FatalError
+from pipelines.errors import ClusterError, FatalError, NoSpaceError
 from pipelines.formatting import format_count
 from pipelines.rows import FailureKind
 
@@ -54,6 +54,7 @@ class Commits:
         self._num_rows = sum(self._num_rows_of.values())  # computed once, because each result needs it
         self._num_rejected = sum(record.rows_rejected for record in done.values())
         self._precision: str | None = next((record.precision for record in done.values()), None)
+        self._num_storage_failures = 0
         self._pending: list[ShardRecord] = []
         self._appended = time.monotonic()
 
@@ -63,14 +64,18 @@ class Commits:
         Raises:
             FatalError: an error that all shards would run into, or the lock on the output is lost.
             ClusterError: the workers cannot finish any shard.
+            NoSpaceError: a disk is full.
         """
         if result.failure is not None:
             if result.failure.kind == FailureKind.FATAL:
                 raise FatalError(result.failure.message)
             if result.failure.kind == FailureKind.CLUSTER:
                 raise ClusterError(result.failure.message)
-            if result.failure.kind == FailureKind.FAILED:
+            if result.failure.kind == FailureKind.NO_SPACE:
+                raise NoSpaceError(result.failure.message)
+            if result.failure.kind in (FailureKind.FAILED, FailureKind.STORAGE):
                 self.fail(result.shard, result.failure.message)
+                self._num_storage_failures += result.failure.kind == FailureKind.STORAGE
         elif (record := result.record) is not None:
             self._check_precision(record.precision)
             self._pending.append(record)
@@ -107,15 +112,21 @@ class Commits:
 
     @property
     def status(self) -> str:
-        """How the run ended: "complete", "interrupted", "failed shards" or "too many rejected rows"."""
+        """How the run ended.
+
+        It is "complete", "complete except for failed shards", if these are within the limit, "interrupted", "failed
+        shards", "storage failed" if no shard failed for another reason, or "too many rejected rows".
+        """
         if len(self.failed) > self._policy.max_failed_shards:
-            return "failed shards"
+            return "storage failed" if self._num_storage_failures == len(self.failed) else "failed shards"
         finished = self._num_rows_of.keys() <= self.done.keys() | self.failed.keys()
         # In a run that will be resumed, the remaining rows count too: all of them may be good.
         num_rows = sum(record.rows_in for record in self.done.values()) if finished else self._num_rows
         if self._num_rejected > self._policy.count_allowed_rejections(num_rows):
             return "too many rejected rows"
-        return "complete" if finished else "interrupted"
+        if not finished:
+            return "interrupted"
+        return "complete except for failed shards" if self.failed else "complete"
 
     def _check_precision(self, precision: str) -> None:
         """Refuse to mix precisions in one output, as when a run resumes on another kind of machine."""

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 from pipelines.corpus import find_duplicates
 from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
-from pipelines.output import Output, check_parts, compare_with_plan, remove_stale_parts
+from pipelines.output import (
+    Output,
+    check_parts,
+    compare_with_plan,
+    describe_too_many_rejected,
+    remove_stale_parts,
+)
 from pipelines.report import build_report, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
@@ -28,7 +34,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console
 
-    from pipelines.job import Job
+    from pipelines.job import Job, PolicySettings
     from pipelines.output import Lock, OutputState, ShardRecord
 
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
@@ -50,13 +56,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         retry_rejected: reasons of rejected rows; the shards with such rows are computed again.
 
     Returns:
-        The report. Its `status` is "complete" if every shard is done or has failed, and the numbers of rejected rows
-        and failed shards are within the job's limits; "interrupted" if the run was stopped before.
-        `_SUCCESS` is written if the run is complete and no shard failed.
+        The report, with a `status` as in `Commits`. `_SUCCESS` is written if it is "complete".
 
     Raises:
         FatalError: the job cannot work. Committed shards are kept.
-        RetryableError: Ray, its cluster or a store failed. The same call resumes the job.
+        RetryableError: Ray, its cluster or a store failed, or a disk is full. The same call resumes the job.
     """
     notify = partial(console.print, highlight=False, markup=False)
     prepared = prepare_job(job, notify)
@@ -66,12 +70,12 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)
     if output.is_complete and (state := compare_with_plan(output, prepared.plan.shards, retry_rejected)).is_complete:
-        return _report_nothing_to_do(prepared, state.done, console)
+        return _report_nothing_to_do(job.policy, prepared, state.done, console)
     with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
         state = compare_with_plan(output, prepared.plan.shards, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
-            return _report_nothing_to_do(prepared, state.done, console)
+            return _report_nothing_to_do(job.policy, prepared, state.done, console)
         for note in state.notes:
             notify(note)
         pre_rejected = check_before_changes(job, prepared, state)
@@ -192,7 +196,7 @@ def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, pr
     """Write the report and, if every shard is committed, `_SUCCESS`."""
     status = commits.status
     report = _build_report(prepared, commits.done, commits.failed, status, progress)
-    success = status == "complete" and not commits.failed
+    success = status == "complete"
     if success:
         check_parts(output, commits.done)
     lock.check()
@@ -200,9 +204,14 @@ def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, pr
     return report
 
 
-def _report_nothing_to_do(prepared: Prepared, done: Mapping[str, ShardRecord], console: Console) -> dict[str, Any]:
+def _report_nothing_to_do(
+    policy: PolicySettings, prepared: Prepared, done: Mapping[str, ShardRecord], console: Console
+) -> dict[str, Any]:
     console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
-    return _build_report(prepared, done, {}, "complete", Progress(console, 0))
+    # The run that completed the output may have had a higher limit.
+    too_many = describe_too_many_rejected(done.values(), policy)
+    status = "too many rejected rows" if too_many else "complete"
+    return _build_report(prepared, done, {}, status, Progress(console, 0))
 
 
 def _build_report(

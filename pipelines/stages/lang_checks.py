@@ -59,6 +59,11 @@ class LangChecks:
         return None, Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown_lang(lang)} is not {problem}")
 
 
+def as_lang_code(lang: str | None) -> str | None:
+    """Return the language code; None if there is none, or it may be the text of a row."""
+    return lang if lang is not None and _LANG_CODE.fullmatch(lang) else None
+
+
 def shown_lang(lang: str) -> str:
     """Return a language code for a message; of a value that may be the text of a row, only its length."""
     return lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"

@@ -18,7 +18,7 @@ from pipelines.corpus import (
     read_row_group,
     select_rows,
 )
-from pipelines.errors import RetryableError, ShardError
+from pipelines.errors import ShardError
 from pipelines.formatting import format_count
 from pipelines.rows import Shard, ShardStats, cast_table, empty_batch
 from pipelines.stages.stop_signal import stop_requested
@@ -80,8 +80,6 @@ class Reader:
         _check_unchanged(location, shard.file_info)
         try:
             table = read_row_group(location, shard, self.columns)
-        except RetryableError as error:
-            raise ShardError(f"{error}; run the job again") from None
         except UnsupportedInputError as error:
             raise ShardError(f"{shard.file}: row group {shard.row_group} {error}") from None
         except (OSError, pa.ArrowException) as error:

@@ -15,6 +15,7 @@ from pipelines.rows import (
     decode_texts,
     join_words,
 )
+from pipelines.stages.lang_checks import as_lang_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +50,11 @@ class InputRow:
     @property
     def rejected_row(self) -> RejectedRow | None:
         """The record of its rejection."""
-        return None if self.rejection is None else RejectedRow(self.number, self.id, *self.rejection)
+        return None if self.rejection is None else self.rejected_for(self.rejection)
+
+    def rejected_for(self, rejection: Rejection) -> RejectedRow:
+        """Return the record of its rejection for a reason."""
+        return RejectedRow(self.number, self.id, *rejection, as_lang_code(self.lang))
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ class Tokenize:
                 rejection = Rejection(RejectionReason.TOO_MANY_TOKENS, self._describe_overflow(num_tokens))
             keep.append(rejection is None)
             if rejection is not None:
-                rejected.append(RejectedRow(row.number, row.id, *rejection))
+                rejected.append(row.rejected_for(rejection))
                 continue
             rows_truncated += truncated > 0
             # With a wrong input.lang and unknown_lang: neutral, every text would otherwise count as a language.

@@ -84,6 +84,7 @@ class Writer:
             rejected_bytes=rejected_bytes,
             rejected_digest=rejected_digest,
             reasons=dict(Counter(rejected.column("reason").to_pylist())),
+            rejected_langs=dict(Counter(rejected.column("lang").drop_null().to_pylist())),
             langs=stats.langs,
             ids_digest=ids_digest,
             precision=stats.precision,

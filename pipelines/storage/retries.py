@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import pyarrow as pa
 
-from pipelines.errors import FatalError, RetryableError
+from pipelines.errors import FatalError, NoSpaceError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,9 @@ _TEMPORARY_STATUS = (408, 429)  # of the 4xx: time-out, and too many requests
 
 def with_retries(
     act: Callable[[], ValueT],
-    is_retryable: Callable[[Exception], bool] = lambda error: isinstance(error, RetryableError),
+    is_retryable: Callable[[Exception], bool] = lambda error: (
+        isinstance(error, RetryableError) and not isinstance(error, NoSpaceError)
+    ),
 ) -> ValueT:
     """Call a function, and retry it up to four times, after increasing waits, while its errors are retryable.
 
@@ -70,7 +72,7 @@ def access_with_retries(url: str, act: Callable[[], ValueT], *, is_local: bool =
 
     # Data that seem damaged may be the result of a dropped connection.
     retried = (RetryableError,) if is_local else (RetryableError, pa.ArrowException)
-    return with_retries(attempt, lambda error: isinstance(error, retried))
+    return with_retries(attempt, lambda error: isinstance(error, retried) and not isinstance(error, NoSpaceError))
 
 
 def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exception:
@@ -82,14 +84,15 @@ def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exc
         is_local: whether the file is on a local file system, whose errors are not temporary.
 
     Returns:
-        FatalError for errors that the user must correct, RetryableError for errors that may be temporary. Unchanged
+        FatalError for errors that the user must correct, NoSpaceError for a full disk, which is not retried, and
+        RetryableError for errors that may be temporary. Unchanged
         are FileNotFoundError, our own errors, Arrow's errors about damaged data, and other errors of local files.
     """
     if isinstance(error, (FileNotFoundError, FatalError, RetryableError)):
         return error
     number = error.errno if isinstance(error, OSError) else None
     if number in _DISK_FULL:
-        return FatalError(f"{url}: no space left ({describe_error(error)}); free some, and run the same command again")
+        return NoSpaceError(f"{url}: no space left ({describe_error(error)}); free some")
     if is_local:
         if number in _NO_PERMISSION:
             return FatalError(

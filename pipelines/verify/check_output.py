@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpus import RepeatedHashes, group_by_row_group, select_rows
 from pipelines.formatting import format_count
-from pipelines.output import SUCCESS, id_keys, is_part_name, part_name
+from pipelines.output import SUCCESS, describe_too_many_rejected, id_keys, is_part_name, part_name
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
@@ -47,6 +47,7 @@ class Verdict:
         planned: number of shards in the plan.
         done: number of planned shards in the ledger.
         success: whether the output is marked complete.
+        too_many_rejected: what was rejected, if this is more than the job allows.
         counts: what was checked, as in `ShardFindings`.
         problems: what is wrong.
         notes: messages for the user that are not problems.
@@ -55,6 +56,7 @@ class Verdict:
     planned: int
     done: int
     success: bool
+    too_many_rejected: str | None = None
     counts: Counter[str] = field(default_factory=Counter[str])
     problems: list[Problem] = field(default_factory=list[Problem])
     notes: list[str] = field(default_factory=list[str])
@@ -89,6 +91,8 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     records = {record.shard: record for record in history}
     done = [shard for shard in plan if shard.id in records]
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
+    num_left = sum(shard.num_rows for shard in plan if shard.id not in records)
+    verdict.too_many_rejected = describe_too_many_rejected([records[s.id] for s in done], job.policy, num_left)
     _check_files(verdict, output, {shard.id for shard in plan}, records)
     if len(history) > len(records):
         earlier = format_count(len(history) - len(records), "earlier record")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from pipelines.job import InputSettings
+    from pipelines.job import InputSettings, PolicySettings
     from pipelines.output import Output
     from pipelines.storage import StoreSettings
     from pipelines.tasks import TaskSettings
@@ -32,6 +32,7 @@ class JobDescription:
         input: the input settings.
         tasks: settings of the tasks.
         ids_are_unique: whether no two rows of the output may have the same id.
+        policy: the limits on rejected rows and failed shards.
         stores: options of the stores that contain the corpus.
         schema: of the parts.
         metadata: metadata of the schema.
@@ -40,6 +41,7 @@ class JobDescription:
     input: InputSettings
     tasks: Sequence[TaskSettings]
     ids_are_unique: bool
+    policy: PolicySettings
     stores: Sequence[StoreSettings]
     schema: pa.Schema
     metadata: dict[str, str]
@@ -72,6 +74,7 @@ def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]
             input=job.input,
             tasks=job.tasks,
             ids_are_unique=job.input.id is not None and job.policy.duplicate_ids != "ignore",
+            policy=job.policy,
             stores=job.storage,
             schema=decode_schema(saved["schema"]),
             metadata=dict(saved["metadata"]),

@@ -46,6 +46,7 @@ def record(shard, langs, reasons=None, *, filtered=0, truncated=0, halvings=0, i
         bytes=1_500_000,
         oom_halvings=halvings,
         reasons=reasons or {},
+        rejected_langs={},
         langs=counts,
         read_s=0.5,
         tokenize_s=1.5,

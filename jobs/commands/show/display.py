@@ -67,7 +67,9 @@ def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
         f"{format_count(rows_in, 'row')} in = {rows_out:,} out + {rows_rejected:,} rejected; "
         f"{rows_truncated:,} truncated; {len(preview.records):,} of {format_count(preview.num_planned, 'shard')}"
     )
-    if not preview.complete:
+    if preview.too_many_rejected and not preview.complete:
+        yield Text(preview.too_many_rejected, "yellow", no_wrap=False, overflow="fold")
+    elif not preview.complete:
         yield Text("A run is in progress, or was stopped; run the same job again to resume it.", "yellow")
 
 

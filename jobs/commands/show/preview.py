@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 
 from jobs.commands.show.values import to_python
 from pipelines.errors import FatalError
-from pipelines.job import FILE_COLUMNS
-from pipelines.output import Output
+from pipelines.job import FILE_COLUMNS, PolicySettings
+from pipelines.output import Output, describe_too_many_rejected
 from pipelines.rows import is_text
 from pipelines.tasks import parse_tasks
 
@@ -37,6 +37,7 @@ class Preview:
     Attributes:
         complete: whether the last run completed the output.
         num_planned: the number of shards of the corpus.
+        too_many_rejected: what was rejected, if this is more than the job allows.
         records: the records of finished shards, ordered by shard id.
         schema: the schema of the parts.
         groups: the columns by their meaning: `id`, `keep` and `results`.
@@ -47,6 +48,7 @@ class Preview:
 
     complete: bool
     num_planned: int
+    too_many_rejected: str | None
     records: list[ShardRecord]
     schema: pa.Schema
     groups: dict[str, list[str]]
@@ -83,6 +85,7 @@ def read_preview(location: Location, limit: int) -> Preview:
     return Preview(
         complete=output.is_complete,
         num_planned=output.num_planned() or len(records),
+        too_many_rejected=_describe_too_many_rejected(output, job["spec"], records),
         records=records,
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
@@ -90,6 +93,15 @@ def read_preview(location: Location, limit: int) -> Preview:
         rows=_read_rows(output.parts, _select_rows(output.parts, records, schema, keep, limit)),
         examples=_read_rejected_examples(output, records),
     )
+
+
+def _describe_too_many_rejected(output: Output, spec: dict[str, Any], records: list[ShardRecord]) -> str | None:
+    try:
+        policy = PolicySettings.model_validate(spec.get("policy"))
+    except ValueError:  # written by another version
+        return None
+    num_left = output.num_planned_rows() - sum(record.rows_read for record in records)
+    return describe_too_many_rejected(records, policy, max(num_left, 0))
 
 
 def _find_passed_through(job: Any, columns: list[str]) -> tuple[list[str], list[str]] | None:

@@ -25,6 +25,7 @@ def make_record(number: int, **changes: Any) -> ShardRecord:
         rejected_bytes=1,
         rejected_digest="00",
         reasons={"empty_text": 2},
+        rejected_langs={"de": 2},
         langs=(),
         ids_digest="00",
         precision="float32",

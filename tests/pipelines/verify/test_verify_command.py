@@ -35,7 +35,7 @@ def test_output_that_cannot_be_checked_raises_one_clear_error(texts, damage, exp
 
 def test_console_shows_counts_and_verdict_and_the_first_problems(texts):
     def run() -> tuple[bool, str]:
-        console = Console(file=StringIO(), width=200)
+        console = Console(file=StringIO(), width=500)
         verified = verify_output(str(texts.path), console)
         return verified, console.file.getvalue()
 
