@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+HALF_DTYPES = (torch.float16, torch.bfloat16)
+
 _BY_NAME = {
     "float32": torch.float32,
     "float16": torch.float16,

@@ -1,7 +1,8 @@
 """The language model head: a distribution over the vocabulary for each token.
 
 A masked checkpoint predicts the token that `<special1>`, its mask token, replaces; a causal checkpoint predicts the
-next token. Log-probabilities are float32, or float64 if the head is.
+next token. Scores are float32, or float64 if the head is, also in half precision: a float16 logit of 20 is rounded to
+1/64, a bfloat16 logit to 1/8, which changes the order of words and the sum over a text.
 
 Letters: N any number of tokens, D model width, V size of the vocabulary.
 """
@@ -10,15 +11,18 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from xlm_core.checkpoint import ModelKind, XLMConfig, adaptive_softmax
 from xlm_core.heads.head import TokenHead
 from xlm_core.model import init_weights
-from xlm_core.precision import upcast
+from xlm_core.precision import HALF_DTYPES
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # logits per chunk of rows: 128 MiB of float32; the softmax needs a few times as much
+_SLICE_WORDS = 1 << 13  # 42 MB of float32 weights, at a width of 1,280
 
 
 class FullSoftmax(nn.Module):
@@ -29,16 +33,26 @@ class FullSoftmax(nn.Module):
         self.proj = nn.Linear(config.emb_dim, config.vocab_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        """Compute logits [..., V] from [..., D]."""
-        return self.proj(hidden.to(self.proj.weight.dtype))
+        """Compute logits, float32 [..., V], from [..., D]."""
+        weight_VD, bias_V = self.proj.weight, self.proj.bias
+        if weight_VD.dtype not in HALF_DTYPES:
+            return self.proj(hidden.to(weight_VD.dtype))
+        if weight_VD.is_cuda and not torch.is_grad_enabled():
+            flat_ND = hidden.flatten(0, -2).to(weight_VD.dtype)
+            logits_NV = torch.mm(flat_ND, weight_VD.T, out_dtype=torch.float32)  # on CUDA only
+            return logits_NV.add_(bias_V).unflatten(0, hidden.shape[:-1])
+        # No other kernel returns float32 for half precision; on a CPU this takes as long as in float32. A few words at
+        # a time, because a float32 copy of the weight can take 1 GB.
+        slices = zip(weight_VD.split(_SLICE_WORDS), bias_V.split(_SLICE_WORDS), strict=True)
+        return torch.cat([F.linear(hidden.float(), words.float(), bias.float()) for words, bias in slices], dim=-1)
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Compute log-probabilities, float32 [N, V]."""
-        return upcast(self(hidden_ND)).log_softmax(-1)
+        return self(hidden_ND).log_softmax(-1)
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Compute the log-probabilities of the targets, float32 [N]."""
-        logits_NV = upcast(self(hidden_ND))
+        logits_NV = self(hidden_ND)
         return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - logits_NV.logsumexp(-1)
 
 
@@ -49,18 +63,26 @@ class AdaptiveSoftmax(nn.Module):
         super().__init__()
         self.proj = adaptive_softmax(config)
 
-    def forward(self, hidden: Tensor) -> Tensor:
-        """Compute log-probabilities [..., V] from [..., D]; an adaptive softmax has no logits."""
-        flat_ND = hidden.flatten(0, -2).to(self.proj.head.weight.dtype)
-        return self.proj.log_prob(flat_ND).unflatten(0, hidden.shape[:-1])
+    def forward(self, hidden: Tensor, targets_N: Tensor | None = None) -> Tensor:
+        """Compute log-probabilities, float32 [..., V], from [..., D]; an adaptive softmax has no logits.
+
+        With targets, only their log-probabilities [N] from [N, D], skipping clusters that contain no target.
+        """
+        dtype = self.proj.head.weight.dtype
+        if dtype in HALF_DTYPES:
+            weights = {name: weight.float() for name, weight in self.named_parameters()}
+            return functional_call(self, weights, (hidden, targets_N))
+        if targets_N is not None:
+            return self.proj(hidden.to(dtype), targets_N).output
+        return self.proj.log_prob(hidden.flatten(0, -2).to(dtype)).unflatten(0, hidden.shape[:-1])
 
     def log_probs(self, hidden_ND: Tensor) -> Tensor:
         """Compute log-probabilities, float32 [N, V]."""
-        return upcast(self(hidden_ND))
+        return self(hidden_ND)
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
-        """Compute the log-probabilities of the targets, float32 [N], skipping clusters that contain no target."""
-        return upcast(self.proj(hidden_ND.to(self.proj.head.weight.dtype), targets_N).output)
+        """Compute the log-probabilities of the targets, float32 [N]."""
+        return self(hidden_ND, targets_N)
 
 
 class LanguageModelHead(TokenHead):

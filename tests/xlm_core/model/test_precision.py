@@ -1,4 +1,4 @@
-"""Every head and the trunk compute in float64 for float64 inputs, so that gradients can be checked numerically."""
+"""Precisions: float64 for float64 inputs, so that gradients can be checked, and float32 logits in half precision."""
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from xlm_core.precision import upcast
 CONFIG = XLMConfig(
     vocab_size=20, emb_dim=8, n_layers=1, n_heads=2, max_position_embeddings=6, start_n_top=2, end_n_top=2, init_std=0.5
 )
+NEEDS_CUDA = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 CU_SEQLENS = torch.tensor([0, 2, 5], dtype=torch.int32)
 ASM = {"asm": True, "asm_cutoffs": [5, 12], "asm_div_value": 2.0}
 
@@ -60,6 +61,37 @@ def test_language_model_head_gradients(changes):
     targets = torch.tensor([0, 6, 19, 13, 4])
     for function in (head.log_probs, lambda hidden_TD: head.token_log_probs(hidden_TD, targets)):
         assert gradcheck(function, (hidden(),))
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=NEEDS_CUDA)])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("changes", [{}, ASM], ids=["full", "adaptive"])
+def test_language_model_head_in_half_precision_computes_in_float32(changes, dtype, device, monkeypatch):
+    monkeypatch.setattr("xlm_core.heads.language_modeling._SLICE_WORDS", 7)
+    head = build(LanguageModelHead, **changes).to(device, dtype)
+    with torch.no_grad():
+        for parameter in head.parameters():
+            parameter.mul_(8)  # large logits: of those above 16, bfloat16 keeps eighths
+    exact = build(LanguageModelHead, **changes).to(device)
+    exact.load_state_dict(head.state_dict())  # the same values in float64
+    hidden_ND, targets_N = hidden().detach().to(device, dtype), torch.tensor([0, 6, 19, 13, 4], device=device)
+    for is_trained in (False, True):
+        with torch.set_grad_enabled(is_trained):
+            for function in (
+                lambda h, x: h(x),
+                lambda h, x: h.log_probs(x),
+                lambda h, x: h.token_log_probs(x, targets_N),
+            ):
+                found, expected = function(head, hidden_ND), function(exact, hidden_ND.double())
+                assert found.dtype == torch.float32
+                assert expected.abs().max() > 10
+                torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=1e-5)
+    assert head(hidden_ND[None]).shape == (1, 5, 20)
+    head.loss(hidden_ND, targets_N).backward()
+    exact.loss(hidden_ND.double(), targets_N).backward()
+    for parameter, other in zip(head.parameters(), exact.parameters(), strict=True):
+        assert parameter.grad.dtype == dtype
+        assert torch.allclose(parameter.grad.double(), other.grad, rtol=0.02, atol=0.01)
 
 
 def test_beam_head_gradients_and_dtypes():
