@@ -56,7 +56,8 @@ def rows_of(job: TrialJob) -> dict[str, Any]:
 
 
 def test_partitions_are_columns_in_every_stage(job, lake, capsys):
-    """Run, resume with a new partition, verify and show. A null language is rejected."""
+    """Check, run, resume with a new partition, verify and show. A null language is rejected."""
+    assert main(["check", str(job.job_file)]) == 0
     assert main(["run", str(job.job_file)]) == 0
     expected = ds.dataset(lake, partitioning="hive").to_table(filter=ds.field("lang").is_valid())
     assert rows_of(job) == dict(zip(expected["id"].to_pylist(), expected["year"].to_pylist(), strict=True))

@@ -7,6 +7,7 @@ rows and bring back deleted ones.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Listing, Location
 
-# The files by which the root of a table is recognized, as paths below it. A table may have metadata of several formats,
+# How the root of a table is recognized: a folder in it, and the names of files in that folder. A table may have metadata of several formats,
 # for example if Delta's are converted to Iceberg; the first one here counts.
 _MARKERS = {
-    "Delta": re.compile(r"_delta_log/\d{20}\.(?:json|checkpoint\..*parquet)"),
-    "Iceberg": re.compile(r"metadata/v?\d[^/]*\.metadata\.json"),
-    "Hudi": re.compile(r"\.hoodie/hoodie\.properties"),
+    "Delta": ("_delta_log", re.compile(r"\d{20}\.(?:json|checkpoint\..*parquet)")),
+    "Iceberg": ("metadata", re.compile(r"v?\d[^/]*\.metadata\.json")),
+    "Hudi": (".hoodie", re.compile(r"hoodie\.properties")),
 }
-_METADATA_FOLDERS = ("_delta_log", "metadata", ".hoodie")
 _MAX_SHOWN = 3
 
 
@@ -42,16 +42,20 @@ def find_table(listing: Listing) -> TableRoot | None:
     Raises:
         FatalError: the path names some files of a table, or a directory with several tables.
     """
-    if not listing.is_glob and (table := _named_table(listing)):
-        return table
-    roots, text = _roots_below(listing), listing.pattern.text
+    if listing.base.url.endswith(".metadata.json"):
+        return TableRoot(listing.base.url, "Iceberg")
+    roots, text, base_url = _roots_below(listing), listing.pattern.text, listing.base.url.rstrip("/")
+    named = [TableRoot(base_url, name) for name in _MARKERS if TableRoot(base_url, name) in roots]
+    if named and not listing.is_glob:
+        return named[0]
     for url in _parents(listing.base, with_itself=listing.is_glob):
         if found := _root_at(url):
             raise FatalError(
                 f"{text}: is within the {found.format} table {found.url}, whose directory also has files of "
                 "earlier versions; name the table in input.path, and select its rows with input.filter"
             )
-    tables = sorted({root for root in roots for file in listing.files if file.url.startswith(f"{root.url}/")})
+    urls = sorted(file.url for file in listing.files) if roots else []
+    tables = [root for root in sorted(roots) if _has_prefix(urls, f"{root.url}/")]
     if tables:
         names = ", ".join(table.url for table in tables[:_MAX_SHOWN])
         more = f" and {len(tables) - _MAX_SHOWN} more" if len(tables) > _MAX_SHOWN else ""
@@ -62,23 +66,21 @@ def find_table(listing: Listing) -> TableRoot | None:
     return None
 
 
-def _named_table(listing: Listing) -> TableRoot | None:
-    if listing.base.url.endswith(".metadata.json"):
-        return TableRoot(listing.base.url, "Iceberg")
-    formats = {root.format for root in _roots_below(listing) if root.url == listing.base.url.rstrip("/")}
-    return next((TableRoot(listing.base.url.rstrip("/"), name) for name in _MARKERS if name in formats), None)
-
-
 def _roots_below(listing: Listing) -> set[TableRoot]:
     """Find the roots of all tables in or below the base of a listing."""
-    base = listing.base.url.rstrip("/")
     found: set[TableRoot] = set()
     for file in (*listing.files, *listing.hidden, *listing.others):
-        path = listing.path_below_base(file)
-        for name, marker in _MARKERS.items():
-            if match := re.fullmatch(rf"(?:(.*)/)?{marker.pattern}", path):
-                found.add(TableRoot(f"{base}/{match[1]}" if match[1] else base, name))
+        folder, _, name = file.url.rpartition("/")
+        for table_format, (metadata_folder, marker) in _MARKERS.items():
+            if folder.endswith(f"/{metadata_folder}") and marker.fullmatch(name):
+                found.add(TableRoot(folder.removesuffix(f"/{metadata_folder}"), table_format))
     return found
+
+
+def _has_prefix(urls: list[str], prefix: str) -> bool:
+    """Return whether one of some sorted URLs begins with a prefix."""
+    i = bisect_left(urls, prefix)
+    return i < len(urls) and urls[i].startswith(prefix)
 
 
 def _parents(base: Location, *, with_itself: bool) -> Iterable[Location]:
@@ -94,9 +96,9 @@ def _parents(base: Location, *, with_itself: bool) -> Iterable[Location]:
 
 def _root_at(folder: Location) -> TableRoot | None:
     """Return the table whose root is this directory."""
-    for name, directory in zip(_MARKERS, _METADATA_FOLDERS, strict=True):
+    for table_format, (metadata_folder, marker) in _MARKERS.items():
         # a user who may read only a part of the store cannot list what is above it
         with suppress(FatalError, RetryableError, OSError, ValueError):
-            if any(_MARKERS[name].fullmatch(f"{directory}/{file.name}") for file in (folder / directory).list()):
-                return TableRoot(folder.url.rstrip("/"), name)
+            if any(marker.fullmatch(file.name) for file in (folder / metadata_folder).list()):
+                return TableRoot(folder.url.rstrip("/"), table_format)
     return None
