@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines.corpus.files import check_columns, check_partitions, describe_not_parquet, find_input_files
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
-from pipelines.corpus.input_files import find_input_files
-from pipelines.corpus.other_formats import describe_not_parquet
 from pipelines.corpus.parquet_file import read_footer
-from pipelines.corpus.partitions import check_partitions
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
-from pipelines.corpus.tables import check_columns
 from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadable
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line

@@ -27,8 +27,10 @@ PLAN = pa.schema(
     ]
 )
 
-# The plan has this last column, a struct, if a column of the input has one value for all rows of a file.
+# The plan has this last column, a struct with a field for each column of the input that has one value for all rows of
+# a file. The field is null for files that contain the column, and else has the value, which may be null.
 _CONSTANTS = "constants"
+_VALUE = "value"
 
 # The attributes of a planned shard with the columns of `PLAN`, in order.
 _ATTRIBUTES = ("id", "file", "size_bytes", *PLAN.names[3:])
@@ -73,12 +75,12 @@ class PlannedShard:
 
 def planned_shards(plan: pa.Table) -> list[PlannedShard]:
     """Convert a plan to planned shards."""
-    constants = plan[_CONSTANTS].combine_chunks() if _CONSTANTS in plan.column_names else None
-    names = [] if constants is None else constants.type.names
+    constants = plan[_CONSTANTS].combine_chunks() if _CONSTANTS in plan.column_names else []
+    names: list[str] = plan.schema.field(_CONSTANTS).type.names if _CONSTANTS in plan.column_names else []
     return [
         PlannedShard(
             *(row[name] for name in PLAN.names),
-            constants={name: constants[i][name] for name in names} if constants is not None else {},
+            constants={name: constants[i][name][_VALUE] for name in names if constants[i][name].is_valid},
         )
         for i, row in enumerate(plan.select(PLAN.names).to_pylist())
     ]
@@ -91,7 +93,14 @@ def plan_table(shards: Iterable[PlannedShard]) -> pa.Table:
     types = {name: value.type for shard in shards for name, value in shard.constants.items()}
     if not types:
         return plan
-    columns = [pa.array([shard.constants.get(name) for shard in shards], kind) for name, kind in types.items()]
+    columns = [
+        pa.StructArray.from_arrays(
+            [pa.array([shard.constants.get(name) for shard in shards], kind)],
+            [_VALUE],
+            mask=pa.array([name not in shard.constants for shard in shards]),
+        )
+        for name, kind in types.items()
+    ]
     return plan.append_column(_CONSTANTS, pa.StructArray.from_arrays(columns, list(types)))
 
 

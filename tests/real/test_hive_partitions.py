@@ -10,6 +10,7 @@ import pytest
 
 from jobs.cli import main
 from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.planned_shard import planned_shards
 from pipelines.errors import FatalError
 from pipelines.job import InputSettings
 from tests.chaos.bad_input.trial_job import TrialJob
@@ -26,6 +27,10 @@ def write(file: Path, **columns: list[Any]) -> None:
 def plan_of(path: str | Path | list[str], **settings: Any) -> Plan:
     spec = {"path": path if isinstance(path, list) else str(path), "text": "text", "lang": "lang"} | settings
     return make_plan(InputSettings.model_validate(spec), 10, [])
+
+
+def constants_of(plan: Plan) -> list[dict[str, Any]]:
+    return [{n: value.as_py() for n, value in shard.constants.items()} for shard in planned_shards(plan.shards)]
 
 
 def files_of(plan: Plan, folder: Path) -> list[str]:
@@ -95,7 +100,7 @@ def test_types_are_those_of_arrow(tmp_path):
     types = {name: str(plan.schema.field(name).type) for name in names}
     assert types == {"year": "int32", "month": "int32", "day": "int32"} | dict.fromkeys(["n", "big", "name"], "string")
     assert plan.schema.field("none").type == pa.string()  # Arrow refuses a partition that is always null
-    values = plan.shards["constants"].to_pylist()
+    values = constants_of(plan)
     assert [value["name"] for value in values] == ["1.5", "a b", "é"]
     assert [value["month"] for value in values] == [12, 1, 1]
     assert [value["day"] for value in values] == [31, None, 7]
@@ -135,7 +140,7 @@ def test_partitions_in_the_given_path_itself(lake):
     """A job over one partition has the same columns as one over all of them."""
     for path in (lake / "year=2020/lang=de", lake / "year=2020/lang=de/part-0.parquet", f"{lake}/year=2020/*=de/*"):
         plan = plan_of(path, keep=["year"])
-        assert plan.shards["constants"].to_pylist() == [{"year": 2020, "lang": "de"}]
+        assert constants_of(plan) == [{"year": 2020, "lang": "de"}]
     # there, a column of the file has precedence, as for Arrow and Spark, which ignore the path above
     write(lake / "year=2020/lang=de/part-0.parquet", lang=["en", "fr"])
     plan = plan_of(lake / "year=2020/lang=de")
@@ -150,6 +155,7 @@ def test_column_in_the_file_and_in_its_path(lake):
     plan = plan_of(lake)
     assert plan.num_rows == 8
     assert plan.schema.field("lang").type == pa.large_string()
+    assert [sorted(constants) for constants in constants_of(plan)] == [[], ["lang"], [], ["lang"]]
     for lang in (["de", "en"], ["en", "en"], ["de", None]):
         write(file, lang=lang)
         with pytest.raises(FatalError, match="column lang is in the file and also a directory of its path, and the fi"):

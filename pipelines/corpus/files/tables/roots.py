@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Listing, Location
 
-# How the root of a table is recognized: a folder in it, and the names of files in that folder. A table may have metadata of several formats,
-# for example if Delta's are converted to Iceberg; the first one here counts.
+# How the root of a table is recognized: a folder in it, and the names of files in that folder. A table may have
+# metadata of several formats, for example if Delta's are converted to Iceberg; the first one here counts.
 _MARKERS = {
     "Delta": ("_delta_log", re.compile(r"\d{20}\.(?:json|checkpoint\..*parquet)")),
     "Iceberg": ("metadata", re.compile(r"v?\d[^/]*\.metadata\.json")),

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from pipelines.corpus.tables.snapshot import TableSnapshot
+from pipelines.corpus.files.tables.snapshot import TableSnapshot
 from pipelines.errors import FatalError
 from pipelines.storage import describe_error
 

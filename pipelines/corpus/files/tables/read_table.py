@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.corpus.tables.delta import read_delta
-from pipelines.corpus.tables.iceberg import find_metadata, read_iceberg
+from pipelines.corpus.files.tables.delta import read_delta
+from pipelines.corpus.files.tables.iceberg import find_metadata, read_iceberg
 from pipelines.errors import FatalError
 from pipelines.storage import Listing, locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.corpus.tables.roots import TableRoot
-    from pipelines.corpus.tables.snapshot import TableSnapshot
+    from pipelines.corpus.files.tables.roots import TableRoot
+    from pipelines.corpus.files.tables.snapshot import TableSnapshot
     from pipelines.storage import StoreSettings
 
 

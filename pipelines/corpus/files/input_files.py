@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.corpus.partitions import Partitions, matching_partitions
-from pipelines.corpus.tables import TableSnapshot, find_table, read_table
+from pipelines.corpus.files.partitions import Partitions, matching_partitions
+from pipelines.corpus.files.tables import TableSnapshot, find_table, read_table
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
 from pipelines.storage import FileInfo, Listing, describe_hidden, list_files, locate

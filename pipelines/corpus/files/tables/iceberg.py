@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipelines.corpus.tables.snapshot import TableSnapshot
+from pipelines.corpus.files.tables.snapshot import TableSnapshot
 from pipelines.errors import FatalError
 from pipelines.storage import describe_error, locate
 
