@@ -9,10 +9,11 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import ray
+from ray.exceptions import RayError
 
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
 from pipelines.run.cluster import all_nodes_draining
@@ -92,9 +93,10 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
             num_polls += 1
             if num_polls % _POLLS_PER_DRAIN_CHECK == 0 and all_nodes_draining():
                 stop.request("all nodes of the cluster are about to be removed")
-        put_key(stop_key())
         prefix = in_flight_key()
-        stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
+        with suppress(RayError):  # the cluster may be stopped at the same time
+            put_key(stop_key())
+            stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
         notify(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
             grace_is_over.set()
@@ -115,4 +117,5 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
         watcher.join(_WATCHER_ENDS_WITHIN_S)  # a thread that calls Ray while it shuts down can end the process
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        delete_keys(run_prefix())  # the next run of this process starts without a stop signal
+        with suppress(RayError):
+            delete_keys(run_prefix())  # the next run of this process starts without a stop signal

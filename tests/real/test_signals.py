@@ -125,3 +125,22 @@ def test_signal_to_all_processes_of_a_run_ends_it_in_order(run, send: Callable[[
     wait_until(lambda: moment(run))
     send(run)
     run.check_ended_in_order()
+
+
+@pytest.mark.slow
+def test_timeout_ends_a_run_in_order(run):
+    """`timeout` sends SIGTERM to its child, and then to the process group of both."""
+    run.start("timeout", "--signal=TERM", "30")
+    assert run.end() == (124, RESUME)
+    wait_until(lambda: not any(map(is_alive, run.processes())))
+    parts = Output(locate(str(run.out))).list_parts().keys() if run.out.exists() else set()
+    assert parts == {record.part for record in ledger_records(run.out)}
+
+
+@pytest.mark.slow
+def test_no_process_is_left_after_sigkill(run):
+    run.start()
+    wait_until(lambda: has_parts(run))
+    run.process.kill()
+    run.process.wait()
+    wait_until(lambda: not any(map(is_alive, run.processes())))
