@@ -45,7 +45,7 @@ def remove_orphans(url: str, console: Console, *, dry_run: bool) -> None:
     verb = "would remove" if dry_run else "removed"
     console.print(f"{verb} {format_count(len(orphans), 'file')}, {total_size}", style="bold", highlight=False)
     if not output.is_complete:
-        note = "the output is incomplete; a resumed run would replace these results"
+        note = "the output is incomplete; a resumed run would adopt or replace them"
         during_run = "; the list includes results that a current run has not committed yet" if dry_run else ""
         console.print(note + during_run, style="yellow", highlight=False)
 

@@ -16,11 +16,22 @@ _MAX_VALUES_PER_ROW_GROUP = 2**28
 REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
 
 
-def part_bytes(table: pa.Table) -> pa.Buffer:
-    """Serialise rows as a Parquet file with a checksum for each page. The same rows give the same bytes."""
+# Keys in the footer of a part.
+FINGERPRINT = b"xlm:fingerprint"
+SHARD_RECORD = b"xlm:record"  # what the ledger records of the shard
+
+
+def part_bytes(table: pa.Table, record: str | None = None) -> pa.Buffer:
+    """Serialise rows as a Parquet file with a checksum for each page. The same rows give the same bytes.
+
+    Args:
+        table: the rows.
+        record: what the footer says about the shard, as JSON.
+    """
     values_per_row = max((_count_values(column) for column in table.columns), default=0) // max(len(table), 1) + 1
     num_rows = max(1, _MAX_VALUES_PER_ROW_GROUP // values_per_row)
-    return encode_parquet(table, row_group_size=num_rows, write_page_index=True, write_page_checksum=True)
+    footer = {} if record is None else {SHARD_RECORD.decode(): record}
+    return encode_parquet(table, num_rows, footer, write_page_index=True, write_page_checksum=True)
 
 
 def encode_schema(schema: pa.Schema) -> str:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import format_count
+from pipelines.output.adoption import adopt_parts
 from pipelines.output.layout import part_name
 from pipelines.rows import RejectionReason
 
@@ -28,6 +29,7 @@ class OutputState(NamedTuple):
         repeats: for done shards, the rows that were rejected because an earlier row has their id.
         stale_parts: names of parts, and of files of rejected rows, that belong to no done shard.
         notes: messages for the user about parts that are stale, missing or to be computed again.
+        adopted: records that are not in the ledger yet, of shards whose parts prove that they are done.
         num_removed: number of recorded parts whose files changed or were deleted.
         num_recorded: number of all recorded parts.
     """
@@ -37,6 +39,7 @@ class OutputState(NamedTuple):
     repeats: dict[str, set[int]]
     stale_parts: list[str]
     notes: list[str]
+    adopted: list[ShardRecord]
     num_removed: int
     num_recorded: int
 
@@ -55,8 +58,8 @@ class OutputState(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether every shard of the plan is done, and no part is stale."""
-        return not len(self.todo) and not self.stale_parts
+        """Whether every shard of the plan is done and recorded, and no part is stale."""
+        return not len(self.todo) and not self.stale_parts and not self.adopted
 
     @property
     def todo(self) -> pa.Table:
@@ -67,11 +70,12 @@ class OutputState(NamedTuple):
 def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collection[str] = ()) -> OutputState:
     """Compare the plan with the ledger and the parts.
 
-    A shard is done if it has a record, and its part and its file of rejected rows have the recorded sizes. All other
-    parts are stale and are removed before the run starts:
+    A shard is done if it has a record, and its part and its file of rejected rows have the recorded sizes. The record
+    of a part that was written last before a run died is read from the part itself; see `adopt_parts`. All other parts
+    are stale and are removed before the run starts:
 
     - Parts of files that changed or were deleted, because the output contains the rows of the corpus as it is now.
-    - Parts that are computed again, such as parts without a record, which a killed run leaves. Until they are
+    - Parts that are computed again, such as damaged ones. Until they are
       computed, another shard may produce a row with an id that they contain.
 
     If files changed or were deleted, shards with rows that were rejected as duplicates are computed again too, since
@@ -86,6 +90,9 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     planned_ids: list[str] = planned["shard"].to_pylist()
     planned_parts = {part_name(shard) for shard in planned_ids}
     records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()
+    unrecorded = [part_name(shard) in sizes and shard not in records for shard in planned_ids]
+    adopted = adopt_parts(output, planned.filter(pa.array(unrecorded, pa.bool_())).to_pylist(), records)
+    records |= adopted
     removed = [record for record in records.values() if record.part not in planned_parts]
     if removed:
         files = sorted({record.file for record in removed})
@@ -126,17 +133,26 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     stale_parts = sorted(existing - {record.part for record in done.values()})
     is_done = np.array([shard in done for shard in planned_ids], bool)
     shards = pa.concat_tables([planned.filter(pa.array(is_done)), planned.filter(pa.array(~is_done))])
-    return OutputState(shards, done, repeats, stale_parts, notes, len(removed), len(records))
+    new = [record for shard, record in adopted.items() if shard in done]
+    if new:
+        notes.append(f"adopting {format_count(len(new), 'part')} that the last run finished, but did not record")
+    return OutputState(shards, done, repeats, stale_parts, notes, new, len(removed), len(records))
 
 
 def remove_stale_parts(output: Output, state: OutputState) -> None:
-    """Delete stale parts and temporary files. Only the holder of the output's lock may call this."""
+    """Delete stale parts and temporary files, and record adopted parts.
+
+    Only the holder of the output's lock may call this.
+    """
     output.remove_temporary_files()
-    if state.stale_parts:
+    if state.stale_parts or state.adopted:
         output.mark_incomplete()
-        for name in state.stale_parts:
-            output.remove_part(name)
+    for name in state.stale_parts:
+        output.remove_part(name)
+    if state.stale_parts:
         output.ledger.replace(list(state.done.values()))
+    else:
+        output.ledger.append(state.adopted)
 
 
 def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:

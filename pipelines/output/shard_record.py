@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -104,6 +105,11 @@ class ShardRecord:
     def to_row(self) -> dict[str, Any]:
         """Return the record as the Python value of a row of `RECORD`."""
         return asdict(self) | {"part": self.part}
+
+    def to_footer(self) -> str:
+        """Return the record as JSON for the part's footer, without what differs if the part is written again."""
+        varying = dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0) | {"oom_halvings": 0}
+        return json.dumps(self.to_row() | varying | {"bytes": 0, "digest": ""}, sort_keys=True)
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShardRecord:

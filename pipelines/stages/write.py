@@ -67,9 +67,7 @@ class Writer:
             rejected_bytes, rejected_digest = data.size, sha256(data)
         else:
             rejected_part.delete()  # an earlier attempt may have rejected rows of this shard
-        data = part_bytes(_add_source(rows, stats.file, self.schema))
-        output.put_part(name, data)
-        return ShardRecord(
+        record = ShardRecord(
             shard=shard.id,
             file=stats.file,
             rows_read=stats.rows_read,
@@ -78,9 +76,9 @@ class Writer:
             rows_rejected=len(rejected),
             rows_truncated=stats.rows_truncated,
             tokens=stats.tokens,
-            bytes=data.size,
+            bytes=0,
             oom_halvings=stats.oom_halvings,
-            digest=sha256(data),
+            digest="",
             rejected_bytes=rejected_bytes,
             rejected_digest=rejected_digest,
             reasons=dict(Counter(rejected.column("reason").to_pylist())),
@@ -93,6 +91,10 @@ class Writer:
             infer_s=stats.infer_s,
             write_s=0.0,
         )
+        # The part comes last, because its footer proves that the rejected rows are written, too.
+        data = part_bytes(_add_source(rows, stats.file, self.schema), record.to_footer())
+        output.put_part(name, data)
+        return replace(record, bytes=data.size, digest=sha256(data))
 
 
 def _add_source(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:

@@ -20,7 +20,7 @@ from pipelines.storage.store_settings import contains_secret, find_settings, sec
 from pipelines.storage.stores import find_etag, open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pipelines.storage.store_settings import StoreSettings
 
@@ -267,7 +267,9 @@ def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
     return Location(url, path, fs, tuple(stores))
 
 
-def encode_parquet(table: pa.Table, row_group_size: int | None = None, **options: Any) -> pa.Buffer:
+def encode_parquet(
+    table: pa.Table, row_group_size: int | None = None, footer: Mapping[str, str] | None = None, **options: Any
+) -> pa.Buffer:
     """Encode a table as a Parquet file in memory, to be written with `Location.put`.
 
     A table without rows becomes a file without row groups: Hugging Face's `datasets` cannot read a row group of no
@@ -276,12 +278,14 @@ def encode_parquet(table: pa.Table, row_group_size: int | None = None, **options
     Args:
         table: the table.
         row_group_size: maximum rows of a row group.
+        footer: metadata of the file, in addition to that of the schema.
         options: passed to `pyarrow.parquet.ParquetWriter`.
     """
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, table.schema, compression="zstd", **options) as writer:
         if len(table):
             writer.write_table(table, row_group_size)
+        writer.add_key_value_metadata(dict(footer or {}))
     return sink.getvalue()
 
 

@@ -116,7 +116,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
     uncommitted = {part_name(shard) for shard in planned} - recorded
     if num_uncommitted := len(uncommitted.intersection(found)):
         parts = format_count(num_uncommitted, "part")
-        verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run replaces such parts")
+        verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run adopts or replaces them")
     problems += [
         Problem((output.parts / name).url, "not recorded in the ledger", _COLLECT if is_part_name(name) else _DELETE)
         for name in found

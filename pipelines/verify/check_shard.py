@@ -50,7 +50,7 @@ def check_shard(
     if record.rows_rejected:
         file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
         rejected = None if file is None else _check_rejected(found, rejected_file, file, shard, record)
-    file = _read(found, part, record.bytes, record.digest)
+    file = _read(found, part, record.bytes, record.digest, record.to_footer())
     if file is None or not _check_schema(found, part, file.declared, job):
         return found
     rows = file.rows
@@ -97,13 +97,15 @@ def _check_record(found: ShardFindings, part: Location, shard: PlannedShard, rec
 
 
 class _File(NamedTuple):
-    """A file of the write stage: its rows as Parquet returns them, and the schema that was declared for them."""
+    """A file of the write stage: its rows as Parquet returns them, and the declared schema."""
 
     rows: pa.Table
     declared: pa.Schema
 
 
-def _read(found: ShardFindings, location: Location, size_bytes: int | None, digest: str | None) -> _File | None:
+def _read(
+    found: ShardFindings, location: Location, size_bytes: int | None, digest: str | None, footer: str | None = None
+) -> _File | None:
     """Read a recorded file and compare it with its record; None if it is missing or cannot be read."""
     try:
         data = location.read_bytes()
@@ -117,7 +119,7 @@ def _read(found: ShardFindings, location: Location, size_bytes: int | None, dige
         file = None
     if sha256(data) == digest and file is not None:
         return file
-    if file is not None and _is_as_written(file, data):
+    if file is not None and _is_as_written(file, data, footer):
         found.rewritten = True
         return file
     state = "damaged, and cannot be read" if file is None else "changed"
@@ -135,13 +137,13 @@ def _parse(data: bytes) -> _File:
     return _File(rows, declared)
 
 
-def _is_as_written(file: _File, data: bytes) -> bool:
+def _is_as_written(file: _File, data: bytes, footer: str | None) -> bool:
     """Return whether the write stage produces exactly these bytes for these rows, so that the file is intact.
 
     Page checksums are not enough: they do not cover the footer or the bytes between pages.
     """
     try:
-        return part_bytes(file.rows.cast(file.declared)).equals(pa.py_buffer(data))
+        return part_bytes(file.rows.cast(file.declared), footer).equals(pa.py_buffer(data))
     except pa.ArrowNotImplementedError:  # Parquet does not return this column's type
         return False
 

@@ -122,7 +122,7 @@ def test_files_of_killed_runs_are_removed_and_no_others(out):
     assert f"would remove {len(orphans)} files, {size / 1000:.1f} kB" in listed
     text = gc(out)
     assert f"removed {len(orphans)} files, {size / 1000:.1f} kB" in text
-    assert "the output is incomplete; a resumed run would replace these results" in text
+    assert "the output is incomplete; a resumed run would adopt or replace them" in text
     after = files(out)
     assert after == kept | dict.fromkeys(foreign, b"12345")
     assert gc(out).endswith("nothing to remove\n")  # after the list of files that no job wrote
@@ -141,7 +141,7 @@ def test_each_file_is_listed_with_its_size_and_kind(out):
         "files that were not written by a job; not removed:",
         "      1.5 kB  thesis.docx",
         f"would remove 2 files, {(out / lost).stat().st_size / 1000:.1f} kB",
-        "the output is incomplete; a resumed run would replace these results; the list includes results that a current "
+        "the output is incomplete; a resumed run would adopt or replace them; the list includes results that a current "
         "run has not committed yet",
     ]
     orphans = find_orphans(Output(locate(str(out))))

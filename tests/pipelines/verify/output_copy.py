@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
-from pipelines.output.parts import digest_ids, part_bytes, sha256
+from pipelines.output.parts import SHARD_RECORD, digest_ids, part_bytes, sha256
 from pipelines.output.shard_record import ShardRecord
 from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
@@ -56,7 +56,8 @@ class OutputCopy:
         file = pq.ParquetFile(path)
         declared = pa.ipc.read_schema(pa.BufferReader(base64.b64decode(file.metadata.metadata[b"ARROW:schema"])))
         rows = change(file.read().cast(declared))
-        data = part_bytes(rows)
+        footer = file.metadata.metadata.get(SHARD_RECORD)
+        data = part_bytes(rows, footer and footer.decode())
         path.write_bytes(data)
         if path.parent.name == "rejected":
             fields: Row = {"rejected_bytes": data.size, "rejected_digest": sha256(data)}

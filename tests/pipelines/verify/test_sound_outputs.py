@@ -86,7 +86,7 @@ def test_incomplete_output_has_no_problems_and_is_not_verified(texts):
     texts.part(5).unlink()
     verdict = texts.verify()
     assert (format_problems(verdict), verdict.done, verdict.planned, verdict.verified) == ("", 4, 6, False)
-    assert verdict.notes == ["1 part without a record, left by a stopped run; the next run replaces such parts"]
+    assert verdict.notes == ["1 part without a record, left by a stopped run; the next run adopts or replaces them"]
     flip_bit(texts.part(0), 40)
     assert "changed" in texts.problems() or "damaged" in texts.problems()
 

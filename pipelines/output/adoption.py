@@ -1,0 +1,94 @@
+"""Adopt parts that were written but not recorded, because the run died first, by the proof in their own footers."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, sha256
+from pipelines.output.shard_record import ShardRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipelines.output.directory import Output
+
+_READ_THREADS = 8  # each holds a part in memory
+
+
+@dataclass(frozen=True)
+class _Expected:
+    """What a part must prove: the job's fingerprint, and the column with the ids of its rows."""
+
+    fingerprint: str
+    id_column: str
+
+
+def adopt_parts(
+    output: Output, shards: Sequence[Mapping[str, Any]], recorded: Mapping[str, ShardRecord]
+) -> dict[str, ShardRecord]:
+    """Read the records of shards without one from the parts that prove to be whole, and of this job and shard.
+
+    Nothing is adopted if the job rejects rows that repeat an id: which rows these are depends on the other shards of
+    the run that wrote the part.
+
+    Args:
+        output: the output.
+        shards: rows of the plan whose parts exist, but have no record.
+        recorded: the records in the ledger. All parts of an output have one precision.
+
+    Returns:
+        Records by shard. Times and out-of-memory events are 0, because parts do not contain them.
+    """
+    job = output.read_job() if shards else None
+    match job:
+        case {
+            "metadata": {"xlm:fingerprint": str() as fingerprint},
+            "spec": {"input": {"id": str() | None as row_id}, "policy": {"duplicate_ids": "error" | "ignore"}},
+        }:
+            expected = _Expected(fingerprint, row_id or "row")
+        case _:
+            return {}
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        found = list(pool.map(lambda shard: _read_proof(output, shard, expected), shards))
+    adopted = [record for record in found if record is not None]
+    precision = next((record.precision for record in (*recorded.values(), *adopted)), None)
+    return {record.shard: record for record in adopted if record.precision == precision}
+
+
+def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -> ShardRecord | None:
+    """Return the record in a part's footer, if the part and its file of rejected rows are as the record says."""
+    name = f"part-{shard['shard']}.parquet"
+    try:
+        data = (output.parts / name).read_bytes()
+        file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
+        footer = file.metadata.metadata or {}
+        if footer.get(FINGERPRINT) != expected.fingerprint.encode():
+            return None
+        row = json.loads(footer[SHARD_RECORD]) | {"bytes": len(data), "digest": sha256(data)}
+        record = ShardRecord.from_row(row)
+        rows = file.read()  # all columns, to check the checksums of all pages
+        is_of_shard = (
+            record.shard == shard["shard"] and record.file == shard["file"] and record.rows_read == shard["num_rows"]
+        )
+        is_whole = (
+            len(rows) == record.rows_out
+            and record.rows_in == record.rows_out + record.rows_rejected
+            and digest_ids(rows[expected.id_column].combine_chunks()) == record.ids_digest
+        )
+        return record if is_of_shard and is_whole and _has_its_rejected_rows(output, name, record) else None
+    except (OSError, LookupError, ValueError, TypeError, AttributeError, pa.ArrowException):  # damaged
+        return None
+
+
+def _has_its_rejected_rows(output: Output, name: str, record: ShardRecord) -> bool:
+    try:
+        data = (output.rejected / name).read_bytes()
+    except FileNotFoundError:
+        return record.rejected_digest is None
+    return record.rejected_bytes == len(data) and record.rejected_digest == sha256(data)
