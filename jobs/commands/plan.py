@@ -39,5 +39,9 @@ def list_files(job: Job, console: Console, limit: int) -> None:
     rows, shards = format_count(plan.num_rows, "row"), format_count(len(plan.shards), "shard")
     totals = f"{rows} of {format_count(len(files), 'file')} in {shards}"
     console.print(totals, highlight=False, style="bold")
+    if plan.pruned.num_rows:
+        pruned = format_count(plan.pruned.num_rows, "row")
+        groups = format_count(plan.pruned.num_row_groups, "row group")
+        console.print(f"not read: {pruned} of {groups} that input.filter drops, by their statistics", highlight=False)
     for note in plan.notes:
         console.print(note, highlight=False, markup=False)

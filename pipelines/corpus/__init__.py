@@ -2,7 +2,7 @@
 
 from pipelines.corpus.duplicate_ids import find_duplicates
 from pipelines.corpus.lang_counts import LangValue, count_langs
-from pipelines.corpus.parquet_file import read_footer
+from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.corpus.planned_shard import (
     PLAN,
@@ -15,7 +15,6 @@ from pipelines.corpus.planned_shard import (
 )
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
-from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadable
 
 __all__ = [
     "PLAN",

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 from pandas.util import hash_array
 
+from pipelines.corpus.parquet import UnsupportedInputError
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
-from pipelines.corpus.unreadable import UnsupportedInputError
 from pipelines.filter import parse_filter
 from pipelines.rows import ROW, decode_ids
 from pipelines.storage import locate

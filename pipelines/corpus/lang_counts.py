@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from pipelines.corpus.parquet import UnsupportedInputError
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.row_groups import read_row_group, select_rows
-from pipelines.corpus.unreadable import UnsupportedInputError
 from pipelines.filter import parse_filter
 from pipelines.rows import decode_text
 from pipelines.storage import locate

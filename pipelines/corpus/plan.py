@@ -5,15 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
 from pipelines.corpus.files import check_columns, check_partitions, describe_not_parquet, find_input_files
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
-from pipelines.corpus.parquet_file import read_footer
-from pipelines.corpus.planned_shard import PlannedShard, plan_table, shard_id
-from pipelines.corpus.unreadable import UnsupportedInputError, explain_unreadable
+from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
+from pipelines.corpus.planned_shard import PlannedShard, group_by_row_group, plan_table, shard_id
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     import pyarrow.parquet as pq
 
-    from pipelines.corpus.parquet_file import Footer
+    from pipelines.corpus.parquet import Footer
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
 
@@ -31,6 +30,13 @@ if TYPE_CHECKING:
 _FOOTER_THREADS = 16
 
 _MAX_PROBLEMS = 20
+
+
+class PrunedRows(NamedTuple):
+    """How many rows are not read, and how many row groups contain them."""
+
+    num_rows: int = 0
+    num_row_groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class Plan:
         schema: the input columns that the job reads, with their types.
         partition_types: the types of the columns whose values are in the names of directories.
         tables: the version of each table of a lake format that is read, by name.
+        pruned: rows that are not in `shards`, because the statistics of their row groups show that the filter drops
+            them.
         notes: messages for the user about what is read and what is not.
     """
 
@@ -50,10 +58,11 @@ class Plan:
     partition_types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
     tables: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
+    pruned: PrunedRows = field(default_factory=PrunedRows)
 
     @property
     def num_rows(self) -> int:
-        """Number of rows of the corpus, before the filter."""
+        """Number of rows of the shards, before the filter."""
         return sum(self.shards["num_rows"].to_pylist())
 
 
@@ -77,11 +86,12 @@ def make_plan(
     files = found.files
     problems: list[str] = []
     shards: list[PlannedShard] = []
+    pruned: list[PlannedShard] = []
     first: tuple[FileInfo, pa.Schema] | None = None
     wanted = set(columns_to_read(spec))
     partition_types: dict[str, pa.DataType] = {}
     with ThreadPoolExecutor(_FOOTER_THREADS) as pool:
-        read = partial(_read_footer, columns=columns_to_read(spec), stores=stores, is_only_file=len(files) == 1)
+        read = partial(_read_footer, spec=spec, stores=stores, is_only_file=len(files) == 1)
         footers = pool.map(read, (file.info for file in files))
         for (file, constants, partitions, table), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
@@ -97,7 +107,10 @@ def make_plan(
                     partition_types[name] = value.type
             problems += check_schema(file, schema, footer.unreadable, spec, first)
             first = first or (file, schema)
-            shards += _cut(file, footer.metadata, rows_per_shard, constants)
+            cut = list(_cut(file, footer.metadata, rows_per_shard, constants))
+            kept = set(footer.row_groups)
+            shards += [shard for shard in cut if shard.row_group in kept]
+            pruned += [shard for shard in cut if shard.row_group not in kept]
     problems = list(dict.fromkeys(problems))  # all CSV files of a directory have the same one
     if problems:
         num_more = len(problems) - _MAX_PROBLEMS
@@ -105,19 +118,24 @@ def make_plan(
         # a file name may contain line breaks
         raise FatalError("\n".join(map(one_line, problems[:_MAX_PROBLEMS])) + more)
     assert first is not None
-    if not any(shard.num_rows for shard in shards):
+    if not any(shard.num_rows for shard in [*shards, *pruned]):
         raise FatalError(f"{files[0].info.url}{' and others' if files[1:] else ''}: no rows; correct input.path")
+    if not shards:  # so that the output has a part, with its columns, also if the filter drops all rows
+        first_group = next(group_by_row_group(pruned))
+        shards, pruned = first_group, pruned[len(first_group) :]
+    row_groups = {(shard.file, shard.row_group) for shard in pruned}
+    counts = PrunedRows(sum(shard.num_rows for shard in pruned), len(row_groups))
     fields = [field_as_read(first[1].field(name), spec, written) for name in columns_to_read(spec)]
-    return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes))
+    return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes), counts)
 
 
 def _read_footer(
-    file: FileInfo, columns: Sequence[str], stores: Sequence[StoreSettings], *, is_only_file: bool
+    file: FileInfo, spec: InputSettings, stores: Sequence[StoreSettings], *, is_only_file: bool
 ) -> Footer | str:
     """Read a file's footer, or return what is wrong with the file."""
     location = locate(file.url, stores)
     try:
-        return location.with_retries(lambda: _open_footer(location, file.size, columns, is_only_file))
+        return location.with_retries(lambda: _open_footer(location, file.size, spec, is_only_file))
     except UnsupportedInputError as error:
         return f"{file.url}: {error}"
     except (OSError, ValueError, pa.ArrowException) as error:  # ValueError: text that is not UTF-8
@@ -127,11 +145,11 @@ def _read_footer(
         return f"{file.url}: a damaged or truncated Parquet file ({size}); write it again"
 
 
-def _open_footer(location: Location, size_bytes: int, columns: Sequence[str], is_only_file: bool) -> Footer | str:
+def _open_footer(location: Location, size_bytes: int, spec: InputSettings, is_only_file: bool) -> Footer | str:
     with location.fs.open_input_file(location.path) as source:
         if size_bytes < 12 or source.read_at(4, 0) not in (b"PAR1", b"PARE"):  # the latter if it is encrypted
             return describe_not_parquet(location.url, size_bytes, is_only_file=is_only_file)
-        return read_footer(source, columns)
+        return read_footer(source, columns_to_read(spec), spec.filter)
 
 
 def _cut(

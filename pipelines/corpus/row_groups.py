@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.corpus.parquet_file import open_parquet, open_without_arrow_schema, schema_as_read
-from pipelines.corpus.unreadable import unsupported_input
+from pipelines.corpus.parquet import open_parquet, open_without_arrow_schema, schema_as_read, unsupported_input
 from pipelines.filter import matching_rows
 from pipelines.rows import ROW, cast_column, has_list_views
 

@@ -33,17 +33,19 @@ def build_report(
     status: str,
     *,
     run_tokens: int | None = None,
+    rows_pruned: int = 0,
 ) -> dict[str, Any]:
     """Build the report of a job and its last run.
 
     Args:
         job: the contents of `job.json`: the resolved settings as `spec`, the fingerprint, and provenance.
-        plan_rows: rows of the corpus, before the filter.
+        plan_rows: rows of the planned shards, before the filter.
         records: of all committed shards, including those of earlier runs.
         failed: the error of each shard that failed in this run.
         elapsed_s: duration of this run.
         status: how the run ended, as in `Commits.status`.
         run_tokens: tokens of this run, used to compute its speed; by default those of all records.
+        rows_pruned: rows that were not read, because statistics show that the filter drops them.
 
     Returns:
         JSON values, which `summary_lines` and `render_html` display.
@@ -69,9 +71,10 @@ def build_report(
         "totals": {
             "shards": len(records),
             "failed_shards": len(failed),
-            "rows_corpus": plan_rows,
+            "rows_corpus": plan_rows + rows_pruned,
             "rows_left": num_left,
-            "rows_filtered": totals["rows_read"] - totals["rows_in"],
+            "rows_filtered": totals["rows_read"] - totals["rows_in"] + rows_pruned,
+            "rows_pruned": rows_pruned,
             **totals,
         },
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),

@@ -225,4 +225,5 @@ def _build_report(
         progress.elapsed_s,
         status,
         run_tokens=progress.tokens,
+        rows_pruned=prepared.plan.pruned.num_rows,
     )

@@ -86,7 +86,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
         RetryableError: the output's storage failed.
     """
     job, job_problems = read_job_description(output)
-    plan, plan_problems = check_plan(output, read_plan(output))
+    plan, plan_problems = check_plan(output, read_plan(output), may_skip=job.input.filter is not None)
     history = output.ledger.history()
     records = {record.shard: record for record in history}
     done = [shard for shard in plan if shard.id in records]
@@ -97,7 +97,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     if len(history) > len(records):
         earlier = format_count(len(history) - len(records), "earlier record")
         verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record is used")
-    files = check_input_files(output, plan, job.stores)
+    files = check_input_files(output, plan, job.stores, job.input.filter)
     verdict.problems += files.problems
     _check_shards(verdict, output, job, done, records, files, progress)
     return verdict

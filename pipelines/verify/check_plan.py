@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,6 +12,7 @@ import pyarrow as pa
 
 from pipelines.corpus import PlannedShard, is_plan, planned_shards, read_footer, read_row_group, shard_id
 from pipelines.errors import FatalError, RetryableError
+from pipelines.filter import matching_rows, parse_filter
 from pipelines.formatting import format_count
 from pipelines.output import PLAN_FILE
 from pipelines.storage import FileInfo, locate
@@ -59,8 +61,15 @@ def read_plan(output: Output) -> list[PlannedShard]:
     raise FatalError(f"{file.url}: damaged; {_PLAN_AGAIN}")
 
 
-def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[PlannedShard], list[Problem]]:
+def check_plan(
+    output: Output, plan: Sequence[PlannedShard], *, may_skip: bool = False
+) -> tuple[list[PlannedShard], list[Problem]]:
     """Check that shard ids follow from the files, and that the shards of a file are contiguous.
+
+    Args:
+        output: the output.
+        plan: its plan.
+        may_skip: whether row groups may be missing, because the job has a filter.
 
     Returns:
         The shards with the right id, each once, and the problems. A wrong id must not become a file name.
@@ -72,7 +81,7 @@ def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[Plann
     if len(valid) < len(plan):
         invalid = format_count(len(plan) - len(valid), "shard")
         problems.append(Problem(url, f"{invalid} with a wrong or repeated id", _PLAN_AGAIN))
-    gaps = [shard.file for before, shard in pairwise([None, *plan]) if shard and not _is_next(before, shard)]
+    gaps = [shard.file for before, shard in pairwise([None, *plan]) if shard and not _is_next(before, shard, may_skip)]
     if gaps:
         positions = format_count(len(gaps), "position")
         message = f"the shards of a file are not contiguous, at {positions}, such as in {gaps[0]}"
@@ -80,14 +89,21 @@ def check_plan(output: Output, plan: Sequence[PlannedShard]) -> tuple[list[Plann
     return valid, problems
 
 
-def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequence[StoreSettings]) -> InputFiles:
+def check_input_files(
+    output: Output, plan: Sequence[PlannedShard], stores: Sequence[StoreSettings], filter_text: str | None = None
+) -> InputFiles:
     """Find the input files that changed after the plan was made, and check that the plan covers all rows of the others.
+
+    Row groups that a plan leaves out must not contain rows that the filter matches. Their statistics are not trusted.
 
     Args:
         output: the output, whose plan is named in problems.
         plan: the shards with the right id.
         stores: options of the stores that contain the corpus.
+        filter_text: the job's filter.
     """
+    plan_url = (output.bookkeeping / PLAN_FILE).url
+    last_shards = {shard.file: shard for shard in plan}
     files: dict[str, FileInfo] = {}
     planned: dict[str, Counter[int]] = {}
     for shard in plan:
@@ -99,13 +115,26 @@ def check_input_files(output: Output, plan: Sequence[PlannedShard], stores: Sequ
         for file, rows in zip(files, num_rows, strict=True):
             if isinstance(rows, str):
                 found.changed[file] = rows
-            elif rows == planned[file]:
+                continue
+            left_out = rows.keys() - planned[file].keys() if filter_text is not None else set[int]()
+            if all(rows[group] == planned[file][group] for group in (rows.keys() | planned[file].keys()) - left_out):
                 found.unchanged.add(file)
+                for group in sorted(left_out):
+                    shard = replace(last_shards[file], row_group=group, first_row=0, num_rows=rows[group])
+                    if filter_text is not None and not _drops_all(shard, filter_text, stores):
+                        message = f"leaves out row group {group} of {file}, which has rows that input.filter matches"
+                        found.problems.append(Problem(plan_url, message, _PLAN_AGAIN))
             else:
                 got = f"{format_count(planned[file].total(), 'row')} in {format_count(len(planned[file]), 'row group')}"
                 message = f"has {got} of {file}, expected {rows.total():,} in {len(rows)}"
-                found.problems.append(Problem((output.bookkeeping / PLAN_FILE).url, message, _PLAN_AGAIN))
+                found.problems.append(Problem(plan_url, message, _PLAN_AGAIN))
     return found
+
+
+def _drops_all(shard: PlannedShard, filter_text: str, stores: Sequence[StoreSettings]) -> bool:
+    """Return whether a filter drops all rows of a row group."""
+    rows = read_input(shard, sorted(parse_filter(filter_text)[1]), stores)
+    return rows is not None and matching_rows(filter_text, rows).true_count == 0
 
 
 def read_input(shard: PlannedShard, columns: list[str], stores: Sequence[StoreSettings]) -> pa.Table | None:
@@ -131,11 +160,11 @@ def _count_rows(planned: FileInfo, stores: Sequence[StoreSettings]) -> Counter[i
     return +Counter({group: footer.row_group(group).num_rows for group in range(footer.num_row_groups)})
 
 
-def _is_next(before: PlannedShard | None, shard: PlannedShard) -> bool:
+def _is_next(before: PlannedShard | None, shard: PlannedShard, may_skip: bool) -> bool:
     """Return whether a shard starts where the one before it ends, or at the start of another file."""
     if before is None or before.file != shard.file:
-        return shard.file_row == shard.first_row == 0
-    if shard.file_row != before.end_row:
+        return shard.first_row == 0 and (may_skip or shard.file_row == 0)
+    if shard.file_row != before.end_row and not (may_skip and shard.file_row > before.end_row):
         return False
     if shard.row_group == before.row_group:
         return shard.first_row == before.first_row + before.num_rows

@@ -19,7 +19,7 @@ from pipelines.storage import describe_error
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from pipelines.corpus.parquet_file import Footer
+    from pipelines.corpus.parquet import Footer
     from pipelines.storage import FileInfo
 
 _NUMBER = "_xlm_number"  # of a file; input columns that a job names must not start with _xlm_

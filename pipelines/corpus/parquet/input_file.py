@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.corpus.unreadable import UnsupportedInputError, unsupported_input
-from pipelines.corpus.wide_integers import narrow_wide_integers
+from pipelines.corpus.parquet.pruning import matching_row_groups
+from pipelines.corpus.parquet.unreadable import UnsupportedInputError, unsupported_input
+from pipelines.corpus.parquet.wide_integers import narrow_wide_integers
 from pipelines.formatting import excerpt
 from pipelines.rows import without_views
 
@@ -29,11 +30,13 @@ class Footer:
         metadata: rows and row groups.
         schema: the columns, with the types in which they are read.
         unreadable: for each column that cannot be read, what is wrong, and the next step.
+        row_groups: the row groups that the filter may match, by the statistics of the footer.
     """
 
     metadata: pq.FileMetaData
     schema: pa.Schema
     unreadable: dict[str, str]
+    row_groups: list[int]
 
 
 def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
@@ -56,19 +59,21 @@ def open_without_arrow_schema(source: pa.NativeFile) -> pq.ParquetFile:
     return _open(source, pre_buffer=True, metadata=_parse(without_arrow_schema(_read_footer_bytes(source))))
 
 
-def read_footer(source: pa.NativeFile, columns: Collection[str] = ()) -> Footer:
+def read_footer(source: pa.NativeFile, columns: Collection[str] = (), filter_text: str | None = None) -> Footer:
     """Read the footer of an input file.
 
     Args:
         source: the file.
         columns: the columns that will be read. Those in the file are checked, without reading their data.
+        filter_text: the filter of the rows.
 
     Raises:
         OSError, pa.ArrowException: the file is damaged.
         UnsupportedInputError: Arrow cannot read it.
     """
     with unsupported_input():
-        metadata, wide = _read_metadata(_read_footer_bytes(source))
+        footer = _read_footer_bytes(source)
+        metadata, wide = _read_metadata(footer)
         # without pre-buffering, and with a buffer, so that checking a column reads no more than its first bytes
         zeros = pa.PythonFile(_ZeroBytes(source.size()), mode="r")
         file = _open(zeros, pre_buffer=False, buffer_size=4096, metadata=metadata)
@@ -79,7 +84,10 @@ def read_footer(source: pa.NativeFile, columns: Collection[str] = ()) -> Footer:
         for name in columns:
             if name in schema.names and (problem := _check_column(file, name)):
                 unreadable[name] = problem
-    return Footer(metadata, schema, unreadable)
+    row_groups = list(range(metadata.num_row_groups))
+    if filter_text is not None and row_groups and unreadable.keys().isdisjoint(columns):
+        row_groups = matching_row_groups(without_arrow_schema(footer), filter_text)
+    return Footer(metadata, schema, unreadable, row_groups)
 
 
 def schema_as_read(file: pq.ParquetFile) -> pa.Schema:
