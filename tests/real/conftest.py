@@ -1,4 +1,4 @@
-"""Fixtures of tests/flow: jobs over given rows, run by the real stages in this process."""
+"""Fixtures of tests/flow: a cluster, jobs, and jobs over given rows that run in this process."""
 
 from tests.flow.conftest import cluster, make_job
 from tests.flow.tasks.conftest import run_rows

@@ -244,7 +244,7 @@ def test_output_of_a_running_job_is_readable_at_any_moment(demo, tmp_path):
     command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
     for setting in settings:
         command += ["--set", setting]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[2], stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL)
     path = str(out / "data")
     running = True
     while running:
