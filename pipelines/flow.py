@@ -80,12 +80,12 @@ def build_dataset(
         isolate: whether each shard gets its own block and waits in no queue, so that a crash loses only one shard.
         write: called on each shard in place of the write stage.
     """
-    source = PlanSource(settings.read, shards, isolate=isolate)
+    source = PlanSource(settings.read, shards)
     rejected = {shard: pre_rejected[shard] for shard in shards["shard"].to_pylist() if shard in pre_rejected}
     queue: dict[str, Any] = {"max_tasks_in_flight_per_actor": 1} if isolate else {}
     # With two concurrent calls, the data of one are transferred while the model computes the other.
     model_queue = queue or {"max_concurrent_calls_per_actor": 2}
-    return (
+    dataset = (
         # Given the number of blocks, Ray does not split the blocks of a row group. Small shards share a block.
         ray.data.read_datasource(
             source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks, ray_remote_args=_TASK_RETRIES
@@ -115,6 +115,10 @@ def build_dataset(
         )
         .map_batches(write or settings.write, num_cpus=WRITE_CPUS, **_ONE_SHARD, **_TASK_RETRIES)
     )
+    if isolate:
+        # Each shard then becomes a block of its own, although a row group is still read once for all its shards.
+        dataset.context.target_max_block_size = 1
+    return dataset
 
 
 def _max_starts(num_workers: int) -> int:

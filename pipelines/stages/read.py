@@ -126,14 +126,12 @@ class PlanSource(Datasource):
     Args:
         reader: what to read.
         plan: the shards to read.
-        isolate: use one read task per shard instead of one per row group.
     """
 
-    def __init__(self, reader: Reader, plan: pa.Table, *, isolate: bool = False):
+    def __init__(self, reader: Reader, plan: pa.Table):
         super().__init__()
         self._reader = reader
-        shards = planned_shards(plan)
-        self._groups = [[shard] for shard in shards] if isolate else list(group_by_row_group(shards))
+        self._groups = list(group_by_row_group(planned_shards(plan)))
 
     @property
     def num_tasks(self) -> int:

@@ -59,7 +59,7 @@ def stage_results(
     As with Ray, the shards of a row group share a block, and a stage receives slices of it.
     """
     tokenize, infer = Tokenize(settings.tokenize, pre_rejected), build_infer(settings, pools)
-    for task in PlanSource(settings.read, shards, isolate=isolate).get_read_tasks(1):
+    for task in PlanSource(settings.read, shards).get_read_tasks(1):
         block = pa.concat_tables(task())
         for stage in (tokenize, infer, write or settings.write):
             block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()

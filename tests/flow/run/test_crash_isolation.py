@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
 from pipelines.errors import ClusterError
-from pipelines.run.crash_isolation import find_crashing_rows
+from pipelines.flow import build_dataset, stream_results
+from pipelines.run.crash_isolation import discard, find_crashing_rows
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
+from pipelines.stages import Pools
 from tests.flow.in_process import read_output, read_rejected, run_stages, without_ray
 from tests.flow.run.outputs import printed, quiet_console
 
@@ -198,3 +200,12 @@ def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
     assert run(job, console)["totals"]["rows_rejected"] == len(rows)
     without_ray(monkeypatch)
     check_rejected(job, run(job, console, ["killed_worker"]), [], expected)
+
+
+def test_row_groups_are_read_once_although_each_shard_is_alone_in_its_block(job, cluster):
+    prepared = prepare_job(job)
+    pools = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
+    dataset = build_dataset(prepared.stages, pools, prepared.plan.shards, {}, isolate=True, write=discard)
+    assert len({result.shard for result in stream_results(dataset)}) == 4
+    for operator, num_tasks in ("ReadCorpus", 2), ("MapBatches(Infer)", 4):
+        assert f"{operator}: {num_tasks} tasks executed, 4 blocks produced" in dataset.stats()
