@@ -51,12 +51,15 @@ def dispatch(args: argparse.Namespace) -> ExitStatus:
 
 
 def _run(args: argparse.Namespace, console: Console) -> ExitStatus:
+    from jobs.commands.reasons import parse_reasons
+
+    retry_rejected = parse_reasons(args.reasons) if args.retry_rejected else []
     job = load_job(args.job, args.set)
     # The imports alone take seconds, and Ray's start half a minute on a busy machine.
     console.print(f"{job.name}: checking the input and the checkpoint", highlight=False, markup=False)
-    from jobs.commands.run import parse_reasons, run_job
+    from jobs.commands.run import run_job
 
-    return run_job(job, console, parse_reasons(args.reasons) if args.retry_rejected else [])
+    return run_job(job, console, retry_rejected)
 
 
 def _plan(args: argparse.Namespace, console: Console) -> ExitStatus:

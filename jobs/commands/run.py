@@ -6,36 +6,16 @@ from typing import TYPE_CHECKING
 
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
-from pipelines.errors import RESUME_HINT, FatalError
-from pipelines.formatting import closest_name, excerpt
+from pipelines.errors import RESUME_HINT
 from pipelines.report import summary_lines
-from pipelines.rows import RejectionReason
 from pipelines.run import run
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection
 
     from rich.console import Console
 
     from pipelines.job import Job
-
-
-def parse_reasons(names: Sequence[str] | None) -> list[RejectionReason]:
-    """Return the reasons for which rejected rows are computed again.
-
-    Args:
-        names: as on the command line; None for the default.
-
-    Raises:
-        FatalError: there is no such reason.
-    """
-    known = [reason.value for reason in RejectionReason]
-    for name in names or ():
-        if name not in known:
-            similar = closest_name(name, known)
-            hint = f"did you mean {similar}?" if similar else f"reasons are {', '.join(known)}"
-            raise FatalError(f"--reasons: {excerpt(name)!r} is not a reason of rejections; {hint}")
-    return [RejectionReason.KILLED_WORKER] if names is None else [RejectionReason(name) for name in names]
 
 
 def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> ExitStatus:

@@ -67,10 +67,11 @@ def _summarize(out: str, verdict: Verdict) -> str:
     left = verdict.planned - verdict.done
     if verdict.problems:
         return f"[bold red]not verified:[/] {escape(out)} has {format_count(len(verdict.problems), 'problem')}"
+    to_do = f"{format_count(left, 'shard')} still to do; " if left else ""
     if verdict.too_many_rejected:
-        next_step = escape(verdict.too_many_rejected)
+        next_step = to_do + escape(verdict.too_many_rejected)
     elif left:
-        next_step = f"{format_count(left, 'shard')} still to do; run the job again to resume it"
+        next_step = f"{to_do}run the job again to resume it"
     else:
         next_step = "every shard is done, but the last run was stopped; run the job again to complete it"
     if not verdict.complete:

@@ -62,10 +62,10 @@ def test_text_of_pre_rejected_rows_is_never_processed(prepared, read, monkeypatc
     assert found.failure is None
     assert found.rows.column("id").to_pylist() == ["e"]
     assert found.rejected.to_pylist() == [
-        {"row": 0, "id": "a", "reason": "duplicate_id", "detail": "an earlier row has this id"},
-        {"row": 1, "id": "b", "reason": "killed_worker", "detail": "its process died"},
-        {"row": 2, "id": None, "reason": "killed_worker", "detail": "its process died"},
-        {"row": 3, "id": "d", "reason": "null_text", "detail": "column text is null"},
+        {"row": 0, "id": "a", "reason": "duplicate_id", "detail": "an earlier row has this id", "lang": None},
+        {"row": 1, "id": "b", "reason": "killed_worker", "detail": "its process died", "lang": None},
+        {"row": 2, "id": None, "reason": "killed_worker", "detail": "its process died", "lang": None},
+        {"row": 3, "id": "d", "reason": "null_text", "detail": "column text is null", "lang": "en"},
     ]
     assert seen == [None, "the last", "the last"]
 

@@ -131,7 +131,7 @@ FAULTS: dict[str, Fault] = {
     "reason": rejects(change_values("reason", set_value(0, "whim")), "has 1 whim, expected 1 empty_text"),
     "no reason": rejects(change_values("reason", set_value(0, "")), "has rows without a reason", reasons={"": 1}),
     "column of rejected rows": rejects(
-        lambda rows: rows.drop(["detail"]), "has columns file, row, id, reason, expected"
+        lambda rows: rows.drop(["detail"]), "has columns file, row, id, reason, lang, expected"
     ),
     "rejected rows missing": (lambda out: out.rejected(0).unlink(), "rejected/part.*: missing, although"),
     "a byte of rejected rows": (lambda out: flip_bit(out.rejected(0), 40), "rejected/part.*: (changed|damaged)"),

@@ -85,7 +85,7 @@ def test_reasons_without_retry_rejected_are_refused(xlm):
 
 
 def test_reasons_are_those_of_the_command_line_or_killed_worker():
-    from jobs.commands.run import parse_reasons
+    from jobs.commands.reasons import parse_reasons
 
     assert parse_reasons(None) == ["killed_worker"]
     assert parse_reasons(["null_text", "unknown_lang"]) == ["null_text", "unknown_lang"]
