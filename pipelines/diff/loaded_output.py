@@ -26,7 +26,7 @@ class LoadedOutput:
         url: its URL.
         is_complete: whether its last run was complete.
         num_shards, num_planned: number of committed shards, and of all planned shards.
-        fingerprint: everything that its results depend on.
+        fingerprint: everything that its results depend on, with the segmenters.
         schema: schema of its parts.
         tasks: settings of its tasks; empty if another version of the program wrote them.
         id_columns: the columns that identify a row: `input.id`, or file and row.
@@ -40,7 +40,8 @@ class LoadedOutput:
         records = sorted(output.ledger.load().values(), key=lambda record: (record.file, record.part))
         if not records:
             raise FatalError(f"{location.url}: no results yet, because no shard is committed; run the job first")
-        self.url, self.is_complete, self.fingerprint = location.url, output.is_complete, job["fingerprint"]
+        self.url, self.is_complete = location.url, output.is_complete
+        self.fingerprint = job["fingerprint"] | {"segmenters": job.get("segmenters")}
         self.num_shards, self.num_planned = len(records), output.num_planned() or len(records)
         spec = job["spec"]["input"]
         self.id_columns = ["file", "row"] if spec["id"] is None else [spec["id"]]

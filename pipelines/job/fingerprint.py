@@ -22,17 +22,21 @@ RESULT_FORMAT = 6
 # Where a task's head and calibration data are stored. The fingerprint contains their contents instead.
 _TASK_LOCATIONS = {"head", "calibration"}
 
+# A segmenter may change as long as no row in its language is tokenized, so each shard's record has its segmenters.
+_SEGMENTER_SETTINGS = {"zh", "ja", "kytea_model"}
+
 
 def result_settings(job: Job) -> dict[str, Any]:
     """Return the settings that can change a result, as plain JSON values.
 
-    Paths of the corpus, the checkpoint, the heads and KyTea's model are left out; `build_fingerprint` adds hashes of
-    their contents. `rows_per_shard` is included, because it decides which rows a part contains.
+    Paths of the corpus, the checkpoint and the heads are left out; `build_fingerprint` adds hashes of their contents.
+    The choice of segmenters is left out too, because the ledger records them. `rows_per_shard` is included, because it
+    decides which rows a part contains.
     """
     values = job.model_dump(mode="json")
     # A list, because the order is that of the output's columns.
     kept = [name if name == column else {name: column} for name, column in job.input.kept.items()]
-    unused = {"kytea_model"} if job.tokenizer.on_overflow == "window" else {"kytea_model", "overlap_tokens"}
+    unused = _SEGMENTER_SETTINGS | (set[str]() if job.tokenizer.on_overflow == "window" else {"overlap_tokens"})
     return {
         "input": {key: values["input"][key] for key in ("id", "text", "lang", "filter")} | {"keep": kept},
         "precision": values["model"]["precision"],
@@ -56,19 +60,15 @@ def build_fingerprint(
     checkpoint_hash: str,
     head_hashes: Sequence[str | None],
     result_fields: Iterable[pa.Field],
-    segmenters: dict[str, str],
-    kytea_model_hash: str | None,
     partition_types: Mapping[str, pa.DataType],
 ) -> dict[str, Any]:
-    """Return everything the results of a job depend on, as plain JSON values.
+    """Return everything that all results of a job depend on, as plain JSON values.
 
     Args:
         job: the job's settings.
         checkpoint_hash: content hash of the trunk's checkpoint.
         head_hashes: for each task, the content hash of its head; None if the checkpoint contains the head.
         result_fields: the columns that the tasks add. Their metadata has the ranges of int8 embeddings.
-        segmenters: the segmenters in use, with their versions.
-        kytea_model_hash: SHA-256 of KyTea's model file, if there is one.
         partition_types: the types of columns whose values are in the names of directories. They follow from the names
             of all directories, so a new one may change the type that existing parts have.
     """
@@ -84,9 +84,7 @@ def build_fingerprint(
         "checkpoint": checkpoint_hash,
         "heads": list(head_hashes),
         "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
-        "segmenters": segmenters,
         "languages": language_tables(),
-        "kytea_model": kytea_model_hash,
         "partitions": {name: str(partition_types[name]) for name in sorted(partition_types)},
     }
 

@@ -23,14 +23,18 @@ _READ_THREADS = 8  # each holds a part in memory
 
 @dataclass(frozen=True)
 class _Expected:
-    """What a part must prove: the job's fingerprint, and the column with the ids of its rows."""
+    """What a part must prove: the job's fingerprint and segmenters, and the column with the ids of its rows."""
 
     fingerprint: str
+    segmenters: Mapping[str, str]
     id_column: str
 
 
 def adopt_parts(
-    output: Output, shards: Sequence[Mapping[str, Any]], recorded: Mapping[str, ShardRecord]
+    output: Output,
+    shards: Sequence[Mapping[str, Any]],
+    recorded: Mapping[str, ShardRecord],
+    segmenters: Mapping[str, str],
 ) -> dict[str, ShardRecord]:
     """Read the records of shards without one from the parts that prove to be whole, and of this job and shard.
 
@@ -41,6 +45,7 @@ def adopt_parts(
         output: the output.
         shards: rows of the plan whose parts exist, but have no record.
         recorded: the records in the ledger. All parts of an output have one precision.
+        segmenters: the segmenters of this job, which may not be those of the run that wrote the parts.
 
     Returns:
         Records by shard. Times and out-of-memory events are 0, because parts do not contain them.
@@ -51,7 +56,7 @@ def adopt_parts(
             "metadata": {"xlm:fingerprint": str() as fingerprint},
             "spec": {"input": {"id": str() | None as row_id}, "policy": {"duplicate_ids": "error" | "ignore"}},
         }:
-            expected = _Expected(fingerprint, row_id or "row")
+            expected = _Expected(fingerprint, segmenters, row_id or "row")
         case _:
             return {}
     with ThreadPoolExecutor(_READ_THREADS) as pool:
@@ -77,7 +82,8 @@ def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -
             record.shard == shard["shard"] and record.file == shard["file"] and record.rows_read == shard["num_rows"]
         )
         is_whole = (
-            len(rows) == record.rows_out
+            record.segmenters.items() <= expected.segmenters.items()
+            and len(rows) == record.rows_out
             and record.rows_in == record.rows_out + record.rows_rejected
             and digest_ids(rows[expected.id_column].combine_chunks()) == record.ids_digest
         )

@@ -19,10 +19,11 @@ from pipelines.rows import RejectionReason
 from pipelines.storage import encode_parquet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
     from pipelines.output.lock import Lock
+    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
 
 
@@ -104,9 +105,31 @@ class Output:
             FatalError: names every setting that differs.
         """
         saved = self.read_job()
+        if saved is not None:
+            self._refuse(find_differences(saved["fingerprint"], fingerprint))
+
+    def check_segmenters(self, done: Iterable[ShardRecord], segmenters: Mapping[str, str]) -> None:
+        """Refuse to resume an output that keeps shards with rows segmented in another way.
+
+        A segmenter concerns only the rows in its language, and may change as long as none of them is tokenized.
+
+        Args:
+            done: the records of the shards that are not computed again.
+            segmenters: the segmenters of the job, as in `ShardRecord`.
+
+        Raises:
+            FatalError: names every segmenter that differs.
+        """
+        used = dict.fromkeys(item for record in done for item in record.segmenters.items())
+        self._refuse(
+            (f"segmenters.{lang}", segmenter, segmenters.get(lang))
+            for lang, segmenter in used
+            if segmenters.get(lang) != segmenter
+        )
+
+    def _refuse(self, differences: Iterable[tuple[str, Any, Any]]) -> None:
         differing = [
-            f"{path}: {_to_text(old)} in the output, {_to_text(new)} in this job"
-            for path, old, new in (find_differences(saved["fingerprint"], fingerprint) if saved else ())
+            f"{path}: {_to_text(old)} in the output, {_to_text(new)} in this job" for path, old, new in differences
         ]
         if differing:
             raise FatalError(

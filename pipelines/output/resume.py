@@ -14,7 +14,7 @@ from pipelines.output.layout import part_name
 from pipelines.rows import RejectionReason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from pipelines.output.directory import Output
     from pipelines.output.shard_record import ShardRecord
@@ -67,7 +67,9 @@ class OutputState(NamedTuple):
         return self.shards.slice(len(self.done))
 
 
-def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collection[str] = ()) -> OutputState:
+def compare_with_plan(
+    output: Output, planned: pa.Table, segmenters: Mapping[str, str], retry_rejected: Collection[str] = ()
+) -> OutputState:
     """Compare the plan with the ledger and the parts.
 
     A shard is done if it has a record, and its part and its file of rejected rows have the recorded sizes. The record
@@ -84,14 +86,18 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
     Args:
         output: the output.
         planned: the whole plan.
+        segmenters: the segmenters of the job, as in `ShardRecord`.
         retry_rejected: reasons of rejected rows; shards with such rows count as not done.
+
+    Raises:
+        FatalError: rows of done shards were segmented in another way.
     """
     notes: list[str] = []
     planned_ids: list[str] = planned["shard"].to_pylist()
     planned_parts = {part_name(shard) for shard in planned_ids}
     records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()
     unrecorded = [part_name(shard) in sizes and shard not in records for shard in planned_ids]
-    adopted = adopt_parts(output, planned.filter(pa.array(unrecorded, pa.bool_())).to_pylist(), records)
+    adopted = adopt_parts(output, planned.filter(pa.array(unrecorded, pa.bool_())).to_pylist(), records, segmenters)
     records |= adopted
     removed = [record for record in records.values() if record.part not in planned_parts]
     if removed:
@@ -120,6 +126,7 @@ def compare_with_plan(output: Output, planned: pa.Table, retry_rejected: Collect
         except pa.ArrowException:  # damaged, although it has the recorded size
             del done[record.shard]
             num_damaged += 1
+    output.check_segmenters(done.values(), segmenters)
     if num_damaged:
         notes.append(f"computing {format_count(num_damaged, 'part')} again, missing or changed since being recorded")
     if num_with_repeats:
@@ -159,7 +166,8 @@ def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
     """Check that the parts are those of the ledger, as the last step before an output is marked complete.
 
     Parts without a record are deleted: a writer of this run or an earlier one, which was taken for dead, may have
-    finished after all.
+    finished after all. It writes the bytes that were recorded, or a part of another size if an earlier run had other
+    segmenters for its rows.
 
     Raises:
         RetryableError: a part is missing, or is not as it was written.

@@ -34,6 +34,7 @@ RECORD = pa.schema(
         pa.field("reasons", pa.map_(pa.string(), pa.int64())),
         pa.field("rejected_langs", pa.map_(pa.string(), pa.int64())),
         pa.field("langs", pa.list_(LANG_COUNTS_TYPE)),
+        pa.field("segmenters", pa.map_(pa.string(), pa.string())),
         pa.field("ids_digest", pa.string()),
         pa.field("precision", pa.string()),
         *(pa.field(name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s", "write_s")),
@@ -64,6 +65,8 @@ class ShardRecord:
         reasons: number of rejected rows by reason.
         rejected_langs: number of rejected rows by language, as far as it is known.
         langs: counts of written rows by language.
+        segmenters: the libraries that its rows were segmented by, with versions: that of a language by its code, and
+            for all rows that of "moses". Empty if no row was segmented.
         ids_digest: digest of the ids of the part's rows, or of their row numbers if the job has no id column, in order.
         precision: the data type of the trunk's weights.
         read_s, tokenize_s, infer_s, write_s: seconds that each stage took.
@@ -85,6 +88,7 @@ class ShardRecord:
     reasons: dict[str, int]
     rejected_langs: dict[str, int]
     langs: tuple[LangCounts, ...]
+    segmenters: dict[str, str]
     ids_digest: str
     precision: str
     read_s: float

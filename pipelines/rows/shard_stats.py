@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -45,6 +45,7 @@ class ShardStats:
         tokens: tokens fed to the model.
         oom_halvings: how often the tokens per forward pass were halved because memory ran out.
         langs: counts by language.
+        segmenters: the segmenters of its rows; see `ShardRecord`.
         precision: the data type of the trunk's weights; empty until a model has run.
         read_s, tokenize_s, infer_s: seconds that each stage took.
     """
@@ -56,6 +57,7 @@ class ShardStats:
     tokens: int = 0
     oom_halvings: int = 0
     langs: tuple[LangCounts, ...] = ()
+    segmenters: dict[str, str] = field(default_factory=dict[str, str])
     precision: str = ""
     read_s: float = 0.0
     tokenize_s: float = 0.0
@@ -70,6 +72,7 @@ class ShardStats:
         """Build the statistics from a struct's Python value."""
         values = dict(row)
         values["langs"] = tuple(LangCounts(**lang) for lang in row["langs"])
+        values["segmenters"] = dict(row["segmenters"])
         return cls(**values)
 
 
@@ -78,6 +81,7 @@ STATS_TYPE = pa.struct(
         ("file", pa.string()),
         *((name, pa.int64()) for name in ("rows_read", "rows_in", "rows_truncated", "tokens", "oom_halvings")),
         ("langs", pa.list_(LANG_COUNTS_TYPE)),
+        ("segmenters", pa.map_(pa.string(), pa.string())),
         ("precision", pa.string()),
         *((name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s")),
     ]

@@ -69,11 +69,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     output = Output(prepared.output)
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)
-    if output.is_complete and (state := compare_with_plan(output, prepared.plan.shards, retry_rejected)).is_complete:
+    if output.is_complete and (state := _compare(prepared, retry_rejected)).is_complete:
         return _report_nothing_to_do(job.policy, prepared, state.done, console)
     with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
-        state = compare_with_plan(output, prepared.plan.shards, retry_rejected)
+        state = _compare(prepared, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(job.policy, prepared, state.done, console)
         for note in state.notes:
@@ -97,7 +97,11 @@ def check_output(prepared: Prepared) -> OutputState:
     output = Output(prepared.output)
     output.check_fingerprint(prepared.fingerprint)
     output.check_access()
-    return compare_with_plan(output, prepared.plan.shards)
+    return _compare(prepared)
+
+
+def _compare(prepared: Prepared, retry_rejected: Collection[str] = ()) -> OutputState:
+    return compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters, retry_rejected)
 
 
 def check_before_changes(job: Job, prepared: Prepared, state: OutputState) -> PreRejected:

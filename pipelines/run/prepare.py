@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import json
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from pipelines.checkpoints import PinnedCheckpoint
     from pipelines.corpus import Plan
-    from pipelines.job import Job
+    from pipelines.job import Job, TokenizerSettings
     from pipelines.storage import Location
     from pipelines.tasks import Task
     from xlm_core import XLMTokenizer
@@ -54,8 +53,10 @@ class Prepared:
         job: the job's settings, with the maximum length that the checkpoint allows if the job sets none.
         plan: the shards of the corpus.
         output: the output directory.
-        fingerprint: everything that can change a result; two runs may share an output if theirs are equal.
-        description: what `job.json` says about the job: its settings, fingerprint, and the columns of its output.
+        fingerprint: everything that can change any result; two runs may share an output if theirs are equal.
+        segmenters: the segmenters of the job, as in `ShardRecord`. Each can only change results in its language.
+        description: what `job.json` says about the job: its settings, fingerprint, segmenters, and the columns of its
+            output.
         stages: the settings of each stage.
         tokenizer: that of the checkpoint.
         notes: how the tasks read their heads.
@@ -66,6 +67,7 @@ class Prepared:
     plan: Plan
     output: Location
     fingerprint: dict[str, Any]
+    segmenters: dict[str, str]
     description: dict[str, Any]
     stages: StageSettings
     tokenizer: XLMTokenizer
@@ -124,14 +126,15 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     job = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"max_length": max_length})})
     pinned_heads = [head for head, _ in heads]
 
-    fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks, tokenizer)
-    stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, max_length, fingerprint)
-    description = _describe(job, fingerprint, stages.write.schema, trunk.revision)
+    fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks)
+    segmenters = _describe_segmenters(job.tokenizer, tokenizer)
+    stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, max_length, fingerprint, segmenters)
+    description = _describe(job, fingerprint, segmenters, stages.write.schema, trunk.revision)
     if plan.tables:
         description["tables"] = dict(plan.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
-    return Prepared(job, plan, output, fingerprint, description, stages, tokenizer, notes, tuple(warnings))
+    return Prepared(job, plan, output, fingerprint, segmenters, description, stages, tokenizer, notes, tuple(warnings))
 
 
 def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
@@ -152,17 +155,25 @@ def _build_fingerprint(
     trunk: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
     tasks: list[Task],
-    tokenizer: XLMTokenizer,
 ) -> dict[str, Any]:
     return build_fingerprint(
         job,
         checkpoint_hash=trunk.content_hash,
         head_hashes=[None if head == trunk else head.content_hash for head in heads],
         result_fields=[field for task in tasks for field in task.fields],
-        segmenters=tokenizer.segmenters.describe({*SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)}),
-        kytea_model_hash=_hash_file(job.tokenizer.kytea_model),
         partition_types=plan.partition_types,
     )
+
+
+def _describe_segmenters(settings: TokenizerSettings, tokenizer: XLMTokenizer) -> dict[str, str]:
+    """Return the segmenters of all languages of the checkpoint; none if the job does not segment texts."""
+    if settings.bypass_tokenizer:
+        return {}
+    langs = SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)
+    segmenters = tokenizer.segmenters.describe({*langs})
+    if settings.ja == "kytea" and "ja" in langs:
+        segmenters["ja"] += f", model {_hash_file(settings.kytea_model) or 'none'}"
+    return segmenters
 
 
 def _hash_file(path: str | None) -> str | None:
@@ -179,6 +190,7 @@ def _stage_settings(
     tasks: list[Task],
     max_length: int,
     fingerprint: dict[str, Any],
+    segmenters: dict[str, str],
 ) -> StageSettings:
     columns = RowColumns(
         corpus=plan.schema,
@@ -193,7 +205,6 @@ def _stage_settings(
     metadata = {
         "xlm:fingerprint": fingerprint_digest(fingerprint),
         "xlm:checkpoint": fingerprint["checkpoint"],
-        "xlm:segmenters": json.dumps(fingerprint["segmenters"]),
         "xlm:version": importlib.metadata.version("xlm-batch"),
     }
     return StageSettings(
@@ -203,6 +214,7 @@ def _stage_settings(
             input=job.input,
             tokenizer=job.tokenizer,
             max_length=max_length,
+            segmenters=segmenters,
             policy=job.policy,
             mask_marker=next((task.mask_marker for task in job.tasks if task.mask_marker), None),
             has_choices=any(task.reads_choices for task in job.tasks),
@@ -221,10 +233,13 @@ def _stage_settings(
     )
 
 
-def _describe(job: Job, fingerprint: dict[str, Any], schema: pa.Schema, revision: str | None) -> dict[str, Any]:
+def _describe(
+    job: Job, fingerprint: dict[str, Any], segmenters: dict[str, str], schema: pa.Schema, revision: str | None
+) -> dict[str, Any]:
     description: dict[str, Any] = {
         "spec": job.model_dump(mode="json"),
         "fingerprint": fingerprint,
+        "segmenters": segmenters,
         "metadata": {key.decode(): value.decode() for key, value in schema.metadata.items()},
         "columns": {field.name: str(field.type) for field in schema},
         "schema": encode_schema(schema),

@@ -34,7 +34,7 @@ from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import text_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
@@ -57,6 +57,7 @@ class TokenizeStageSettings:
         input: the input columns and their roles.
         tokenizer: what to do with rows that are longer than `max_length`.
         max_length: maximum number of tokens of a row; within the model's positions.
+        segmenters: the segmenters of the job, as in `ShardRecord`.
         policy: what to do with rows of an unknown language.
         mask_marker: what stands for a mask in a text, if a task fills masks.
         has_choices: whether the texts of a row are a premise and choices.
@@ -68,6 +69,7 @@ class TokenizeStageSettings:
     input: InputSettings
     tokenizer: TokenizerSettings
     max_length: int
+    segmenters: Mapping[str, str]
     policy: PolicySettings
     mask_marker: str | None
     has_choices: bool
@@ -115,8 +117,15 @@ class Tokenize:
         kept = [row for row in rows if row.rejection is None]
         rejected = [row.rejected_row for row in rows if row.rejected_row is not None]
         shard = shard.reject([row.rejection is None for row in rows], rejected)
+        shard = replace(shard, stats=replace(shard.stats, segmenters=self._used_segmenters(kept, tokenizer)))
         tokens = _RowTokens.from_encoding(kept, self._encode(kept, tokenizer))
         return self._reject_by_tokens(self._with_tokens(shard, kept, tokens, tokenizer), kept, tokens)
+
+    def _used_segmenters(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> dict[str, str]:
+        """Return the segmenters of these rows, also of those that will be rejected for their number of tokens."""
+        langs = {row.checkpoint_lang for row in rows if row.checkpoint_lang is not None}
+        used = tokenizer.segmenters.describe(langs).keys() if rows else ()
+        return {name: library for name, library in self._settings.segmenters.items() if name in used}
 
     def _encode(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> Encoding:
         """Encode all texts of the rows. A row with choices has one sequence per choice."""

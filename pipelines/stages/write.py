@@ -84,6 +84,7 @@ class Writer:
             reasons=dict(Counter(rejected.column("reason").to_pylist())),
             rejected_langs=dict(Counter(rejected.column("lang").drop_null().to_pylist())),
             langs=stats.langs,
+            segmenters=stats.segmenters,
             ids_digest=ids_digest,
             precision=stats.precision,
             read_s=stats.read_s,

@@ -16,7 +16,7 @@ from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -45,7 +45,7 @@ def check_shard(
     """
     found = ShardFindings(shard.id, compared_with_input=source is not None)
     part, rejected_file = output.parts / record.part, output.rejected / record.part
-    _check_record(found, part, shard, record)
+    _check_record(found, part, shard, record, job.segmenters)
     rejected: list[dict[str, Any]] | None = []
     if record.rows_rejected:
         file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
@@ -83,7 +83,9 @@ def check_shard(
     return found
 
 
-def _check_record(found: ShardFindings, part: Location, shard: PlannedShard, record: ShardRecord) -> None:
+def _check_record(
+    found: ShardFindings, part: Location, shard: PlannedShard, record: ShardRecord, segmenters: Mapping[str, str]
+) -> None:
     if record.rows_in != record.rows_out + record.rows_rejected:
         rows_in = format_count(record.rows_in, "row")
         rows = f"{rows_in} in, but {record.rows_out:,} out and {record.rows_rejected:,} rejected"
@@ -94,6 +96,9 @@ def _check_record(found: ShardFindings, part: Location, shard: PlannedShard, rec
     ):
         if got != expected:
             found.add_problem(part, f"its record has {name} {got}, expected {expected} as in the plan")
+    if record.segmenters.items() - segmenters.items():
+        got = _name_differences(record.segmenters, {name: segmenters.get(name, "none") for name in record.segmenters})
+        found.add_problem(part, f"its record has other segmenters than job.json: {got}")
 
 
 class _File(NamedTuple):

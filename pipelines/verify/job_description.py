@@ -36,6 +36,7 @@ class JobDescription:
         stores: options of the stores that contain the corpus.
         schema: of the parts.
         metadata: metadata of the schema.
+        segmenters: the segmenters of the job, as in `ShardRecord`.
     """
 
     input: InputSettings
@@ -45,6 +46,7 @@ class JobDescription:
     stores: Sequence[StoreSettings]
     schema: pa.Schema
     metadata: dict[str, str]
+    segmenters: dict[str, str]
 
     @property
     def quoted_columns(self) -> list[str]:
@@ -78,6 +80,7 @@ def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]
             stores=job.storage,
             schema=decode_schema(saved["schema"]),
             metadata=dict(saved["metadata"]),
+            segmenters=dict(saved["segmenters"]),
         )
         fingerprint: dict[str, Any] = saved["fingerprint"]
         digest = fingerprint_digest(fingerprint)

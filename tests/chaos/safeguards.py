@@ -35,6 +35,7 @@ _EVERY_PART_IS_COMMITTED = """
         if (size := sizes.get(part_name(shard))) is not None:
             values = dict.fromkeys(SHARD_COUNTS, 0) | dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
             values |= dict.fromkeys(("file", "digest", "rejected_digest", "ids_digest"), "")
+            values |= {"segmenters": {}}
             values |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "precision": "float32"}
             records.setdefault(shard, ShardRecord(shard=shard, reasons={}, rejected_langs={}, langs=(), **values))
 """

@@ -29,7 +29,8 @@ def run_stages(job: Job) -> list[ShardResult]:
     prepared = prepare_job(job)
     pre_rejected: PreRejected = {}
     if job.policy.duplicate_ids == "reject":
-        pre_rejected = reject_duplicate_ids(job, compare_with_plan(Output(prepared.output), prepared.plan.shards))
+        state = compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters)
+        pre_rejected = reject_duplicate_ids(job, state)
     return list(stage_results(prepared.stages, POOLS, prepared.plan.shards, pre_rejected))
 
 

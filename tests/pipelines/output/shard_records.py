@@ -27,6 +27,7 @@ def make_record(number: int, **changes: Any) -> ShardRecord:
         reasons={"empty_text": 2},
         rejected_langs={"de": 2},
         langs=(),
+        segmenters={},
         ids_digest="00",
         precision="float32",
         read_s=0.0,

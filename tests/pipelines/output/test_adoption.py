@@ -33,7 +33,8 @@ def killed(make_job, corpus, tmp_path):
 
 
 def compare(job, output):
-    return compare_with_plan(output, prepare_job(job).plan.shards)
+    prepared = prepare_job(job)
+    return compare_with_plan(output, prepared.plan.shards, prepared.segmenters)
 
 
 def untimed(record):
@@ -143,4 +144,4 @@ def test_parts_of_another_precision_are_not_adopted(killed):
 def test_output_at_a_store_is_adopted_too(killed):
     job, output, records = killed
     other = Output(locate(f"local://{output.location.path}"))
-    assert len(compare_with_plan(other, prepare_job(job).plan.shards).adopted) == len(records)
+    assert len(compare(job, other).adopted) == len(records)

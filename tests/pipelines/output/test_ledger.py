@@ -44,7 +44,7 @@ def test_later_record_of_a_shard_replaces_the_earlier_one(ledger):
 @pytest.mark.parametrize(
     "record",
     [
-        make_record(1, langs=LANGS, read_s=0.25, write_s=1e-9),
+        make_record(1, langs=LANGS, segmenters={"moses": "sacremoses 1", "ja": "fugashi 1"}, read_s=0.25, write_s=1e-9),
         make_record(1, rejected_bytes=None, rejected_digest=None, reasons={}),
     ],
 )

@@ -147,6 +147,9 @@ FAULTS: dict[str, Fault] = {
     "record's count": record("has 4 rows, expected 3 as in the ledger", rows_out=3),
     "record's file": record("its record has file /etc/passwd, expected .* as in the plan", file="/etc/passwd"),
     "record's rows read": record("its record has rows_read 99, expected 8 as in the plan", rows_read=99),
+    "record's segmenters": record(
+        "its record has other segmenters than job.json: ja fugashi 1 \\(expected kytea", segmenters={"ja": "fugashi 1"}
+    ),
     "record's digest of ids": record("its rows, or their order, do not match the digest", ids_digest="00"),
     "plan truncated": plan(lambda rows: rows[:-1], "leaves out row group 1 of .*1.parquet, which has rows"),
     "plan truncated, though recorded": (
