@@ -68,10 +68,14 @@ def _handle_sigterm() -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="xlm", description="Run cross-lingual language models over a whole corpus.")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
+    _add_log_options(parser, debug=False, path=None)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     def add_command(name: str, about: str) -> argparse.ArgumentParser:
-        return commands.add_parser(name, help=about, description=about)
+        command = commands.add_parser(name, help=about, description=about)
+        # Without defaults, because these would replace what is given before the command.
+        _add_log_options(command, debug=argparse.SUPPRESS, path=argparse.SUPPRESS)
+        return command
 
     run = add_command("run", "Run a job, or resume it.")
     _add_job(run)
@@ -122,6 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     _add_limit(demo, "rows to show", default=12)
     _add_overrides(demo)
     return parser
+
+
+def _add_log_options(command: argparse.ArgumentParser, *, debug: object, path: object) -> None:
+    about = "print the log, with the full tracebacks of errors, to stderr"
+    command.add_argument("--debug", action="store_true", default=debug, help=about)
+    about = "append the log to this file (default: a new file in ~/.local/state/xlm-batch, only if there are errors)"
+    command.add_argument("--log-file", metavar="PATH", default=path, help=about)
 
 
 def _add_job(command: argparse.ArgumentParser) -> None:

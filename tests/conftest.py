@@ -45,6 +45,7 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
     """Set the environment of this process and of the Ray processes that it starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLM_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         # Ray starts idle worker processes in advance: 4 of the 26 CPU seconds that a run of the demo takes
         patch.setenv("RAY_prestart_worker_first_driver", "0")
         patch.setenv("RAY_enable_worker_prestart", "0")

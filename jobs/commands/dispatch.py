@@ -6,7 +6,7 @@ Commands are imported when they are called, so that each of them starts quickly.
 from __future__ import annotations
 
 import json
-import os
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from rich.console import Console
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from jobs.job_file import json_schema, load_job
+from jobs.log_file import log_file
 from pipelines.errors import RESUME_HINT, FatalError, RetryableError
+from pipelines.log import format_traceback, logger
 from pipelines.storage import describe_error, locate
 
 if TYPE_CHECKING:
@@ -24,30 +26,41 @@ if TYPE_CHECKING:
 
 
 def dispatch(args: argparse.Namespace) -> ExitStatus:
-    """Run the command that `args` name. Errors are printed as lines to stderr.
-
-    Raises:
-        Exception: an unexpected error, if the environment variable XLM_TRACEBACK is set.
-    """
+    """Run the command that `args` name. Errors are printed as lines to stderr, and logged with their tracebacks."""
     console = Console(soft_wrap=not sys.stdout.isatty())
-    resume = f"; {RESUME_HINT}" if args.command in ("run", "demo") else ""
-    try:
-        return _COMMANDS[args.command](args, console)
-    except FatalError as error:
-        print_error(*str(error).splitlines())
-        return ExitStatus.INVALID
-    except RetryableError as error:
-        print_error(f"{error}{resume}")
-    except OSError as error:
-        print_error(f"{describe_error(error)}{resume and f'{resume} once this is fixed'}")
-    except Exception as error:
-        if os.environ.get("XLM_TRACEBACK"):
-            raise
-        print_error(
-            f"unexpected: {type(error).__name__}: {describe_error(error)}; this is a bug, please report it with what "
-            f"XLM_TRACEBACK=1 prints{resume}"
-        )
-    return ExitStatus.FAILED
+    with log_file(Path(args.job).stem if "job" in args else args.command, args.log_file, debug=args.debug):
+        try:
+            return _COMMANDS[args.command](args, console)
+        except Exception as error:
+            lines = _explain(error, f"; {RESUME_HINT}" if args.command in ("run", "demo") else "")
+            print_error(*lines)
+            # The default file is for errors. What is wrong in a job or corpus is explained by the message.
+            is_invalid = isinstance(error, FatalError)
+            level = logging.WARNING if is_invalid else logging.ERROR
+            logger.log(level, "xlm %s: %s\n%s", args.command, _message(error), format_traceback(error))
+            return ExitStatus.INVALID if is_invalid else ExitStatus.FAILED
+
+
+def _explain(error: Exception, resume: str) -> list[str]:
+    match error:
+        case FatalError():
+            return str(error).splitlines()
+        case RetryableError():
+            return [f"{error}{resume}"]
+        case OSError():
+            return [f"{describe_error(error)}{resume and f'{resume} once this is fixed'}"]
+        case _:
+            return [
+                f"unexpected: {type(error).__name__}: {describe_error(error)}; this is a bug, please report it with "
+                f"its traceback, which --debug prints{resume}"
+            ]
+
+
+def _message(error: Exception) -> str:
+    """Return the message of an error for the log; messages of other libraries may quote the text of a row."""
+    if isinstance(error, (FatalError, RetryableError)):
+        return str(error)
+    return describe_error(error) if isinstance(error, OSError) else f"unexpected {type(error).__name__}"
 
 
 def _run(args: argparse.Namespace, console: Console) -> ExitStatus:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from pipelines.errors import RESUME_HINT
+from pipelines.log import logger
 from pipelines.report import summary_lines
 from pipelines.run import run
 
@@ -28,6 +29,7 @@ def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) ->
     """
     report = run(job, console, retry_rejected)
     for line in summary_lines(report):
+        logger.info("%s", line)
         console.print(line, highlight=False, markup=False)
     if report["status"] == "interrupted":
         print_error(f"interrupted; {RESUME_HINT}")

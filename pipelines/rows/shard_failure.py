@@ -11,8 +11,9 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.errors import ClusterError, FatalError, NoSpaceError, RetryableError, ShardError, StalledError
+from pipelines.log import format_traceback, limit_traceback
 
-FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string())])
+FAILURE_TYPE = pa.struct([("kind", pa.string()), ("message", pa.string()), ("traceback", pa.string())])
 
 
 class FailureKind(StrEnum):
@@ -45,10 +46,12 @@ class ShardFailure:
     Attributes:
         kind: what the failure means for the run.
         message: one line for the user, without the text of any row.
+        traceback: for the log, without messages; None if no exception was raised.
     """
 
     kind: FailureKind
     message: str
+    traceback: str | None = None
 
     @classmethod
     def from_error(cls, error: BaseException) -> ShardFailure:
@@ -56,12 +59,13 @@ class ShardFailure:
         kind = next(
             (kind for error_class, kind in _KINDS.items() if isinstance(error, error_class)), FailureKind.FAILED
         )
-        return cls(kind, _describe(error))
+        frames = limit_traceback(error.stack) if isinstance(error, StalledError) else format_traceback(error)
+        return cls(kind, _describe(error), frames)
 
     @classmethod
     def from_row(cls, row: dict[str, Any] | None) -> ShardFailure | None:
         """Build a failure from a struct's Python value; None from None."""
-        return None if row is None else cls(FailureKind(row["kind"]), row["message"])
+        return None if row is None else cls(FailureKind(row["kind"]), row["message"], row["traceback"])
 
     def to_row(self) -> dict[str, Any]:
         """Return the failure as the Python value of a `FAILURE_TYPE` struct."""

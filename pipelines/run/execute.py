@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.corpus import find_duplicates
 from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
+from pipelines.log import logger
 from pipelines.output import (
     Output,
     check_parts,
@@ -62,7 +63,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         FatalError: the job cannot work. Committed shards are kept.
         RetryableError: Ray, its cluster or a store failed, or a disk is full. The same call resumes the job.
     """
-    notify = partial(console.print, highlight=False, markup=False)
+    notify = partial(_notify, console)
     prepared = prepare_job(job, notify)
     for warning in prepared.warnings:
         notify(f"warning: {warning}")
@@ -86,6 +87,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         if len(state.todo):
             _compute(job, prepared, state.todo, commits, progress, pre_rejected, notify)
         return _finish(prepared, output, lock, commits, progress)
+
+
+def _notify(console: Console, line: str) -> None:
+    logger.info("%s", line)
+    console.print(line, highlight=False, markup=False)
 
 
 def check_output(prepared: Prepared) -> OutputState:

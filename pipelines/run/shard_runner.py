@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.flow import StageSettings, build_dataset, stream_results
+from pipelines.log import logger
 from pipelines.rows import FailureKind
 from pipelines.run.crash_isolation import discard, isolate_crashes
 
@@ -60,7 +61,9 @@ class ShardRunner:
             compute = partial(self._compute, isolate=True)
             for shard in isolate_crashes(lost, compute, self._probe, self._stalled, self._pre_rejected, self._notify):
                 cause = self._stalled.get(shard)
-                self._commits.fail(shard, f"{cause}; {_STALLED_ADVICE}" if cause else _CRASHED)
+                error = f"{cause}; {_STALLED_ADVICE}" if cause else _CRASHED
+                logger.warning("shard %s: %s", shard, error)
+                self._commits.fail(shard, error)
 
     def _compute(self, shards: pa.Table, *, isolate: bool = False) -> pa.Table:
         """Compute and commit shards, and return those that were lost because a worker died."""
@@ -93,6 +96,7 @@ class ShardRunner:
 
     def _take(self, result: ShardResult, returned: set[str]) -> None:
         """Add a shard to those that returned, unless a stage exceeded the time limit on it."""
+        _log(result)
         self._stop.mark_returned(result.shard)
         if result.failure is not None and result.failure.kind == FailureKind.STALLED:
             self._stalled[result.shard] = result.failure.message
@@ -108,3 +112,10 @@ class ShardRunner:
         for shard in lost["shard"].to_pylist():
             self._stop.mark_returned(shard)  # it is not in flight any more
         return lost
+
+
+def _log(result: ShardResult) -> None:
+    if (record := result.record) is not None:
+        logger.debug("shard %s: %d rows written, %.3f s", record.shard, record.rows_out, record.seconds)
+    elif (failure := result.failure) is not None and failure.kind != FailureKind.STOPPED:
+        logger.error("shard %s: %s: %s\n%s", result.shard, failure.kind, failure.message, failure.traceback)

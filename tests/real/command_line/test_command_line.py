@@ -3,44 +3,18 @@
 import importlib.metadata
 import os
 import re
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs import cli
 from jobs.demo import write_demo
 from tests import forks
 from tests.flow.in_process import without_ray
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Call the command line in this process."""
-
-    def xlm(*arguments: str) -> Ended:
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            status = cli.main(arguments)
-        except SystemExit as ended:  # argparse
-            status = int(ended.code or 0)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        return Ended(status, *capsys.readouterr())
-
-    return xlm
 
 
 def test_xlm_alone_prints_help(xlm):
