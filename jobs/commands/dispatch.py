@@ -34,11 +34,10 @@ def dispatch(args: argparse.Namespace) -> ExitStatus:
         except Exception as error:
             lines = _explain(error, f"; {RESUME_HINT}" if args.command in ("run", "demo") else "")
             print_error(*lines)
-            # The default file is for errors. What is wrong in a job or corpus is explained by the message.
-            is_invalid = isinstance(error, FatalError)
-            level = logging.WARNING if is_invalid else logging.ERROR
+            # The default file is for errors that their message does not explain.
+            level = logging.WARNING if isinstance(error, (FatalError, RetryableError)) else logging.ERROR
             logger.log(level, "xlm %s: %s\n%s", args.command, _message(error), format_traceback(error))
-            return ExitStatus.INVALID if is_invalid else ExitStatus.FAILED
+            return ExitStatus.INVALID if isinstance(error, FatalError) else ExitStatus.FAILED
 
 
 def _explain(error: Exception, resume: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ _STALLED_ADVICE = (
     "no single rows cause it: set policy.shard_timeout_s above the longest time for a text or a layer of the model, or "
     "lower batch.max_tokens"
 )
+_EXPLAINED = (FailureKind.FATAL, FailureKind.CLUSTER, FailureKind.NO_SPACE)
 
 
 class ShardRunner:
@@ -118,4 +120,6 @@ def _log(result: ShardResult) -> None:
     if (record := result.record) is not None:
         logger.debug("shard %s: %d rows written, %.3f s", record.shard, record.rows_out, record.seconds)
     elif (failure := result.failure) is not None and failure.kind != FailureKind.STOPPED:
-        logger.error("shard %s: %s: %s\n%s", result.shard, failure.kind, failure.message, failure.traceback)
+        # The default log file has errors only. What ends the run at once is explained by its message.
+        level = logging.WARNING if failure.kind in _EXPLAINED else logging.ERROR
+        logger.log(level, "shard %s: %s: %s\n%s", result.shard, failure.kind, failure.message, failure.traceback)
