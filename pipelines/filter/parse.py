@@ -16,7 +16,7 @@ import datetime
 import functools
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pyarrow as pa
@@ -80,8 +80,14 @@ def parse_filter(text: str, schema: pa.Schema | None = None) -> tuple[pc.Express
     return expression, compiler.columns
 
 
-def split_conjunction(text: str) -> list[str]:
-    """Split a filter at its outermost `and`s into filters that a row must all match.
+def conditions_on(columns: Collection[str], text: str) -> list[str]:
+    """Return the conditions of a filter that concern only some columns: a row that it matches matches all of them.
+
+    The filter is divided at its outermost `and`s.
+
+    Args:
+        columns: the names of these columns.
+        text: the filter.
 
     Raises:
         FilterError: the filter is not valid Python.
@@ -93,7 +99,7 @@ def split_conjunction(text: str) -> list[str]:
             conditions = condition.values + conditions
         else:
             parts.append(ast.unparse(condition))
-    return parts
+    return [part for part in parts if parse_filter(part)[1] <= set(columns)]
 
 
 def _parse(text: str) -> tuple[ast.expr, str]:

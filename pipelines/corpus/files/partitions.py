@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
-from pipelines.filter import matching_rows, parse_filter, split_conjunction
+from pipelines.filter import conditions_on, matching_rows
 from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
@@ -57,14 +57,17 @@ class Partitions:
 class _EmptyFiles(fsspec.AbstractFileSystem):
     """A file system of Parquet files without columns. Arrow infers types only while it discovers files."""
 
-    def _open(self, *_: Any, **__: Any) -> Any:
+    def __init__(self, **options: Any):
+        super().__init__(**options)
         file = io.BytesIO()
         pq.write_table(pa.table({}), file)
-        file.seek(0)
-        return file
+        self._content = file.getvalue()
+
+    def _open(self, *_: Any, **__: Any) -> Any:
+        return io.BytesIO(self._content)
 
     def info(self, path: str, **_: Any) -> dict[str, Any]:
-        return {"name": path, "size": len(self._open().getvalue()), "type": "file"}
+        return {"name": path, "size": len(self._content), "type": "file"}
 
 
 def _infer_types(directories: Collection[str]) -> pa.Schema:
@@ -99,12 +102,11 @@ def matching_partitions(partitions: Sequence[Mapping[str, pa.Scalar]], filter_te
     names = sorted(set[str].intersection(*(set(values) for values in partitions)))
     columns = {name: pa.array([values[name] for values in partitions], partitions[0][name].type) for name in names}
     table = pa.table(columns | {_NUMBER: pa.array(range(len(partitions)), pa.int64())})
-    for condition in split_conjunction(filter_text):
-        if parse_filter(condition)[1] <= set(names):
-            try:
-                table = table.filter(matching_rows(condition, table))
-            except FatalError:
-                continue  # the types do not fit; checking the filter on the schema of the files reports it
+    for condition in conditions_on(names, filter_text):
+        try:
+            table = table.filter(matching_rows(condition, table))
+        except FatalError:
+            continue  # the types do not fit; checking the filter on the schema of the files reports it
     return table[_NUMBER].to_pylist()
 
 

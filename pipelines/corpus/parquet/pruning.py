@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 
 from pipelines.errors import FatalError
-from pipelines.filter import parse_filter, split_conjunction
+from pipelines.filter import conditions_on, parse_filter
 
 if TYPE_CHECKING:
     import pyarrow.compute as pc
@@ -29,13 +29,12 @@ def matching_row_groups(footer: bytes, filter_text: str) -> list[int]:
     fields = [field for field in fragment.physical_schema if _has_usable_statistics(field.type)]
     schema = pa.schema(fields)
     condition: pc.Expression | None = None
-    for text in split_conjunction(filter_text):
-        if parse_filter(text)[1] <= set(schema.names):
-            try:
-                part = parse_filter(text, schema)[0]
-            except FatalError:
-                continue  # the types that Arrow stored may fit
-            condition = part if condition is None else condition & part
+    for text in conditions_on(schema.names, filter_text):
+        try:
+            part = parse_filter(text, schema)[0]
+        except FatalError:
+            continue  # the types that Arrow stored may fit
+        condition = part if condition is None else condition & part
     if condition is None:
         return [row_group.id for row_group in fragment.row_groups]
     return [row_group.id for row_group in fragment.subset(condition).row_groups]
