@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.output.layout import part_name
 from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, sha256
 from pipelines.output.shard_record import ShardRecord
 
@@ -68,7 +69,7 @@ def adopt_parts(
 
 def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -> ShardRecord | None:
     """Return the record in a part's footer, if the part and its file of rejected rows are as the record says."""
-    name = f"part-{shard['shard']}.parquet"
+    name = part_name(shard["shard"])
     try:
         data = (output.parts / name).read_bytes()
         file = pq.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)

@@ -127,6 +127,11 @@ def _test_segmenter(
     return libraries.get(lang or "moses", libraries["moses"]), _find_problem(tokenizer, lang)
 
 
+def segmented_langs(tokenizer: XLMTokenizer) -> set[str]:
+    """Return the languages of the checkpoint that have a segmenter of their own. Without `lang2id`, it has all."""
+    return {*SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)}
+
+
 def check_segmenters(job: Job, tokenizer: XLMTokenizer, shards: pa.Table) -> None:
     """Refuse rows in a language whose segmenter cannot be used, before the first shard instead of at their shard.
 
@@ -143,10 +148,9 @@ def check_segmenters(job: Job, tokenizer: XLMTokenizer, shards: pa.Table) -> Non
     """
     if job.input.lang_column is None or job.tokenizer.bypass_tokenizer:
         return
-    langs = SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)
     problems = {
         lang: problem
-        for lang in langs
+        for lang in segmented_langs(tokenizer)
         if tokenizer.segmenters.needs_setup(lang) and (problem := _find_problem(tokenizer, lang))
     }
     if not problems:

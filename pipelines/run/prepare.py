@@ -25,11 +25,11 @@ from pipelines.output import DATA, Output, encode_schema, part_name
 from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
 from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
 from pipelines.run.heads import pin_heads
+from pipelines.run.languages import segmented_langs
 from pipelines.stages import InferStageSettings, Reader, TokenizeStageSettings, Writer
 from pipelines.storage import find_files_below, find_overlap, locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite
-from xlm_core.text import SEGMENTED_LANGS
 from xlm_core.tokenizer import check_vocab_size
 
 if TYPE_CHECKING:
@@ -169,8 +169,8 @@ def _describe_segmenters(settings: TokenizerSettings, tokenizer: XLMTokenizer) -
     """Return the segmenters of all languages of the checkpoint; none if the job does not segment texts."""
     if settings.bypass_tokenizer:
         return {}
-    langs = SEGMENTED_LANGS & (tokenizer.lang2id.keys() or SEGMENTED_LANGS)
-    segmenters = tokenizer.segmenters.describe({*langs})
+    langs = segmented_langs(tokenizer)
+    segmenters = tokenizer.segmenters.describe(langs)
     if settings.ja == "kytea" and "ja" in langs:
         segmenters["ja"] += f", model {_hash_file(settings.kytea_model) or 'none'}"
     return segmenters

@@ -76,8 +76,9 @@ def find_input_files(spec: InputSettings, stores: Sequence[StoreSettings]) -> In
     """
     patterns = [spec.path] if isinstance(spec.path, str) else spec.path
     listings = [list_files(pattern, stores, _SETTING) for pattern in patterns]
-    tables = [(listing, table) for listing in listings if (table := find_table(listing))]
-    folders = [listing for listing in listings if all(listing is not other for other, _ in tables)]
+    roots = [(listing, find_table(listing)) for listing in listings]
+    tables = [(listing, root) for listing, root in roots if root is not None]
+    folders = [listing for listing, root in roots if root is None]
     if spec.version is not None and (len(tables) != 1 or folders):
         raise FatalError(f"input.version: {spec.version} needs one Delta or Iceberg table in input.path; remove it")
     for listing in folders:
