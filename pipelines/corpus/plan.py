@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.corpus.files import check_columns, check_partitions, describe_not_parquet, find_input_files
+from pipelines.corpus.files import check_columns, check_partitions, describe_not_parquet, find_input_files, has_field_ids
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
 from pipelines.corpus.planned_shard import PlannedShard, group_by_row_group, plan_table, shard_id
@@ -99,7 +99,8 @@ def make_plan(
                 continue
             schema = footer.schema
             problems += check_columns(file, schema, table, wanted) if table is not None else ()
-            problems += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
+            if table is None or not has_field_ids(table):  # Iceberg guarantees that files agree with their partitions
+                problems += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
             constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
             for name, value in constants.items():
                 schema = schema.append(pa.field(name, value.type))

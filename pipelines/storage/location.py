@@ -16,7 +16,7 @@ from pipelines.errors import FatalError, RetryableError
 from pipelines.storage.local_files import final_name, temporary_name, walk, write_atomically
 from pipelines.storage.local_paths import local_path
 from pipelines.storage.retries import access_with_retries
-from pipelines.storage.store_settings import contains_secret, find_settings, secret_in_url_message
+from pipelines.storage.store_settings import canonical_url, contains_secret, find_settings, secret_in_url_message
 from pipelines.storage.stores import find_etag, open_store
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Location:
     other OSErrors are not converted.
 
     Attributes:
-        url: as written by the user; the absolute path on the local file system.
+        url: as written by the user, with the usual name of its scheme; the absolute path on the local file system.
         path: its path within the file system.
         fs: the file system.
         stores: settings of stores, for locations below this one.
@@ -252,7 +252,7 @@ def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
 
     Args:
         url: as written by the user. `local_path` describes how local files may be written. Other URLs are taken
-            literally.
+            literally, except for `canonical_url`.
         stores: settings of stores; those for this URL are used.
 
     Raises:
@@ -263,6 +263,7 @@ def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
         return Location(path, path, pafs.LocalFileSystem())
     if contains_secret(url):
         raise FatalError(secret_in_url_message(url))
+    url = canonical_url(url)
     fs, path = open_store(url, find_settings(url, stores))
     return Location(url, path, fs, tuple(stores))
 

@@ -29,8 +29,9 @@ def find_overlap(pattern: str, output: Location, output_file: str, stores: Seque
     if not _is_same_store(read.base, output):
         return None
     inner = _real_path(output)
-    if _path_below(_real_path(read.base), inner) is not None:
-        return f"contains input.path {pattern}"
+    below = _path_below(_real_path(read.base), inner)
+    if below is not None:
+        return f"contains input.path {pattern}" if below or read.glob else f"is input.path {pattern}"
     for name, folder in _directories(read.base):
         path = _path_below(inner, folder)
         if path is not None and read.matches("/".join(filter(None, (name, path, output_file)))):

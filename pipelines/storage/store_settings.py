@@ -13,6 +13,16 @@ from pipelines.storage.local_paths import find_variable
 _SECRET_NAMES = re.compile(r"(?i)key|secret|token|sig|pass|credential")
 
 
+# Other names of a scheme. With them, one file would have several URLs, and be read several times.
+_SCHEMES = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfs": "abfss"}
+
+
+def canonical_url(url: str) -> str:
+    """Return a URL with the usual name of its scheme: `s3://` for `s3a://` and `s3n://`."""
+    scheme, separator, rest = url.partition("://")
+    return f"{_SCHEMES.get(scheme, scheme)}{separator}{rest}"
+
+
 def contains_secret(url: str) -> bool:
     """Whether a URL, or one of chained URLs, contains a password or key: `s3://KEY:SECRET@bucket`, `?sas_token=…`."""
     if "::" in url:
@@ -85,6 +95,7 @@ def find_settings(url: str, stores: Sequence[StoreSettings]) -> StoreSettings | 
 
 
 def _contains(store_url: str, url: str) -> bool:
+    store_url, url = canonical_url(store_url), canonical_url(url)
     if store_url.endswith("://"):
         return url.startswith(store_url)
     return f"{url}/".startswith(store_url.rstrip("/") + "/")

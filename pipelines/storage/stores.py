@@ -35,7 +35,7 @@ def open_store(url: str, options: StoreSettings | None) -> tuple[pafs.FileSystem
     """Open the file system of a URL, in most cases without sending a request.
 
     Args:
-        url: a URL with a scheme.
+        url: a URL with a scheme; see `canonical_url`.
         options: the settings for this URL.
 
     Returns:
@@ -47,12 +47,12 @@ def open_store(url: str, options: StoreSettings | None) -> tuple[pafs.FileSystem
     scheme, _, rest = url.partition("://")
     authority, _, path = rest.partition("/")
     try:
-        if scheme in ("s3", "s3a"):
+        if scheme == "s3":
             return open_client("s3", authority, options), rest
-        if scheme in ("gs", "gcs"):
+        if scheme == "gs":
             _check_options(url, options, "region", "profile")
             return open_client("gs", "", options), rest
-        if scheme in ("abfs", "abfss", "az"):
+        if scheme in ("abfss", "az"):
             _check_options(url, options, "region", "profile", "anonymous")
             container, _, host = authority.partition("@")
             return open_client("az", _find_azure_account(url, host), options), f"{container}/{path}".rstrip("/")

@@ -3,7 +3,7 @@
 from pipelines.corpus.files.input_files import InputFile, InputFiles, find_input_files
 from pipelines.corpus.files.other_formats import describe_not_parquet
 from pipelines.corpus.files.partitions import check_partitions
-from pipelines.corpus.files.tables import check_columns
+from pipelines.corpus.files.tables import check_columns, has_field_ids
 
 __all__ = [
     "InputFile",
@@ -12,4 +12,5 @@ __all__ = [
     "check_partitions",
     "describe_not_parquet",
     "find_input_files",
+    "has_field_ids",
 ]

@@ -30,8 +30,8 @@ class InputFile(NamedTuple):
     Attributes:
         info: its URL and identity.
         constants: columns with one value for all rows of the file, which the file itself need not contain.
-        partitions: those of these columns that are partitions below the given path. If the file contains such a
-            column, its values must agree. Partitions in the given path itself are only defaults.
+        partitions: those of these columns that are partitions of a table or below the given path. If the file contains
+            such a column, its values must agree. Partitions in the given path itself are only defaults.
         table: the columns of the table that the file belongs to; None if it belongs to none.
     """
 
@@ -113,7 +113,7 @@ def _find_in_table(snapshot: TableSnapshot, listing: Listing, stores: Sequence[S
 
     with ThreadPoolExecutor(_THREADS) as pool:
         for url, info in zip(snapshot.files, pool.map(find, snapshot.files), strict=True):
-            yield InputFile(info, snapshot.constants(url), snapshot.partitions, snapshot.schema)
+            yield InputFile(info, snapshot.constants(url), frozenset(snapshot.files[url]), snapshot.schema)
 
 
 def _find_in_folders(listings: list[Listing]) -> InputFiles:

@@ -89,7 +89,7 @@ OUTPUTS = [
     Refused("an output inside a file", _below_a_file, "not usable as output"),
     Refused("an output that is a link to itself", _loop, "not usable as output"),
     Refused("an output inside the input", lambda b: b.set("output.path", f"{b.corpus}/out"), "is inside input.path"),
-    Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "contains input.path"),
+    Refused("an output that is the input", lambda b: b.set("output.path", str(b.corpus)), "is input.path"),
     Refused(
         "an output in the memory of one process",
         lambda b: b.set("output.path", "memory://out"),

@@ -168,7 +168,8 @@ def test_file_with_only_an_etag_or_a_time_is_another_file_after_a_change():
 @pytest.mark.parametrize(
     ("path", "out", "message"),
     [
-        ("in", "in", "contains input.path {0}/in,"),
+        ("in", "in", "is input.path {0}/in,"),
+        ("link/", "in", "is input.path {0}/link/,"),
         ("in", "in/x/out", "is inside input.path {0}/in,"),
         ("in/", "link/out", "is inside input.path {0}/in/,"),
         ("link", "in/out", "is inside input.path {0}/link,"),

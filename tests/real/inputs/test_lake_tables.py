@@ -191,6 +191,37 @@ def test_partitions_of_a_delta_table_are_pruned(delta):
     assert "not read: 1 file whose partition does not match input.filter" in plan.notes
 
 
+def test_partitions_of_an_iceberg_table_are_pruned(iceberg):
+    for file in iceberg.glob("data/lang=de/*.parquet"):
+        file.write_bytes(b"not Parquet" * 100)
+    plan = plan_of(iceberg, filter='lang != "de" and (id == "b" or lang == "en")')
+    assert ids_of(plan) == ["b", "e"]
+    assert "not read: 1 file whose partition does not match input.filter" in plan.notes
+
+
+def test_files_from_before_a_table_was_partitioned_are_not_pruned(tmp_path):
+    table = FolderCatalog().create(f"{tmp_path}/evolved", ROWS.schema)
+    table.append(ROWS)
+    with table.update_spec() as update:
+        update.add_identity("lang")
+    table.append(MORE)
+    assert ids_of(plan_of(tmp_path / "evolved", filter='lang == "de"')) == ["a", "b", "c", "d"]
+
+
+def test_partitions_and_tables_are_pruned_together(delta, iceberg, tmp_path):
+    """Each kind has its own values of the partition; a file without the partition may contain any."""
+    folder = tmp_path / "lake/hive"
+    for lang, number in (("de", "x"), ("en", "y")):
+        (folder / f"lang={lang}").mkdir(parents=True)
+        pq.write_table(pa.table({"id": [number], "text": ["text"]}), folder / f"lang={lang}/a.parquet")
+    paths = [str(folder), str(delta), str(iceberg)]
+    plan = plan_of(paths, filter='lang == "en"')
+    assert rows_of(plan)["id"].to_pylist() == ["b", "b", "e", "e", "y"]
+    assert set(rows_of(plan)["lang"].to_pylist()) == {"en"}
+    pq.write_table(ROWS, tmp_path / "plain.parquet")
+    assert ids_of(plan_of([*paths, f"{tmp_path}/plain.parquet"], filter='lang == "en"')).count("b") == 3
+
+
 def test_columns_that_were_added_later_are_null_in_older_files(delta, iceberg):
     more = MORE.set_column(0, "id", pa.array(["g", "h", "i"])).append_column("extra", pa.array([1, 2, 3]))
     write_deltalake(delta, more, mode="append", schema_mode="merge")
@@ -279,3 +310,8 @@ def check_tables_in(server: Server) -> None:
         assert ids_of(plan_of(f"s3://lake/a/{name}", stores), stores) == list("bcdef")
         with pytest.raises(FatalError, match=f"is within the {name.capitalize()} table s3://lake/a/{name}, whose"):
             plan_of(f"s3://lake/a/{name}/**/*.parquet", stores)
+    files = [f"{scheme}://lake/a/plain/" for scheme in ("s3", "s3a", "s3n")]
+    with locate(f"{files[0]}a.parquet", stores).fs.open_output_stream("lake/a/plain/a.parquet") as file:
+        pq.write_table(ROWS, file)
+    for settings in (stores, [stores[0].model_copy(update={"url": "s3a://lake/"})]):  # each file is one file
+        assert ids_of(plan_of([*files, "s3a://lake/a/plain/*"], settings), settings) == ["a", "b", "c"]

@@ -20,7 +20,7 @@ from pipelines.corpus.row_groups import _read
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.run.prepare import prepare_job
-from tests.flow.in_process import read_output, run_stages, run_to_records
+from tests.flow.in_process import read_output, run_to_records
 
 ROWS = {"id": ["a", "b"], "text": ["One sentence.", "Another one."], "lang": ["en", "en"], "other": ["x", "y"]}
 SNAPPY, LZO, UNKNOWN = b"\x02", b"\x06", b"\x5e"  # as stored in a footer
@@ -47,9 +47,9 @@ def write_encrypted(path: Path, column: str, *, encrypt_footer: bool) -> None:
         writer.write_table(table)
 
 
-def write_with_codec(path: Path, column: str, codec: bytes, row_group: int = 0) -> None:
+def write_with_codec(path: Path, column: str, codec: bytes, row_group: int = 0, rows: Any = ROWS) -> None:
     """Write a file, and change the codec that its footer names for a column of a row group. The data stay the same."""
-    pq.write_table(pa.table(ROWS), path, row_group_size=1, compression="snappy")
+    pq.write_table(pa.table(rows), path, row_group_size=1, compression="snappy")
     data, field = path.read_bytes(), column.encode() + b"\x15" + SNAPPY
     position = -1
     for _ in range(row_group + 1):
@@ -97,13 +97,15 @@ def test_codec_that_arrow_does_not_have(make_job, tmp_path, codec):
     assert refusal(make_job, path, keep=["other"]).startswith(expected)
 
 
-def test_codec_of_a_later_row_group(make_job, tmp_path):
-    """Only the first row group is checked before the run; the error of the others is the same."""
-    write_with_codec(path := tmp_path / "in.parquet", "text", LZO, row_group=1)
-    results = run_stages(make_job(input=input_of(path), tasks=["feature-extraction"]))
-    done, failed = sorted(results, key=lambda result: result.failure is not None)
-    assert done.record is not None
-    assert f"{path}: row group 1 is compressed with a codec that Arrow does not support" in failed.failure.message
+@pytest.mark.parametrize("codec", [LZO, UNKNOWN])
+@pytest.mark.parametrize("name", ["text", "name.with.dots", "x" * 200, "nested"])
+def test_codec_of_a_later_row_group(make_job, tmp_path, codec, name):
+    columns = {"id": ["a", "b"], "text": ["One sentence.", "Another one."], "lang": ["en", "en"], name: ["x", "y"]}
+    if name == "nested":
+        columns[name] = [[{"item": "x"}], [{"item": "y"}]]
+    write_with_codec(path := tmp_path / "in.parquet", "item" if name == "nested" else name, codec, 1, columns)
+    expected = f"column {name} is compressed with a codec that Arrow does not support; write it again with another"
+    assert refusal(make_job, path, keep=[name]).startswith(expected)
 
 
 def test_integers_of_128_bits(make_job, tmp_path):

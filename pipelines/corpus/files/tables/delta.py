@@ -62,7 +62,7 @@ def read_delta(root: Location, paths: Sequence[str], version: int | None) -> Tab
         _file_url(root, path): {} if partitions is None else {name: partitions[i][name] for name in names}
         for i, path in enumerate(actions["path"].to_pylist())
     }
-    return TableSnapshot(f"Delta table {root.url}", found, files, schema, frozenset(names))
+    return TableSnapshot(f"Delta table {root.url}", found, files, schema)
 
 
 def _file_url(root: Location, path: str) -> str:

@@ -22,16 +22,14 @@ class TableSnapshot:
     Attributes:
         name: the format and URL of the table.
         version: the version of a Delta table, or the id of an Iceberg snapshot.
-        files: URLs of its data files, each with its partition values, by column.
+        files: URLs of its data files, each with its partition values, by column, by which a filter may exclude it.
         schema: its columns. For Iceberg, whose files may have columns under former names, they have field ids.
-        partitions: the columns by which a filter may exclude files.
     """
 
     name: str
     version: int
     files: Mapping[str, Mapping[str, pa.Scalar]]
     schema: pa.Schema
-    partitions: frozenset[str] = frozenset()
 
     def constants(self, url: str) -> dict[str, pa.Scalar]:
         """Return the values of columns that a file need not contain: partitions and, as null, columns added later."""
@@ -61,6 +59,11 @@ def check_columns(file: FileInfo, schema: pa.Schema, table: pa.Schema, columns: 
                 f"{file.url}: column {name} was renamed, replaced or changed after this file was written; rewrite the "
                 "table's files, for example with Spark's rewrite_data_files and the option rewrite-all"
             )
+
+
+def has_field_ids(table: pa.Schema) -> bool:
+    """Return whether a table identifies its columns by field ids, as Iceberg does, and not by name."""
+    return any(_FIELD_ID in (field.metadata or {}) for field in table)
 
 
 def _field_ids(field: pa.Field, parent: str = "") -> Iterator[tuple[str, bytes]]:
