@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.corpus.files import check_columns, check_partitions, describe_not_parquet, find_input_files, has_field_ids
+from pipelines.corpus.files import (
+    check_columns,
+    check_partitions,
+    describe_not_parquet,
+    find_input_files,
+    has_field_ids,
+)
 from pipelines.corpus.input_columns import check_schema, columns_to_read, field_as_read
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
 from pipelines.corpus.planned_shard import PlannedShard, group_by_row_group, plan_table, shard_id

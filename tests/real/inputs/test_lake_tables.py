@@ -142,7 +142,7 @@ def test_several_tables_and_folders(delta, iceberg, tmp_path):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("delta/*/*/*.parquet", "is within the Delta table .*lake/delta, whose directory also has files of earlier"),
+        ("delta/*/*/*.parquet", "is within the Delta table .*lake/delta, whose directory also has files that are not"),
         ("delta/lang=de", "is within the Delta table .*lake/delta"),
         ("delta/lang=de/**/*.parquet", "is within the Delta table .*lake/delta"),
         ("iceberg/data", "is within the Iceberg table .*lake/iceberg, .*; name the table in input.path"),
@@ -168,8 +168,20 @@ def test_hudi_tables_are_refused(tmp_path):
     pq.write_table(ROWS, tmp_path / "hudi/a.parquet")
     with pytest.raises(FatalError, match="hudi: is a Hudi table, which is not supported; export its current rows"):
         plan_of(tmp_path / "hudi")
-    with pytest.raises(FatalError, match="is within the Hudi table"):
+    with pytest.raises(FatalError, match=r"is within the Hudi table .*; export its current rows as Parquet files"):
         plan_of(tmp_path / "hudi/a.parquet")
+
+
+def test_outputs_of_spark_streaming_are_refused(tmp_path):
+    """Only the files that the log names count; Spark leaves the files of failed attempts, which have the same rows."""
+    (tmp_path / "sink/_spark_metadata").mkdir(parents=True)
+    (tmp_path / "sink/_spark_metadata/0").write_text("v1\n")
+    (tmp_path / "sink/day=2024-01-31").mkdir()
+    pq.write_table(ROWS, tmp_path / "sink/day=2024-01-31/a.parquet")
+    with pytest.raises(FatalError, match="sink: is a Spark streaming table, which is not supported; export"):
+        plan_of(tmp_path / "sink")
+    with pytest.raises(FatalError, match=r"is within the Spark streaming table .*; export its current rows as Parquet"):
+        plan_of(tmp_path / "sink/day=2024-01-31")
 
 
 @pytest.mark.parametrize("name", ["delta", "iceberg"])
@@ -252,6 +264,13 @@ def test_features_that_change_which_rows_are_read_are_refused(delta):
     log.write_text(json.dumps(protocol) + "\n" + json.dumps(add) + "\n")
     with pytest.raises(FatalError, match="has deletion vectors; rewrite its files first, in Spark with REORG TABLE"):
         plan_of(delta)
+
+
+def test_delta_table_with_a_partition_of_bytes_is_refused(tmp_path):
+    keys = pa.array([b"\xc8", b"a", b""])
+    write_deltalake(tmp_path / "bytes", ROWS.append_column("key", keys), partition_by=["key"])
+    with pytest.raises(FatalError, match="the Delta table has a partition of bytes, which is not supported"):
+        plan_of(tmp_path / "bytes")
 
 
 def test_delete_files_of_an_iceberg_table_are_refused(tmp_path):

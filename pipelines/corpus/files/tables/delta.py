@@ -49,9 +49,9 @@ def read_delta(root: Location, paths: Sequence[str], version: int | None) -> Tab
         _copy_log(root, paths, version, Path(copy))
         try:
             table = DeltaTable(copy, version=version)
-            _check_features(root, table)
-            actions = pa.table(table.get_add_actions())
             schema = pa.schema(table.schema().to_arrow())
+            _check_features(root, table, schema)
+            actions = pa.table(table.get_add_actions())
         except DeltaError as error:
             reason = describe_error(error).replace(copy, root.url)
             raise FatalError(f"{root.url}: the Delta table cannot be read ({reason})") from None
@@ -93,7 +93,7 @@ def _copy_log(root: Location, paths: Sequence[str], version: int | None, copy: P
         list(pool.map(copy_file, filter(is_needed, log)))
 
 
-def _check_features(root: Location, table: DeltaTable) -> None:
+def _check_features(root: Location, table: DeltaTable, schema: pa.Schema) -> None:
     """Refuse tables whose rows are not simply the rows of their files.
 
     `deltalake` itself refuses tables with features that it does not know.
@@ -105,6 +105,8 @@ def _check_features(root: Location, table: DeltaTable) -> None:
         problem = f"column mapping (mode {mode})"
     elif "deletionVectors" in (table.protocol().reader_features or []) and _has_deletion_vectors(table):
         problem = "deletion vectors; rewrite its files first, in Spark with REORG TABLE … APPLY (PURGE)"
+    elif any(pa.types.is_binary(schema.field(name).type) for name in table.metadata().partition_columns):
+        problem = "a partition of bytes"  # deltalake returns the escapes in the log, as text
     if problem:
         raise FatalError(f"{root.url}: the Delta table has {problem}, which is not supported")
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpus.files.tables.delta import read_delta
 from pipelines.corpus.files.tables.iceberg import find_metadata, read_iceberg
+from pipelines.corpus.files.tables.roots import EXPORT
 from pipelines.errors import FatalError
 from pipelines.storage import Listing, locate
 
@@ -42,10 +43,7 @@ def read_table(
             case "Iceberg":
                 return read_iceberg(table.url, find_metadata(root, paths), stores, version)
             case _:
-                raise FatalError(
-                    f"{table.url}: is a {table.format} table, which is not supported; export its current rows as "
-                    "Parquet files, or as a Delta or Iceberg table"
-                )
+                raise FatalError(f"{table.url}: is a {table.format} table, which is not supported; {EXPORT}")
     except ImportError:
         extra = table.format.lower()
         raise FatalError(

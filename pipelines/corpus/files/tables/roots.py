@@ -25,7 +25,11 @@ _MARKERS = {
     "Delta": ("_delta_log", re.compile(r"\d{20}\.(?:json|checkpoint\..*parquet)")),
     "Iceberg": ("metadata", re.compile(r"v?\d[^/]*\.metadata\.json")),
     "Hudi": (".hoodie", re.compile(r"hoodie\.properties")),
+    # Spark's file sink lists the files of committed batches here; failed attempts leave others, with the same rows.
+    "Spark streaming": ("_spark_metadata", re.compile(r"\d+(?:\.compact)?")),
 }
+_SUPPORTED = ("Delta", "Iceberg")
+EXPORT = "export its current rows as Parquet files, or as a Delta or Iceberg table"  # of other formats
 _MAX_SHOWN = 3
 
 
@@ -50,9 +54,10 @@ def find_table(listing: Listing) -> TableRoot | None:
         return named[0]
     for url in _parents(listing.base, with_itself=listing.is_glob):
         if found := _root_at(url):
+            advice = "name the table in input.path, and select its rows with input.filter"
             raise FatalError(
-                f"{text}: is within the {found.format} table {found.url}, whose directory also has files of "
-                "earlier versions; name the table in input.path, and select its rows with input.filter"
+                f"{text}: is within the {found.format} table {found.url}, whose directory also has files that are not "
+                f"in its current version; {advice if found.format in _SUPPORTED else EXPORT}"
             )
     urls = sorted(file.url for file in listing.files) if roots else []
     tables = [root for root in sorted(roots) if _has_prefix(urls, f"{root.url}/")]
@@ -60,8 +65,8 @@ def find_table(listing: Listing) -> TableRoot | None:
         names = ", ".join(table.url for table in tables[:_MAX_SHOWN])
         more = f" and {len(tables) - _MAX_SHOWN} more" if len(tables) > _MAX_SHOWN else ""
         raise FatalError(
-            f"{text}: contains {tables[0].format} tables ({names}{more}), whose directories also have files "
-            "of earlier versions; list the tables themselves in input.path"
+            f"{text}: contains {tables[0].format} tables ({names}{more}), whose directories also have files that are "
+            "not in their current version; list the tables themselves in input.path"
         )
     return None
 
