@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
-import math
 import signal
 import sys
-import time
 from typing import TYPE_CHECKING
 
 from jobs.exit_status import ExitStatus
 from pipelines.errors import RESUME_HINT
+from pipelines.signals import Signals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-_SAME_SIGNAL_WITHIN_S = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -50,16 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _handle_sigterm() -> None:
-    """Handle SIGTERM, with which schedulers stop jobs, like Ctrl-C.
-
-    `timeout` sends it twice at once, to its child and to the group of both; the second must not disturb the clean-up.
-    """
-    last_s = -math.inf
+    """Handle SIGTERM, with which schedulers stop jobs, like Ctrl-C. A repeated one does not disturb the clean-up."""
+    signals = Signals()
 
     def on_sigterm(*_: object) -> None:
-        nonlocal last_s
-        before_s, last_s = last_s, time.monotonic()
-        if last_s - before_s > _SAME_SIGNAL_WITHIN_S:
+        if not signals.is_repeated():
             raise KeyboardInterrupt
 
     signal.signal(signal.SIGTERM, on_sigterm)

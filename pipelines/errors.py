@@ -6,6 +6,7 @@ __all__ = [
     "RESUME_HINT",
     "ClusterError",
     "FatalError",
+    "NoAnswerError",
     "NoSpaceError",
     "RetryableError",
     "ShardError",
@@ -43,6 +44,10 @@ class RetryableError(Exception):
 
 class NoSpaceError(RetryableError):
     """A disk is full. The run ends at once; the same call resumes it when there is space."""
+
+
+class NoAnswerError(RetryableError):
+    """A store did not answer for so long that it is not asked again."""
 
 
 class ClusterError(RetryableError):

@@ -38,7 +38,8 @@ def describe_too_many_rejected(records: Iterable[ShardRecord], policy: PolicySet
     if num_rejected <= policy.count_allowed_rejections(num_rows + num_left):
         return None
     by_lang = _list_counts(langs, _MAX_LANGS)
-    allowed = min(1.0, math.ceil(100 * num_rejected / num_rows) / 100)
+    is_share = isinstance(policy.max_rejected, float)
+    allowed = min(1.0, math.ceil(100 * num_rejected / num_rows) / 100) if is_share else num_rejected
     return (
         f"{format_count(num_rejected, 'row')} rejected of {num_rows:,} processed, and policy.max_rejected is "
         f"{policy.max_rejected}: {_list_counts(reasons)}{f'; by language: {by_lang}' if by_lang else ''}; correct "

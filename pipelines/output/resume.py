@@ -127,6 +127,8 @@ def compare_with_plan(
             del done[record.shard]
             num_damaged += 1
     output.check_segmenters(done.values(), segmenters)
+    if num_unproven := sum(unrecorded) - len(adopted):
+        notes.append(f"computing {format_count(num_unproven, 'part')} again that the last run did not record")
     if num_damaged:
         notes.append(f"computing {format_count(num_damaged, 'part')} again, missing or changed since being recorded")
     if num_with_repeats:

@@ -22,7 +22,7 @@ from pipelines.report import build_report, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
-from pipelines.run.graceful_stop import Stop, graceful_stop
+from pipelines.run.graceful_stop import Stop, graceful_stop, stop_signals
 from pipelines.run.languages import check_segmenters
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
@@ -84,9 +84,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress)
         remove_stale_parts(output, state)
         output.begin(prepared.description, prepared.plan.shards)
-        if len(state.todo):
-            _compute(job, prepared, state.todo, commits, progress, pre_rejected, notify)
-        return _finish(prepared, output, lock, commits, progress)
+        stop = Stop()
+        with stop_signals(stop):
+            if len(state.todo):
+                _compute(job, prepared, state.todo, commits, progress, pre_rejected, stop, notify)
+            return _finish(prepared, output, lock, commits, progress)
 
 
 def _notify(console: Console, line: str) -> None:
@@ -169,10 +171,10 @@ def _compute(
     commits: Commits,
     progress: Progress,
     pre_rejected: PreRejected,
+    stop: Stop,
     notify: Callable[[str], None],
 ) -> None:
     """Compute shards on Ray, wave by wave, until all are done or the run ends early."""
-    stop = Stop()
     try:
         with (
             ray_session(job.compute) as (nodes, addable),
@@ -185,9 +187,9 @@ def _compute(
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
             with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
                 for first in range(0, len(todo), WAVE_SHARDS):
-                    runner.run(todo.slice(first, WAVE_SHARDS))
                     if stop.reason is not None or commits.exceeded is not None:
                         return
+                    runner.run(todo.slice(first, WAVE_SHARDS))
     except ClusterError:
         # A scheduler that stops this process may stop its cluster a little earlier.
         time.sleep(_SIGTERM_FOLLOWS_WITHIN_S)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from ray.exceptions import RayError
 
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
 from pipelines.run.cluster import all_nodes_draining
+from pipelines.signals import Signals
 from pipelines.stages import in_flight_key, run_prefix, stop_key
 
 if TYPE_CHECKING:
@@ -26,29 +26,26 @@ _POLL_EVERY_S = 0.2
 _POLLS_PER_DRAIN_CHECK = 25
 _WATCHER_ENDS_WITHIN_S = 5.0
 
-# `timeout` sends SIGTERM to its child and then to the process group of both. Slurm may signal a job more than once too.
-_SAME_SIGNAL_WITHIN_S = 1.0
-
 
 class Stop:
     """Whether a run ends early, and why.
 
     Attributes:
         reason: why the run ends early, as a message for the user; None while it does not.
-        requested: the monotonic time at which the reason was set.
+        grace_is_over: whether the next signal aborts the run, even if it is the first.
         in_flight: the shards that workers had started when the stop signal was set, and that may not have returned;
             None before the signal is set.
     """
 
     def __init__(self) -> None:
         self.reason: str | None = None
-        self.requested = 0.0
+        self.grace_is_over = False
         self.in_flight: set[str] | None = None
 
     def request(self, reason: str) -> None:
         """Start no further shard. If called again, the first reason is kept."""
         if self.reason is None:
-            self.reason, self.requested = reason, time.monotonic()
+            self.reason = reason
 
     def mark_returned(self, shard: str) -> None:
         """Remove a shard from those in flight."""
@@ -60,30 +57,52 @@ class Stop:
         return self.in_flight is not None and self.in_flight <= returned
 
 
-class _AbortRun(BaseException):
+class _AbortRun(KeyboardInterrupt):
     """Raised in the main thread to end the run without waiting for shards in flight."""
+
+
+@contextmanager
+def stop_signals(stop: Stop) -> Generator[None]:
+    """Let SIGINT and SIGTERM only request the end of a run, for the length of a `with` block.
+
+    So neither the start of Ray, nor its shutdown, nor the summary of a run is left halfway. A second signal after more
+    than a second raises a KeyboardInterrupt. Must be entered in the main thread.
+    """
+    signals, is_first = Signals(), True
+
+    def on_signal(number: int, _: object) -> None:
+        nonlocal is_first
+        if stop.grace_is_over or not (signals.is_repeated() or is_first):
+            stop.grace_is_over = False
+            raise _AbortRun
+        is_first = False
+        stop.request("interrupted" if number == signal.SIGINT else "terminated")
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in handlers.items():
+        if handler is not signal.SIG_IGN:  # a shell's background jobs ignore SIGINT, and must keep ignoring it
+            signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
 def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> Generator[None]:
     """Allow a `with` block, which computes shards on Ray, to end early, but gracefully.
 
-    SIGINT, SIGTERM, a cluster whose nodes are all about to be removed, and `Stop.request` have the same effect: workers
-    start no further shard, and the block still receives the results of those in flight. It is aborted after the grace
-    period, or at a second signal after more than a second. Must be entered in the main thread.
+    `Stop.request`, which signals call, and a cluster whose nodes are all about to be removed have the same effect:
+    workers start no further shard, and the block still receives the results of those in flight. It is aborted after the
+    grace period, or at a second signal. Must be entered in the main thread, within `stop_signals`.
 
     Args:
         stop: tells whether the block ends early.
         grace_s: how long shards in flight may take to finish.
         notify: receives a message with the reason and the grace period.
     """
-    ended, grace_is_over = threading.Event(), threading.Event()
-
-    def on_signal(number: int, _: object) -> None:
-        if stop.reason is None:
-            stop.request("interrupted" if number == signal.SIGINT else "terminated")
-        elif grace_is_over.is_set() or time.monotonic() - stop.requested > _SAME_SIGNAL_WITHIN_S:
-            raise _AbortRun
+    ended = threading.Event()
 
     def watch() -> None:
         num_polls = 0
@@ -99,13 +118,9 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
             stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
         notify(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
         if not ended.wait(grace_s):
-            grace_is_over.set()
+            stop.grace_is_over = True
             os.kill(os.getpid(), signal.SIGTERM)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number, handler in handlers.items():
-        if handler is not signal.SIG_IGN:  # a shell's background jobs ignore SIGINT, and must keep ignoring it
-            signal.signal(number, on_signal)
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     try:
@@ -115,7 +130,5 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
     finally:
         ended.set()
         watcher.join(_WATCHER_ENDS_WITHIN_S)  # a thread that calls Ray while it shuts down can end the process
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         with suppress(RayError):
             delete_keys(run_prefix())  # the next run of this process starts without a stop signal

@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import random
 import re
+import threading
 import time
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeGuard, TypeVar
 
 import pyarrow as pa
 
-from pipelines.errors import FatalError, NoSpaceError, RetryableError
+from pipelines.errors import FatalError, NoAnswerError, NoSpaceError, RetryableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +26,10 @@ S3_ATTEMPTS = 5
 GCS_RETRY_TIME_LIMIT = timedelta(minutes=3)
 _RETRY_AFTER_S = (1.0, 5.0, 20.0, 60.0)
 
+# Most clients wait without limit for a server that accepts a connection and never answers. This is enough to read a row
+# group of 1 GB at 1.2 MB/s, and to list several million files.
+_ANSWERS_WITHIN_S = 900.0
+
 _DENIED = re.compile(
     "ACCESS_DENIED|INVALID_ACCESS_KEY|INVALID_CLIENT_TOKEN|SIGNATURE_DOES_NOT_MATCH|EXPIRED_TOKEN|ExpiredToken|"  # AWS
     "Forbidden|Unauthorized|AuthenticationFailed|AuthorizationFailure|UNAUTHENTICATED|PERMISSION_DENIED|"
@@ -35,11 +41,13 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_PERMISSION = (errno.EROFS, errno.EACCES, errno.EPERM)
 _TEMPORARY_STATUS = (408, 429)  # of the 4xx: time-out, and too many requests
 
+_NOT_RETRIED = (NoSpaceError, NoAnswerError)
+
 
 def with_retries(
     act: Callable[[], ValueT],
     is_retryable: Callable[[Exception], bool] = lambda error: (
-        isinstance(error, RetryableError) and not isinstance(error, NoSpaceError)
+        isinstance(error, RetryableError) and not isinstance(error, _NOT_RETRIED)
     ),
 ) -> ValueT:
     """Call a function, and retry it up to four times, after increasing waits, while its errors are retryable.
@@ -66,13 +74,36 @@ def access_with_retries(url: str, act: Callable[[], ValueT], *, is_local: bool =
 
     def attempt() -> ValueT:
         try:
-            return act()
+            return act() if is_local else _with_limit(url, act)
         except Exception as error:
             raise classify_error(url, error, is_local=is_local) from None
 
     # Data that seem damaged may be the result of a dropped connection.
     retried = (RetryableError,) if is_local else (RetryableError, pa.ArrowException)
-    return with_retries(attempt, lambda error: isinstance(error, retried) and not isinstance(error, NoSpaceError))
+    return with_retries(attempt, lambda error: isinstance(error, retried) and not isinstance(error, _NOT_RETRIED))
+
+
+def _with_limit(url: str, act: Callable[[], ValueT]) -> ValueT:
+    """Call a function in another thread, which is abandoned if it does not return in time.
+
+    Raises:
+        NoAnswerError: it does not.
+    """
+    result = Future[ValueT]()
+
+    def call() -> None:
+        try:
+            result.set_result(act())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()  # the process can end without the thread
+    try:
+        return result.result(_ANSWERS_WITHIN_S)
+    except TimeoutError:
+        if result.done():  # the client's own limit
+            raise
+        raise NoAnswerError(f"{url}: the store has not answered for {_ANSWERS_WITHIN_S / 60:g} min") from None
 
 
 def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exception:

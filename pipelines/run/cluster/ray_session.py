@@ -122,7 +122,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
     # Ray's shutdown waits this long for a lost head. On a cluster the head may come back, so the default stays there.
     wait_for_head = environment(RAY_gcs_rpc_server_reconnect_timeout_s="10")
     try:
-        with _discard_stderr(), _defer_sigterm(), wait_for_head:
+        with _discard_stderr(), _block_sigterm(), wait_for_head:
             ray.init(
                 address="local",  # without an address, Ray would join any cluster that runs on this machine
                 include_dashboard=False,
@@ -137,7 +137,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
 
 def _join(address: str) -> None:
     try:
-        with _discard_stderr(), _defer_sigterm():
+        with _discard_stderr(), _block_sigterm():
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(f"compute.address {address}: no Ray cluster answers ({describe_error(error)})") from None
@@ -153,21 +153,18 @@ def _shut_down() -> None:
 
 
 @contextmanager
-def _defer_sigterm() -> Generator[None]:
-    """Handle SIGTERM after the `with` block, which starts Ray.
+def _block_sigterm() -> Generator[None]:
+    """Block SIGTERM for the processes that the `with` block starts. In this process, other threads may receive it.
 
-    It is blocked for the processes that the block starts, but other threads of this process may still receive it.
+    Ray's core replaces the handler by one that prints a stack trace first, so it is restored.
     """
-    received: list[int] = []
-    handler = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    handler = signal.getsignal(signal.SIGTERM)
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        if received:
-            signal.raise_signal(signal.SIGTERM)
 
 
 @contextmanager

@@ -69,7 +69,10 @@ def test_too_many_rejected_rows_are_named_by_reason_and_language_and_the_advice_
     policy = job.policy.model_copy(update={"max_rejected": 0.3})
     assert run_job(job.model_copy(update={"policy": policy}), quiet_console()) == ExitStatus.COMPLETE
     assert Path(out, "_SUCCESS").exists()
-    # The output is complete, but a run with the lower limit is not.
+    # The output is complete, but a run with the lower limit is not. A count is answered by a count.
+    with_count = job.model_copy(update={"policy": job.policy.model_copy(update={"max_rejected": 2})})
+    assert run_job(with_count, quiet_console()) == ExitStatus.INCOMPLETE
+    assert "accept as many with --set policy.max_rejected=6\n" in capsys.readouterr().err
     console = quiet_console()
     assert run_job(job, console) == ExitStatus.INCOMPLETE
     assert "nothing to do" in printed(console)

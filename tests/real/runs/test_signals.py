@@ -12,9 +12,12 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from jobs import cli
 from pipelines.output.directory import Output
 from pipelines.run.cluster.lost_cluster import is_alive
 from pipelines.storage import locate
+from tests.chaos.driver.fault_points import call_once_at, watch_changes
+from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import ledger_records, wait_until
 
 RESUME = "xlm: interrupted; finished shards are kept, run the same command to resume\n"
@@ -144,3 +147,16 @@ def test_no_process_is_left_after_sigkill(run):
     run.process.kill()
     run.process.wait()
     wait_until(lambda: not any(map(is_alive, run.processes())))
+
+
+@pytest.mark.parametrize("moment", ["ledger: rename, before", "report.json: write, half", "_SUCCESS: rename, after"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_at_the_end_of_a_run_does_not_interrupt_it(demo, tmp_path, monkeypatch, capsys, moment, number):
+    """When the last shards are recorded, nothing is left to interrupt."""
+    without_ray(monkeypatch)
+    handler = signal.getsignal(signal.SIGTERM)
+    out = tmp_path / "out"
+    with watch_changes(out, call_once_at(moment, lambda: signal.raise_signal(number))):
+        status = cli.main(["run", str(demo / "job.yaml"), "--set", f"output.path={out}"])
+    signal.signal(signal.SIGTERM, handler)
+    assert (status, capsys.readouterr().err, (out / "_SUCCESS").exists()) == (0, "", True)
