@@ -13,7 +13,6 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The function that replaces the handler of SIGTERM when Ray starts.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
-- The raylet of the node, in a cluster that the driver has joined. Ray ends the driver with it, without a message.
 - The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
@@ -25,7 +24,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -127,19 +125,6 @@ def log_folder() -> Path | None:
     """Return the folder of Ray's logs on this node; None if this process is not connected to Ray."""
     node = worker._global_node
     return None if node is None or not ray.is_initialized() else Path(node.get_logs_dir_path())
-
-
-def find_raylet() -> int | None:
-    """Find the raylet of this node that this process is connected to; None if it is not visible here."""
-    node = worker._global_node
-    if node is None:
-        return None
-    socket = f"--raylet_socket_name={node.raylet_socket_name}".encode()
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # the process has ended
-            if socket in file.read_bytes().split(b"\0"):
-                return int(file.parent.name)
-    return None
 
 
 def keep_sigterm_handler() -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import ray
 
 from pipelines.errors import RESUME_HINT, ClusterError
-from pipelines.ray_internals import draining_node_ids, find_raylet
+from pipelines.ray_internals import draining_node_ids
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,12 +31,12 @@ _LOST_AFTER_S = 20.0
 _MAX_INTERRUPTS = 10
 
 _INTERRUPT = signal.SIGUSR1
-_LOST = "the Ray cluster has lost this node or all its nodes"
+_LOST = "the Ray cluster has lost all its nodes"
 
 
 @contextmanager
 def cluster_watch() -> Generator[None]:
-    """End a `with` block when the cluster has lost all its nodes, the raylet of this node or local Ray's GCS server.
+    """End a `with` block when the cluster has lost all its nodes, or local Ray has lost its raylet or GCS server.
 
     Ray may start within the block. Must be entered in the main thread. The main thread may be waiting deep within Ray,
     so a signal interrupts it. SIGINT is not suitable, because background jobs of a shell ignore it. If the main thread
@@ -46,8 +46,7 @@ def cluster_watch() -> Generator[None]:
         ClusterError: the cluster is lost.
     """
     ended = threading.Event()
-    raylet = find_raylet()
-    ray_processes = set[int]() if raylet is None else {raylet}
+    ray_processes: set[int] = set()
     last_seen = time.monotonic()
 
     def poll_nodes() -> None:
