@@ -50,12 +50,18 @@ def isolate_crashes(
     Returns:
         The ids of the shards that still crash their worker.
     """
-    for cause in sorted({stalled[shard] for shard in lost["shard"].to_pylist() if shard in stalled}):
-        notify(cause)
-    notify(f"{format_count(len(lost), 'shard')} lost when a worker died; retrying each in a worker of its own")
+    told: set[str] = set()
+
+    def tell(lost: pa.Table, message: str) -> None:
+        causes = {stalled[shard] for shard in lost["shard"].to_pylist() if shard in stalled}
+        for line in (*sorted(causes - told), f"{format_count(len(lost), 'shard')} {message}"):
+            notify(line)
+        told.update(causes)
+
+    tell(lost, "lost when a worker died; retrying each in a worker of its own")
     lost = compute(lost)
     if len(lost):
-        notify(f"{format_count(len(lost), 'shard')} crashed the worker each time; searching for the rows that crash it")
+        tell(lost, "crashed the worker each time; searching for the rows that crash it")
         for shard, rows in find_crashing_rows(lost, probe).items():
             rejections = {row: _rejection(stalled.get(part)) for row, part in rows.items()}
             pre_rejected.setdefault(shard, {}).update(rejections)

@@ -32,7 +32,7 @@ SERIES: dict[str, Callable[[random.Random], Iterator[FaultCounts]]] = {
 MIN_FAULTS = 300
 MIN_KINDS = 60
 
-_SLOW_TESTS = ["tests/flow", "tests/chaos"]
+_SLOW_TESTS = ["tests/flow", "tests/real", "tests/chaos"]
 _OUTCOME = re.compile(r"tests/\S+?::test_(.*) (PASSED|FAILED|ERROR|SKIPPED)\b")
 
 _PROGRESS_EVERY_S = 30.0

@@ -1,6 +1,7 @@
 """Rows that crash their worker, or make it hang, are found and rejected, and no other row is affected."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -23,6 +24,11 @@ from tests.flow.in_process import read_output, read_rejected, run_stages, withou
 from tests.flow.run.outputs import printed, quiet_console
 
 NUM_ROWS = 32
+LIMIT_S = 6  # shorter than by default, but long enough for other rows on a busy machine
+HANGS = (
+    rf"no progress for {LIMIT_S} s in the tokenize stage \(at test_crash_isolation.py:\d+\), "
+    r"the limit of policy\.shard_timeout_s"
+)
 TEXTS = [f"Sentence number {i} of a small corpus." for i in range(NUM_ROWS)]
 
 
@@ -100,7 +106,7 @@ def job(make_job, corpus):
         tasks=["feature-extraction"],
         output__rows_per_shard=8,
         batch={"invariant": True},  # so that a row's bytes do not depend on the other rows
-        policy={"max_rejected": 4},
+        policy={"max_rejected": 4, "shard_timeout_s": LIMIT_S},
     )
 
 
@@ -111,14 +117,16 @@ def expected(make_job, job, tmp_path) -> pa.Table:
     return read_output(str(tmp_path / "expected"))
 
 
-def check_rejected(job, report, rows: list[int], expected: pa.Table) -> None:
-    """Check that exactly these rows are rejected, and all others have the expected results."""
+def check_rejected(job, report, causes: dict[int, str], expected: pa.Table) -> None:
+    """Check that exactly these rows are rejected, for these causes, and all others have the expected results."""
     assert report["status"] == "complete"
     assert Path(job.output.path, "_SUCCESS").exists()
-    assert read_output(job.output.path).equals(expected.filter(pa.array([i not in rows for i in range(NUM_ROWS)])))
+    assert read_output(job.output.path).equals(expected.filter(pa.array([i not in causes for i in range(NUM_ROWS)])))
     rejected = sorted(read_rejected(job.output.path), key=lambda row: row["row"])
     found = [(row["id"], row["row"], row["reason"]) for row in rejected]
-    assert found == [(f"r{i}", i, "killed_worker") for i in rows]
+    assert found == [(f"r{i}", i, "killed_worker") for i in sorted(causes)]
+    for row in rejected:
+        assert re.fullmatch(f"{causes[row['row']]}, each time a worker computed this row", row["detail"])
     assert "Sentence" not in str(rejected)
 
 
@@ -182,24 +190,23 @@ def test_run_ends_if_model_processes_crash_whatever_the_rows(job, cluster, monke
 
 @pytest.mark.parametrize(
     ("crash_tokenizer", "hang", "crash_model"),
-    [pytest.param([5], [], [], id="one"), pytest.param([7, 8], [29], [19], id="several", marks=pytest.mark.slow)],
+    [pytest.param([5], [29], [], id="two"), pytest.param([7, 8], [29], [19], id="four", marks=pytest.mark.slow)],
 )
 def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
     job, expected, cluster, monkeypatch, crash_tokenizer, hang, crash_model
 ):
-    rows = sorted(crash_tokenizer + hang + crash_model)
-    if hang:  # shorter than by default, but long enough for the other rows on a busy machine
-        job = job.model_copy(update={"policy": job.policy.model_copy(update={"shard_timeout_s": 10})})
+    causes = dict.fromkeys(crash_tokenizer + crash_model, "the worker died") | dict.fromkeys(hang, HANGS)
     console = quiet_console()
     with pytest.MonkeyPatch.context() as patch:
         patch_loading(job, patch, crash_tokenizer, hang, crash_model)
         report = run(job, console)
-    check_rejected(job, report, rows, expected)
+    check_rejected(job, report, causes, expected)
+    assert any(re.search(HANGS, line) for line in printed(console).splitlines())
     assert "searching for the rows that crash it" in printed(console)
     # The rows do not crash any more, as on a larger machine, but only --retry-rejected computes them again.
-    assert run(job, console)["totals"]["rows_rejected"] == len(rows)
+    assert run(job, console)["totals"]["rows_rejected"] == len(causes)
     without_ray(monkeypatch)
-    check_rejected(job, run(job, console, ["killed_worker"]), [], expected)
+    check_rejected(job, run(job, console, ["killed_worker"]), {}, expected)
 
 
 def test_row_groups_are_read_once_although_each_shard_is_alone_in_its_block(job, cluster):
