@@ -58,6 +58,11 @@ class Sequences:
         return np.repeat(np.arange(len(self.rows), dtype=np.int32), np.diff(self.row_offsets))
 
     @cached_property
+    def row_of_token(self) -> NDArray[np.int32]:
+        """The row of each token, [T]."""
+        return np.repeat(self.row_ids, self.lengths)
+
+    @cached_property
     def word_ids(self) -> NDArray[np.int32]:
         """The word of each token in its text, [T]; -1 for special tokens. Requires a task that needs offsets."""
         return flatten_list_column(self.rows.column(WORD_IDS))[0]

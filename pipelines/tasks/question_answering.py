@@ -26,6 +26,7 @@ from pipelines.rows import decode_texts, join_words
 from pipelines.settings import Count
 from pipelines.tasks.task import HeadTaskSettings, Task
 from xlm_core.decoding import (
+    attach_marks,
     beam_candidates,
     find_class_tokens,
     is_in_text,
@@ -169,8 +170,10 @@ class _AnswerCollector:
 
     def _build_columns(self, candidates: Candidates, no_answer_S: NDArray[np.float64]) -> list[pa.Array]:
         shard, rows = self._shard, self._shard.rows
-        answers = merge_answers(candidates, shard.row_ids, shard.offsets, self._task.settings.top_k)
         contexts = [join_words(text or "") for text in decode_texts(rows.column(self._task.context_column))[0]]
+        tokens = np.flatnonzero(self._allowed_T)
+        offsets = attach_marks(shard.offsets, tokens, shard.row_of_token[tokens], contexts)
+        answers = merge_answers(candidates, shard.row_ids, offsets, self._task.settings.top_k)
         score = answers.score.astype(np.float32)
         column = span_column(list_of(_ANSWER), contexts, answers.row, answers.start, answers.end, score=score)
         no_answer = no_answer_scores(no_answer_S, shard.row_ids, len(rows))

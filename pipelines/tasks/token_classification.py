@@ -179,9 +179,10 @@ class _TokenClassificationCollector:
         given = decode_texts(shard.rows.column(task.text_column))[0]
         texts = [join_words(text or "") for text in given]
         tokens = shard.select_tokens("first")
-        words = join_subwords(tokens, shard.word_ids, shard.offsets, shard.cu_seqlens, shard.row_ids)
+        offsets = attach_marks(shard.offsets, tokens, shard.row_of_token[tokens], texts)
+        words = join_subwords(tokens, shard.word_ids, offsets, shard.cu_seqlens, shard.row_ids)
         if not task.labels_given_words:
-            words = attach_marks(drop_blank_words(words, texts), texts)
+            words = drop_blank_words(words, texts)
         scores_WC = aggregate_scores(self._scores_TC, tokens, words, task.settings.pieces)
         best = scores_WC.argmax(1)
         score = scores_WC[np.arange(len(best)), best]

@@ -19,6 +19,7 @@ from xlm_core.decoding.answers import (
 )
 from xlm_core.decoding.entities import Entities, find_entities, group_entities
 from xlm_core.decoding.label_scheme import LabelScheme, SchemeName, parse_label_scheme
+from xlm_core.decoding.marks import attach_marks
 from xlm_core.decoding.windows import (
     is_in_text,
     positions_in_text,
@@ -26,7 +27,7 @@ from xlm_core.decoding.windows import (
     tokens_from_first_window,
     tokens_with_most_context,
 )
-from xlm_core.decoding.words import WordSpans, aggregate_scores, attach_marks, drop_blank_words, join_subwords
+from xlm_core.decoding.words import WordSpans, aggregate_scores, drop_blank_words, join_subwords
 
 __all__ = [
     "Answers",

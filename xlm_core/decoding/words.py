@@ -7,11 +7,11 @@ Letters: S sequences, T their tokens, K tokens of the rows' texts, each once (se
 
 from __future__ import annotations
 
-import unicodedata
-from functools import cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
+
+from xlm_core.decoding.marks import code_points
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,52 +90,12 @@ def drop_blank_words(words: WordSpans, texts: Sequence[str]) -> WordSpans:
         words: words of the rows.
         texts: N strings, the text of each row that the words refer to.
     """
-    codes = _code_points(texts)
+    codes = code_points(texts)
     num_visible = np.cumsum(~_IS_BLANK[np.minimum(codes, len(_IS_BLANK) - 1)], dtype=np.int64)
     num_visible_before = np.concatenate([[0], num_visible])
     text_start = np.cumsum([0, *map(len, texts)])[words.row]
     kept = num_visible_before[text_start + words.end] > num_visible_before[text_start + words.start]
     return WordSpans(*(column[kept] for column in words))
-
-
-def attach_marks(words: WordSpans, texts: Sequence[str]) -> WordSpans:
-    """Extend words over the combining marks that follow them, so that no span separates a letter from its marks.
-
-    Moses cuts words at marks that have no composed character, as in Yoruba `ẹ̀` or in emoji with a variation selector.
-    A word of such marks only is removed. The subwords of the word before it stay the same.
-
-    Args:
-        words: words of the rows.
-        texts: N strings, the text of each row that the words refer to.
-    """
-    if not len(words.row) or all(text.isascii() for text in texts):
-        return words
-    is_mark = _is_mark()[_code_points(texts)]
-    first_after = np.where(
-        is_mark, len(is_mark), np.arange(len(is_mark))
-    )  # first character at or after that is no mark
-    first_after = np.append(np.minimum.accumulate(first_after[::-1])[::-1], len(is_mark))
-    text_bounds = np.cumsum([0, *map(len, texts)])
-    origin, text_end = text_bounds[words.row], text_bounds[words.row + 1]
-    start, end = origin + words.start, origin + words.end
-    extended = np.minimum(first_after[end], text_end)
-    is_attached = (first_after[start] >= end) & (end > start)
-    is_attached[1:] &= (words.row[1:] == words.row[:-1]) & (start[1:] <= extended[:-1])
-    is_attached[0] = False
-    kept = WordSpans(*(column[~is_attached] for column in words))
-    next_start = np.append(start[~is_attached][1:], text_bounds[-1])
-    new_end = np.maximum(end[~is_attached], np.minimum(extended[~is_attached], next_start))
-    return kept._replace(end=new_end - origin[~is_attached])
-
-
-def _code_points(texts: Sequence[str]) -> NDArray[np.uint32]:
-    return np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
-
-
-@cache
-def _is_mark() -> NDArray[np.bool_]:
-    """Whether each code point is a combining mark."""
-    return np.array([unicodedata.category(chr(code))[0] == "M" for code in range(0x110000)])
 
 
 def aggregate_scores(

@@ -130,6 +130,6 @@ class _FillMaskCollector:
         tokens = [subword.removesuffix("</w>") for subword in subwords]
         items = struct_column(_TOKEN, token=tokens, score=self._scores_MK.reshape(-1))
         per_mask = list_column(list_of(_TOKEN), np.arange(num_masks + 1) * top_k, items)
-        row_of_token = np.repeat(self._shard.row_ids, self._shard.lengths)
-        row_offsets = np.searchsorted(row_of_token[self._masks], np.arange(len(self._shard.rows) + 1))
+        row_of_mask = self._shard.row_of_token[self._masks]
+        row_offsets = np.searchsorted(row_of_mask, np.arange(len(self._shard.rows) + 1))
         return [list_column(self._task.fields[0].type, row_offsets, per_mask)]

@@ -8,6 +8,7 @@ import torch
 
 from tests.flow.in_process import read_rejected
 from tests.flow.tasks.encoded_rows import encode_row
+from tests.xlm_core.decoding.attached_marks import is_attached
 from xlm_core import (
     MultipleChoiceHead,
     PackedBatch,
@@ -24,6 +25,12 @@ def questions(rows) -> list[Row]:
     contexts = [" ".join(row["text"] for row in rows if row["lang"] == lang) for lang in {row["lang"] for row in rows}]
     by_lang = zip({row["lang"] for row in rows}, contexts, strict=True)
     return [{"id": f"q-{lang}", "lang": lang, "question": text[:20], "context": text * 2} for lang, text in by_lang]
+
+
+def after_marks(text: str, i: int) -> int:
+    while is_attached(text, i):
+        i += 1
+    return i
 
 
 @torch.inference_mode()
@@ -64,12 +71,13 @@ def test_answers_are_the_best_spans_of_the_context(run_rows, questions, checkpoi
             assert ids[second - 1] == tokenizer.cls_token_id  # as in training: `</s>` after the question
             start, end = (x[[second - 1, *allowed]].softmax(0).tolist() for x in (start, end))
             no_answer = min(no_answer, start[0] * end[0])
+            bounds = [[after_marks(context, i) for i in offsets[token]] for token in allowed]
             for a in range(len(allowed)):
                 for b in range(a, min(a + 6, len(allowed))):
-                    first, last = offsets[allowed[a]][0], offsets[allowed[b]][1]
-                    if first < last:
-                        score = start[a + 1] * end[b + 1]
-                        spans[first, last] = max(spans.get((first, last), 0), score)
+                    visible = [(first, last) for first, last in bounds[a : b + 1] if first < last]
+                    if visible:
+                        span, score = (visible[0][0], visible[-1][1]), start[a + 1] * end[b + 1]
+                        spans[span] = max(spans.get(span, 0), score)
         best = sorted(spans.values(), reverse=True)[:3]
         out = found[row["id"]]
         assert np.allclose([answer["score"] for answer in out["answers"]], best, atol=1e-5)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.xlm_core.decoding.attached_marks import is_attached
 from xlm_core import XLMTokenizer
 from xlm_core.text.aligned import AlignedText
 from xlm_core.text.composition import compose
@@ -135,19 +136,40 @@ def test_a_long_run_of_marks_takes_linear_time():
     assert aligned.text == "\u1ea1" + "\u0323" * 499_999 + "\u0301" * 500_000
 
 
-def test_entities_do_not_separate_letters_from_their_marks(run_rows, corpus, checkpoints):
-    texts = [unicodedata.normalize("NFD", row["text"]) for row in corpus if row["lang"] in ("fr", "vi", "el")]
-    texts += [unicodedata.normalize("NFD", text) for text in TEXTS]
-    rows = [{"id": str(i), "lang": "fr", "text": text} for i, text in enumerate(texts)]
-    head = str(checkpoints / "heads" / "tags")
-    tasks = [{"token-classification": {"head": head, "aggregate": how}} for how in ("word", "entity")]
-    found = run_rows(rows, tasks)
-    num_entities = 0
-    for row, text in zip(rows, texts, strict=True):
-        result = found[row["id"]]
-        num_entities += len(result["entities"])
-        for span in (*result["words"], *result["entities"]):
-            assert text[span["start"] : span["end"]] == span["text"]
-            assert not unicodedata.combining(text[span["end"] : span["end"] + 1] or " ")
-            assert not unicodedata.combining(span["text"][0]) or not text[: span["start"]].strip()
-    assert num_entities > 50
+# Segmenters cut these words at their marks: Hindi nukta, Myanmar asat, Ainu in Kana, Yoruba, keycap emoji.
+CUT_AT_MARKS = [
+    "\u092b\u093c\u093f\u0932\u094d\u092e",
+    "\u1019\u103c\u1014\u103a\u1019\u102c",
+    "\u304b\u309a\u304d\u309a",
+    "\u1eb9\u0300",
+    "1\ufe0f\u20e3",
+]
+
+
+def test_spans_do_not_separate_characters_from_their_marks(run_rows, corpus, checkpoints):
+    texts = [unicodedata.normalize("NFD", row["text"]) for row in corpus if row["lang"] in ("fr", "vi", "el", "hi")]
+    texts += [unicodedata.normalize("NFD", text) for text in (*TEXTS, " ".join(CUT_AT_MARKS))]
+    rows = [
+        {"id": f"{lang} {i}", "lang": lang, "question": "Qui ?", "text": text}
+        for lang in ("fr", "ja")
+        for i, text in enumerate(texts)
+    ]
+    heads = checkpoints / "heads"
+    tags = [{"token-classification": {"head": str(heads / "tags"), "aggregate": how}} for how in ("word", "entity")]
+    limits = {"top_k": 20, "max_answer_tokens": 3}
+    answers = [
+        {"question-answering": {"head": str(heads / head), "prefix": f"{head}_", **limits}}
+        for head in ("spans", "beams")
+    ]
+    labelled = run_rows(rows, tags, tokenizer={"ja": "fugashi"})
+    answered = run_rows(rows, answers, ["question", "text"], tokenizer={"ja": "fugashi"})
+    num_spans = {"words": 0, "entities": 0, "spans_answers": 0, "beams_answers": 0}
+    for row in rows:
+        text, result = row["text"], labelled[row["id"]] | answered[row["id"]]
+        for column in num_spans:
+            num_spans[column] += len(result[column])
+            for span in result[column]:
+                assert text[span["start"] : span["end"]] == span["text"]
+                assert not is_attached(text, span["start"])
+                assert not is_attached(text, span["end"])
+    assert min(num_spans.values()) > 50

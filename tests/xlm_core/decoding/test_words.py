@@ -9,7 +9,6 @@ from hypothesis import given
 from tests.xlm_core.decoding.windowed_rows import Row, build_layout, some_rows
 from xlm_core.decoding import (
     aggregate_scores,
-    attach_marks,
     drop_blank_words,
     find_entities,
     join_subwords,
@@ -118,24 +117,3 @@ def test_words_with_the_same_characters_are_joined():
     words = join_subwords(np.arange(1, 6), word_ids, offsets, cu_seqlens, row_ids)
     assert list(zip(words.start.tolist(), words.end.tolist(), strict=True)) == [(0, 2), (2, 3), (2, 5)]
     assert (words.first.tolist(), words.last.tolist()) == ([0, 1, 3], [0, 2, 4])
-
-
-def test_words_are_extended_over_the_marks_that_follow_them():
-    """The letters and marks of the texts, each a word of its own, as Moses separates them."""
-    texts = ["e\u0300\u0301k \u0301", "\u0301x", "a\u0301b", "", "ab"]
-    _, words = words_of(build_layout([Row([[1] * 10], [(0, 10)])]))
-    row = np.array([0, 0, 0, 0, 0, 1, 1, 2, 2, 4])
-    start = np.array([0, 1, 2, 3, 5, 0, 1, 0, 1, 0])
-    end = np.array([1, 2, 3, 4, 6, 1, 2, 1, 3, 2])
-    attached = attach_marks(words._replace(row=row, start=start, end=end), texts)
-    found = list(zip(attached.row.tolist(), attached.start.tolist(), attached.end.tolist(), strict=True))
-    # a mark after a space or at the beginning of a text stays a word, and words never overlap
-    assert found == [(0, 0, 3), (0, 3, 4), (0, 5, 6), (1, 0, 1), (1, 1, 2), (2, 0, 1), (2, 1, 3), (4, 0, 2)]
-    assert attached.first.tolist() == attached.last.tolist() == [0, 3, 4, 5, 6, 7, 8, 9]
-
-
-def test_words_are_extended_over_marks_that_have_no_word():
-    """Lower-casing removes marks, and words without characters have no tokens."""
-    _, words = words_of(build_layout([Row([[1, 1]], [(0, 2)])]))
-    attached = attach_marks(words._replace(start=np.array([0, 4]), end=np.array([1, 5])), ["q\u0323\u0301 x\u0338"])
-    assert (attached.start.tolist(), attached.end.tolist()) == ([0, 4], [3, 6])
