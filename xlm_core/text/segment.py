@@ -63,15 +63,18 @@ class Segmenters:
         return self.__dict__ | {"_segmenters": {}}
 
     def describe(self, langs: set[str]) -> dict[str, str]:
-        """Return the library and version used for the given languages. Other versions can give other words."""
-        libraries = {"moses": "sacremoses"}
+        """Return the libraries and versions used for the given languages. Other versions can give other words.
+
+        All but KyTea and fugashi include their dictionary or model.
+        """
+        libraries = {"moses": ["sacremoses"]}
         if "zh" in langs:
-            libraries["zh"] = self.zh
+            libraries["zh"] = [self.zh]
         if "th" in langs:
-            libraries["th"] = "pythainlp"
+            libraries["th"] = ["pythainlp"]
         if "ja" in langs:
-            libraries["ja"] = self.ja
-        return {part: f"{name} {_version(name)}" for part, name in libraries.items()}
+            libraries["ja"] = ["fugashi", "unidic-lite"] if self.ja == "fugashi" else [self.ja]
+        return {part: ", ".join(f"{name} {_version(name)}" for name in names) for part, names in libraries.items()}
 
     def needs_setup(self, lang: str) -> bool:
         """Return whether the segmenter of a language is an optional library or needs a model."""

@@ -93,8 +93,9 @@ def test_segmenter_of_written_rows_cannot_change(job, tmp_path, kytea_model):
     complete(job(ja="fugashi"))
     write_rows(tmp_path, "b", "en")
     expected = (
-        r"out: contains the results of another job \(segmenters\.ja: \"fugashi [\d.]+\" in the output, "
-        r"\"kytea [\d.]+, model [0-9a-f]+…? in this job\); set output.path to a new directory, or restore the settings"
+        r"out: contains the results of another job \(segmenters\.ja: \"fugashi [\d.]+, unidic-lite [\d.]+\" in "
+        r"the output, \"kytea [\d.]+, model [0-9a-f]+…? in this job\); "
+        r"set output.path to a new directory, or restore the settings"
     )
     for message in refusals(job(ja="kytea", kytea_model=str(kytea_model))):
         assert re.search(expected, message), message
