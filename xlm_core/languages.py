@@ -17,6 +17,7 @@ from langcodes.data_dicts import (
     LIKELY_SUBTAGS,
     MACROLANGUAGES,
     NORMALIZED_MACROLANGUAGES,
+    TERRITORY_REPLACEMENTS,
     VALIDITY,
 )
 from langcodes.tag_parser import LanguageTagError, parse_tag
@@ -33,7 +34,7 @@ _NO_LANGUAGE = {"mul", "und", "zxx"}
 # Codes of Wikipedia editions that are not BCP 47 tags, as MediaWiki maps them (languages/LanguageCode.php).
 _WIKIPEDIA = {
     "bat-smg": "sgs", "cbk-zam": "cbk", "fiu-vro": "vro", "map-bms": "jv", "roa-rup": "rup", "roa-tara": "nap",
-    "simple": "en-simple", "zh-classical": "lzh",
+    "simple": "en-simple", "sr-ec": "sr-cyrl", "sr-el": "sr-latn", "zh-classical": "lzh",
 }  # fmt: skip
 
 # Checkpoints name their languages by Wikipedia edition: `als` is Alemannic, while in ISO 639-3 it is Tosk Albanian.
@@ -83,7 +84,8 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
        extended languages by their own code (`zh-gan` is `gan`), and `prs` by `fa`. Codes of Wikipedia editions
        (`zh_classical`, `simple`), POSIX locales (`sr_RS@latin`) and `cz`, `gr` and `jp` are understood as well. Keys
        are read in the same way, but `als` as Alemannic (`gsw`): with a script, as in FLORES, `als_Latn` is Albanian.
-       A tag with a script or variant that does not exist is no code: `no_data` is not Norwegian.
+       A tag with a script, variant or territory that does not exist is no code: `no_data` is not Norwegian, and
+       `de-en`, which means a pair of languages, is not German. `en_XX`, `en_EN` and `en_UK` are English.
     4. The key of that language is chosen. Script and region do not matter (`sr-Latn` is `sr`, `zh-Hant-TW` is `zh`),
        except between several keys of one language, or for a key with a script. Then CLDR's likely subtags decide:
        `zh-TW` is `zh_Hant`. If they do not, there is no key.
@@ -185,8 +187,8 @@ def _parse(code: str, names: dict[str, str]) -> _Tag | None:
         names: codes that are not BCP 47 tags, with the tags that they stand for.
 
     Returns:
-        None if it is not a tag, or has a script, variant or extended language that does not exist. Languages and
-        territories need not exist: `en_XX`, `en_EN` and `en_UK` are English.
+        None if it is not a tag, or has a script, variant, territory or extended language that does not exist.
+        Languages need not exist.
     """
     if locale := _POSIX_LOCALE.fullmatch(code.replace("-", "_", 1)):
         code = locale[1].replace("_", "-")
@@ -195,7 +197,7 @@ def _parse(code: str, names: dict[str, str]) -> _Tag | None:
     for length in (3, 2):
         prefix = "-".join(subtags[:length])
         if prefix in LANGUAGE_REPLACEMENTS and len(subtags) >= length:
-            subtags = [*LANGUAGE_REPLACEMENTS[prefix].split("-"), *subtags[length:]]
+            subtags = [*LANGUAGE_REPLACEMENTS[prefix].partition("-x-")[0].split("-"), *subtags[length:]]
     try:
         parts = cast("list[tuple[str, str]]", parse_tag("-".join(subtags)))
     except LanguageTagError:
@@ -205,15 +207,20 @@ def _parse(code: str, names: dict[str, str]) -> _Tag | None:
     for kind, value in parts:
         if kind == "language" and 2 <= len(value) <= 3 and value.isalpha():
             language = _canonical(value)
-        elif kind == "extlang" and _MACROLANGUAGES.get(member := _canonical(value)) == language:
-            language = member
         elif kind == "variant" and (language, value) == ("en", _SIMPLE):
             language = _SIMPLE
-        elif kind in ("extension", "private", "territory") or (kind != "extlang" and VALIDITY.match(value)):
+        elif kind in ("script", "variant", "territory") and _exists(value, subtags[0]):
             found[kind] = value
-        else:
+        elif kind in ("extlang", "territory") and _MACROLANGUAGES.get(member := _canonical(value.lower())) == language:
+            language = member
+        elif kind not in ("extension", "private"):
             return None
     return _Tag(language, found.get("script"), found.get("territory")) if language else None
+
+
+def _exists(subtag: str, language: str) -> bool:
+    """Return whether a script, variant or territory exists, as `UK` does, or repeats the language, as in `en_EN`."""
+    return bool(VALIDITY.match(subtag)) or subtag.lower() in TERRITORY_REPLACEMENTS or subtag.lower() == language
 
 
 def _canonical(language: str) -> str:
