@@ -36,7 +36,9 @@ _PREFIXES = {
     "bmewo": set("BMEW"),
 }
 _BEGIN, _END = set("BSUW"), set("ESLUW")  # no letter has two meanings
-_TAG = re.compile(r"([BIMESLUW])([-_])(.+)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(r"([BIMESLUW])[-_](.+)", re.DOTALL | re.IGNORECASE)
+# Tags in a form that is not read, such as `PER-B` or `B:PER`.
+_OTHER_TAG = re.compile(r"([BI])[\W_]+(.+)|(.+)[\W_]+([BI])", re.DOTALL | re.IGNORECASE)
 # Labels of padding, of special tokens and of subwords after the first, which a model has for its training only.
 _MARKER = re.compile(r"\[.*\]|<.*>", re.DOTALL)
 _BARE_MARKERS = {
@@ -118,7 +120,7 @@ def parse_label_scheme(labels: Sequence[str], scheme: SchemeName = "auto") -> La
 def _split(label: str) -> _Label:
     """Split a label of a set that contains tags."""
     if match := _TAG.fullmatch(label):
-        return _Label(match[1].upper(), match[3])
+        return _Label(match[1].upper(), match[2])
     if len(label) == 1 and label in _BEGIN | _END | {"I", "M"}:
         return _Label(label, _NO_TYPE)
     is_outside = label.upper() == OUTSIDE or label.upper() in _BARE_MARKERS or _MARKER.fullmatch(label)
@@ -148,7 +150,18 @@ def _parse_plain(labels: Sequence[str], split: Sequence[_Label]) -> LabelScheme:
     plain = [_Label("", None if text == OUTSIDE or _MARKER.fullmatch(text) else text) for text in labels]
     tags = [text for text, label in zip(labels, split, strict=True) if label.prefix in ("B", "I") and len(text) > 1]
     doubts = [f"only some labels look like tags: {_format_labels(tags)}"] if len(tags) > 1 else []
+    if other := _find_other_tags(labels):
+        doubts.append(f"labels look like tags in another form than B-PER: {_format_labels(other)}")
     return _build("plain", plain, labels, doubts)
+
+
+def _find_other_tags(labels: Sequence[str]) -> list[str]:
+    """Return the labels of the types that have both B and I."""
+    by_type: dict[str, dict[str, str]] = {}
+    for label in labels:
+        if (match := _OTHER_TAG.fullmatch(label)) and not _TAG.fullmatch(label):
+            by_type.setdefault(match[2] or match[3], {})[(match[1] or match[4]).upper()] = label
+    return [label for tags in by_type.values() if len(tags) > 1 for label in tags.values()]
 
 
 def _check_fit(labels: Sequence[str], split: Sequence[_Label], scheme: SchemeName) -> None:

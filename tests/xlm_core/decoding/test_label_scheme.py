@@ -55,6 +55,10 @@ def test_clear_sets_are_recognized(labels, description):
         ([*BIO, "MISC"], "BIO", "labels without a prefix are read as types of their own: MISC"),
         ([*BIO, "S-PER", "U-LOC"], "mixed", "their prefixes B, I, S, U are of different schemes"),
         (["O", "I-PER", "I-LOC", "MISC"], "plain", "only some labels look like tags: I-PER, I-LOC"),
+        *(
+            (["O", *tags], "plain", f"labels look like tags in another form than B-PER: {', '.join(tags)}")
+            for tags in (["PER-B", "PER-I"], ["LOC_B", "LOC_I"], ["B:PER", "I:PER"], ["B\u2013PER", "I\u2013PER"])
+        ),
     ],
 )
 def test_unclear_sets_are_read_with_doubts(labels, name, doubts):
