@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def attach_marks(
     offsets: NDArray[np.int32], tokens: NDArray[np.int64], row_of_token: NDArray[np.int32], texts: Sequence[str]
 ) -> NDArray[np.int32]:
-    """Give each combining mark to the token of the character that it follows.
+    """Assign each combining mark to the token of the character that it follows.
 
     Segmenters cut words at marks that have no composed character, as in Yoruba `ẹ̀` or in emoji with a variation
     selector, and subwords can begin with a vowel sign. A token of such marks only gets an empty span. A mark at the
