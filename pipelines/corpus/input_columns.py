@@ -72,11 +72,11 @@ def field_as_read(field: pa.Field, spec: InputSettings, written: pa.Schema | Non
         spec: the input settings.
         written: the columns of an existing output; a column that is copied to it keeps its type there.
     """
-    if field.name not in (spec.id, *spec.kept_columns):
+    names = spec.names_in_output(field.name)
+    if not names:
         is_list = is_words(field.type) and field.name in spec.text_columns
         text = pa.list_(pa.large_string()) if is_list else pa.large_string()
         return pa.field(field.name, text if is_list or is_text(field.type) else field.type)
-    names = [field.name] if field.name == spec.id else [name for name, kept in spec.kept.items() if kept == field.name]
     if written is not None and written.names.count(names[0]) == 1:
         found = written.field(names[0])
         if are_same_type(found.type, field.type):
@@ -111,8 +111,7 @@ def _check_same_types(
         if name is None:
             continue
         got, expected = schema.field(name).type, first_schema.field(name).type
-        is_copied = name in (spec.id, *spec.kept_columns)
-        if (is_copied and not are_same_type(got, expected)) or is_words(got) != is_words(expected):
+        if (spec.names_in_output(name) and not are_same_type(got, expected)) or is_words(got) != is_words(expected):
             yield f"{file.url}: column {name} is {got}, but {expected} in {first_file.url}; write them with one type"
 
 

@@ -10,7 +10,8 @@ import pyarrow as pa
 
 from pipelines.diff.row_index import NumberedRows, RowIndex, to_array
 from pipelines.errors import FatalError
-from pipelines.output import Output
+from pipelines.job import FixedLang, parse_input
+from pipelines.output import JOB_FILE, Output
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
@@ -43,11 +44,8 @@ class LoadedOutput:
         self.url, self.is_complete = location.url, output.is_complete
         self.fingerprint = job["fingerprint"] | {"segmenters": job.get("segmenters")}
         self.num_shards, self.num_planned = len(records), output.num_planned() or len(records)
-        spec = job["spec"]["input"]
-        self.id_columns = ["file", "row"] if spec["id"] is None else [spec["id"]]
-        self.tasks = parse_tasks(job["spec"])
-        kept = spec["keep"]
-        self._lang, self._keep = spec["lang"], kept if isinstance(kept, dict) else {name: name for name in kept}
+        spec = parse_input(job["spec"], (output.bookkeeping / JOB_FILE).url)
+        self._input, self.id_columns, self.tasks = spec, spec.id_columns, parse_tasks(job["spec"])
         self.known_langs = {counts.lang for record in records for counts in record.langs}
         parts = [output.parts / record.part for record in records]
         self.rows = NumberedRows(parts, [record.rows_out for record in records], self.id_columns)
@@ -56,33 +54,32 @@ class LoadedOutput:
         self._rejected = NumberedRows(
             [output.rejected / record.part for record in with_rejected],
             [record.rows_rejected for record in with_rejected],
-            ["file", "row"] if spec["id"] is None else ["id"],
+            spec.id_columns if spec.id is None else ["id"],
             ["reason"],
         )
 
     @property
     def results(self) -> list[str]:
         """The columns with results."""
-        return [name for name in self.schema.names if name not in self.id_columns and name not in self._keep]
+        return [name for name in self.schema.names if name not in self.id_columns and name not in self._input.kept]
 
     @property
     def lang_column(self) -> str | None:
         """The column with each row's language; None if it was not kept."""
-        copied = {column: name for name, column in self._keep.items()} | {name: name for name in self.id_columns}
-        return copied.get(self._lang) if isinstance(self._lang, str) else None
+        return self._input.output_lang_column
 
     @property
     def no_langs_reason(self) -> str | None:
         """Why the languages of its rows are unknown; None if they are known."""
-        if not isinstance(self._lang, str) or self.lang_column:
+        if self._input.lang_column is None or self.lang_column:
             return None
-        return f"{self.url} did not keep its input.lang, column {self._lang}"
+        return f"{self.url} did not keep its input.lang, column {self._input.lang_column}"
 
     def langs(self, table: pa.Table) -> pa.Array:
         """Return the language code of each row, as in the data."""
-        if self.lang_column:
-            return to_array(table[self.lang_column]).cast(pa.string())
-        return pa.repeat(self._lang["fixed"], len(table))
+        if isinstance(self._input.lang, FixedLang):
+            return pa.repeat(self._input.lang.fixed, len(table))
+        return to_array(table[self.lang_column]).cast(pa.string())
 
     @cached_property
     def index(self) -> RowIndex:

@@ -2,13 +2,13 @@
 
 from pipelines.job.checks import check_overlap
 from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest, result_settings
-from pipelines.job.input import FILE_COLUMNS, FixedLang, InputSettings
+from pipelines.job.input import FixedLang, InputSettings
 from pipelines.job.job import SECTION_SETTINGS, Job, settings_class_at
+from pipelines.job.saved_settings import parse_input, unreadable_settings_error
 from pipelines.job.sections import DEFAULT_MAX_LENGTH, ComputeSettings, ModelSettings, PolicySettings, TokenizerSettings
 
 __all__ = [
     "DEFAULT_MAX_LENGTH",
-    "FILE_COLUMNS",
     "SECTION_SETTINGS",
     "ComputeSettings",
     "FixedLang",
@@ -20,6 +20,8 @@ __all__ = [
     "build_fingerprint",
     "check_overlap",
     "fingerprint_digest",
+    "parse_input",
     "result_settings",
     "settings_class_at",
+    "unreadable_settings_error",
 ]

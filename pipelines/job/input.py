@@ -48,16 +48,16 @@ def _column_or_fixed(value: object) -> str | None:
     return "column" if isinstance(value, str) else "fixed" if isinstance(value, dict | FixedLang) else None
 
 
+def _list_or_mapping(value: object) -> str | None:
+    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else None
+
+
 ColumnName = Annotated[
     NonEmptyStr,
     AfterValidator(_check_column_name),
     Field(json_schema_extra={"not": {"pattern": f"^{RESERVED_PREFIX}"}}),
 ]
 ColumnNames = Annotated[list[ColumnName], AfterValidator(_check_column_list), Field(json_schema_extra={"minItems": 2})]
-
-
-def _list_or_mapping(value: object) -> str | None:
-    return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else None
 
 
 class FixedLang(Settings):
@@ -142,6 +142,15 @@ class InputSettings(Settings):
     def kept_columns(self) -> list[str]:
         """The columns of the input that are copied to the output, each once."""
         return list(dict.fromkeys(self.kept.values()))
+
+    def names_in_output(self, column: str) -> list[str]:
+        """Return the names of a column of the input in the output: as id or kept column; none if it is not copied."""
+        return [column] if column == self.id else [name for name, kept in self.kept.items() if kept == column]
+
+    @property
+    def output_lang_column(self) -> str | None:
+        """The column of the output with each row's language; None if all rows have the same, or it is not copied."""
+        return next(iter(self.names_in_output(self.lang_column)), None) if self.lang_column else None
 
     @property
     def id_columns(self) -> list[str]:

@@ -4,11 +4,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, Tag, WithJsonSchema
 
+from pipelines.rows import TOKEN_COUNTS
 from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
 from pipelines.storage import Url
 
 DEFAULT_MAX_LENGTH = 512  # the number of positions of most released checkpoints
-TOKEN_COUNT_COLUMNS = ["num_tokens", "num_truncated", "num_unknown"]  # int32, written on request
 
 
 class ModelSettings(Settings):
@@ -93,7 +93,7 @@ class OutputSettings(Settings):
     @property
     def count_columns(self) -> list[str]:
         """The columns of the output with numbers of tokens."""
-        return TOKEN_COUNT_COLUMNS if self.token_counts else []
+        return [*TOKEN_COUNTS] if self.token_counts else []
 
 
 class PolicySettings(Settings):

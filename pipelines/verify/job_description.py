@@ -6,9 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
-from pipelines.job import Job, fingerprint_digest, result_settings
+from pipelines.job import Job, fingerprint_digest, result_settings, unreadable_settings_error
 from pipelines.output import JOB_FILE, decode_schema
 from pipelines.verify.check_results import quoted_columns
 from pipelines.verify.findings import Problem
@@ -88,9 +87,7 @@ def read_job_description(output: Output) -> tuple[JobDescription, list[Problem]]
         settings = result_settings(job)
         changed = [name for name in ("input", "tasks", "policy") if fingerprint.get(name) != settings[name]]
     except (OSError, ValueError, AttributeError, KeyError, TypeError):  # pydantic's errors are ValueErrors
-        raise FatalError(
-            f"{file.url}: damaged, or written by another version of this program; restore it, or use that version"
-        ) from None
+        raise unreadable_settings_error(file.url) from None
     problems: list[Problem] = []
     if digest != recorded_digest:
         message = f"its fingerprint has the digest {digest[:12]}…, but its metadata has {recorded_digest[:12]}…"

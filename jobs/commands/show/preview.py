@@ -6,16 +6,15 @@ from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jobs.commands.show.values import to_python
 from pipelines.errors import FatalError
-from pipelines.job import FILE_COLUMNS, PolicySettings
-from pipelines.output import Output, describe_too_many_rejected
-from pipelines.rows import is_text
+from pipelines.job import PolicySettings, parse_input
+from pipelines.output import JOB_FILE, Output, describe_too_many_rejected
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
@@ -77,10 +76,13 @@ def read_preview(location: Location, limit: int) -> Preview:
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
     with _open(output.parts / records[0].part) as file:
         schema = file.schema_arrow
-    passed_through = _find_passed_through(job["spec"], schema.names)
-    if passed_through is None:
-        raise FatalError(f"{output.bookkeeping.url}/job.json: damaged; restore it to see the results")
-    ids, keep = passed_through
+    spec = parse_input(job["spec"], (output.bookkeeping / JOB_FILE).url)
+    ids, keep = spec.id_columns, list(spec.kept)
+    if missing := [name for name in (*ids, *keep) if name not in schema.names]:
+        raise FatalError(
+            f"{output.bookkeeping.url}/{JOB_FILE}: names the columns {', '.join(missing)}, which the results do not "
+            "have; restore it"
+        )
     results = [name for name in schema.names if name not in ids and name not in keep]
     return Preview(
         complete=output.is_complete,
@@ -90,7 +92,7 @@ def read_preview(location: Location, limit: int) -> Preview:
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
         tasks=parse_tasks(job["spec"]),
-        rows=_read_rows(output.parts, _select_rows(output.parts, records, schema, keep, limit)),
+        rows=_read_rows(output.parts, _select_rows(output.parts, records, spec.output_lang_column, limit)),
         examples=_read_rejected_examples(output, records),
     )
 
@@ -102,17 +104,6 @@ def _describe_too_many_rejected(output: Output, spec: dict[str, Any], records: l
         return None
     num_left = output.num_planned_rows() - sum(record.rows_read for record in records)
     return describe_too_many_rejected(records, policy, max(num_left, 0))
-
-
-def _find_passed_through(job: Any, columns: list[str]) -> tuple[list[str], list[str]] | None:
-    """Return which columns of the output are ids and which are kept; None if the job's settings do not fit them."""
-    match job:
-        case {"input": {"id": str() | None as row_id, "keep": list() | dict() as keep}}:
-            ids = [*FILE_COLUMNS] if row_id is None else [row_id]
-            names = list(cast("list[str]", keep))  # or the keys of a mapping, which are the names in the output
-            return (ids, names) if all(name in columns for name in (*ids, *names)) else None
-        case _:
-            return None
 
 
 @contextmanager
@@ -129,14 +120,11 @@ def _open(location: Location) -> Generator[pq.ParquetFile]:
         raise FatalError(f"{location.url}: damaged; delete it, and run the job again to write it again") from None
 
 
-def _select_rows(
-    parts: Location, records: list[ShardRecord], schema: pa.Schema, keep: list[str], limit: int
-) -> list[_RowPosition]:
-    """Select the first rows of every language, if the language was kept as a column, or else the first rows.
+def _select_rows(parts: Location, records: list[ShardRecord], lang: str | None, limit: int) -> list[_RowPosition]:
+    """Select the first rows of every language, if a column of the output has the language, or else the first rows.
 
     Rows are taken from each language in turn, the most frequent language first, up to `limit`.
     """
-    lang = next((n for n in keep if n.lower() in ("lang", "language") and is_text(schema.field(n).type)), None)
     if lang is None:
         positions = ((record.part, i) for record in records for i in range(record.rows_out))
         return list(islice(positions, limit))

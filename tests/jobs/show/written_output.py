@@ -79,7 +79,8 @@ class WrittenOutput:
     def __init__(self, url, *, keep=("lang", "title"), num_planned=2, schema=SCHEMA, tasks=TASKS):
         self.output = Output(locate(str(url)))
         self.url, self.keep = str(url), list(keep)
-        job = {"name": "t", "input": {"id": "doc_id", "keep": self.keep}, "tasks": tasks}
+        source = {"path": "corpus", "id": "doc_id", "text": "text", "lang": "lang", "keep": self.keep}
+        job = {"name": "t", "input": source, "tasks": tasks}
         plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f", "etag": ""} for i in range(num_planned)]
         self.output.begin({"spec": job, "fingerprint": {}}, pa.Table.from_pylist(plan, PLAN))
         self.schema = pa.schema([f for f in schema if f.name not in ("lang", "title") or f.name in self.keep])
