@@ -10,7 +10,7 @@ from jobs.console import make_table
 from jobs.exit_status import ExitStatus
 from jobs.job_file import dump_job
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
-from pipelines.output import Output
+from pipelines.output import Output, describe_too_many_rejected
 from pipelines.progress_line import ProgressLine
 from pipelines.run import check_before_changes, check_output, prepare_job, survey_languages
 
@@ -54,6 +54,10 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
     state = check_output(prepared)
     for line in _describe_output(prepared, state):
         console.print(line, soft_wrap=True)
+    num_left = sum(state.todo["num_rows"].to_pylist())
+    if too_many := describe_too_many_rejected(state.done.values(), job.policy, num_left):
+        console.print(Text(too_many, _FATAL), soft_wrap=True)
+        return ExitStatus.INCOMPLETE
     if state.is_complete and Output(prepared.output).is_complete:
         return ExitStatus.COMPLETE
     rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
@@ -69,34 +73,40 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
             console.print(line, soft_wrap=True)
     with console.status("comparing ids"):
         pre_rejected = check_before_changes(job, prepared, state)
-    for line in _describe_rejections(job, prepared, survey, sum(map(len, pre_rejected.values()))):
+    lines, is_allowed = _describe_rejections(job, prepared, survey, sum(map(len, pre_rejected.values())))
+    for line in lines:
         console.print(line, soft_wrap=True)
-        if line.style == _FATAL:
-            return ExitStatus.INCOMPLETE
+    if not is_allowed:
+        return ExitStatus.INCOMPLETE
     console.print(Text(f"the job can run: {rows} in {shards}", "bold"))
     return ExitStatus.COMPLETE
 
 
 def _describe_rejections(
     job: Job, prepared: Prepared, survey: LanguageSurvey | None, num_repeated: int
-) -> Iterator[Text]:
-    """Describe which rows will be rejected. A line in the style `_FATAL` is about more than the job's policy allows."""
-    policy = job.policy
+) -> tuple[list[Text], bool]:
+    """Describe which rows will be rejected. Also returns whether the job's policy allows this."""
+    policy, lines = job.policy, list[Text]()
     if num_repeated:
-        yield Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
+        lines.append(
+            Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
+        )
     num_rows = survey.num_rows if survey else prepared.plan.num_rows
     num_rejected = max(num_repeated, survey.num_rejected if survey else 0)  # a row may be both
     share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
     if num_rejected > policy.count_allowed_rejections(num_rows):
         advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
         limit = f"policy.max_rejected is {policy.max_rejected}"
-        yield Text(f"the job would end early: it would reject {share}, and {limit}; {advice}", _FATAL)
+        line = f"the job would end early: it would reject {share}, and {limit}; {advice}"
+        return [*lines, Text(line, _FATAL)], False
     if survey and survey.num_unreadable > policy.max_failed_shards:
         unreadable = f"{format_count(survey.num_unreadable, 'shard')} cannot be read"
         limit = f"policy.max_failed_shards is {policy.max_failed_shards}"
-        yield Text(f"the job would end early: {unreadable}, and {limit}; write the damaged files again", _FATAL)
+        line = f"the job would end early: {unreadable}, and {limit}; write the damaged files again"
+        return [*lines, Text(line, _FATAL)], False
     if num_rejected:
-        yield Text(f"{share} will be rejected; policy.max_rejected is {policy.max_rejected}", "yellow")
+        lines.append(Text(f"{share} will be rejected; policy.max_rejected is {policy.max_rejected}", "yellow"))
+    return lines, True
 
 
 def _describe_columns(prepared: Prepared) -> Table:
@@ -168,5 +178,5 @@ def _describe_survey(survey: LanguageSurvey) -> Iterator[Text]:
     if survey.num_dropped:
         yield Text(f"input.filter drops {format_count(survey.num_dropped, 'row')}")
     if survey.is_partial:
-        found = f"{format_count(survey.num_rows, 'row')} have {format_count(len(survey.langs), 'different value')}"
+        found = f"{format_count(survey.num_rows, 'row')} have {format_count(survey.num_values, 'different value')}"
         yield Text(f"the first {found}; input.lang is probably the wrong column", "red")

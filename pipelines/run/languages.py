@@ -53,12 +53,15 @@ class LanguageSurvey:
 
     Attributes:
         langs: the rows by language code, the most frequent code first.
+        num_values: number of different values in the data. Several of them are one entry of `langs` if they are not
+            displayed, because they may be the text of a row.
         num_dropped: number of rows that the filter drops.
         num_unreadable: number of shards that cannot be read.
         is_partial: whether the survey ended early, because the column has too many different values.
     """
 
     langs: list[LangUse] = field(default_factory=list[LangUse])
+    num_values: int = 0
     num_dropped: int = 0
     num_unreadable: int = 0
     is_partial: bool = False
@@ -101,6 +104,7 @@ def survey_languages(
         if len(values) > _MAX_LANGS:
             survey.is_partial = True
             break
+    survey.num_values = len(values)
     survey.langs = [
         LangUse(lang, num_rows, checkpoint_lang, reason, *_test_segmenter(job, tokenizer, checkpoint_lang, reason))
         for (lang, checkpoint_lang, reason), num_rows in totals.most_common()

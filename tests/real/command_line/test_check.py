@@ -98,7 +98,7 @@ def test_column_that_does_not_contain_languages_is_not_read_to_its_end(corpus_jo
     monkeypatch.setattr("pipelines.run.languages._MAX_LANGS", 50)
     job = corpus_job(pa.array([f"text {i} of a row" for i in range(300)]), row_group_size=60)
     status, printed = check(job)
-    assert "input.lang is probably the wrong column" in printed
+    assert "the first 60 rows have 60 different values; input.lang is probably the wrong column" in printed
     assert "of a row" not in printed
     assert status == ExitStatus.INCOMPLETE
 
