@@ -25,6 +25,18 @@ def test_identifiers_exist(document):
     assert set(re.findall(r"`([A-Za-z_]\w*)`", text)) - set(re.findall(r"\w+", code)) == set()
 
 
+def test_table_of_real_inputs_names_tests_that_exist():
+    folder = ROOT / "tests" / "real"
+    rows = [line for line in (folder / "README.md").read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    names = [re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", row.rpartition(" | ")[2]) for row in rows]
+    assert [
+        row for row, found in zip(rows, names, strict=True) if not found and not row.endswith("| now | test |")
+    ] == []
+    for file, test in {name for found in names for name in found}:
+        path = (ROOT if file.startswith("tests/") else folder) / file
+        assert f"\ndef {test}(" in path.read_text(encoding="utf-8") or not test, f"{file}::{test}"
+
+
 def test_readme_lists_every_folder_and_top_level_module():
     tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
     listed = {name for line in re.findall(r"[├└]── ([^\s,]+(?:, [^\s,]+)*)", tree) for name in line.split(", ")}

@@ -1,5 +1,6 @@
 """Rows that crash their worker, or make it hang, are found and rejected, and no other row is affected."""
 
+import logging
 import os
 import re
 import signal
@@ -193,8 +194,9 @@ def test_run_ends_if_model_processes_crash_whatever_the_rows(job, cluster, monke
     [pytest.param([5], [29], [], id="two"), pytest.param([7, 8], [29], [19], id="four", marks=pytest.mark.slow)],
 )
 def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
-    job, expected, cluster, monkeypatch, crash_tokenizer, hang, crash_model
+    job, expected, cluster, monkeypatch, caplog, crash_tokenizer, hang, crash_model
 ):
+    caplog.set_level(logging.DEBUG, "xlm")
     causes = dict.fromkeys(crash_tokenizer + crash_model, "the worker died") | dict.fromkeys(hang, HANGS)
     console = quiet_console()
     with pytest.MonkeyPatch.context() as patch:
@@ -203,6 +205,7 @@ def test_only_rows_that_crash_or_hang_their_worker_are_rejected(
     check_rejected(job, report, causes, expected)
     assert any(re.search(HANGS, line) for line in printed(console).splitlines())
     assert "searching for the rows that crash it" in printed(console)
+    assert re.search(r": stalled: .*\n(?:.*\n)+? .* in encode_batch\n", caplog.text)
     # The rows do not crash any more, as on a larger machine, but only --retry-rejected computes them again.
     assert run(job, console)["totals"]["rows_rejected"] == len(causes)
     without_ray(monkeypatch)

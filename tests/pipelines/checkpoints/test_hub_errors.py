@@ -107,8 +107,17 @@ def test_hub_that_is_not_reachable_is_one_line(tmp_path: Path):
         ("a/b/c", None),
     ],
 )
-def test_name_of_a_repository_points_to_its_url(name: str, url: str | None, capsys: pytest.CaptureFixture[str]):
-    for command in ["inspect", name], ["convert", name, "target"]:
+def test_name_of_a_repository_points_to_its_url(
+    name: str, url: str | None, demo: Path, capsys: pytest.CaptureFixture[str]
+):
+    check = ["check", str(demo / "job.yaml"), "--set"]
+    head = f"tasks=[{{text-classification: {{head: {name}}}}}]"
+    for command in (
+        ["inspect", name],
+        ["convert", name, "target"],
+        [*check, f"model.checkpoint={name}"],
+        [*check, head],
+    ):
         assert main(command) == 2
         error = capsys.readouterr().err
         assert "no such checkpoint directory" in error

@@ -1,6 +1,7 @@
 """The messages of a run that cannot continue name what helps, and it helps."""
 
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from jobs.commands.check import check_job
 from jobs.commands.run import run_job
 from jobs.commands.show import show
 from jobs.commands.verify import verify_output
 from jobs.exit_status import ExitStatus
 from pipelines.errors import FatalError, RetryableError, ShardError
+from pipelines.job import Job
 from pipelines.output import Output
 from pipelines.run.execute import run
 from pipelines.stages.write import Writer
@@ -33,13 +36,6 @@ def test_wrong_id_column_is_named_without_counting_the_whole_corpus(make_job, tm
     assert "input.id lang: 65,566 rows of the first 65,568 with the id of an earlier row" in message
     assert "in.parquet row 2 has that of" in message
     assert message.endswith("name a column of unique ids, or set policy.duplicate_ids to reject or ignore")
-
-
-def run_command(*arguments: str) -> tuple[int, str, str]:
-    """Run `xlm` in a process of its own."""
-    command = [sys.executable, "-m", "jobs.cli", *arguments]
-    done = subprocess.run(command, text=True, capture_output=True, timeout=300, check=False)
-    return done.returncode, done.stdout, done.stderr
 
 
 @pytest.fixture
@@ -66,6 +62,7 @@ def test_too_many_rejected_rows_are_named_by_reason_and_language_and_the_advice_
     for command in (show_lines, verify_lines):
         assert REJECTED in command(out)
         assert "run the" not in command(out)
+    assert REJECTED in check_lines(job)
     policy = job.policy.model_copy(update={"max_rejected": 0.3})
     assert run_job(job.model_copy(update={"policy": policy}), quiet_console()) == ExitStatus.COMPLETE
     assert Path(out, "_SUCCESS").exists()
@@ -77,6 +74,7 @@ def test_too_many_rejected_rows_are_named_by_reason_and_language_and_the_advice_
     assert run_job(job, console) == ExitStatus.INCOMPLETE
     assert "nothing to do" in printed(console)
     assert "demo: too many rejected rows" in printed(console)
+    assert REJECTED in check_lines(job)
 
 
 def show_lines(out: str) -> str:
@@ -84,6 +82,12 @@ def show_lines(out: str) -> str:
     console.width = 500
     show(out, 3, console)
     return printed(console)
+
+
+def check_lines(job: Job) -> str:
+    console = quiet_console()
+    assert check_job(job, console) == ExitStatus.INCOMPLETE
+    return " ".join(printed(console).split())
 
 
 def verify_lines(out: str) -> str:
@@ -132,8 +136,10 @@ def test_full_disk_and_failing_store_have_one_exit_status(demo, tmp_path, monkey
     assert main(command) == ExitStatus.COMPLETE
 
 
-def test_run_without_a_terminal_prints_its_first_line_before_it_imports_ray(demo):
-    """The line appears although the input does not exist, and so before anything is checked."""
-    status, stdout, stderr = run_command("run", str(demo / "job.yaml"), "--set", "input.path=/nowhere")
-    assert (status, stdout) == (2, "demo: checking the input and the checkpoint\n")
-    assert "/nowhere" in stderr
+def test_run_without_a_terminal_prints_its_first_line_before_it_imports_ray(demo, tmp_path):
+    """Importing Ray ends the process here, without writing what is still buffered."""
+    (tmp_path / "ray.py").write_text("import os\nos._exit(7)\n")
+    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", "input.path=/nowhere"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, text=True, capture_output=True, timeout=300, check=False, env=environment)
+    assert (done.returncode, done.stdout) == (7, "demo: checking the input and the checkpoint\n")
