@@ -75,9 +75,9 @@ def _run(args: argparse.Namespace, console: Console) -> ExitStatus:
 
 
 def _plan(args: argparse.Namespace, console: Console) -> ExitStatus:
-    from jobs.commands.plan import list_files
+    from jobs.commands.plan import print_plan
 
-    list_files(load_job(args.job, args.set), console, args.limit)
+    print_plan(load_job(args.job, args.set), console, args.limit)
     return ExitStatus.COMPLETE
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipelines.job import Job
 
 
-def list_files(job: Job, console: Console, limit: int) -> None:
+def print_plan(job: Job, console: Console, limit: int) -> None:
     """Print the number of shards and rows and the size of each input file, and the totals.
 
     Args:

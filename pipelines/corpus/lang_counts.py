@@ -37,7 +37,7 @@ class LangValue(NamedTuple):
     invalid_byte: int | None = None
 
 
-class LangCounts(NamedTuple):
+class RowGroupLangs(NamedTuple):
     """The languages of the shards of one row group.
 
     Attributes:
@@ -55,7 +55,7 @@ class LangCounts(NamedTuple):
 
 def count_langs(
     shards: pa.Table, lang_column: str, filter_text: str | None, stores: Sequence[StoreSettings] = ()
-) -> Iterator[LangCounts]:
+) -> Iterator[RowGroupLangs]:
     """Yield the number of rows by language, one row group after another, in the order of the plan.
 
     Args:
@@ -79,14 +79,14 @@ def _count(
     lang_column: str,
     filter_text: str | None,
     stores: Sequence[StoreSettings],
-) -> LangCounts:
+) -> RowGroupLangs:
     file, num_read = group[0].file, sum(shard.num_rows for shard in group)
     if filter_text is None and (lang := group[0].constants.get(lang_column)) is not None:  # a partition
-        return LangCounts(file, num_read, Counter({LangValue(lang.as_py()): num_read}))
+        return RowGroupLangs(file, num_read, Counter({LangValue(lang.as_py()): num_read}))
     try:
         row_group = read_row_group(locate(file, stores), group[0], columns)
     except (OSError, pa.ArrowException, UnsupportedInputError):
-        return LangCounts(file, num_read, Counter(), num_unreadable=len(group))
+        return RowGroupLangs(file, num_read, Counter(), num_unreadable=len(group))
     counts = Counter[LangValue]()
     for shard in group:
         for chunk in select_rows(row_group, shard, filter_text)[lang_column].chunks:
@@ -94,4 +94,4 @@ def _count(
             langs, invalid = decode_text(distinct)
             for i, (lang, number) in enumerate(zip(langs, num_rows.to_pylist(), strict=True)):
                 counts[LangValue(lang, invalid.get(i))] += number
-    return LangCounts(file, num_read, counts)
+    return RowGroupLangs(file, num_read, counts)

@@ -44,13 +44,12 @@ _TEMPORARY_STATUS = (408, 429)  # of the 4xx: time-out, and too many requests
 _NOT_RETRIED = (NoSpaceError, NoAnswerError)
 
 
-def with_retries(
-    act: Callable[[], ValueT],
-    is_retryable: Callable[[Exception], bool] = lambda error: (
-        isinstance(error, RetryableError) and not isinstance(error, _NOT_RETRIED)
-    ),
-) -> ValueT:
-    """Call a function, and retry it up to four times, after increasing waits, while its errors are retryable.
+def with_retries(act: Callable[[], ValueT], retried: tuple[type[Exception], ...] = (RetryableError,)) -> ValueT:
+    """Call a function, and retry it up to four times, after increasing waits.
+
+    Args:
+        act: the function.
+        retried: the classes of errors after which it is retried, apart from those in `_NOT_RETRIED`.
 
     Raises:
         Exception: the last error.
@@ -59,7 +58,7 @@ def with_retries(
         try:
             return act()
         except Exception as error:
-            if wait_s is None or not is_retryable(error):
+            if wait_s is None or not isinstance(error, retried) or isinstance(error, _NOT_RETRIED):
                 raise
         time.sleep(wait_s * random.uniform(0.5, 1.5))  # so that workers that failed together do not retry together
     raise AssertionError
@@ -79,8 +78,7 @@ def access_with_retries(url: str, act: Callable[[], ValueT], *, is_local: bool =
             raise classify_error(url, error, is_local=is_local) from None
 
     # Data that seem damaged may be the result of a dropped connection.
-    retried = (RetryableError,) if is_local else (RetryableError, pa.ArrowException)
-    return with_retries(attempt, lambda error: isinstance(error, retried) and not isinstance(error, _NOT_RETRIED))
+    return with_retries(attempt, (RetryableError,) if is_local else (RetryableError, pa.ArrowException))
 
 
 def _with_limit(url: str, act: Callable[[], ValueT]) -> ValueT:
@@ -116,8 +114,8 @@ def classify_error(url: str, error: Exception, *, is_local: bool = False) -> Exc
 
     Returns:
         FatalError for errors that the user must correct, NoSpaceError for a full disk, which is not retried, and
-        RetryableError for errors that may be temporary. Unchanged
-        are FileNotFoundError, our own errors, Arrow's errors about damaged data, and other errors of local files.
+        RetryableError for errors that may be temporary. Unchanged are FileNotFoundError, our own errors, Arrow's errors
+        about damaged data, and other errors of local files.
     """
     if isinstance(error, (FileNotFoundError, FatalError, RetryableError)):
         return error

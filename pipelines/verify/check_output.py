@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pipelines.corpus import PlannedShard
     from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
-    from pipelines.verify.check_plan import InputFiles
+    from pipelines.verify.check_plan import ComparedFiles
     from pipelines.verify.job_description import JobDescription
 
 # Each thread holds a part and a row group in memory; more threads would only compete for the same processors.
@@ -145,7 +145,7 @@ def _check_shards(
     job: JobDescription,
     shards: Sequence[PlannedShard],
     records: dict[str, ShardRecord],
-    files: InputFiles,
+    files: ComparedFiles,
     progress: Callable[[int, int], None],
 ) -> None:
     """Check every committed shard, one row group at a time, and then what must hold across shards."""
@@ -190,7 +190,7 @@ def _check_shards(
         verdict.problems += _check_unique(output, job.input.id, id_hashes)
 
 
-def _describe_limits(rewritten: list[str], not_compared: list[str], files: InputFiles) -> Iterator[str]:
+def _describe_limits(rewritten: list[str], not_compared: list[str], files: ComparedFiles) -> Iterator[str]:
     """Yield notes on shards that could not be checked completely.
 
     Args:

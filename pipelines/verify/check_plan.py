@@ -29,7 +29,7 @@ _PLAN_AGAIN = "delete _SUCCESS, and run the job again to write a new plan"
 _UNREADABLE = (OSError, LookupError, ValueError, pa.ArrowException, FatalError, RetryableError)
 
 
-class InputFiles(NamedTuple):
+class ComparedFiles(NamedTuple):
     """The files of the input, compared with the plan.
 
     Attributes:
@@ -91,7 +91,7 @@ def check_plan(
 
 def check_input_files(
     output: Output, plan: Sequence[PlannedShard], stores: Sequence[StoreSettings], filter_text: str | None = None
-) -> InputFiles:
+) -> ComparedFiles:
     """Find the input files that changed after the plan was made, and check that the plan covers all rows of the others.
 
     Row groups that a plan leaves out must not contain rows that the filter matches. Their statistics are not trusted.
@@ -109,7 +109,7 @@ def check_input_files(
     for shard in plan:
         files[shard.file] = shard.file_info
         planned.setdefault(shard.file, Counter())[shard.row_group] += shard.num_rows
-    found = InputFiles(set(), {}, [])
+    found = ComparedFiles(set(), {}, [])
     with ThreadPoolExecutor(_THREADS) as pool:
         num_rows = pool.map(lambda file: _count_rows(file, stores), files.values())
         for file, rows in zip(files, num_rows, strict=True):

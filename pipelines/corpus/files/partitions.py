@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.fs as pafs
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
     from pipelines.corpus.parquet import Footer
     from pipelines.storage import FileInfo
-
-_NUMBER = "_xlm_number"  # of a file; input columns that a job names must not start with _xlm_
 
 
 class Partitions:
@@ -101,13 +101,11 @@ def matching_partitions(partitions: Sequence[Mapping[str, pa.Scalar]], filter_te
     # a file without one of the partitions may contain a column of that name
     names = sorted(set[str].intersection(*(set(values) for values in partitions)))
     columns = {name: pa.array([values[name] for values in partitions], partitions[0][name].type) for name in names}
-    table = pa.table(columns | {_NUMBER: pa.array(range(len(partitions)), pa.int64())})
+    table, matches = pa.table(columns), np.ones(len(partitions), np.bool_)
     for condition in conditions_on(names, filter_text):
-        try:
-            table = table.filter(matching_rows(condition, table))
-        except FatalError:
-            continue  # the types do not fit; checking the filter on the schema of the files reports it
-    return table[_NUMBER].to_pylist()
+        with suppress(FatalError):  # the types do not fit; checking the filter on the schema of the files reports it
+            matches &= matching_rows(condition, table).to_numpy(zero_copy_only=False)
+    return np.flatnonzero(matches).tolist()
 
 
 def check_partitions(file: FileInfo, footer: Footer, partitions: Mapping[str, pa.Scalar]) -> Iterator[str]:
