@@ -104,7 +104,9 @@ def make_plan(
                 problems.append(footer)
                 continue
             schema = footer.schema
-            problems += check_columns(file, schema, table, wanted) if table is not None else ()
+            if table is not None:
+                problems += check_columns(file, schema, table, wanted)
+                schema = pa.schema([field for field in schema if field.name in table.names])  # the others were dropped
             if table is None or not has_field_ids(table):  # Iceberg guarantees that files agree with their partitions
                 problems += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
             constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
@@ -112,8 +114,9 @@ def make_plan(
                 schema = schema.append(pa.field(name, value.type))
                 if name in found.partition_types.names:
                     partition_types[name] = value.type
-            problems += check_schema(file, schema, footer.unreadable, spec, first)
-            first = first or (file, schema)
+            wrong = list(check_schema(file, schema, footer.unreadable, spec, first))
+            problems += wrong
+            first = first or (None if wrong else (file, schema))
             cut = list(_cut(file, footer.metadata, rows_per_shard, constants))
             kept = set(footer.row_groups)
             shards += [shard for shard in cut if shard.row_group in kept]

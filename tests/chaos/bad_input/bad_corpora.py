@@ -173,6 +173,15 @@ CORPORA: list[Refused | Harmless | FailsShard] = [
         "b.parquet: no column n",
     ),
     Refused(
+        "a kept column that only the last file has",
+        lambda job: (
+            job.set("input.keep", ["n"])
+            or job.write(GOOD_ROWS.append_column("n", pa.array([3, 4])), "z.parquet")
+            and None
+        ),
+        "no column n; it has id, text, lang",
+    ),
+    Refused(
         "a filtered column that is missing in one file",
         add_changed_file(lambda table: table.drop(["n"]), input__filter="n > 1"),
         "b.parquet: no column n",

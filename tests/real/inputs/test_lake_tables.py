@@ -247,10 +247,13 @@ def test_columns_that_were_added_later_are_null_in_older_files(delta, iceberg):
         update.add_column("extra", LongType())
     table.append(more)
     assert rows_of(plan_of(iceberg.parent / "added", keep=["extra"]))["extra"].to_pylist() == [None] * 3 + [1, 2, 3]
-    with table.update_schema() as update:
+    with table.update_schema(allow_incompatible_changes=True) as update:
         update.rename_column("text", "body")
+        update.delete_column("lang")
     with pytest.raises(FatalError, match="column body was renamed, replaced or changed after this file was written"):
-        plan_of(iceberg.parent / "added", text="body")
+        plan_of(iceberg.parent / "added", text="body", lang={"fixed": "de"})
+    with pytest.raises(FatalError, match="no column lang"):
+        plan_of(iceberg.parent / "added", text="id")
 
 
 def test_features_that_change_which_rows_are_read_are_refused(delta):
