@@ -130,7 +130,8 @@ def to_scalar(literal: Literal, column: ColumnRef) -> pa.Scalar:
         )
     if kind != kind_of(target):
         advice = {
-            ("text", "number"): f"write {literal.span} in quotes",
+            ("text", "number"): f'write {literal.span} in quotes; text is compared by characters, so "10" < "9"',
+            ("text", "date"): 'write the text in the column, such as "2024-01-31"',
             ("number", "text"): "write the number without quotes",
             ("date", "text"): f"write date({literal.span})",
             ("timestamp", "text"): f"write timestamp({literal.span})",

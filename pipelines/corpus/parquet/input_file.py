@@ -116,7 +116,9 @@ def _open(source: pa.NativeFile, **options: Any) -> pq.ParquetFile:
 def _columns_of_type(file: pq.ParquetFile, logical_type: str) -> list[str]:
     """List the columns that contain, at any depth, values of a Parquet logical type."""
     leaves = [file.schema.column(i) for i in range(len(file.schema))]
-    return [leaf.path.split(".")[0] for leaf in leaves if logical_type in (leaf.logical_type.type, leaf.converted_type)]
+    paths = [leaf.path for leaf in leaves if logical_type in (leaf.logical_type.type, leaf.converted_type)]
+    names = file.schema_arrow.names if paths else []
+    return [max((name for name in names if f"{path}.".startswith(f"{name}.")), key=len) for path in paths]
 
 
 def _check_column(file: pq.ParquetFile, name: str, footer: bytes) -> str | None:

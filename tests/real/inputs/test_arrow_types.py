@@ -70,6 +70,30 @@ def test_texts_of_all_layouts_are_one_type(make_job, tmp_path, first, store_sche
     assert_verified(job)
 
 
+def test_enumerations_are_text(make_job, tmp_path):
+    """Columns of Parquet's type ENUM, which Arrow reads as bytes: id, text, lang, kept and filtered."""
+    columns = {
+        "id": ["a", "b", "c"],
+        "lang": ["en", "de", "en"],
+        "kept.as": ["x", None, "y"],
+        "kept": [b"1", b"2", b"3"],
+    }
+    write(path := tmp_path / "in.parquet", rows=3, store_schema=False, row_group_size=1, **columns)
+    data = path.read_bytes()
+    for name in (b"id", b"text", b"lang", b"kept.as"):
+        assert data.count(name + b"\x25\x00\x4c\x1c") == 1  # converted type UTF8, logical type STRING
+        data = data.replace(name + b"\x25\x00\x4c\x1c", name + b"\x25\x08\x4c\x4c")
+    path.write_bytes(data)
+    assert set(pq.read_schema(path).types) == {pa.binary()}
+    settings = {"keep": ["kept.as", "kept"], "filter": 'lang == "en" and col("kept.as") != "x"'}
+    job = make_job(input=input_of(path, **settings), tasks=EMBED)
+    write_output(job)
+    rows = read_output(job.output.path)
+    assert rows.select(["id", "kept.as", "kept"]).to_pylist() == [{"id": "c", "kept.as": "y", "kept": b"3"}]
+    assert rows.schema.field("kept.as").type == pa.string()
+    assert_verified(job)
+
+
 def test_uuids_are_ids(make_job, tmp_path, capsys):
     """DuckDB writes the logical types UUID and JSON without Arrow's schema."""
     path = tmp_path / "in.parquet"
