@@ -6,8 +6,8 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
   actor could hold the same values, but it needs resources and dies with its node.
 - The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
 - Whether there is an autoscaler, and the nodes that it can add, which Ray Data reads in the same way.
-- The states of actors, and the free resources of each node. `ray.util.state` needs the dashboard, which local Ray does
-  not have.
+- Which actors live and are on a node, and the free resources of each node. `ray.util.state` needs the dashboard, which
+  local Ray does not have.
 - The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
   turn it off.
 - The function that replaces the handler of SIGTERM when Ray starts.
@@ -25,7 +25,7 @@ import json
 import threading
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import ray
 from ray._private import utils, worker
@@ -95,11 +95,19 @@ def has_autoscaler() -> bool:
     return any(not node_type.startswith("node_") for node_type in node_types)
 
 
-def actor_states() -> list[tuple[str, str]]:
-    """Return class and state of each actor of this driver, such as ("MapWorker(MapBatches(Infer))", "ALIVE")."""
+def living_actors() -> list[tuple[str, bool]]:
+    """Return the class of each actor of this driver that lives or is to be started, and whether it is on a node.
+
+    On a node, it has its resources, but may still be in its constructor.
+    """
     job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
-    actors = cast("dict[str, dict[str, str]]", state.actor_table(None, job))
-    return [(actor["ActorClassName"], actor["State"]) for actor in actors.values()]
+    actors = cast("dict[str, dict[str, Any]]", state.actor_table(None, job))
+    return [
+        # Before its process has an address, Ray sets the id of the node alone.
+        (actor["ActorClassName"], bool(actor["Address"]["Port"]))
+        for actor in actors.values()
+        if actor["State"] in ("PENDING_CREATION", "ALIVE", "RESTARTING")
+    ]
 
 
 def free_resources() -> list[dict[str, float]]:

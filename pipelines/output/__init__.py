@@ -4,7 +4,16 @@ from pipelines.output.directory import Output, find_differences
 from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, SUCCESS, is_part_name, part_name
 from pipelines.output.lock import Lock
 from pipelines.output.orphans import Orphan, find_orphans
-from pipelines.output.parts import REJECTED_FILE, decode_schema, digest_ids, encode_schema, id_keys, part_bytes, sha256
+from pipelines.output.parts import (
+    REJECTED_FILE,
+    decode_schema,
+    digest_ids,
+    encode_schema,
+    id_keys,
+    is_as_written,
+    part_bytes,
+    sha256,
+)
 from pipelines.output.rejection_limit import describe_too_many_rejected
 from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
@@ -32,6 +41,7 @@ __all__ = [
     "find_differences",
     "find_orphans",
     "id_keys",
+    "is_as_written",
     "is_part_name",
     "part_bytes",
     "part_name",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.output.layout import part_name
-from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, sha256
+from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, is_as_written, sha256
 from pipelines.output.shard_record import ShardRecord
 
 if TYPE_CHECKING:
@@ -24,9 +23,10 @@ _READ_THREADS = 8  # each holds a part in memory
 
 @dataclass(frozen=True)
 class _Expected:
-    """What a part must prove: the job's fingerprint and segmenters, and the column with the ids of its rows."""
+    """What a part must prove: the job's fingerprint, schema and segmenters, and the column with the ids of its rows."""
 
     fingerprint: str
+    schema: pa.Schema
     segmenters: Mapping[str, str]
     id_column: str
 
@@ -52,12 +52,13 @@ def adopt_parts(
         Records by shard. Times and out-of-memory events are 0, because parts do not contain them.
     """
     job = output.read_job() if shards else None
+    schema = output.read_schema() if shards else None
     match job:
         case {
             "metadata": {"xlm:fingerprint": str() as fingerprint},
             "spec": {"input": {"id": str() | None as row_id}, "policy": {"duplicate_ids": "error" | "ignore"}},
-        }:
-            expected = _Expected(fingerprint, segmenters, row_id or "row")
+        } if schema is not None:
+            expected = _Expected(fingerprint, schema, segmenters, row_id or "row")
         case _:
             return {}
     with ThreadPoolExecutor(_READ_THREADS) as pool:
@@ -76,9 +77,8 @@ def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -
         footer = file.metadata.metadata or {}
         if footer.get(FINGERPRINT) != expected.fingerprint.encode():
             return None
-        row = json.loads(footer[SHARD_RECORD]) | {"bytes": len(data), "digest": sha256(data)}
-        record = ShardRecord.from_row(row)
-        rows = file.read()  # all columns, to check the checksums of all pages
+        record = ShardRecord.from_footer(footer[SHARD_RECORD], data)
+        rows = file.read().combine_chunks()
         is_of_shard = (
             record.shard == shard["shard"] and record.file == shard["file"] and record.rows_read == shard["num_rows"]
         )
@@ -87,6 +87,7 @@ def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -
             and len(rows) == record.rows_out
             and record.rows_in == record.rows_out + record.rows_rejected
             and digest_ids(rows[expected.id_column].combine_chunks()) == record.ids_digest
+            and is_as_written(data, rows, expected.schema, footer[SHARD_RECORD].decode())
         )
         return record if is_of_shard and is_whole and _has_its_rejected_rows(output, name, record) else None
     except (OSError, LookupError, ValueError, TypeError, AttributeError, pa.ArrowException):  # damaged

@@ -34,6 +34,24 @@ def part_bytes(table: pa.Table, record: str | None = None) -> pa.Buffer:
     return encode_parquet(table, num_rows, footer, write_page_index=True, write_page_checksum=True)
 
 
+def is_as_written(data: bytes, rows: pa.Table, schema: pa.Schema, record: str | None) -> bool:
+    """Return whether `part_bytes` produces exactly these bytes for these rows, so that the file is intact.
+
+    Page checksums are not enough: they do not cover the footer, such as the statistics by which readers skip pages, or
+    the bytes between pages.
+
+    Args:
+        data: the file.
+        rows: its rows, as Parquet returns them.
+        schema: of the rows that were written.
+        record: as for `part_bytes`.
+    """
+    try:
+        return part_bytes(rows.cast(schema), record).equals(pa.py_buffer(data))
+    except pa.ArrowNotImplementedError:  # Parquet does not return this column's type
+        return False
+
+
 def encode_schema(schema: pa.Schema) -> str:
     """Serialise a schema as text, as Parquet files do that Arrow writes."""
     return base64.b64encode(schema.serialize()).decode()

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.output.layout import SHARD_ID, part_name
+from pipelines.output.parts import sha256
 from pipelines.rows import FAILURE_TYPE, LANG_COUNTS_TYPE, LangCounts, ShardFailure
 
 SHARD_COUNTS = (
@@ -113,7 +114,20 @@ class ShardRecord:
     def to_footer(self) -> str:
         """Return the record as JSON for the part's footer, without what differs if the part is written again."""
         varying = dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0) | {"oom_halvings": 0}
-        return json.dumps(self.to_row() | varying | {"bytes": 0, "digest": ""}, sort_keys=True)
+        row = self.to_row() | varying | {"bytes": 0, "digest": ""}
+        return json.dumps({"record": row, "sha256": _digest(row)}, sort_keys=True)
+
+    @classmethod
+    def from_footer(cls, text: bytes, data: bytes) -> ShardRecord:
+        """Build the record of a part from the JSON in its footer and its bytes.
+
+        Raises:
+            ValueError, LookupError, TypeError: the JSON is not as `to_footer` returned it.
+        """
+        footer = json.loads(text)
+        if footer["sha256"] != _digest(footer["record"]):
+            raise ValueError("the record has changed")
+        return cls.from_row(footer["record"] | {"bytes": len(data), "digest": sha256(data)})
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShardRecord:
@@ -127,6 +141,10 @@ class ShardRecord:
         values: dict[str, Any] = {field.name: row[field.name] for field in fields(cls)}
         values["langs"] = tuple(LangCounts(**lang) for lang in row["langs"])
         return cls(**values)
+
+
+def _digest(row: dict[str, Any]) -> str:
+    return sha256(json.dumps(row, sort_keys=True).encode())
 
 
 def _is_valid(row: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.formatting import format_count
-from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, part_bytes, sha256
+from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, is_as_written, part_bytes, sha256
 from pipelines.rows import ROW, decode_texts, join_words
 from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
@@ -124,7 +124,7 @@ def _read(
         file = None
     if sha256(data) == digest and file is not None:
         return file
-    if file is not None and _is_as_written(file, data, footer):
+    if file is not None and is_as_written(data, file.rows, file.declared, footer):
         found.rewritten = True
         return file
     state = "damaged, and cannot be read" if file is None else "changed"
@@ -140,17 +140,6 @@ def _parse(data: bytes) -> _File:
     if not rows.schema.equals(pq.read_schema(pa.BufferReader(part_bytes(pa.Table.from_batches([], declared))))):
         raise ValueError("the columns are not those of the declared schema")
     return _File(rows, declared)
-
-
-def _is_as_written(file: _File, data: bytes, footer: str | None) -> bool:
-    """Return whether the write stage produces exactly these bytes for these rows, so that the file is intact.
-
-    Page checksums are not enough: they do not cover the footer or the bytes between pages.
-    """
-    try:
-        return part_bytes(file.rows.cast(file.declared), footer).equals(pa.py_buffer(data))
-    except pa.ArrowNotImplementedError:  # Parquet does not return this column's type
-        return False
 
 
 def _check_rejected(

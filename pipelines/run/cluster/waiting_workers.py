@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import ray
 
 from pipelines.formatting import format_count, format_duration
-from pipelines.ray_internals import actor_states, free_resources
+from pipelines.ray_internals import free_resources, living_actors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -93,14 +93,14 @@ def waiting_watch(
 
 
 def find_waiting(pools: Pools) -> Need | None:
-    """Return what the workers of a pool need, of which some are not placed yet and none is alive."""
-    actors = actor_states()
+    """Return what the workers of a pool need, if there are some to start and none is on a node."""
+    actors = living_actors()
     for need in (
         Need("model", "Infer", pools.model_cpus, pools.model_gpus),
         Need("tokenizer", "Tokenize", pools.tokenizer_cpus),
     ):
-        states = {state for name, state in actors if f"({need.stage})" in name}
-        if "ALIVE" not in states and not states.isdisjoint({"PENDING_CREATION", "RESTARTING"}):
+        on_node = [is_on_node for name, is_on_node in actors if f"({need.stage})" in name]
+        if on_node and not any(on_node):
             return need
     return None
 

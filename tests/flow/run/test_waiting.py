@@ -5,6 +5,7 @@ import time
 import pytest
 import ray
 
+from pipelines.ray_internals import living_actors
 from pipelines.run.cluster import waiting_watch
 from pipelines.stages.pools import Pools
 from tests.flow.run.outputs import wait_until
@@ -51,12 +52,15 @@ def test_workers_wait_for_nodes_that_an_autoscaler_may_add(worker):
     ray.kill(actor)
 
 
-def test_workers_that_run_are_not_reported(worker):
-    pools = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=1.0, model_threads=1)
+def test_workers_that_load_their_model_are_not_reported(worker, monkeypatch):
+    """They have their resources already, so there is no room for another one."""
+    monkeypatch.setattr(Worker, "__init__", lambda self: time.sleep(3), raising=False)
+    pools = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=3.0, model_gpus=1.0, model_threads=1)
     messages, reasons = [], []
     actor = worker(pools)
-    ray.get(actor.__ray_ready__.remote())
+    wait_until(lambda: any(is_on_node for name, is_on_node in living_actors() if "Infer" in name))
     with waiting_watch(pools, can_grow=False, notify=messages.append, end=reasons.append):
-        time.sleep(1.5)
+        ray.get(actor.__ray_ready__.remote())
+        time.sleep(0.7)
     assert (messages, reasons) == ([], [])
     ray.kill(actor)

@@ -1,5 +1,6 @@
 """Parts that were written last before a run died are adopted if they prove to be whole, and of this job and shard."""
 
+import json
 import shutil
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.output.directory import Output
-from pipelines.output.parts import SHARD_RECORD, decode_schema, part_bytes
+from pipelines.output.parts import SHARD_RECORD, decode_schema, part_bytes, sha256
 from pipelines.output.resume import compare_with_plan, remove_stale_parts
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
@@ -69,6 +70,23 @@ def test_adopted_parts_are_recorded_even_if_nothing_is_left_to_compute(killed):
     assert compare(job, output).is_complete
 
 
+def change_record(footer, old, new):
+    """Replace a text in a record, with a digest that is right again."""
+    row = json.loads(json.dumps(json.loads(footer)["record"]).replace(old, new))
+    return json.dumps({"record": row, "sha256": sha256(json.dumps(row, sort_keys=True).encode())})
+
+
+def change_statistics(data):
+    """Change the greatest id in the footer, by which readers skip row groups. No checksum protects it."""
+    greatest = pq.ParquetFile(pa.BufferReader(data)).metadata.row_group(0).column(0).statistics.max.encode()
+    position = data.rindex(greatest)
+    changed = data[:position] + b"~" + data[position + 1 :]
+    assert pq.read_table(pa.BufferReader(changed), page_checksum_verification=True).equals(
+        pq.read_table(pa.BufferReader(data))
+    )
+    return changed
+
+
 def rewrite(change):
     def fault(output, record):
         path = f"{output.parts.path}/{record.part}"
@@ -92,6 +110,7 @@ def overwrite(name, change):
 FAULTS = {
     "truncated": overwrite("parts", lambda data: data[:-9]),
     "a byte of a page": overwrite("parts", lambda data: data[:40] + bytes([data[40] ^ 1]) + data[41:]),
+    "statistics": overwrite("parts", change_statistics),
     "no record": rewrite(lambda rows, footer, record: (rows, None)),
     "a record that is no JSON": rewrite(lambda rows, footer, record: (rows, footer[:-3])),
     "of another job": rewrite(
@@ -100,8 +119,13 @@ FAULTS = {
             footer,
         )
     ),
-    "of another shard": rewrite(lambda rows, footer, record: (rows, footer.replace(record.shard, "0" * 16 + "-0-0"))),
-    "of another file": rewrite(lambda rows, footer, record: (rows, footer.replace(record.file, "other.parquet"))),
+    "of another shard": rewrite(
+        lambda rows, footer, record: (rows, change_record(footer, record.shard, "0" * 16 + "-0-0"))
+    ),
+    "of another file": rewrite(
+        lambda rows, footer, record: (rows, change_record(footer, record.file, "other.parquet"))
+    ),
+    "a count of the record": rewrite(lambda rows, footer, record: (rows, footer.replace('"tokens": ', '"tokens": 1'))),
     "a row less": rewrite(lambda rows, footer, record: (rows.slice(1), footer)),
     "rows in another order": rewrite(lambda rows, footer, record: (rows.take([1, 0, 2]), footer)),
     "without its rejected rows": lambda output, record: (output.rejected / record.part).delete(),
@@ -137,7 +161,7 @@ def test_nothing_is_adopted_where_rows_depend_on_other_shards(killed):
 
 def test_parts_of_another_precision_are_not_adopted(killed):
     job, output, records = killed
-    rewrite(lambda rows, footer, record: (rows, footer.replace('"float32"', '"bfloat16"')))(output, records[0])
+    rewrite(lambda rows, footer, record: (rows, change_record(footer, '"float32"', '"bfloat16"')))(output, records[0])
     output.ledger.append(records[1:2])
     assert [record.shard for record in compare(job, output).adopted] == [record.shard for record in records[2:]]
 
