@@ -92,6 +92,7 @@ def read_tokenizer_files(path: Path, lowercase: bool | None = None) -> Tokenizer
         raise TokenizerError(
             f"{path}: lang2id: got {format_value(lang2id)}, expected an object of language to whole-number id, from 0"
         )
+    _check_lang_ids(path, lang2id, config.get("lang2id"))
     _check_added(path, settings, vocab)
     additional = settings.get(
         "additional_special_tokens", settings.get("extra_special_tokens", ADDITIONAL_SPECIAL_TOKENS)
@@ -194,6 +195,16 @@ def _token_text(path: Path, token: Any) -> str:
     if not isinstance(text, str):
         raise TokenizerError(f"{path}: a special token is {format_value(token)}; expected its text")
     return text
+
+
+def _check_lang_ids(path: Path, lang2id: dict[str, Any], in_config: object) -> None:
+    """Refuse languages that have another id, and therefore another embedding, in the model's configuration."""
+    for lang, lang_id in cast("dict[str, Any]", in_config).items() if isinstance(in_config, dict) else ():
+        if lang2id.get(lang, lang_id) != lang_id:
+            raise TokenizerError(
+                f"{path}: lang2id: got {lang2id[lang]} for {format_value(lang)} in {TOKENIZER_CONFIG_FILE}, expected"
+                f" {format_value(lang_id)} as in {CONFIG_FILE}; fetch both files again from the same checkpoint"
+            )
 
 
 def _check_added(path: Path, settings: dict[str, Any], vocab: dict[str, int]) -> None:

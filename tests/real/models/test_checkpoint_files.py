@@ -96,6 +96,18 @@ def test_a_vocabulary_without_some_tokens_is_a_warning(check, folder):
     assert "(warning: " in out.getvalue()
 
 
+def test_language_with_another_id_than_in_the_configuration_is_refused(check, folder):
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text(encoding="utf-8"))
+    langs = settings["lang2id"]
+    langs["de"], langs["en"] = langs["en"], langs["de"]
+    path.write_text(json.dumps(settings), encoding="utf-8")
+    with pytest.raises(
+        FatalError, match=r"lang2id: got \d+ for '\w\w' in tokenizer_config.json, expected \d+ as in config"
+    ):
+        check()
+
+
 def test_one_id_for_two_tokens_is_refused(check, folder):
     edit_vocab(folder, lambda vocab: vocab | {"newcomer</w>": 20})
     with pytest.raises(FatalError, match=r"vocab.json: id 20 is given to .* and to 'newcomer</w>'"):
