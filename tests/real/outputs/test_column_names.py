@@ -1,6 +1,8 @@
 # ruff: noqa: E501 - a message is on one line
 """Names of output columns: DuckDB, Spark, Hive and BigQuery cannot distinguish names that differ only in case."""
 
+import json
+
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,11 +10,11 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.cli import main
+from jobs.commands.show.preview import read_preview
 from pipelines.diff import compare_outputs
 from pipelines.errors import FatalError
 from pipelines.output.directory import Output
 from pipelines.run.prepare import prepare_job
-from pipelines.storage import locate
 from pipelines.verify import verify
 from tests.flow.in_process import read_output, run_to_records
 
@@ -20,7 +22,7 @@ from tests.flow.in_process import read_output, run_to_records
 @pytest.fixture
 def job_with(make_job, corpus, checkpoints, tmp_path):
     """Return a function that makes a job over sentences with the columns `Label`, `title` and `Score`."""
-    rows = [row for row in corpus if row["lang"] in ("de", "en")][:8]
+    rows = [row for row in corpus if row["lang"] in ("de", "en")][18:26]
     table = pa.Table.from_pylist(rows)
     table = table.append_column("Label", pa.array([f"given {i}" for i in range(8)], pa.large_string()))
     table = table.append_column("title", pa.array([f"title {i}" for i in range(8)]))
@@ -97,7 +99,7 @@ def test_advice_works(job_with):
 
 
 def test_commands_read_renamed_columns(job_with, capsys):
-    keep = {"source_label": "Label", "language": "lang"}
+    keep = {"source_label": "Label", "code": "lang"}
     output = write(job_with(keep))
     verdict = verify(output)
     assert verdict.verified, verdict.problems
@@ -105,9 +107,25 @@ def test_commands_read_renamed_columns(job_with, capsys):
     printed = capsys.readouterr().out
     assert "source_label" in printed
     assert "given 0" in printed
-    diff = compare_outputs(locate(output.location.url), locate(output.location.url))
-    assert diff.a.lang_column == "language"
+    assert job_with.table["lang"].to_pylist()[:2] == ["en", "en"]
+    assert {row["code"] for row in read_preview(output.location, 2).rows} == {"de", "en"}
+    diff = compare_outputs(output.location, output.location)
+    assert diff.a.lang_column == "code"
     assert diff.a.results == ["label", "score"]
+
+
+def test_settings_that_this_version_cannot_read_are_named(job_with, capsys):
+    output = write(job_with([]))
+    saved = output.read_existing_job()
+    del saved["spec"]["input"]["text"]
+    (output.bookkeeping / "job.json").put(json.dumps(saved).encode())
+    out = output.location.url
+    for command in (["show", out], ["verify", out], ["diff", out, out]):
+        assert main(command) == 2
+        expected = (
+            f"xlm: {out}/_xlm/job.json: damaged, or written by another version of this program; restore it, or use"
+        )
+        assert capsys.readouterr().err.startswith(expected)
 
 
 def test_a_mapping_resumes_an_output_of_the_equal_list_and_of_no_other(job_with):
