@@ -81,11 +81,12 @@ def resolve_lang(lang: str, known: Collection[str]) -> str | None:
        `als` is therefore Alemannic.
     3. The code is parsed as a BCP 47 tag, and its language replaced by CLDR's form of it: ISO 639-2 and 639-3 codes by
        639-1 (`deu` and `ger` are `de`), retired codes by their successors (`iw` is `he`, `mo` is `ro`, `scc` is `sr`),
-       extended languages by their own code (`zh-gan` is `gan`), and `prs` by `fa`. Codes of Wikipedia editions
-       (`zh_classical`, `simple`), POSIX locales (`sr_RS@latin`) and `cz`, `gr` and `jp` are understood as well. Keys
-       are read in the same way, but `als` as Alemannic (`gsw`): with a script, as in FLORES, `als_Latn` is Albanian.
-       A tag with a script, variant or territory that does not exist is no code: `no_data` is not Norwegian, and
-       `de-en`, which means a pair of languages, is not German. `en_XX`, `en_EN` and `en_UK` are English.
+       members of macrolanguages by their own code (`zh-gan` is `gan`, `no-nn` is `nn`), and `prs` by `fa`. Codes of
+       Wikipedia editions (`zh_classical`, `simple`), POSIX locales (`sr_RS@latin`) and `cz`, `gr` and `jp` are
+       understood as well. Keys are read in the same way, but `als` as Alemannic (`gsw`): with a script, as in FLORES,
+       `als_Latn` is Albanian. A tag with a script, variant or territory that does not exist is no code: `no_data` is
+       not Norwegian, and `de-en`, which means a pair of languages, is not German. `en_XX`, `en_EN` and `en_UK` are
+       English.
     4. The key of that language is chosen. Script and region do not matter (`sr-Latn` is `sr`, `zh-Hant-TW` is `zh`),
        except between several keys of one language, or for a key with a script. Then CLDR's likely subtags decide:
        `zh-TW` is `zh_Hant`. If they do not, there is no key.

@@ -1,8 +1,8 @@
 """Decoding: from scores of tokens to words, entities and answers in the text. Pure functions over NumPy arrays.
 
 A row has one sequence of tokens, or several windows if its text is long. `windows` selects each token of a row once,
-`words` joins tokens to words, `entities` joins words by their labels, which `label_scheme` reads, and `answers` finds
-spans of the context.
+`marks` keeps combining marks with their characters, `words` joins tokens to words, `entities` joins words by their
+labels, which `label_scheme` reads, and `answers` finds spans of the context.
 
 Letters, here and in the modules: N rows, S sequences, T their tokens, K selected tokens or candidates, W words, C
 labels.
