@@ -177,6 +177,8 @@ def to_array(literals: list[Literal], column: ColumnRef, span: SourceSpan) -> pa
     for wider in (Decimal, float):  # a known column type would have unified them
         if column.type is None and any(isinstance(value, wider) for value in values):
             values = [wider(str(value)) for value in values]
+    if column.type is not None and pa.types.is_floating(column.type) and 0.0 in values:
+        values += [0.0, -0.0]  # equal, but different values for Arrow's is_in
     try:
         return pa.array(values, type=None if column.type is None else scalars[0].type)
     except (pa.ArrowException, TypeError):  # decimals of very different magnitude, or infinity

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipelines.filter.matching_rows import matching_rows
 from pipelines.filter.parse import FilterError, parse_filter
 from xlm_core.errors import FatalError
 
@@ -145,6 +146,15 @@ def test_conditions_agree_with_three_valued_logic(condition):
     data = [{"row": i, "a": a, "b": b} for i, (a, b) in enumerate((a, b) for a in numbers for b in numbers)]
     schema = pa.schema([("row", pa.int64()), ("a", pa.int8()), ("b", pa.float32())])
     assert rows(text, pa.Table.from_pylist(data, schema=schema)) == [row["row"] for row in data if value(row)]
+
+
+@pytest.mark.parametrize("data_type", [pa.float16(), pa.float32(), pa.float64()])
+@pytest.mark.parametrize("zero", ["0", "-0.0"])
+def test_both_zeros_are_equal_in_lists_too(data_type, zero):
+    values = pa.array([0.0, -0.0, 1.0, None, float("nan")]).cast(data_type)
+    table = pa.table({"row": range(5), "x": values})
+    for text, kept in ((f"x in [{zero}, 2]", [0, 1]), (f"x == {zero}", [0, 1]), (f"x not in [{zero}]", [2, 4])):
+        assert table["row"].filter(matching_rows(text, table)).to_pylist() == kept
 
 
 def test_filter_skips_row_groups_by_their_statistics(tmp_path):
