@@ -123,8 +123,12 @@ def _find_in_folders(listings: list[Listing]) -> InputFiles:
     partitions = Partitions({_directory(url) for url in files})
     found = InputFiles([], partitions.schema, {}, [])
     for file, listing in files.values():
-        below = partitions.values(_directory(listing.path_below_base(file)))
-        found.files.append(InputFile(file, partitions.values(_directory(file.url)), frozenset(below)))
+        directory, path = _directory(file.url), _directory(listing.path_below_base(file))
+        below = partitions.values(path)
+        if len(below) < sum("=" in name for name in path.split("/")):
+            raise FatalError(f"{directory}: several directories of input.path are the same column; rename one of them")
+        in_given_path = partitions.values(directory.removesuffix(path))
+        found.files.append(InputFile(file, {**in_given_path, **below}, frozenset(below)))
     hidden = {file.url: file for listing in listings for file in listing.hidden if file.url not in files}
     if hidden:
         found.notes.append(f"not read: {describe_hidden([hidden[url] for url in sorted(hidden)])}")

@@ -147,6 +147,15 @@ def test_partitions_in_the_given_path_itself(lake):
     assert "constants" not in plan.shards.column_names
 
 
+def test_partition_in_the_given_path_and_below_it(lake):
+    """The innermost directory counts. Below the given path, a column that occurs twice is refused."""
+    copy = lake.rename(lake.parent / "lang=all")
+    found = constants_of(plan_of(copy, filter='lang != "en"', keep=["year"]))
+    assert found == [{"year": 2020, "lang": "de"}, {"year": 2021, "lang": "de"}]
+    with pytest.raises(FatalError, match=r"lang=all/year=2020/lang=.*: several directories of input.path are the"):
+        plan_of(copy.parent)
+
+
 def test_column_in_the_file_and_in_its_path(lake):
     """The file's column is read, if its statistics show that the path says the same."""
     file = lake / "year=2020/lang=de/part-0.parquet"
