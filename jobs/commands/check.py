@@ -176,7 +176,8 @@ def _describe_language(use: LangUse) -> tuple[Text, str, Text, Text]:
 
 def _describe_survey(survey: LanguageSurvey) -> Iterator[Text]:
     if survey.num_dropped:
-        yield Text(f"input.filter drops {format_count(survey.num_dropped, 'row')}")
+        style, every = ("", "") if survey.num_rows else ("red", "all ")
+        yield Text(f"input.filter drops {every}{format_count(survey.num_dropped, 'row')}", style)
     if survey.is_partial:
         found = f"{format_count(survey.num_rows, 'row')} have {format_count(survey.num_values, 'different value')}"
         yield Text(f"the first {found}; input.lang is probably the wrong column", "red")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from jobs.console import make_table
 from pipelines.corpus import make_plan
-from pipelines.formatting import format_count
+from pipelines.formatting import format_count, format_size, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,15 +22,16 @@ def print_plan(job: Job, console: Console, limit: int) -> None:
         limit: maximum number of files to list; the totals are those of all files.
     """
     plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
-    table = make_table("file", ["shards", "rows", "MB"])
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
     for shard in plan.shards.to_pylist():
         counts = files.setdefault(shard["file"], [0, 0, shard["size"]])
         counts[0] += 1
         counts[1] += shard["num_rows"]
+    # File names are long, and are printed whole: a table would cut them, and drop the numbers, at the terminal's width.
+    console.print(f"{'shards':>6}  {'rows':>11}  {'size':>11}  file", style="bold")
     for file, (num_shards, num_rows, size_bytes) in list(files.items())[:limit]:
-        table.add_row(escape(file), f"{num_shards:,}", f"{num_rows:,}", f"{size_bytes / 1e6:,.1f}")
-    console.print(table)
+        line = f"{num_shards:>6,}  {num_rows:>11,}  {format_size(size_bytes):>11}  {one_line(file)}"
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     if len(files) > limit:
         console.print(f"… and {format_count(len(files) - limit, 'more file')} (--limit)", highlight=False)
     rows, shards = format_count(plan.num_rows, "row"), format_count(len(plan.shards), "shard")

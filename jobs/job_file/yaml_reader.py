@@ -95,7 +95,9 @@ def read_yaml(text: str, position_of_line: Callable[[int], SourcePosition]) -> D
         reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "unreadable"
         where = position_of_line(mark.line + 1 if mark else 1).where
         column = f" at column {mark.column + 1}" if mark else ""
-        raise JobFileError(f"{where}: not YAML{column}: {reason}; quote texts that contain : # [ or {{") from None
+        is_tab = mark is not None and text[mark.index : mark.index + 1] == "\t"
+        hint = "indent with spaces, not tabs" if is_tab else "quote texts that contain : # [ or {"
+        raise JobFileError(f"{where}: not YAML{column}: {reason}; {hint}") from None
     except RecursionError:  # raised by PyYAML without libyaml, which does not limit the depth
         raise JobFileError(f"{position_of_line(1).where}: {_TOO_DEEP}") from None
     finally:

@@ -49,7 +49,7 @@ def check_schema(
     missing = [name for name in wanted if name not in schema.names]
     for name in missing:
         close = closest_name(name, schema.names)
-        hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}"
+        hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}{_advice(name, schema, spec)}"
         yield f"{file.url}: no column {name}; {hint}"
     if missing or repeated:
         return
@@ -60,6 +60,18 @@ def check_schema(
     yield from _check_types(file, schema, spec)
     if first is not None:
         yield from _check_same_types(file, schema, spec, *first)
+
+
+def _advice(name: str, schema: pa.Schema, spec: InputSettings) -> str:
+    """Return what to write if a name that is no column was meant as something else."""
+    if name in spec.kept.values():
+        swapped = [new for new, kept in spec.kept.items() if kept == name and new != name and new in schema.names]
+        return f"; keep is {{new name: column}}, so write keep: {{{name}: {swapped[0]}}}" if swapped else ""
+    if name == spec.lang_column:
+        return f"; if {name} is the language of all rows, write lang: {{fixed: {name}}}"
+    if name in (spec.id, *spec.text_columns):
+        return ""
+    return f'; if {name} is a text to compare with, write "{name}" in quotes'  # it is only in the filter
 
 
 def field_as_read(field: pa.Field, spec: InputSettings, written: pa.Schema | None = None) -> pa.Field:

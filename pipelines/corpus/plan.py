@@ -90,7 +90,7 @@ def make_plan(
     """
     found = find_input_files(spec, stores)
     files = found.files
-    problems: list[str] = []
+    problems: list[tuple[str, str]] = []
     shards: list[PlannedShard] = []
     pruned: list[PlannedShard] = []
     first: tuple[FileInfo, pa.Schema] | None = None
@@ -101,32 +101,33 @@ def make_plan(
         footers = pool.map(read, (file.info for file in files))
         for (file, constants, partitions, table), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
-                problems.append(footer)
+                problems.append(("", footer))  # each damaged file is named
                 continue
             schema = footer.schema
+            found_here: list[str] = []
             if table is not None:
-                problems += check_columns(file, schema, table, wanted)
+                found_here += check_columns(file, schema, table, wanted)
                 schema = pa.schema([field for field in schema if field.name in table.names])  # the others were dropped
             if table is None or not has_field_ids(table):  # Iceberg guarantees that files agree with their partitions
-                problems += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
+                found_here += check_partitions(file, footer, {name: constants[name] for name in partitions & wanted})
             constants = {name: constants[name] for name in constants if name in wanted and name not in schema.names}
             for name, value in constants.items():
                 schema = schema.append(pa.field(name, value.type))
                 if name in found.partition_types.names:
                     partition_types[name] = value.type
             wrong = list(check_schema(file, schema, footer.unreadable, spec, first))
-            problems += wrong
+            problems += ((file.url, message) for message in found_here + wrong)
             first = first or (None if wrong else (file, schema))
             cut = list(_cut(file, footer.metadata, rows_per_shard, constants))
             kept = set(footer.row_groups)
             shards += [shard for shard in cut if shard.row_group in kept]
             pruned += [shard for shard in cut if shard.row_group not in kept]
-    problems = list(dict.fromkeys(problems))  # all CSV files of a directory have the same one
     if problems:
-        num_more = len(problems) - _MAX_PROBLEMS
+        lines = _describe_problems(problems)
+        num_more = len(lines) - _MAX_PROBLEMS
         more = f"\n… and {num_more} more" if num_more > 0 else ""
         # a file name may contain line breaks
-        raise FatalError("\n".join(map(one_line, problems[:_MAX_PROBLEMS])) + more)
+        raise FatalError("\n".join(map(one_line, lines[:_MAX_PROBLEMS])) + more)
     assert first is not None
     if not any(shard.num_rows for shard in [*shards, *pruned]):
         raise FatalError(f"{files[0].info.url}{' and others' if files[1:] else ''}: no rows; correct input.path")
@@ -137,6 +138,23 @@ def make_plan(
     counts = PrunedRows(sum(shard.num_rows for shard in pruned), len(row_groups))
     fields = [field_as_read(first[1].field(name), spec, written) for name in columns_to_read(spec)]
     return Plan(plan_table(shards), pa.schema(fields), partition_types, found.tables, tuple(found.notes), counts)
+
+
+def _describe_problems(problems: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the messages of files, one line for all files with the same problem.
+
+    Args:
+        problems: a file and a message that begins with it, or an empty text and a message that stands alone.
+    """
+    files: dict[str, list[str]] = {}
+    for url, message in problems:
+        files.setdefault(message.removeprefix(url), []).append(url)
+    return [
+        f"{urls[0]} and {format_count(len(urls) - 1, 'more file')}{problem}"
+        if urls[0] and urls[1:]
+        else urls[0] + problem
+        for problem, urls in files.items()
+    ]
 
 
 def _read_footer(

@@ -79,6 +79,8 @@ class Output:
         if url.endswith(f"/{layout.DATA}") and any(self.location.list()):
             out = url.removesuffix(f"/{layout.DATA}")
             raise FatalError(f"{url}: contains the results of a job; name its output.path, {out}")
+        if not self.location.exists():
+            raise FatalError(f"{url}: no such directory; name the output.path of a job")
         raise FatalError(
             f"{url}: not the output of a job (it has no {layout.BOOKKEEPING}/{layout.JOB_FILE}); name the output.path "
             "of a job"

@@ -68,8 +68,6 @@ def read_preview(location: Location, limit: int) -> Preview:
         OSError: the storage cannot be read.
     """
     output = Output(location)
-    if not location.exists():
-        raise FatalError(f"{location.url}: no such directory; name the output.path of a job")
     job = output.read_existing_job()
     records = [record for _, record in sorted(output.ledger.load().items())]
     if not records:

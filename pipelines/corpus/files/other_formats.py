@@ -35,20 +35,20 @@ def describe_not_parquet(url: str, size_bytes: int, *, is_only_file: bool) -> st
             what = url if is_only_file else f"{url.rpartition('/')[0]}/*{found[1]}"
             source = reader.format(what.replace("'", "''"))
             command = _quote(f"COPY (FROM {source}) TO '{_CONVERTED}'")
-            return _convert(what, kind, f"duckdb -c {command}")
+            return _convert(what, kind, f"duckdb -c {command}", "DuckDB's command line (pip install duckdb-cli)")
     for name, (kind, reader) in _ARROW_FORMATS.items():
         if re.fullmatch(name, url, re.DOTALL):
             module, table = reader.partition(".read")[0], reader.format(url)
             code = f"import {module}, pyarrow.parquet as p; p.write_table({table}, '{_CONVERTED}')"
-            return _convert(url, kind, f"python -c {_quote(code)}")
+            return _convert(url, kind, f"python -c {_quote(code)}", "the following command")
     hint = "name the data files, such as DIR/*.parquet"
     return f"{url}: not a Parquet file ({format_count(size_bytes, 'byte')}); {hint}"
 
 
-def _convert(what: str, kind: str, command: str) -> str:
+def _convert(what: str, kind: str, command: str, tool: str) -> str:
     return (
-        f"{what}: {kind}, but only Parquet is read; name the Parquet files, or convert with the following command and "
-        f"set input.path to {_CONVERTED}: {command}"
+        f"{what}: {kind}, but only Parquet is read; name the Parquet files, or convert with {tool} and set input.path "
+        f"to {_CONVERTED}: {command}"
     )
 
 

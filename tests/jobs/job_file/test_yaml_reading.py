@@ -45,6 +45,11 @@ def test_quoted_words_and_dates_are_text(load):
         ("- a", "job.yaml: got a list, expected a mapping"),
         ("a: 1\nb: [1\n", "job.yaml:3: not YAML"),
         ("a: b: c", "job.yaml:1: not YAML at column 5"),
+        (
+            "a:\n\tb: c",
+            "job.yaml:2: not YAML at column 1: found character that cannot start any token; "
+            "indent with spaces, not tabs",
+        ),
         ("a: 1\n---\nb: 2", "job.yaml:2: not YAML"),
         ("a: *b", "job.yaml:1: not YAML"),
         ("a: \x07", "job.yaml:1: not YAML"),

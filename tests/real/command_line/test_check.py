@@ -92,6 +92,8 @@ def test_filter_and_languages_of_the_rows_that_it_keeps(corpus_job):
     assert "input.filter drops 93 rows\n" in printed
     assert "at least 2 of 7 rows (28.6 %)" in printed
     assert status == ExitStatus.INCOMPLETE
+    _, printed = check(corpus_job(pa.array(["en"] * 9), "input.filter='lang == \"eng\"'"))
+    assert "input.filter drops all 9 rows\n" in printed
 
 
 def test_column_that_does_not_contain_languages_is_not_read_to_its_end(corpus_job, monkeypatch):

@@ -18,6 +18,7 @@ import pytest
 from jobs.cli import main
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.errors import FatalError
+from pipelines.formatting import format_size
 from pipelines.job import InputSettings, Job
 from pipelines.run.prepare import prepare_job
 from tests.chaos.bad_input.trial_job import TrialJob
@@ -86,6 +87,44 @@ def test_hidden_files_are_counted(lake, demo, tmp_path, capsys):
     for command in ("plan", "check"):
         assert main([command, str(job.job_file)]) == 0
         assert expected in capsys.readouterr().out.replace("\n", "")
+
+
+def test_plan_prints_long_file_names_whole_and_with_their_numbers(demo, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    job = TrialJob(tmp_path / "job", demo)
+    file = tmp_path / f"part-00000-{'7d5e4334-' * 15}c000.snappy.parquet"
+    write(file)
+    job.set("input.path", str(file))
+    job.set("input.id", None)
+    job.job_file.write_text(job.to_yaml())
+    assert main(["plan", str(job.job_file)]) == 0
+    titles, line, *_ = capsys.readouterr().out.splitlines()
+    assert titles.split() == ["shards", "rows", "size", "file"]
+    size = format_size(file.stat().st_size)
+    assert line.split(maxsplit=4) == ["1", "1", *size.split(), str(file)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"text": "txt"}, "no column txt; did you mean text?"),
+        ({"lang": "xx"}, "no column xx; it has text, lang; if xx is the language of all rows, write lang: {fixed: xx}"),
+        (
+            {"filter": "text == nw"},
+            'no column nw; it has text, lang; if nw is a text to compare with, write "nw" in quotes',
+        ),
+        (
+            {"keep": {"text": "body"}},
+            "no column body; it has text, lang; keep is {new name: column}, so write keep: {body: text}",
+        ),
+    ],
+)
+def test_columns_that_all_files_lack_are_one_line_with_the_likely_cause(tmp_path, settings, problem):
+    for i in range(3):
+        write(tmp_path / f"{i}.parquet")
+    with pytest.raises(FatalError) as error:
+        plan_of(str(tmp_path), **settings)
+    assert str(error.value) == f"{tmp_path}/0.parquet and 2 more files: {problem}"
 
 
 def test_directory_of_only_hidden_files(lake):
@@ -230,7 +269,7 @@ def test_other_formats_are_converted_by_the_given_command(tmp_path, monkeypatch,
     with pytest.raises(FatalError) as error:
         plan_of(str(folder))
     (message,) = str(error.value).splitlines()
-    assert "but only Parquet is read; name the Parquet files, or convert with the following command" in message
+    assert "but only Parquet is read; name the Parquet files, or convert with DuckDB's command line" in message
     program, option, statement = shlex.split(message.partition("corpus.parquet: ")[2])
     assert (program, option) == ("duckdb", "-c")
     monkeypatch.chdir(tmp_path)
