@@ -45,6 +45,9 @@ def read_delta(root: Location, paths: Sequence[str], version: int | None) -> Tab
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
+    written = [int(number[1]) for path in paths if (number := re.match(rf"{_LOG}/(\d{{20}})\.", path))]
+    if version is not None and version > max(written, default=version):
+        raise FatalError(f"{root.url}: has no version {version}; the newest is {max(written)}; correct input.version")
     with tempfile.TemporaryDirectory() as copy:
         _copy_log(root, paths, version, Path(copy))
         try:
