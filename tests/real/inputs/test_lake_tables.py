@@ -119,7 +119,7 @@ def test_version_can_be_pinned(delta, iceberg):
     assert ids_of(plan_of(metadata[1])) == ["a", "b", "c"]
     snapshots = [snapshot["snapshot-id"] for snapshot in json.loads(metadata[-1].read_bytes())["snapshots"]]
     assert ids_of(plan_of(iceberg, version=snapshots[1])) == list("abcdef")
-    with pytest.raises(FatalError, match="has no version 9; the newest is 2; correct input.version"):
+    with pytest.raises(FatalError, match=r"has no version 9; the newest is 2; correct input\.version"):
         plan_of(delta, version=9)
     with pytest.raises(FatalError, match=f"has no snapshot 9; its latest are {snapshots[0]}"):
         plan_of(iceberg, version=9)
