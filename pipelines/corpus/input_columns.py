@@ -49,7 +49,8 @@ def check_schema(
     missing = [name for name in wanted if name not in schema.names]
     for name in missing:
         close = closest_name(name, schema.names)
-        hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}{_advice(name, schema, spec)}"
+        advice = _advice(name, schema, spec) if first is None else ""  # the first file has the column
+        hint = f"did you mean {close}?" if close else f"it has {', '.join(schema.names)}{advice}"
         yield f"{file.url}: no column {name}; {hint}"
     if missing or repeated:
         return
