@@ -179,7 +179,10 @@ def test_nothing_is_removed_if_the_ledger_is_damaged(out):
 def test_directory_that_is_no_output_is_refused_and_unchanged(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "docs" / "part-0123456789abcdef-00000-000000000.parquet").write_bytes(b"")
-    for name in ("docs", "nowhere"):
-        with pytest.raises(FatalError, match=r"not the output of a job \(it has no _xlm/job.json\)"):
+    for name, message in (
+        ("docs", r"not the output of a job \(it has no _xlm/job.json\)"),
+        ("nowhere", "no such directory"),
+    ):
+        with pytest.raises(FatalError, match=f"{name}: {message}; name the output.path of a job"):
             gc(tmp_path / name)
     assert [path.name for path in tmp_path.rglob("*")] == ["docs", "part-0123456789abcdef-00000-000000000.parquet"]

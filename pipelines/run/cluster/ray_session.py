@@ -11,7 +11,7 @@ import signal
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ _PARENT_FOLDER, _FOLDER_PREFIX = Path("/tmp"), "xlm-ray-"
 _ASSUMED_CPUS = 2.0  # of nodes that an autoscaler may add
 
 _RAY_DATA_ENDS_WITHIN_S = 15.0
-_WORKERS_END_WITHIN_S = 10.0  # they notice the end of their raylet within a second
+_PROCESSES_END_WITHIN_S = 10.0
 
 
 @contextmanager
@@ -144,11 +144,18 @@ def _join(address: str) -> None:
 
 
 def _shut_down() -> None:
-    """Disconnect from Ray. End the processes of local Ray, and wait for them."""
-    workers = [pid for raylet in find_child_processes("raylet") for pid in find_child_processes(parent=raylet)]
+    """Disconnect from Ray. End the processes of local Ray, and wait for them.
+
+    `ray.shutdown` ends the raylet. Its workers then end within a second, but its agents wait for the head until the
+    driver ends.
+    """
+    processes = [pid for raylet in find_child_processes("raylet") for pid in find_child_processes(parent=raylet)]
     shut_down()
-    deadline = time.monotonic() + _WORKERS_END_WITHIN_S
-    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+    for pid in filter(is_alive, processes):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + _PROCESSES_END_WITHIN_S
+    while any(map(is_alive, processes)) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 

@@ -118,7 +118,7 @@ def test_codes_not_in_lang2id_are_counted_as_one_language(run, rows):
 
 def test_missing_or_damaged_output_raises_one_clear_error(run, rows, tmp_path):
     good = run(rows[:20], {"feature-extraction": {}}, output__rows_per_shard=9)
-    with pytest.raises(FatalError, match=r"nowhere: not the output of a job \(it has no _xlm/job.json\)"):
+    with pytest.raises(FatalError, match=r"nowhere: no such directory; name the output.path of a job"):
         compare(good, str(tmp_path / "nowhere"))
     broken = tmp_path / "broken"
     for damage, message in (

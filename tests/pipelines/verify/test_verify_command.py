@@ -15,7 +15,7 @@ from tests.pipelines.verify.output_copy import truncate
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda out: shutil.rmtree(out.path), "not the output of a job"),
+        (lambda out: shutil.rmtree(out.path), "no such directory; name the output.path of a job"),
         (lambda out: shutil.rmtree(out.path / "_xlm"), "not the output of a job .it has no _xlm/job.json"),
         (lambda out: truncate(out.path / "_xlm" / "job.json", 99), "job.json: damaged"),
         (lambda out: out.edit_json("job.json", lambda job: job["spec"].pop("tasks")), "job.json: damaged, or written"),
