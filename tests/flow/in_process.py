@@ -1,6 +1,6 @@
 """Run the stages of a job one after another in this process, without Ray."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -63,9 +63,17 @@ def stage_results(
     for task in PlanSource(settings.read, shards).get_read_tasks(1):
         block = pa.concat_tables(task())
         for stage in (tokenize, infer, write or settings.write):
-            block = pa.concat_tables(stage(block.slice(i, 1)) for i in range(len(block))).combine_chunks()
+            block = _combine(stage(block.slice(i, 1)) for i in range(len(block)))
         for row in block.to_pylist(maps_as_pydicts="strict"):
             yield ShardResult.from_row(row)
+
+
+def _combine(shards: Iterable[pa.Table]) -> pa.Table:
+    block = pa.concat_tables(shards)
+    try:
+        return block.combine_chunks()
+    except pa.ArrowInvalid:  # over 2 GiB, which Ray leaves in chunks as well
+        return block
 
 
 def without_ray(patch: pytest.MonkeyPatch) -> None:

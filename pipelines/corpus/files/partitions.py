@@ -122,7 +122,7 @@ def check_partitions(file: FileInfo, footer: Footer, partitions: Mapping[str, pa
     paths = [footer.metadata.schema.column(i).path for i in range(len(footer.metadata.schema))]
     row_groups = [footer.metadata.row_group(i) for i in range(footer.metadata.num_row_groups)]
     for name in partitions.keys() & set(footer.schema.names) - footer.unreadable.keys():
-        column = paths.index(name) if name in paths else None
+        column = paths.index(name) if name in footer.sound else None
         if column is None or not all(_has_only(row_group, column, partitions[name]) for row_group in row_groups):
             yield (
                 f"{file.url}: column {name} is in the file and also a directory of its path, and the file's statistics "

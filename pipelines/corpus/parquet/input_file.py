@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.corpus.parquet.column_chunks import find_column_chunks, has_sound_statistics
 from pipelines.corpus.parquet.pruning import matching_row_groups
 from pipelines.corpus.parquet.unreadable import UnsupportedInputError, unsupported_input
 from pipelines.corpus.parquet.wide_integers import narrow_wide_integers
@@ -31,12 +31,14 @@ class Footer:
         metadata: rows and row groups.
         schema: the columns, with the types in which they are read.
         unreadable: for each column that cannot be read, what is wrong, and the next step.
+        sound: the columns whose statistics can be read; of the others, they must not be accessed.
         row_groups: the row groups that the filter may match, by the statistics of the footer.
     """
 
     metadata: pq.FileMetaData
     schema: pa.Schema
     unreadable: dict[str, str]
+    sound: frozenset[str]
     row_groups: list[int]
 
 
@@ -85,10 +87,12 @@ def read_footer(source: pa.NativeFile, columns: Collection[str] = (), filter_tex
         for name in columns:
             if name in schema.names and (problem := _check_column(file, name, footer)):
                 unreadable[name] = problem
+    readable = set(columns) - unreadable.keys()
+    sound = frozenset(name for name in readable if has_sound_statistics(footer, metadata, name))
     row_groups = list(range(metadata.num_row_groups))
     if filter_text is not None and row_groups and unreadable.keys().isdisjoint(columns):
-        row_groups = matching_row_groups(without_arrow_schema(footer), filter_text)
-    return Footer(metadata, schema, unreadable, row_groups)
+        row_groups = matching_row_groups(without_arrow_schema(footer), filter_text, sound)
+    return Footer(metadata, schema, unreadable, sound, row_groups)
 
 
 def schema_as_read(file: pq.ParquetFile) -> pa.Schema:
@@ -141,18 +145,12 @@ def _check_column(file: pq.ParquetFile, name: str, footer: bytes) -> str | None:
 
 
 def _has_same_codecs(file: pq.ParquetFile, name: str, footer: bytes) -> bool:
-    """Return whether the bytes of a footer show that a column has the same codecs in all row groups.
-
-    In Thrift's compact encoding, the path of a column, which is a list of short strings, precedes its codec.
-    """
+    """Return whether the bytes of a footer show that a column has the same codecs in all row groups."""
     for leaf in (file.schema.column(i).path for i in range(len(file.schema))):
         if leaf == name or leaf.startswith(f"{name}."):
-            path = [part.encode() for part in (name, *leaf[len(name) + 1 :].split(".")) if part]
-            if len(path) > 14 or max(map(len, path)) > 127:  # their sizes take more than a byte
-                return False
-            encoded = bytes([len(path) << 4 | 8]) + b"".join(bytes([len(part)]) + part for part in path)
-            codecs = re.findall(re.escape(encoded) + b"\x15(.)", footer, re.DOTALL)
-            if len(codecs) != file.metadata.num_row_groups or len(set(codecs)) > 1:
+            path = [part for part in (name, *leaf[len(name) + 1 :].split(".")) if part]
+            chunks = find_column_chunks(footer, path, file.metadata.num_row_groups)
+            if chunks is None or len({chunk.codec for chunk in chunks}) > 1:
                 return False
     return True
 

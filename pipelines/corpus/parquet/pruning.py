@@ -11,10 +11,12 @@ from pipelines.errors import FatalError
 from pipelines.filter import conditions_on, parse_filter
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     import pyarrow.compute as pc
 
 
-def matching_row_groups(footer: bytes, filter_text: str) -> list[int]:
+def matching_row_groups(footer: bytes, filter_text: str, sound: Collection[str]) -> list[int]:
     """Find the row groups that may contain rows that a filter matches. Row groups without statistics always may.
 
     The filter is divided at its outermost `and`s. Conditions on columns whose statistics do not tell exclude nothing:
@@ -24,9 +26,10 @@ def matching_row_groups(footer: bytes, filter_text: str) -> list[int]:
         footer: the end of a Parquet file, from the footer to the magic number, without Arrow's schema; see
             `without_arrow_schema`. Then columns have the types of Parquet, for which Arrow compares statistics.
         filter_text: the filter.
+        sound: the columns whose statistics can be read.
     """
     fragment = ds.ParquetFileFormat().make_fragment(pa.py_buffer(b"PAR1" + footer))
-    fields = [field for field in fragment.physical_schema if _has_usable_statistics(field.type)]
+    fields = [field for field in fragment.physical_schema if field.name in sound and _has_usable_statistics(field.type)]
     schema = pa.schema(fields)
     condition: pc.Expression | None = None
     for text in conditions_on(schema.names, filter_text):

@@ -134,8 +134,9 @@ def results_by_shard(output: Objects) -> dict[tuple[str, int], tuple[pa.Table, l
 
 
 def result_files(output: Objects) -> Objects:
-    """Return the parts and the files of rejected rows."""
-    return {name: content for name, content in output.items() if name.startswith(("data/", "_xlm/rejected/"))}
+    """Return the parts and the files of rejected rows, without temporary objects of the latter."""
+    found = {name: content for name, content in output.items() if name.startswith(("data/", "_xlm/rejected/"))}
+    return {name: content for name, content in found.items() if not name.endswith(".tmp")}
 
 
 def count_ids(output: Objects) -> Counter[str]:

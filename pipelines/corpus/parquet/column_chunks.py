@@ -1,0 +1,142 @@
+"""Find the codecs and statistics of column chunks in the bytes of a footer.
+
+Arrow's metadata of a column chunk ends the process if the codec is unknown, if minimum or maximum is shorter than a
+value of the column, or if row groups have other types than the schema.
+
+A footer is a struct in Thrift's compact protocol: before each field is a byte with its type and the difference between
+its number and that of the field before it. The numbers are those of Parquet's `parquet.thrift`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    import pyarrow.parquet as pq
+
+_BOOLEANS, _VARINTS, _BINARY, _LIST, _STRUCT = (1, 2), (4, 5, 6), 8, 9, 12
+_PATH, _CODEC, _STATISTICS = 3, 4, 12  # fields of ColumnMetaData
+_MAX_BITS = 63
+_WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
+
+
+class ColumnChunk(NamedTuple):
+    """A column in one row group.
+
+    Attributes:
+        codec: number of its codec.
+        bound_sizes: sizes of its minimum and maximum, in bytes.
+    """
+
+    codec: int
+    bound_sizes: list[int]
+
+
+def find_column_chunks(footer: bytes, path: Sequence[str], num_row_groups: int) -> list[ColumnChunk] | None:
+    """Find the chunks of a leaf column, which are in the order of the row groups.
+
+    Args:
+        footer: the footer of a file.
+        path: names of the column and of the fields in it.
+        num_row_groups: number of row groups of the file.
+
+    Returns:
+        None if not exactly one chunk is found for each row group.
+    """
+    names = [name.encode() for name in path]
+    if len(names) > 14 or max(map(len, names)) > 127:  # their sizes take more than a byte
+        return None
+    encoded = bytes([len(names) << 4 | _BINARY]) + b"".join(bytes([len(name)]) + name for name in names)
+    found = list(re.finditer(b"\x19" + re.escape(encoded) + b"(?=\x15)", footer))  # a list, before the codec
+    if len(found) != num_row_groups:
+        return None
+    try:
+        return [_parse(footer, match.end()) for match in found]
+    except (IndexError, ValueError, RecursionError):  # damaged
+        return None
+
+
+def has_sound_statistics(footer: bytes, metadata: pq.FileMetaData, name: str) -> bool:
+    """Return whether the statistics of a column can be read, for a column whose codec is known and that is not nested.
+
+    Args:
+        footer: the footer of a file.
+        metadata: as Arrow parsed it.
+        name: name of the column.
+    """
+    columns = [i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == name]
+    chunks = find_column_chunks(footer, [name], metadata.num_row_groups) if len(columns) == 1 else None
+    if chunks is None:
+        return False
+    column = metadata.schema.column(columns[0])
+    width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS.get(column.physical_type)
+    return all(
+        metadata.row_group(i).column(columns[0]).physical_type == column.physical_type
+        and (width is None or all(size == width for size in chunk.bound_sizes))
+        for i, chunk in enumerate(chunks)
+    )
+
+
+def _parse(footer: bytes, position: int) -> ColumnChunk:
+    """Parse the rest of a ColumnMetaData, after the path."""
+    codec, bound_sizes = 0, list[int]()
+    for number, kind, start in _fields(footer, position, _PATH):
+        if number == _CODEC:
+            codec = _varint(footer, start)[0]
+        elif number == _STATISTICS and kind == _STRUCT:
+            bound_sizes = [
+                _varint(footer, bound)[0]
+                for _, bound_kind, bound in _fields(footer, start, 0)
+                if bound_kind == _BINARY  # min, max, min_value and max_value
+            ]
+        if number >= _STATISTICS:
+            break
+    return ColumnChunk(codec, bound_sizes)
+
+
+def _fields(data: bytes, position: int, number: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the number, type and position of each field of a struct from a position on, after the field `number`."""
+    while data[position]:
+        difference, kind = data[position] >> 4, data[position] & 15
+        position += 1
+        if difference:
+            number += difference
+        else:
+            zigzag, position = _varint(data, position)
+            number = (zigzag >> 1) ^ -(zigzag & 1)
+        yield number, kind, position
+        position = _skip(data, position, kind)
+
+
+def _skip(data: bytes, position: int, kind: int) -> int:
+    """Return the position after a value, of the types that precede the statistics."""
+    if kind in _BOOLEANS:  # the type is the value
+        return position
+    if kind in _VARINTS:
+        return _varint(data, position)[1]
+    if kind == _BINARY:
+        size, position = _varint(data, position)
+        return position + size
+    if kind == _STRUCT:
+        for _, inner_kind, start in _fields(data, position, 0):
+            position = _skip(data, start, inner_kind)
+        return position + 1
+    if kind == _LIST:
+        size, item = data[position] >> 4, data[position] & 15
+        size, position = _varint(data, position + 1) if size == 15 else (size, position + 1)
+        for _ in range(min(size, len(data))):
+            position = _skip(data, position, item)
+        return position
+    raise ValueError(f"unexpected type {kind}")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    """Return an integer of variable length, not negative, and the position after it."""
+    value = shift = 0
+    while data[position] & 128 and shift < _MAX_BITS:
+        value |= (data[position] & 127) << shift
+        position, shift = position + 1, shift + 7
+    return value | data[position] << shift, position + 1
