@@ -47,7 +47,7 @@ def find_column_chunks(footer: bytes, path: Sequence[str], num_row_groups: int) 
         None if not exactly one chunk is found for each row group.
     """
     names = [name.encode() for name in path]
-    if len(names) > 14 or max(map(len, names)) > 127:  # their sizes take more than a byte
+    if len(names) > 14 or max(map(len, names), default=0) > 127:  # their sizes take more than a byte
         return None
     encoded = bytes([len(names) << 4 | _BINARY]) + b"".join(bytes([len(name)]) + name for name in names)
     found = list(re.finditer(b"\x19" + re.escape(encoded) + b"(?=\x15)", footer))  # a list, before the codec
