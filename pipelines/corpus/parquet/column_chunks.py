@@ -1,7 +1,7 @@
 """Find the codecs and statistics of column chunks in the bytes of a footer.
 
 Arrow's metadata of a column chunk ends the process if the codec is unknown, if minimum or maximum is shorter than a
-value of the column, or if row groups have other types than the schema.
+value of the column, or if the type or the histograms of levels do not agree with the schema.
 
 A footer is a struct in Thrift's compact protocol: before each field is a byte with its type and the difference between
 its number and that of the field before it. The numbers are those of Parquet's `parquet.thrift`.
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 _BOOLEANS, _VARINTS, _BINARY, _LIST, _STRUCT = (1, 2), (4, 5, 6), 8, 9, 12
-_PATH, _CODEC, _STATISTICS = 3, 4, 12  # fields of ColumnMetaData
+_PATH, _CODEC, _STATISTICS, _SIZE_STATISTICS = 3, 4, 12, 16  # fields of ColumnMetaData
+_REPETITION, _DEFINITION = 2, 3  # histograms in SizeStatistics
+_TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 _MAX_BITS = 63
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
 
@@ -27,12 +29,16 @@ class ColumnChunk(NamedTuple):
     """A column in one row group.
 
     Attributes:
+        physical_type: its type; None if it is not certain.
         codec: number of its codec.
         bound_sizes: sizes of its minimum and maximum, in bytes.
+        histogram_sizes: number of levels in its histograms: of repetition levels, by 2, and of definition levels, by 3.
     """
 
+    physical_type: str | None
     codec: int
     bound_sizes: list[int]
+    histogram_sizes: dict[int, int]
 
 
 def find_column_chunks(footer: bytes, path: Sequence[str], num_row_groups: int) -> list[ColumnChunk] | None:
@@ -54,7 +60,7 @@ def find_column_chunks(footer: bytes, path: Sequence[str], num_row_groups: int) 
     if len(found) != num_row_groups:
         return None
     try:
-        return [_parse(footer, match.end()) for match in found]
+        return [_parse(footer, match.start(), match.end()) for match in found]
     except (IndexError, ValueError, RecursionError):  # damaged
         return None
 
@@ -73,28 +79,45 @@ def has_sound_statistics(footer: bytes, metadata: pq.FileMetaData, name: str) ->
         return False
     column = metadata.schema.column(columns[0])
     width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS.get(column.physical_type)
+    num_levels = {_REPETITION: column.max_repetition_level + 1, _DEFINITION: column.max_definition_level + 1}
     return all(
-        metadata.row_group(i).column(columns[0]).physical_type == column.physical_type
+        chunk.physical_type == column.physical_type
         and (width is None or all(size == width for size in chunk.bound_sizes))
-        for i, chunk in enumerate(chunks)
+        and all(size in (0, num_levels.get(kind)) for kind, size in chunk.histogram_sizes.items())
+        for chunk in chunks
     )
 
 
-def _parse(footer: bytes, position: int) -> ColumnChunk:
-    """Parse the rest of a ColumnMetaData, after the path."""
-    codec, bound_sizes = 0, list[int]()
-    for number, kind, start in _fields(footer, position, _PATH):
+def _parse(footer: bytes, start: int, end: int) -> ColumnChunk:
+    """Parse a ColumnMetaData whose path is between two positions."""
+    codec, bound_sizes, histogram_sizes = 0, list[int](), dict[int, int]()
+    for number, kind, position in _fields(footer, end, _PATH):
         if number == _CODEC:
-            codec = _varint(footer, start)[0]
+            codec = _varint(footer, position)[0]
         elif number == _STATISTICS and kind == _STRUCT:
             bound_sizes = [
                 _varint(footer, bound)[0]
-                for _, bound_kind, bound in _fields(footer, start, 0)
+                for _, bound_kind, bound in _fields(footer, position, 0)
                 if bound_kind == _BINARY  # min, max, min_value and max_value
             ]
-        if number >= _STATISTICS:
-            break
-    return ColumnChunk(codec, bound_sizes)
+        elif number == _SIZE_STATISTICS and kind == _STRUCT:
+            histogram_sizes = {
+                inner: _list_header(footer, histogram)[0]
+                for inner, inner_kind, histogram in _fields(footer, position, 0)
+                if inner_kind == _LIST
+            }
+    return ColumnChunk(_type_before(footer, start), codec, bound_sizes, histogram_sizes)
+
+
+def _type_before(footer: bytes, path: int) -> str | None:
+    """Return the type of a ColumnMetaData, which precedes its path and the list of its encodings."""
+    found: set[int] = set()
+    for num_encodings in range(15):
+        position = path - num_encodings - 4
+        kind, value, encodings, header = footer[position : position + 4] if position >= 0 else bytes(4)
+        if (kind, encodings, header) == (0x15, 0x19, num_encodings << 4 | 5):
+            found.add(value >> 1)
+    return _TYPES[found.pop()] if len(found) == 1 and max(found) < len(_TYPES) else None
 
 
 def _fields(data: bytes, position: int, number: int) -> Iterator[tuple[int, int, int]]:
@@ -112,7 +135,7 @@ def _fields(data: bytes, position: int, number: int) -> Iterator[tuple[int, int,
 
 
 def _skip(data: bytes, position: int, kind: int) -> int:
-    """Return the position after a value, of the types that precede the statistics."""
+    """Return the position after a value, of the types that a ColumnMetaData has."""
     if kind in _BOOLEANS:  # the type is the value
         return position
     if kind in _VARINTS:
@@ -125,12 +148,18 @@ def _skip(data: bytes, position: int, kind: int) -> int:
             position = _skip(data, start, inner_kind)
         return position + 1
     if kind == _LIST:
-        size, item = data[position] >> 4, data[position] & 15
-        size, position = _varint(data, position + 1) if size == 15 else (size, position + 1)
+        item = data[position] & 15
+        size, position = _list_header(data, position)
         for _ in range(min(size, len(data))):
             position = _skip(data, position, item)
         return position
     raise ValueError(f"unexpected type {kind}")
+
+
+def _list_header(data: bytes, position: int) -> tuple[int, int]:
+    """Return the number of items of a list, and the position of the first one."""
+    size = data[position] >> 4
+    return _varint(data, position + 1) if size == 15 else (size, position + 1)
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

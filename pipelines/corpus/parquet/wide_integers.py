@@ -43,7 +43,7 @@ def narrow_wide_integers(footer: bytes) -> Narrowed | None:
         try:
             schema = bytearray(base64.b64decode(stored[1], validate=True))
             columns = list(_narrow_columns(schema))
-        except (binascii.Error, struct.error, UnicodeDecodeError, RecursionError):
+        except (binascii.Error, struct.error, IndexError, UnicodeDecodeError, RecursionError):
             continue
         encoded = base64.b64encode(schema)
         if columns and len(encoded) == len(stored[1]):

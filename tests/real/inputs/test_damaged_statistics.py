@@ -31,6 +31,7 @@ DAMAGES = {
     "empty": (FIRST_MINIMUM, b"\x00"),
     "longer than a value": (FIRST_MINIMUM, b"\x05\x00\x00\x00\x00\x00"),
     "of a type other than the schema's": (b"\x15\x02\x19", b"\x15\x0a\x19"),  # DOUBLE instead of INT32
+    "with levels other than the schema's": (b"\x15\x02\x25\x02\x18\x01n", b"\x15\x02\x25\x00\x18\x01n"),  # required
 }
 
 
