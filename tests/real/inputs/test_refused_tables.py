@@ -36,26 +36,23 @@ def test_file_of_a_table_is_refused(delta):
         plan_of(file)
 
 
-def test_hudi_tables_are_refused(tmp_path):
-    (tmp_path / "hudi/.hoodie").mkdir(parents=True)
-    (tmp_path / "hudi/.hoodie/hoodie.properties").touch()
-    pq.write_table(ROWS, tmp_path / "hudi/a.parquet")
-    with pytest.raises(FatalError, match="hudi: is a Hudi table, which is not supported; export its current rows"):
-        plan_of(tmp_path / "hudi")
-    with pytest.raises(FatalError, match=r"is within the Hudi table .*; export its current rows as Parquet files"):
-        plan_of(tmp_path / "hudi/a.parquet")
-
-
-def test_outputs_of_spark_streaming_are_refused(tmp_path):
-    """Only the files that the log names count; Spark leaves the files of failed attempts, which have the same rows."""
-    (tmp_path / "sink/_spark_metadata").mkdir(parents=True)
-    (tmp_path / "sink/_spark_metadata/0").write_text("v1\n")
-    (tmp_path / "sink/day=2024-01-31").mkdir()
-    pq.write_table(ROWS, tmp_path / "sink/day=2024-01-31/a.parquet")
-    with pytest.raises(FatalError, match="sink: is a Spark streaming table, which is not supported; export"):
-        plan_of(tmp_path / "sink")
-    with pytest.raises(FatalError, match=r"is within the Spark streaming table .*; export its current rows as Parquet"):
-        plan_of(tmp_path / "sink/day=2024-01-31")
+@pytest.mark.parametrize(
+    ("kind", "marker", "file", "part"),
+    [
+        ("Hudi", ".hoodie/hoodie.properties", "a.parquet", "a.parquet"),
+        # Only the files that Spark's log names count; it leaves those of failed attempts, which have the same rows.
+        ("Spark streaming", "_spark_metadata/0", "day=2024-01-31/a.parquet", "day=2024-01-31"),
+    ],
+)
+def test_tables_of_other_formats_are_refused(tmp_path, kind, marker, file, part):
+    for path in (tmp_path / "table" / marker, tmp_path / "table" / file):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    pq.write_table(ROWS, tmp_path / "table" / file)
+    with pytest.raises(FatalError, match=f"table: is a {kind} table, which is not supported; export its current rows"):
+        plan_of(tmp_path / "table")
+    with pytest.raises(FatalError, match=f"is within the {kind} table .*; export its current rows as Parquet files"):
+        plan_of(tmp_path / "table" / part)
 
 
 @pytest.mark.parametrize("name", ["delta", "iceberg"])
