@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +13,11 @@ from pipelines.formatting import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def open_console() -> Console:
+    """Open the console of a command's results. Off a terminal, lines are not wrapped."""
+    return Console(soft_wrap=not sys.stdout.isatty())
 
 
 def print_error(*lines: str) -> None:

@@ -1,7 +1,24 @@
-"""The commands of `xlm`, one module each. `dispatch` runs the one that the command line names."""
+"""The commands of `xlm`, in one folder per subject.
 
-from jobs.commands.dispatch import dispatch
+The module `cli.py` of a folder defines its commands with Click. It imports the modules that do the work when a command
+is called, so that each command starts quickly.
+"""
+
+from jobs.commands.checkpoint import convert_command, inspect_command
+from jobs.commands.command import log_options
+from jobs.commands.job import check_command, plan_command, run_command, schema_command
+from jobs.commands.output import diff_command, gc_command, show_command, verify_command
+from jobs.commands.setup import completion_command, demo_command
+
+# In the order of `xlm --help`, by section.
+COMMANDS = {
+    "First steps": [demo_command, completion_command],
+    "Jobs": [check_command, plan_command, run_command, schema_command],
+    "Outputs": [show_command, verify_command, diff_command, gc_command],
+    "Checkpoints": [inspect_command, convert_command],
+}
 
 __all__ = [
-    "dispatch",
+    "COMMANDS",
+    "log_options",
 ]

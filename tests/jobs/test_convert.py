@@ -9,7 +9,7 @@ import transformers
 from safetensors.torch import load_file
 
 from jobs.cli import main
-from jobs.commands.convert import convert
+from jobs.commands.checkpoint.convert import convert
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, XLMForQuestionAnswering, XLMTokenizer, XLMWithLMHeadModel, trunk_hash

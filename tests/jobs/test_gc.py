@@ -10,7 +10,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from jobs.commands.gc import remove_orphans
+from jobs.commands.output.gc import remove_orphans
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.output.directory import Output

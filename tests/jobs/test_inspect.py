@@ -10,7 +10,7 @@ import transformers
 from rich.console import Console
 
 from jobs.cli import main
-from jobs.commands.inspect import inspect
+from jobs.commands.checkpoint.inspect import inspect
 from tests.fixtures.original_release import content_of, save_original
 from tests.parity.reference_model import reference
 from xlm_core import XLMConfig, content_hash

@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 from rich.console import Console
 
-from jobs.commands.show import show
+from jobs.commands.output.show import show
 from pipelines.corpus.planned_shard import PLAN
 from pipelines.output.directory import Output
 from pipelines.rows.rejection import REJECTED

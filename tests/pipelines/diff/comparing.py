@@ -5,7 +5,7 @@ import math
 
 from rich.console import Console
 
-from jobs.commands.diff import diff_outputs
+from jobs.commands.output.diff import diff_outputs
 from pipelines.diff import compare_outputs
 from pipelines.storage import locate
 from tests.flow.in_process import read_output

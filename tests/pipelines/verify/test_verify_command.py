@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from jobs.commands.verify import verify_output
+from jobs.commands.output.verify import verify_output
 from pipelines.errors import FatalError
 from tests.pipelines.verify.output_copy import truncate
 

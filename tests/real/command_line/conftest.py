@@ -23,8 +23,6 @@ def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
         handler = signal.getsignal(signal.SIGTERM)
         try:
             status = cli.main(arguments)
-        except SystemExit as ended:  # argparse
-            status = int(ended.code or 0)
         finally:
             signal.signal(signal.SIGTERM, handler)
         return Ended(status, *capsys.readouterr())

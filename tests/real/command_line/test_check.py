@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from jobs.commands.check import check_job
+from jobs.commands.job.check import check_job
 from jobs.exit_status import ExitStatus
 from jobs.job_file import load_job
 from pipelines.corpus import count_langs

@@ -20,7 +20,7 @@ from tests.flow.in_process import without_ray
 def test_xlm_alone_prints_help(xlm):
     ended = xlm()
     assert (ended.status, ended.err) == (0, "")
-    assert ended.out.startswith("usage: xlm ")
+    assert ended.out.startswith("Usage: xlm ")
     assert "Run a job, or resume it." in ended.out
 
 
@@ -55,11 +55,11 @@ def test_misspelt_reason_is_refused_before_the_job_is_read(xlm, reasons, message
 def test_reasons_without_retry_rejected_are_refused(xlm):
     ended = xlm("run", "gone.yaml", "--reasons", "null_text")
     assert ended.status == 2
-    assert ended.err.endswith("--reasons selects what --retry-rejected computes again; add --retry-rejected\n")
+    assert ended.err.startswith("xlm: --reasons selects what --retry-rejected computes again; add --retry-rejected;")
 
 
 def test_reasons_are_those_of_the_command_line_or_killed_worker():
-    from jobs.commands.reasons import parse_reasons
+    from jobs.commands.job.reasons import parse_reasons
 
     assert parse_reasons(None) == ["killed_worker"]
     assert parse_reasons(["null_text", "unknown_lang"]) == ["null_text", "unknown_lang"]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.commands import dispatch
 from pipelines.errors import FatalError, ShardError, StalledError
 from pipelines.log import MAX_TRACEBACK_CHARS, format_traceback
 from pipelines.rows import FailureKind, ShardFailure
@@ -116,7 +115,7 @@ def test_unexpected_error_of_the_driver_is_logged(xlm, state, monkeypatch):
     def raise_error(*_):
         raise KeyError("a name")
 
-    monkeypatch.setitem(dispatch.__globals__["_COMMANDS"], "schema", raise_error)
+    monkeypatch.setattr("jobs.job_file.json_schema", raise_error)
     ended = xlm("schema")
     assert ended.status == 1
     (file,) = state.iterdir()

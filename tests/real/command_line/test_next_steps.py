@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
-from jobs.commands.check import check_job
-from jobs.commands.run import run_job
-from jobs.commands.show import show
-from jobs.commands.verify import verify_output
+from jobs.commands.job.check import check_job
+from jobs.commands.job.run import run_job
+from jobs.commands.output.show import show
+from jobs.commands.output.verify import verify_output
 from jobs.exit_status import ExitStatus
 from pipelines.errors import FatalError, RetryableError, ShardError
 from pipelines.job import Job

@@ -13,9 +13,9 @@ import torch
 from rich.console import Console
 from safetensors.torch import load_file, save_file
 
-from jobs.commands.check import check_job
-from jobs.commands.convert import convert
-from jobs.commands.inspect import inspect
+from jobs.commands.checkpoint.convert import convert
+from jobs.commands.checkpoint.inspect import inspect
+from jobs.commands.job.check import check_job
 from pipelines.checkpoints import local_checkpoint, pin_checkpoint
 from pipelines.errors import FatalError
 from pipelines.run import prepare_job

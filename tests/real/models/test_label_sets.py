@@ -8,8 +8,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from jobs.commands.check import check_job
-from jobs.commands.inspect import inspect
+from jobs.commands.checkpoint.inspect import inspect
+from jobs.commands.job.check import check_job
 from pipelines.errors import FatalError
 from pipelines.run import prepare_job
 from xlm_core import TokenClassificationHead, XLMConfig

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.commands.show.values import to_python
+from jobs.commands.output.show.values import to_python
 from pipelines.errors import FatalError
 from pipelines.job import PolicySettings, parse_input
 from pipelines.output import JOB_FILE, Output, describe_too_many_rejected

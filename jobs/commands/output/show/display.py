@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jobs.commands.show.preview import read_preview
+from jobs.commands.output.show.preview import read_preview
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, format_type
 from pipelines.results import render_scalar, render_text, render_value
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from rich.console import Console, RenderableType
 
-    from jobs.commands.show.preview import Preview
+    from jobs.commands.output.show.preview import Preview
     from pipelines.tasks import TaskSettings
 
 _PLAIN_WIDTH = 100  # characters of a line in a file or pipe

@@ -1,0 +1,78 @@
+"""Commands on a job file: run, check, plan, schema."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from jobs.commands.command import Command
+from jobs.commands.options import job_argument, limit_option, overrides_option, split_names
+from jobs.console import open_console
+from jobs.exit_status import ExitStatus
+
+
+@click.command(
+    "run", cls=Command, examples=["xlm run job.yaml", "xlm run job.yaml --set output.path=/tmp/out --log-file run.log"]
+)
+@job_argument
+@overrides_option
+@click.option("--retry-rejected", is_flag=True, help="Compute shards with rejected rows again.")
+@click.option(
+    "--reasons",
+    metavar="A,B",
+    help="The reasons of the rejected rows for --retry-rejected, separated by commas. Default: killed_worker.",
+)
+def run_command(job: str, overrides: tuple[str, ...], retry_rejected: bool, reasons: str | None) -> ExitStatus:
+    """Run a job, or resume it."""
+    if reasons is not None and not retry_rejected:
+        raise click.UsageError("--reasons selects what --retry-rejected computes again; add --retry-rejected")
+    from jobs.commands.job.reasons import parse_reasons
+
+    retried = parse_reasons(None if reasons is None else split_names(reasons)) if retry_rejected else []
+    from jobs.job_file import load_job
+
+    loaded, console = load_job(job, overrides), open_console()
+    # The imports alone take seconds, and Ray's start half a minute on a busy machine.
+    console.print(f"{loaded.name}: checking the input and the checkpoint", highlight=False, markup=False)
+    from jobs.commands.job.run import run_job
+
+    return run_job(loaded, console, retried)
+
+
+@click.command("check", cls=Command, examples=["xlm check job.yaml", "xlm check job.yaml --resolved --quick"])
+@job_argument
+@overrides_option
+@click.option("--resolved", is_flag=True, help="Also print the job with all defaults.")
+@click.option("--quick", is_flag=True, help="Do not read the languages and ids of the rows. For very large corpora.")
+def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: bool) -> ExitStatus:
+    """Check all that a run checks, without running.
+
+    Checks the job, corpus, checkpoint and output, and the languages and ids of the rows.
+    """
+    from jobs.commands.job.check import check_job
+    from jobs.job_file import load_job
+
+    return check_job(load_job(job, overrides), open_console(), show_defaults=resolved, quick=quick)
+
+
+@click.command("plan", cls=Command, examples=["xlm plan job.yaml", "xlm plan job.yaml --limit 100"])
+@job_argument
+@overrides_option
+@limit_option("files to list", default=20)
+def plan_command(job: str, overrides: tuple[str, ...], limit: int) -> ExitStatus:
+    """List the input files of a job and their shards."""
+    from jobs.commands.job.plan import print_plan
+    from jobs.job_file import load_job
+
+    print_plan(load_job(job, overrides), open_console(), limit)
+    return ExitStatus.COMPLETE
+
+
+@click.command("schema", cls=Command, examples=["xlm schema > job.schema.json"])
+def schema_command() -> ExitStatus:
+    """Print the JSON Schema of job files, for editors."""
+    from jobs.job_file import json_schema
+
+    open_console().out(json.dumps(json_schema(), indent=2, ensure_ascii=False), highlight=False)
+    return ExitStatus.COMPLETE

@@ -1,0 +1,64 @@
+"""Commands on the output of a job: show, verify, diff, gc."""
+
+from __future__ import annotations
+
+import click
+
+from jobs.commands.command import Command
+from jobs.commands.options import limit_option, output_argument, split_names
+from jobs.console import open_console
+from jobs.exit_status import ExitStatus
+
+
+@click.command("show", cls=Command, examples=["xlm show OUT", "xlm show s3://bucket/out --limit 3"])
+@output_argument
+@limit_option("rows to show", default=10)
+def show_command(output: str, limit: int) -> ExitStatus:
+    """Show some results in readable form."""
+    from jobs.commands.output.show import show
+
+    show(output, limit, open_console())
+    return ExitStatus.COMPLETE
+
+
+@click.command("verify", cls=Command, examples=["xlm verify OUT"])
+@output_argument
+def verify_command(output: str) -> ExitStatus:
+    """Check that an output is complete, in order and unchanged.
+
+    The model is not needed.
+    """
+    from jobs.commands.output.verify import verify_output
+
+    return ExitStatus.COMPLETE if verify_output(output, open_console()) else ExitStatus.INCOMPLETE
+
+
+@click.command(
+    "diff", cls=Command, examples=["xlm diff OUT_A OUT_B", "xlm diff OUT_A OUT_B --fail-on rows,values=0.01"]
+)
+@click.argument("first", metavar="OUT_A", type=click.Path())
+@click.argument("second", metavar="OUT_B", type=click.Path())
+@click.option(
+    "--fail-on",
+    multiple=True,
+    metavar="WHAT[=LIMIT]",
+    help="Exit with status 4 if the outputs differ in this, by more than the limit: any, columns, rows=SHARE, "
+    "values=SHARE (labels, texts, spans), numbers=DIFFERENCE, vectors=SIMILARITY.",
+)
+def diff_command(first: str, second: str, fail_on: tuple[str, ...]) -> ExitStatus:
+    """Compare the rows and results of two outputs, for each language."""
+    from jobs.commands.output.diff import diff_outputs
+
+    limits = [name for names in fail_on for name in split_names(names)]
+    return ExitStatus.DIFFERENT if diff_outputs(first, second, open_console(), limits) else ExitStatus.COMPLETE
+
+
+@click.command("gc", cls=Command, examples=["xlm gc OUT --dry-run", "xlm gc OUT"])
+@output_argument
+@click.option("--dry-run", is_flag=True, help="Only list the files.")
+def gc_command(output: str, dry_run: bool) -> ExitStatus:
+    """List and remove files that stopped runs left in an output."""
+    from jobs.commands.output.gc import remove_orphans
+
+    remove_orphans(output, open_console(), dry_run=dry_run)
+    return ExitStatus.COMPLETE

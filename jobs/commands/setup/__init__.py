@@ -1,0 +1,8 @@
+"""Commands for getting started."""
+
+from jobs.commands.setup.cli import completion_command, demo_command
+
+__all__ = [
+    "completion_command",
+    "demo_command",
+]

@@ -1,0 +1,64 @@
+"""Commands for getting started: demo, completion."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import get_completion_class
+
+from jobs.commands.command import Command
+from jobs.commands.job import run_command
+from jobs.commands.options import limit_option, overrides_option
+from jobs.commands.output import show_command
+from jobs.console import open_console
+from jobs.exit_status import ExitStatus
+
+
+@click.command("demo", cls=Command, examples=["xlm demo", "xlm demo /tmp/demo --limit 3"])
+@click.argument("folder", metavar="[FOLDER]", type=click.Path(), default="demo-out")
+@limit_option("rows to show", default=12)
+@overrides_option
+@click.pass_context
+def demo_command(ctx: click.Context, folder: str, limit: int, overrides: tuple[str, ...]) -> ExitStatus:
+    """Run a job on a small corpus, and show its results.
+
+    The corpus, a checkpoint and the job file are written to FOLDER, by default demo-out.
+    """
+    from jobs.demo import write_demo
+
+    console, job = open_console(), write_demo(Path(folder))
+    console.print(f"xlm run {job}", style="bold", highlight=False)
+    status: ExitStatus = ctx.invoke(run_command, job=str(job), overrides=overrides)
+    console.print()
+    ctx.invoke(show_command, output=str(job.parent / "out"), limit=limit)
+    console.print(
+        "\nThe demo's checkpoint has random weights from a fixed seed. Its embeddings and labels only show the format "
+        "of results.",
+        style="yellow",
+        highlight=False,
+    )
+    return status
+
+
+@click.command(
+    "completion",
+    cls=Command,
+    examples=[
+        'eval "$(xlm completion bash)"   # in ~/.bashrc',
+        'eval "$(xlm completion zsh)"    # in ~/.zshrc',
+        "xlm completion fish > ~/.config/fish/completions/xlm.fish",
+    ],
+)
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion_command(ctx: click.Context, shell: str) -> ExitStatus:
+    """Print the script that completes `xlm` commands in a shell.
+
+    SHELL is bash, zsh or fish.
+    """
+    completion, root = get_completion_class(shell), ctx.find_root()
+    if completion is None:
+        raise click.UsageError(f"click does not support {shell}")
+    click.echo(completion(root.command, {}, "xlm", "_XLM_COMPLETE").source())
+    return ExitStatus.COMPLETE
