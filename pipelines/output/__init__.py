@@ -1,8 +1,9 @@
 """The output directory: parts, ledger, lock, and how a run resumes."""
 
 from pipelines.output.directory import Output, find_differences
-from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, SUCCESS, is_part_name, part_name
-from pipelines.output.lock import Lock
+from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, RUN_FILE, SUCCESS, is_part_name, part_name
+from pipelines.output.ledger import Commit
+from pipelines.output.lock import Holder, Lock, find_holder
 from pipelines.output.orphans import Orphan, find_orphans
 from pipelines.output.parts import (
     REJECTED_FILE,
@@ -24,8 +25,11 @@ __all__ = [
     "JOB_FILE",
     "PLAN_FILE",
     "REJECTED_FILE",
+    "RUN_FILE",
     "SHARD_COUNTS",
     "SUCCESS",
+    "Commit",
+    "Holder",
     "Lock",
     "Orphan",
     "Output",
@@ -39,6 +43,7 @@ __all__ = [
     "digest_ids",
     "encode_schema",
     "find_differences",
+    "find_holder",
     "find_orphans",
     "id_keys",
     "is_as_written",

@@ -14,6 +14,7 @@ SUCCESS = "_SUCCESS"
 # Below BOOKKEEPING.
 JOB_FILE = "job.json"
 PLAN_FILE = "plan.parquet"
+RUN_FILE = "run.json"  # see `pipelines.status`
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
 LEDGER = "ledger"
@@ -29,7 +30,7 @@ PART = re.compile(rf"part-({SHARD_ID.pattern})\.parquet")
 
 # The same, as paths below the output directory.
 PART_PATH = re.compile(rf"({DATA}|{BOOKKEEPING}/{REJECTED})/{PART.pattern}")
-_METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
+_METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, RUN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
 METADATA_PATH = re.compile(
     rf"{SUCCESS}|{BOOKKEEPING}/(?:{_METADATA_FILES}|{RENEWED_LOCK.pattern}"
     rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
@@ -20,6 +20,18 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 _READ_THREADS = 16  # a long run leaves thousands of small files, and reading one is mostly waiting
+
+
+class Commit(NamedTuple):
+    """Records that were appended together.
+
+    Attributes:
+        time_s: when, in seconds since the epoch, by the clock of the run that appended them.
+        records: the records. Those of earlier runs get a new time when a run deletes stale parts.
+    """
+
+    time_s: float
+    records: list[ShardRecord]
 
 
 class Ledger:
@@ -46,8 +58,17 @@ class Ledger:
         Raises:
             FatalError: a ledger file is damaged.
         """
+        return [record for commit in self.commits() for record in commit.records]
+
+    def commits(self) -> list[Commit]:
+        """Read all records that were appended and not replaced, by the time of their commit, the earliest first.
+
+        Raises:
+            FatalError: a ledger file is damaged.
+        """
+        files = self._files()
         with ThreadPoolExecutor(_READ_THREADS) as pool:
-            return [record for records in pool.map(_read, self._files()) for record in records]
+            return [Commit(*commit) for commit in zip(map(_commit_time_s, files), pool.map(_read, files), strict=True)]
 
     def append(self, records: Sequence[ShardRecord]) -> None:
         """Commit shards whose parts are written. The commit is durable when this returns."""
@@ -66,6 +87,11 @@ class Ledger:
     def _files(self) -> list[Location]:
         names = [file.name for file in self.folder.list()]
         return [self.folder / name for name in names if name.endswith(".parquet") and not name.startswith(".")]
+
+
+def _commit_time_s(location: Location) -> float:
+    time_ns = location.name.partition("-")[0]
+    return int(time_ns) / 1e9 if time_ns.isdecimal() else 0.0
 
 
 def _read(location: Location) -> list[ShardRecord]:

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import FatalError, NoSpaceError, RetryableError
 from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
@@ -27,9 +27,46 @@ if TYPE_CHECKING:
 _EXPIRES_S = 120.0
 _ATTEMPTS, _MAX_BACKOFF_S = 3, 2.0
 
+# `find_holder` shares the local lock for an instant, and must not make a run fail.
+_LOCAL_ATTEMPTS, _LOCAL_BACKOFF_S = 5, 0.05
+
+
+class Holder(NamedTuple):
+    """The process that holds a lock.
+
+    Attributes:
+        process: its id and host, as text.
+        since_s: when it acquired the lock, in seconds since the epoch, by its own clock; 0 if that is not known.
+        renewed_s: when it last renewed the lock, by the store's clock; None for a local lock, which is not renewed.
+    """
+
+    process: str
+    since_s: float = 0.0
+    renewed_s: float | None = None
+
+    def to_json(self) -> bytes:
+        """Return the content of the lock file."""
+        return json.dumps({"by": self.process, "since": self.since_s, "renewed": time.time()}).encode()
+
+    @classmethod
+    def from_json(cls, content: bytes, renewed_s: float | None = None) -> Holder:
+        """Read the content of a lock file, which may be empty or incomplete."""
+        try:
+            value = json.loads(content)
+            return cls(str(value["by"]), float(value.get("since", 0)), renewed_s)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls("another process", 0.0, renewed_s)
+
 
 class Lock:
-    """A lock that is held. This class is the local lock, which cannot be lost while its holder lives."""
+    """A lock that is held. This class is the local lock, which cannot be lost while its holder lives.
+
+    Attributes:
+        holder: this process.
+    """
+
+    def __init__(self) -> None:
+        self.holder = Holder(f"process {os.getpid()} on {socket.gethostname()}", time.time())
 
     def check(self) -> None:
         """Check that the lock is still held; call this before anything that only its holder may do.
@@ -59,20 +96,29 @@ def check_unlocked(folder: Location) -> None:
     Raises:
         FatalError: a run holds it.
     """
+    if (holder := find_holder(folder)) is not None:
+        raise _held_by(folder, holder)
+
+
+def find_holder(folder: Location) -> Holder | None:
+    """Find the process that holds the lock of a directory, if there is one. Nothing is written."""
     if folder.is_local:
         try:
             file = (Path(folder.path) / LOCAL_LOCK).open("rb")
         except FileNotFoundError:
-            return
+            return None
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise _held_by(folder, file.read().decode() or "another process") from None
-        return
+                return Holder.from_json(file.read())
+        return None
     for file in folder.list():
-        if RENEWED_LOCK.fullmatch(file.name) and time.time() - _renewed_at(folder, file) < _EXPIRES_S:
-            raise _held_by(folder, f"{_read_holder(folder / file.name) or 'another process'}, lock {file.name}")
+        if RENEWED_LOCK.fullmatch(file.name):
+            renewed_s = _renewed_at(folder, file)
+            if time.time() - renewed_s < _EXPIRES_S:
+                return _read_holder(folder / file.name, renewed_s)
+    return None
 
 
 def not_writable(folder: Location, error: Exception) -> FatalError | NoSpaceError:
@@ -92,17 +138,22 @@ def _local_lock(folder: Location) -> Generator[Lock]:
     except (OSError, ValueError) as error:
         raise not_writable(folder, error) from None
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            raise _held_by(folder, file.read().decode() or "another process") from None
+        for attempt in range(_LOCAL_ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt == _LOCAL_ATTEMPTS - 1:
+                    file.seek(0)
+                    raise _held_by(folder, Holder.from_json(file.read())) from None
+                time.sleep(_LOCAL_BACKOFF_S)
+        lock = Lock()
         try:
             file.truncate(0)
-            file.write(_describe_holder().encode())
+            file.write(lock.holder.to_json())
         except OSError as error:
             raise not_writable(folder, error) from None
-        yield Lock()
+        yield lock
 
 
 @contextmanager
@@ -131,7 +182,7 @@ def _acquire(folder: Location) -> _RenewedLock:
     file, deletes its own and retries. Each file is written by its holder alone, so nothing is overwritten, and ages
     are measured by the store's clock.
     """
-    holder = ""
+    holder = Holder("another process")
     for attempt in range(_ATTEMPTS):
         lock = _RenewedLock(folder / lock_name(secrets.token_hex(8)))
         lock.put()
@@ -144,7 +195,7 @@ def _acquire(folder: Location) -> _RenewedLock:
                 (folder / name).delete()
             return lock
         lock.file.delete()
-        holder = f"{_read_holder(folder / valid[0].name) or 'another process'}, lock {valid[0].name}"
+        holder = _read_holder(folder / valid[0].name, _renewed_at(folder, valid[0]))
         if attempt < _ATTEMPTS - 1:
             time.sleep(random.uniform(0, _MAX_BACKOFF_S))  # so that two runs do not collide again
     raise _held_by(folder, holder)
@@ -152,13 +203,14 @@ def _acquire(folder: Location) -> _RenewedLock:
 
 class _RenewedLock(Lock):
     def __init__(self, file: Location):
+        super().__init__()
         self.file = file
         self._lost = False
         self._renewed = time.monotonic()
 
     def put(self) -> None:
         start = time.monotonic()
-        self.file.put(json.dumps({"by": _describe_holder(), "renewed": time.time()}).encode())
+        self.file.put(self.holder.to_json())
         # If this took very long, another run may have removed the file in between, and this write restored it.
         self._lost = self._lost or time.monotonic() - start > _EXPIRES_S / 2
         self._renewed = start
@@ -192,16 +244,13 @@ def _renewed_at(folder: Location, file: FileInfo) -> float:
         return 0.0
 
 
-def _read_holder(file: Location) -> str:
+def _read_holder(file: Location, renewed_s: float) -> Holder:
     try:
-        return str(json.loads(file.read_bytes())["by"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return ""
+        holder = Holder.from_json(file.read_bytes(), renewed_s)
+    except FileNotFoundError:  # released in between
+        holder = Holder("another process", 0.0, renewed_s)
+    return holder._replace(process=f"{holder.process}, lock {file.name}")
 
 
-def _held_by(folder: Location, holder: str) -> FatalError:
-    return FatalError(f"{folder.url}: another run is writing here ({holder.strip()}); wait for it, or stop it")
-
-
-def _describe_holder() -> str:
-    return f"process {os.getpid()} on {socket.gethostname()}"
+def _held_by(folder: Location, holder: Holder) -> FatalError:
+    return FatalError(f"{folder.url}: another run is writing here ({holder.process}); wait for it, or stop it")
