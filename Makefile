@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c con
 # The static checks, which can run at the same time.
 STATIC = format-check lint types imports plain-english
 
-.PHONY: demo check test $(STATIC) quick-tests chaos bad-input bench parity format lock clean
+.PHONY: demo check test $(STATIC) quick-tests chaos bad-input bench parity reference format lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -54,6 +54,9 @@ bench: .venv/test  ## measure speed relative to the reference implementation
 
 parity: .venv/test  ## write the table of the largest differences from the reference
 	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity
+
+reference: .venv/test  ## write the reference of job files into jobs/README.md
+	.venv/bin/python -m tests.docs.job_reference
 
 format: .venv/test
 	.venv/bin/ruff check --fix .

@@ -6,6 +6,7 @@ __all__ = [
     "RESUME_HINT",
     "ClusterError",
     "FatalError",
+    "LockedError",
     "NoAnswerError",
     "NoSpaceError",
     "RetryableError",
@@ -14,6 +15,10 @@ __all__ = [
 ]
 
 RESUME_HINT = "finished shards are kept, run the same command to resume"
+
+
+class LockedError(FatalError):
+    """Another run is writing to the output. Schedulers tell it from other errors by its own exit status."""
 
 
 class ShardError(Exception):

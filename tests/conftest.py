@@ -61,7 +61,7 @@ def corpus() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the demo: corpus/, checkpoint/, heads/topic, heads/upos, job.yaml."""
+    """Write the demo: corpus/, questions.parquet, choices.parquet, masked.parquet, checkpoint/, heads/, job.yaml."""
     from jobs.demo.build import write_demo
 
     return write_demo(tmp_path_factory.mktemp("demo")).parent

@@ -10,7 +10,7 @@ import click
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from jobs.log_file import log_file
-from pipelines.errors import RESUME_HINT, FatalError, RetryableError
+from pipelines.errors import RESUME_HINT, FatalError, LockedError, RetryableError
 from pipelines.log import format_traceback, logger
 from pipelines.storage import describe_error
 
@@ -43,7 +43,17 @@ def run_with_log(call: Callable[[], Any], command: str, *, log_name: str, path: 
             # The default file is for errors that their message does not explain.
             level = logging.WARNING if isinstance(error, (FatalError, RetryableError)) else logging.ERROR
             logger.log(level, "xlm %s: %s\n%s", command, _message(error), format_traceback(error))
-            return ExitStatus.INVALID if isinstance(error, FatalError) else ExitStatus.FAILED
+            return _exit_status(error)
+
+
+def _exit_status(error: Exception) -> ExitStatus:
+    match error:
+        case LockedError():
+            return ExitStatus.LOCKED
+        case FatalError():
+            return ExitStatus.INVALID
+        case _:
+            return ExitStatus.FAILED
 
 
 def _explain(error: Exception, resume: str) -> list[str]:

@@ -1,4 +1,8 @@
-"""Write the demo: a corpus with a few invalid rows, a checkpoint with two heads, and a job that uses them."""
+"""Write the demo: a corpus with a few invalid rows, a checkpoint with heads, and a job that uses them.
+
+The ready jobs in `jobs/specs` use the demo's files, too: three small tables of questions, choices and masked texts, and
+a head for each task.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +18,13 @@ import torch
 
 from jobs.demo.vocabulary import write_vocabulary
 from xlm_core import (
+    MultipleChoiceHead,
+    QuestionAnsweringSimpleHead,
     Segmenters,
     SequenceClassificationHead,
     TokenClassificationHead,
     XLMConfig,
-    XLMModel,
+    XLMWithLMHeadModel,
 )
 from xlm_core.text import lower_and_strip_accents
 
@@ -45,6 +51,8 @@ output: {{path: "{folder}/out", rows_per_shard: 64}}
 policy: {{max_rejected: 0.05}}         # the corpus contains a few invalid rows
 """
 
+TABLES = ("questions", "choices", "masked")
+
 _TEMPORARY = ".incomplete-"  # the beginning of a name
 
 
@@ -58,23 +66,31 @@ def write_demo(folder: Path) -> Path:
     """
     folder = folder.absolute()
     job = folder / "job.yaml"
-    missing = [path for path in (folder / "corpus", folder / "checkpoint", folder / "heads", job) if not path.exists()]
+    paths = [folder / name for name in ("corpus", "checkpoint", "heads", *(f"{table}.parquet" for table in TABLES))]
+    missing = [path for path in (*paths, job) if not path.exists()]
     if not missing:
         return job
     folder.mkdir(parents=True, exist_ok=True)
     for left_behind in folder.glob(f"{_TEMPORARY}*"):  # by a process that was killed
         shutil.rmtree(left_behind, ignore_errors=True)
-    text = (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8")
-    rows = [json.loads(line) for line in text.splitlines()]
+    rows = read_rows("corpus")
     with TemporaryDirectory(prefix=_TEMPORARY, dir=folder) as name:
         temporary = Path(name)
         write_corpus(temporary / "corpus", rows)
         write_checkpoint(temporary, rows)
+        for table in TABLES:
+            pq.write_table(pa.Table.from_pylist(read_rows(table)), temporary / f"{table}.parquet")
         settings = JOB.format(folder=json.dumps(str(folder), ensure_ascii=False)[1:-1])
         (temporary / job.name).write_text(settings, encoding="utf-8")
         for path in missing:
             (temporary / path.name).rename(path)
     return job
+
+
+def read_rows(table: str) -> list[dict[str, str]]:
+    """Read the rows of one of the demo's tables: the corpus, questions, choices or masked texts."""
+    text = (files("jobs.demo") / f"{table}.jsonl").read_text(encoding="utf-8")
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def write_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
@@ -113,7 +129,7 @@ def write_corpus(folder: Path, rows: list[dict[str, str]]) -> None:
 
 
 def write_checkpoint(folder: Path, rows: list[dict[str, str]]) -> None:
-    """Write a checkpoint, a head for topics and a head for parts of speech, with random weights from a fixed seed."""
+    """Write a checkpoint with a language model head, and heads of its other tasks, with random weights from a seed."""
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir(parents=True)
     segmenters = Segmenters(ja="fugashi")
@@ -133,10 +149,12 @@ def write_checkpoint(folder: Path, rows: list[dict[str, str]]) -> None:
     torch.manual_seed(0)
     shape = {"vocab_size": size, "emb_dim": 64, "n_layers": 2, "n_heads": 4, "max_position_embeddings": 128}
     base = shape | {"n_langs": len(langs), "lang2id": lang2id, "id2lang": settings["id2lang"]}
-    XLMModel(XLMConfig.from_dict(base)).save_pretrained(checkpoint)
-    for name, kind, labels in (
-        ("topic", SequenceClassificationHead, TOPICS),
-        ("upos", TokenClassificationHead, UPOS),
-    ):
-        config = XLMConfig.from_dict(base | {"id2label": dict(enumerate(labels))})
-        kind(config).save_pretrained(folder / "heads" / name)
+    XLMWithLMHeadModel(XLMConfig.from_dict(base)).save_pretrained(checkpoint)
+    heads = {
+        "topic": (SequenceClassificationHead, {"id2label": dict(enumerate(TOPICS))}),
+        "upos": (TokenClassificationHead, {"id2label": dict(enumerate(UPOS))}),
+        "answer": (QuestionAnsweringSimpleHead, {}),
+        "choice": (MultipleChoiceHead, {"id2label": {0: "score"}}),
+    }
+    for name, (kind, changes) in heads.items():
+        kind(XLMConfig.from_dict(base | changes)).save_pretrained(folder / "heads" / name)

@@ -143,7 +143,8 @@ class Output:
         """Check that a run could write here, without writing. In an object store, only the lock is checked.
 
         Raises:
-            FatalError: the directory is not writable, or another run holds its lock.
+            LockedError: another run holds the lock.
+            FatalError: the directory is not writable.
         """
         if self.location.is_local:
             try:
@@ -226,7 +227,8 @@ class Output:
         """Lock the output against other runs for the length of a `with` block.
 
         Raises:
-            FatalError: another run holds the lock, or the output is not writable.
+            LockedError: another run holds the lock.
+            FatalError: the output is not writable.
         """
         return lock_folder(self.bookkeeping)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.errors import FatalError, NoSpaceError, RetryableError
+from pipelines.errors import FatalError, LockedError, NoSpaceError, RetryableError
 from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
 from pipelines.storage import classify_error, describe_error
 
@@ -84,7 +84,8 @@ def lock_folder(folder: Location) -> Generator[Lock]:
     stores it is a file that its holder renews, and that expires.
 
     Raises:
-        FatalError: another run holds the lock, or the directory is not writable.
+        LockedError: another run holds the lock.
+        FatalError: the directory is not writable.
     """
     with _local_lock(folder) if folder.is_local else _renewed_lock(folder) as lock:
         yield lock
@@ -94,7 +95,7 @@ def check_unlocked(folder: Location) -> None:
     """Check that no run holds the lock of a directory. Nothing is written.
 
     Raises:
-        FatalError: a run holds it.
+        LockedError: a run holds it.
     """
     if (holder := find_holder(folder)) is not None:
         raise _held_by(folder, holder)
@@ -252,5 +253,5 @@ def _read_holder(file: Location, renewed_s: float) -> Holder:
     return holder._replace(process=f"{holder.process}, lock {file.name}")
 
 
-def _held_by(folder: Location, holder: Holder) -> FatalError:
-    return FatalError(f"{folder.url}: another run is writing here ({holder.process}); wait for it, or stop it")
+def _held_by(folder: Location, holder: Holder) -> LockedError:
+    return LockedError(f"{folder.url}: another run is writing here ({holder.process}); wait for it, or stop it")

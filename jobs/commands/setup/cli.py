@@ -1,4 +1,4 @@
-"""Commands for getting started: demo, completion."""
+"""Commands for getting started: demo, spec, completion."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from jobs.commands.options import limit_option, overrides_option
 from jobs.commands.output import show_command
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
+from jobs.specs import SPECS, read_spec
 
 
 @click.command("demo", cls=Command, examples=["xlm demo", "xlm demo /tmp/demo --limit 3"])
@@ -39,6 +40,21 @@ def demo_command(ctx: click.Context, folder: str, limit: int, overrides: tuple[s
         highlight=False,
     )
     return status
+
+
+@click.command("spec", cls=Command, examples=["xlm spec", "xlm spec answer > job.yaml"])
+@click.argument("name", metavar="[NAME]", type=click.Choice(SPECS), required=False)
+def spec_command(name: str | None) -> ExitStatus:
+    """Print a ready job, or list them.
+
+    Each job runs unchanged on the files that xlm demo writes to demo-out. Copy one, and change its paths.
+    """
+    if name is not None:
+        click.echo(read_spec(name), nl=False)
+        return ExitStatus.COMPLETE
+    for spec in SPECS:
+        click.echo(f"{spec:10}{read_spec(spec).partition(chr(10))[0].removeprefix('# ')}")
+    return ExitStatus.COMPLETE
 
 
 @click.command(

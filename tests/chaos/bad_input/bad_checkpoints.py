@@ -136,7 +136,7 @@ CHECKPOINTS: list[Refused | Harmless] = [
     ),
     Refused(
         "weights that are NaN",
-        change_tensors(lambda held: held["embeddings.weight"][7].fill_(torch.nan)),
+        change_tensors(lambda held: held["transformer.embeddings.weight"][7].fill_(torch.nan)),
         "weights are NaN or infinite",
     ),
     Refused("weights with other shapes and names", change_tensors(change_shapes_and_names), "missing 1"),

@@ -123,7 +123,7 @@ def test_one_token_with_two_ids_is_refused(check, folder):
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 def test_weights_that_are_not_finite_are_refused(check, folder, value):
-    edit_tensors(folder, lambda tensors: tensors["embeddings.weight"][5, 3:5].fill_(value))
+    edit_tensors(folder, lambda tensors: tensors["transformer.embeddings.weight"][5, 3:5].fill_(value))
     with pytest.raises(FatalError, match=r"weights are NaN or infinite: 2 of .* values of .*embeddings.weight; fetch"):
         check()
 

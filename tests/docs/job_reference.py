@@ -1,0 +1,111 @@
+"""Write the reference of job files into `jobs/README.md`, from the JSON Schema of the settings: `make reference`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from jobs.job_file import json_schema
+
+README = Path(__file__).parents[2] / "jobs" / "README.md"
+BEGIN = "<!-- The rest of this section is written by `make reference`. -->\n"
+END = "<!-- end of the reference -->\n"
+
+Schema = dict[str, Any]
+
+_HEADER = "| setting | values | default | description |\n|---|---|---|---|\n"
+
+
+def job_reference() -> str:
+    """Return tables of all settings, in Markdown: the top level, then each section, then each task."""
+    schema = json_schema()
+    definitions: Schema = schema["$defs"]
+    blocks = [_table(schema, definitions)]
+    for name, setting in schema["properties"].items():
+        if name == "tasks":
+            blocks += ["### `tasks`", "A task without settings is its name alone: `- lm-scoring`."]
+            blocks += [_task(definitions[_ref_name(task)], definitions) for task in setting["items"]["oneOf"]]
+        elif section := _ref_name(setting) or _ref_name(setting.get("items", {})):
+            definition = definitions[section]
+            blocks += [f"### `{name}`", definition["description"], _table(definition, definitions)]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _task(definition: Schema, definitions: Schema) -> str:
+    _, mapping = definition["oneOf"]
+    settings = next(iter(mapping["properties"].values()))["anyOf"][0]
+    return f"#### `{definition['title']}`\n\n{definition['description']}\n\n{_table(settings, definitions)}"
+
+
+def _table(schema: Schema, definitions: Schema) -> str:
+    required = schema.get("required", [])
+    rows: list[str] = []
+    for name, setting in schema["properties"].items():
+        values = f"[section](#{name})" if _is_section(setting) else _values(setting, definitions)
+        default = "**required**" if name in required else _default(setting)
+        # Pydantic leaves out the description of a setting if it is that of its section.
+        description = setting.get("description") or definitions[_ref_name(setting)]["description"]
+        cells = (f"`{name}`", values, default, description)
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return _HEADER + "\n".join(rows)
+
+
+def _is_section(setting: Schema) -> bool:
+    items = setting.get("items", {})
+    return "$ref" in setting or "$ref" in items or any("$ref" in task for task in items.get("oneOf", ()))
+
+
+def _default(setting: Schema) -> str:
+    default = setting.get("default")
+    # Sections have their own defaults, and an empty list or text is the absence of a setting.
+    return "" if default in (None, "", []) or isinstance(default, dict) else f"`{json.dumps(default).strip(chr(34))}`"
+
+
+def _values(setting: Schema, definitions: Schema) -> str:
+    """Describe the values that a setting may have."""
+    match setting:
+        case {"anyOf": [*branches]} | {"oneOf": [*branches]}:
+            return " or ".join(_values(branch, definitions) for branch in branches if branch.get("type") != "null")
+        case {"$ref": _}:  # the settings of a language
+            return f"`{{{next(iter(definitions[_ref_name(setting)]['properties']))}: …}}`"
+        case {"enum": [*values]}:
+            return ", ".join(f"`{value}`" for value in values)
+        case {"const": value}:
+            return f"`{value}`"
+        case {"type": "array", "items": items}:
+            return "list of " + _values(items, definitions).replace("string", "strings").replace("integer", "integers")
+        case {"type": "object"}:
+            return "mapping"
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "integer" | "number" as kind}:
+            return ("integer" if kind == "integer" else "number") + _bounds(setting)
+        case _:
+            return "string"
+
+
+def _bounds(setting: Schema) -> str:
+    above, below = setting.get("minimum"), setting.get("maximum")
+    if "exclusiveMinimum" in setting:
+        return f" above {setting['exclusiveMinimum']:g}" + ("" if below is None else f", up to {below:,}")
+    return {
+        (True, True): f" from {above} to {below}",
+        (True, False): f" ≥ {above}",
+        (False, True): f" ≤ {below}",
+        (False, False): "",
+    }[above is not None, below is not None]
+
+
+def _ref_name(schema: Schema) -> str:
+    return schema.get("$ref", "").removeprefix("#/$defs/")
+
+
+def insert_reference(text: str) -> str:
+    """Return the text of `jobs/README.md` with the current reference."""
+    before, _, rest = text.partition(BEGIN)
+    return before + BEGIN + "\n" + job_reference() + "\n" + END + rest.partition(END)[2]
+
+
+if __name__ == "__main__":
+    README.write_text(insert_reference(README.read_text(encoding="utf-8")), encoding="utf-8")
