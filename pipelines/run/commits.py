@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,7 @@ class Commits:
         self._num_storage_failures = 0
         self._pending: list[ShardRecord] = []
         self._appended = time.monotonic()
+        self._appending = threading.RLock()
 
     def take(self, result: ShardResult) -> None:
         """Take the result of a shard; its record is appended to the ledger now or with later ones.
@@ -78,7 +80,8 @@ class Commits:
                 self._num_storage_failures += result.failure.kind == FailureKind.STORAGE
         elif (record := result.record) is not None:
             self._check_precision(record.precision)
-            self._pending.append(record)
+            with self._appending:
+                self._pending.append(record)
             self._num_rejected += record.rows_rejected
             self._progress.count(record)
             least_s, most_s = _COMMIT_EVERY_S
@@ -91,13 +94,14 @@ class Commits:
         self._progress.count_failed(self._num_rows_of[shard])
 
     def append(self) -> None:
-        """Append all pending records to the ledger."""
-        if self._pending:
-            self._lock.check()
-            self._output.ledger.append(self._pending)
-            self.done.update({record.shard: record for record in self._pending})
-            self._pending = []
-        self._appended = time.monotonic()
+        """Append all pending records to the ledger. May be called by any thread."""
+        with self._appending:
+            if self._pending:
+                self._lock.check()
+                self._output.ledger.append(self._pending)
+                self.done.update({record.shard: record for record in self._pending})
+                self._pending = []
+            self._appended = time.monotonic()
 
     @property
     def exceeded(self) -> str | None:

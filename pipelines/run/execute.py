@@ -180,7 +180,7 @@ def _compute(
             ray_session(job.compute) as (nodes, addable),
             cluster_watch(),
             progress.show(),
-            graceful_stop(stop, job.policy.stop_grace_s, notify),
+            graceful_stop(stop, job.policy.stop_grace_s, notify, commits.append),
         ):
             pools = allocate_pools(nodes, job.compute, addable)
             notify(_describe_start(todo, len(commits.done), pools))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import ray
 from ray.exceptions import RayError
 
+from pipelines.errors import FatalError, RetryableError
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
 from pipelines.run.cluster import all_nodes_draining
 from pipelines.signals import Signals
@@ -90,7 +91,9 @@ def stop_signals(stop: Stop) -> Generator[None]:
 
 
 @contextmanager
-def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> Generator[None]:
+def graceful_stop(
+    stop: Stop, grace_s: float, notify: Callable[[str], None], commit: Callable[[], None]
+) -> Generator[None]:
     """Allow a `with` block, which computes shards on Ray, to end early, but gracefully.
 
     `Stop.request`, which signals call, and a cluster whose nodes are all about to be removed have the same effect:
@@ -101,6 +104,8 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
         stop: tells whether the block ends early.
         grace_s: how long shards in flight may take to finish.
         notify: receives a message with the reason and the grace period.
+        commit: commits what has returned. It is called at once, in another thread, because the process may be killed
+            before the grace period is over: after 3 s if it is a job of Ray that was not submitted by `xlm submit`.
     """
     ended = threading.Event()
 
@@ -117,6 +122,8 @@ def graceful_stop(stop: Stop, grace_s: float, notify: Callable[[str], None]) -> 
             put_key(stop_key())
             stop.in_flight = {key.removeprefix(prefix) for key in list_keys(prefix)}
         notify(f"{stop.reason}; finishing the shards in flight, for at most {grace_s:g} s")
+        with suppress(FatalError, RetryableError, OSError):  # the next commit reports it
+            commit()
         if not ended.wait(grace_s):
             stop.grace_is_over = True
             os.kill(os.getpid(), signal.SIGTERM)
