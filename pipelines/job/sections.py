@@ -158,9 +158,10 @@ def _check_gpus(gpus: float) -> float:
 class ComputeSettings(Settings):
     """Where the job runs, and with how many processes. No setting affects results."""
 
-    address: NonEmptyStr = Field(
-        default="local",
-        description="local starts Ray on this machine. auto, or the address of a Ray cluster, joins a running one.",
+    address: NonEmptyStr | None = Field(
+        default=None,
+        description="local starts Ray on this machine. auto, or the address of a Ray cluster, joins a running one. By "
+        "default, a job joins the cluster of RAY_ADDRESS, which Ray sets for submitted jobs, and is local without it.",
     )
     tokenizers: AutoOrCount = Field(default="auto", description="Number of tokenizer processes.")
     models: AutoOrCount = Field(default="auto", description="Number of model processes.")

@@ -21,6 +21,7 @@ from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
 from pipelines.errors import ClusterError, FatalError
+from pipelines.formatting import one_line
 from pipelines.ray_internals import (
     addable_nodes,
     has_autoscaler,
@@ -58,7 +59,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
     SIGTERM, as Ray makes them block SIGINT, so only this process decides how the run ends.
 
     Raises:
-        FatalError: no cluster answers at `compute.address`.
+        FatalError: the address is not valid, no cluster answers there, or it has another version of Ray or Python.
         ClusterError: Ray did not start on this machine, or its cluster was lost before the block began.
     """
     _configure_ray()
@@ -66,12 +67,13 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
     folder: str | None = None
     try:
         with cluster_watch():
-            if owns_ray and settings.address == "local":
+            address = _find_address(settings) if owns_ray else ""
+            if owns_ray and address == "local":
                 _remove_abandoned_folders()
                 folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_PARENT_FOLDER)
                 _start(folder, settings.object_store_mb)
             elif owns_ray:
-                _join(settings.address)
+                _join(address)
             nodes = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
             addable = [_node(resources) for resources, number in addable_nodes() for _ in range(number)]
             if not addable and has_autoscaler():
@@ -135,12 +137,31 @@ def _start(folder: str, object_store_mb: int | None) -> None:
         raise ClusterError(f"Ray did not start on this machine ({describe_error(error)})") from None
 
 
+def _find_address(settings: ComputeSettings) -> str:
+    source, address = "compute.address", settings.address
+    if address is None:
+        source, address = "RAY_ADDRESS", os.environ.get("RAY_ADDRESS") or "local"
+    if "://" in address:
+        raise FatalError(
+            f"{source} {address}: not the address of a cluster's node, expected HOST:PORT, auto or local; xlm submit "
+            "runs a job on a cluster from outside, and compute.address=local on this machine"
+        )
+    return address
+
+
 def _join(address: str) -> None:
     try:
         with _discard_stderr(), _block_sigterm():
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
-        raise FatalError(f"compute.address {address}: no Ray cluster answers ({describe_error(error)})") from None
+        raise FatalError(
+            f"Ray at {address}: no cluster answers ({describe_error(error)}); start it, or correct compute.address; a "
+            "cluster with tokens needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+    except RuntimeError as error:
+        if "Version mismatch" not in str(error):
+            raise
+        raise FatalError(f"Ray at {address}: {one_line(str(error))}; use the same versions on all nodes") from None
 
 
 def _shut_down() -> None:
