@@ -15,6 +15,7 @@ FOLDERS = (
     "tests/chaos/stores/",
     "tests/chaos/bad_input/",
     "tests/chaos/driver/",
+    "tests/jobs/submission/",
 )
 
 

@@ -50,7 +50,7 @@ class Command(click.Command):
 
         debug, path = ctx.params.pop("debug"), ctx.params.pop("log_file")
         before: dict[str, Any] = ctx.parent.params if ctx.parent else {}
-        log_name = Path(ctx.params["job"]).stem if "job" in ctx.params else self.name or ""
+        log_name = Path(ctx.params["job"]).stem if ctx.params.get("job") else self.name or ""
         return run_with_log(
             partial(super().invoke, ctx),
             self.name or "",

@@ -4,6 +4,7 @@ from pipelines.job.checks import check_overlap
 from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest, result_settings
 from pipelines.job.input import FixedLang, InputSettings
 from pipelines.job.job import SECTION_SETTINGS, Job, settings_class_at
+from pipelines.job.local_paths import resolve_local_paths
 from pipelines.job.saved_settings import parse_input, unreadable_settings_error
 from pipelines.job.sections import DEFAULT_MAX_LENGTH, ComputeSettings, ModelSettings, PolicySettings, TokenizerSettings
 
@@ -21,6 +22,7 @@ __all__ = [
     "check_overlap",
     "fingerprint_digest",
     "parse_input",
+    "resolve_local_paths",
     "result_settings",
     "settings_class_at",
     "unreadable_settings_error",

@@ -2,6 +2,7 @@
 
 from pipelines.storage.listing import Listing, describe_hidden, find_files, list_files
 from pipelines.storage.local_files import final_name, fsync
+from pipelines.storage.local_paths import local_path
 from pipelines.storage.location import FileInfo, Location, encode_parquet, locate
 from pipelines.storage.overlap import find_files_below, find_overlap
 from pipelines.storage.retries import (
@@ -31,6 +32,7 @@ __all__ = [
     "is_disk_error",
     "is_permanent_status",
     "list_files",
+    "local_path",
     "locate",
     "with_retries",
 ]

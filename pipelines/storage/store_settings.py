@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Annotated
 from urllib.parse import parse_qsl, urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo
 
 from pipelines.settings import NonEmptyStr, Settings
 from pipelines.storage.local_paths import find_variable
@@ -57,7 +57,8 @@ def secret_in_url_message(url: str) -> str:
     )
 
 
-def _check_url(url: str) -> str:
+def _check_url(url: str, info: ValidationInfo) -> str:
+    """Check a URL of a job. A function that is given as the context of the validation then replaces it."""
     if contains_secret(url):
         raise ValueError(secret_in_url_message(url))
     if variable := find_variable(url):
@@ -65,7 +66,7 @@ def _check_url(url: str) -> str:
             f"contains {variable}, but job files do not expand environment variables; write the path itself, or ~ for "
             "the home directory, or pass the setting on the command line with --set"
         )
-    return url
+    return info.context(url) if info.context else url
 
 
 Url = Annotated[NonEmptyStr, AfterValidator(_check_url)]

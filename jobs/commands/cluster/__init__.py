@@ -1,0 +1,7 @@
+"""Commands on clusters."""
+
+from jobs.commands.cluster.cli import submit_command
+
+__all__ = [
+    "submit_command",
+]

@@ -1,0 +1,82 @@
+"""Commands on clusters: submit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.commands.command import Command
+from jobs.commands.options import overrides_option
+from jobs.console import open_console
+
+if TYPE_CHECKING:
+    from jobs.exit_status import ExitStatus
+
+_ADDRESS = "http://head:8265"
+
+
+@click.command(
+    "submit",
+    cls=Command,
+    examples=[
+        f"xlm submit job.yaml --address {_ADDRESS}",
+        f"xlm submit job.yaml --address {_ADDRESS} --set output.path=s3://out/news --no-wait",
+        f"xlm submit job.yaml --address {_ADDRESS} --stop",
+        f"xlm submit --submission-id news-1a2b3c4d --address {_ADDRESS}",
+    ],
+)
+@click.argument("job", metavar="[JOB]", type=click.Path(), required=False)
+@overrides_option
+@click.option(
+    "--address",
+    metavar="URL",
+    envvar="RAY_API_SERVER_ADDRESS",
+    required=True,
+    help="The dashboard of the cluster's head. Default: RAY_API_SERVER_ADDRESS.",
+)
+@click.option(
+    "--submission-id",
+    metavar="ID",
+    help="A name for this piece of work, such as news-2026-11-28: once it has succeeded, it is not run again. "
+    "Default: the job's name and a hash of its output path; such a job is run again if it has ended.",
+)
+@click.option("--no-wait", is_flag=True, help="Do not follow the job.")
+@click.option("--stop", is_flag=True, help="Stop the job. Submit it again to resume.")
+@click.option(
+    "--pip",
+    is_flag=True,
+    help="Install the packages that xlm-batch needs for this job, in the versions of this machine. By default, the "
+    "cluster's image has them (infra/docker).",
+)
+def submit_command(
+    job: str | None,
+    overrides: tuple[str, ...],
+    address: str,
+    submission_id: str | None,
+    no_wait: bool,
+    stop: bool,
+    pip: bool,
+) -> ExitStatus | int:
+    """Run a job on a Ray cluster, and follow it.
+
+    The job file and the code of xlm-batch are sent to the cluster; the files that the job names are not. A job that is
+    running is followed, not submitted again. Prints the log of the job, and exits with its status: that of xlm run, or
+    130 if it was stopped. Ctrl-C ends following, not the job. Without JOB, --submission-id names a job that was
+    submitted before.
+
+    Clusters with tokens need RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. RAY_JOB_HEADERS sets headers of all requests, in
+    JSON.
+    """
+    if job is None and (submission_id is None or overrides or pip):
+        raise click.UsageError("pass the job file, or only --submission-id to follow or stop a submitted job")
+    from jobs.commands.cluster.submit import follow_job, stop_job, submit_job
+    from jobs.submission import connect, ship_job
+
+    shipped = None if job is None else ship_job(job, overrides)  # before the head is asked for anything
+    client, console = connect(address), open_console()
+    if stop:
+        return stop_job(client, submission_id or (shipped.submission_id if shipped else ""), console, wait=not no_wait)
+    if shipped is None:
+        return follow_job(client, submission_id or "", console)
+    return submit_job(client, shipped, console, submission_id=submission_id, wait=not no_wait, pip=pip)

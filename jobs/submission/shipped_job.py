@@ -1,0 +1,101 @@
+"""What is sent to a cluster: the job with its overrides applied, and this project's code."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
+
+from jobs.job_file import dump_job, load_job
+from pipelines.job import resolve_local_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.job import Job
+
+_PROJECT = "xlm-batch"
+_PACKAGES = ("xlm_core", "pipelines", "jobs")
+_DIGEST_CHARS = 8
+
+JOB_FILE, START = "job.yaml", "run_job.py"  # names on the cluster
+
+# After the shards in flight have finished, the driver disconnects from Ray and writes the report.
+_ENDS_WITHIN_S = 30
+
+
+@dataclass(frozen=True)
+class ShippedJob:
+    """A job as a cluster receives it.
+
+    Attributes:
+        job: its settings. Local paths are absolute, and it joins the cluster that it is submitted to.
+        local_paths: the paths that every node of the cluster must have. They are not shipped.
+    """
+
+    job: Job
+    local_paths: list[str]
+
+    @property
+    def yaml(self) -> str:
+        """The text of the job file on the cluster."""
+        return dump_job(self.job)
+
+    @property
+    def digest(self) -> str:
+        """A hash of all settings."""
+        return hashlib.sha256(self.yaml.encode()).hexdigest()
+
+    @property
+    def submission_id(self) -> str:
+        """The default id: the same for the same name and output path."""
+        return f"{self.job.name}-{hashlib.sha256(self.job.output.path.encode()).hexdigest()[:_DIGEST_CHARS]}"
+
+    @property
+    def stop_wait_s(self) -> int:
+        """Seconds that the driver may take to end after SIGTERM: `RAY_JOB_STOP_WAIT_TIME_S`, by default only 3."""
+        return round(self.job.policy.stop_grace_s) + _ENDS_WITHIN_S
+
+    def write(self, path: Path) -> None:
+        """Write a zip file with the job file, this project's packages and their start program: about 0.4 MB.
+
+        The same job gives the same bytes, so that the head receives it once. Ray itself would not compress it, and
+        proxies often accept 1 MB at most.
+        """
+        project = importlib.metadata.distribution(_PROJECT)
+        name = f"{_PROJECT.replace('-', '_')}-{project.version}.dist-info/METADATA"
+        with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+            _add(archive, JOB_FILE, self.yaml.encode())
+            # With its metadata, the project has a version and requirements, also where it is not installed.
+            _add(archive, name, (project.read_text("METADATA") or "").encode())
+            _add(archive, START, Path(__file__).with_name(START).read_bytes())
+            for package in _PACKAGES:
+                root = Path(str(files(package)))
+                for file in sorted(root.rglob("*")):
+                    if file.is_file() and "__pycache__" not in file.parts:
+                        _add(archive, f"{package}/{file.relative_to(root)}", file.read_bytes())
+
+
+def _add(archive: ZipFile, name: str, content: bytes) -> None:
+    entry = ZipInfo(name)  # with a fixed date
+    entry.compress_type, entry.external_attr = ZIP_DEFLATED, 0o644 << 16
+    archive.writestr(entry, content)
+
+
+def ship_job(path: str, overrides: Sequence[str] = ()) -> ShippedJob:
+    """Load and validate a job file for a cluster.
+
+    Args:
+        path: the job file.
+        overrides: settings as `KEY=VALUE`, as in `load_job`.
+
+    Raises:
+        FatalError: the job is not valid.
+    """
+    job, local_paths = resolve_local_paths(load_job(path, overrides))
+    compute = job.compute.model_copy(update={"address": "auto"})
+    return ShippedJob(job.model_copy(update={"compute": compute}), local_paths)

@@ -1,0 +1,55 @@
+"""One Ray head for all tests of submission, and jobs that are submitted to it."""
+
+import json
+import shutil
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from jobs import cli
+from tests.jobs.submission.ray_head import RayHead
+
+
+class Ended(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def head() -> Iterator[RayHead]:
+    folder = Path(tempfile.mkdtemp(prefix="xlm-head-", dir="/tmp"))  # Ray's sockets need a short path
+    head = RayHead(folder)
+    try:
+        head.wait_until_ready()
+        yield head
+    finally:
+        left = head.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+    assert left == []
+
+
+@pytest.fixture
+def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Call the command line in this process."""
+
+    def xlm(*arguments: str) -> Ended:
+        handler = signal.getsignal(signal.SIGTERM)
+        try:
+            status = cli.main(arguments)
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        return Ended(status, *capsys.readouterr())
+
+    return xlm
+
+
+@pytest.fixture
+def submit(head: RayHead, xlm: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Call `xlm submit` with the address and the token of the head."""
+    monkeypatch.setenv("RAY_JOB_HEADERS", json.dumps(head.headers))
+    return lambda *arguments: xlm("submit", *arguments, "--address", head.address)

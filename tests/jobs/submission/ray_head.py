@@ -1,0 +1,117 @@
+"""A Ray head on loopback with the Jobs API and a token, as `ray start --head --block` starts it."""
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import requests
+
+START_TIMEOUT_S = 120.0
+_MARKER = "XLM_TEST_HEAD"
+_PORTS = (
+    "port",
+    "dashboard-port",
+    "dashboard-agent-listen-port",
+    "dashboard-agent-grpc-port",
+    "metrics-export-port",
+    "node-manager-port",
+    "object-manager-port",
+    "ray-client-server-port",
+)
+
+
+class RayHead:
+    """A running head.
+
+    Args:
+        folder: the folder of Ray, whose path must be short.
+
+    Attributes:
+        address: the URL of its dashboard.
+        token: the token that it requires.
+    """
+
+    def __init__(self, folder: Path):
+        self.token, self._id = secrets.token_hex(16), uuid.uuid4().hex
+        ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
+        self.address = f"http://127.0.0.1:{ports['dashboard-port']}"
+        python = Path(sys.executable).parent
+        command = [python / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
+        command += ["--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}", "--num-cpus=3"]
+        command += [f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
+        command += [f"--{name}={port}" for name, port in ports.items()]
+        environment = os.environ | self.credentials | {_MARKER: self._id, "PATH": f"{python}:{os.environ['PATH']}"}
+        environment.pop("PYTHONPATH", None)  # the code is shipped
+        self._log = folder / "start.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """The environment variables of clients."""
+        return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._answers():
+            assert self._process.poll() is None, self._log.read_text()
+            assert time.monotonic() < deadline, self._log.read_text()
+            time.sleep(0.2)
+
+    def jobs(self) -> dict[str, dict]:
+        """Return the submitted jobs by id."""
+        jobs = requests.get(f"{self.address}/api/jobs/", headers=self.headers, timeout=60).json()
+        return {job["submission_id"]: job for job in jobs if job["submission_id"]}
+
+    def processes(self) -> list[int]:
+        """Find all processes of the head and its jobs, also those whose parent has ended."""
+        marker = f"{_MARKER}={self._id}".encode()
+        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if marker in _environment_of(path)]
+
+    def stop(self) -> list[int]:
+        """Stop the head, and return the processes that it left, which are killed."""
+        self._process.terminate()
+        try:
+            self._process.wait(60)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        deadline = time.monotonic() + 30
+        while (left := self.processes()) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        for pid in left:
+            os.kill(pid, signal.SIGKILL)
+        return left
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.address}/api/version", headers=self.headers, timeout=5).ok
+        except requests.RequestException:
+            return False
+
+
+def free_ports(number: int) -> list[int]:
+    """Find ports that are free at this moment."""
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _environment_of(process: Path) -> list[bytes]:
+    try:
+        return (process / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
