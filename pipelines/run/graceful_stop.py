@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.ray_internals import delete_key, delete_keys, list_keys, put_key
-from pipelines.run.cluster import all_nodes_draining
+from pipelines.run.cluster import find_removal
 from pipelines.signals import Signals
 from pipelines.stages import in_flight_key, run_prefix, stop_key
 
@@ -96,7 +96,7 @@ def graceful_stop(
 ) -> Generator[None]:
     """Allow a `with` block, which computes shards on Ray, to end early, but gracefully.
 
-    `Stop.request`, which signals call, and a cluster whose nodes are all about to be removed have the same effect:
+    `Stop.request`, which signals call, and nodes that are about to be removed (`find_removal`) have the same effect:
     workers start no further shard, and the block still receives the results of those in flight. It is aborted after the
     grace period, or at a second signal. Must be entered in the main thread, within `stop_signals`.
 
@@ -115,8 +115,8 @@ def graceful_stop(
             if ended.wait(_POLL_EVERY_S):
                 return
             num_polls += 1
-            if num_polls % _POLLS_PER_DRAIN_CHECK == 0 and all_nodes_draining():
-                stop.request("all nodes of the cluster are about to be removed")
+            if num_polls % _POLLS_PER_DRAIN_CHECK == 0 and (reason := find_removal()):
+                stop.request(reason)
         prefix = in_flight_key()
         with suppress(RayError):  # the cluster may be stopped at the same time
             put_key(stop_key())

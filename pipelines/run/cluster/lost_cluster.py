@@ -87,11 +87,20 @@ def cluster_watch() -> Generator[None]:
         signal.signal(_INTERRUPT, handler)
 
 
-def all_nodes_draining() -> bool:
-    """Return whether all nodes with CPUs are about to be removed, such as spot nodes after their notice."""
+def find_removal() -> str | None:
+    """Return why a run must end soon, if it must: its driver's node, or all nodes with CPUs, are about to be removed.
+
+    Spot nodes are, after their notice, and on Kubernetes any node whose pod is deleted or evicted.
+    """
     draining = draining_node_ids()
+    if not draining:
+        return None
+    if ray.get_runtime_context().get_node_id() in draining:
+        return "the node of the driver is about to be removed"
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    return bool(nodes) and all(node in draining for node in nodes)
+    if nodes and all(node in draining for node in nodes):
+        return "all nodes of the cluster are about to be removed"
+    return None
 
 
 def find_child_processes(*names: str, parent: int | None = None) -> list[int]:

@@ -46,10 +46,17 @@ class NodeCluster:
 
     def drain_oldest(self, notice_s: float) -> None:
         """Drain the oldest node, as a spot machine is drained before it is taken away."""
+        self._drain(self._nodes[0].node_id, notice_s)
+
+    def drain_head(self, notice_s: float) -> None:
+        """Drain the head, which the driver runs on, as it drains itself when Kubernetes deletes its pod."""
+        self._drain(self._cluster.head_node.node_id, notice_s)
+
+    def _drain(self, node_id: str, notice_s: float) -> None:
         deadline_ms = round((time.time() + notice_s) * 1000)
         reason = DrainNodeReason.Value("DRAIN_NODE_REASON_PREEMPTION")
         client = GcsClient(address=self._cluster.gcs_address)
-        accepted, refusal = client.drain_node(self._nodes[0].node_id, reason, "taken away", deadline_ms)
+        accepted, refusal = client.drain_node(node_id, reason, "taken away", deadline_ms)
         assert accepted, refusal
 
     def remove_oldest(self) -> None:
@@ -151,6 +158,18 @@ def test_run_stops_in_order_if_all_nodes_are_drained_and_can_be_resumed(nodes, s
     nodes.add_node()
     assert finish_run(start()) == (0, "")
     assert result_digests(out) == result_digests(expected)
+
+
+def test_run_stops_in_order_if_the_node_of_its_driver_is_drained(nodes, start, tmp_path):
+    out = tmp_path / "out"
+    nodes.add_node()
+    run = start()
+    wait_until(lambda: num_committed(out) > 5, run)
+    nodes.drain_head(notice_s=60)
+    status, errors = finish_run(run, timeout_s=60)
+    assert status == 130
+    assert errors.endswith("run the same command to resume\n")
+    assert not (out / "_SUCCESS").exists()
 
 
 def test_writers_of_a_node_that_comes_back_do_not_change_parts(nodes, start, expected, tmp_path):
