@@ -14,7 +14,7 @@ demo: .venv/demo
 PYTEST = .venv/bin/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder
 
 # The folders with quick tests. The tests of checkpoints start servers.
-QUICK = tests/xlm_core tests/jobs tests/pipelines tests/style --ignore tests/pipelines/checkpoints
+QUICK = tests/xlm_core tests/jobs tests/pipelines tests/infra tests/style --ignore tests/pipelines/checkpoints
 
 check: .venv/test  ## the quick checks: all static ones, and the quick tests, which start neither Ray nor servers
 	@$(MAKE) --no-print-directory --jobs --output-sync $(STATIC) quick-tests
