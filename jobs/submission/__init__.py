@@ -1,10 +1,11 @@
-"""Run a job on a cluster: what is shipped, and Ray's Jobs API."""
+"""Run a job on a cluster: what is shipped, Ray's Jobs API, and manifests for Kubernetes."""
 
 from typing import TYPE_CHECKING
 
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from jobs.submission import kuberay
     from jobs.submission.attempts import Attempt, check_id, find_attempts, running_ids, submit
     from jobs.submission.connection import connect
     from jobs.submission.job_client import JobClient
@@ -20,6 +21,7 @@ __all__ = [
     "connect",
     "find_attempts",
     "follow",
+    "kuberay",
     "pinned_requirements",
     "running_ids",
     "ship_job",
