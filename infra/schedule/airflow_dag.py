@@ -13,8 +13,8 @@ from airflow.sdk.exceptions import AirflowFailException
 
 JOB = "/etc/xlm/nightly.yaml"
 
-# A retry does not help: the job is invalid (2), too many rows were rejected or shards failed (3), another run is writing
-# to the output (5).
+# A retry does not help: the job is invalid (2), too many rows were rejected or shards failed (3), or another run is
+# writing to the output (5).
 NO_RETRY = (2, 3, 5)
 
 
