@@ -3,6 +3,7 @@
 from pipelines.run.execute import check_before_changes, check_output, run
 from pipelines.run.languages import LanguageSurvey, LangUse, survey_languages
 from pipelines.run.prepare import Prepared, prepare_job
+from pipelines.run.sample import compute_sample
 
 __all__ = [
     "LangUse",
@@ -10,6 +11,7 @@ __all__ = [
     "Prepared",
     "check_before_changes",
     "check_output",
+    "compute_sample",
     "prepare_job",
     "run",
     "survey_languages",

@@ -1,4 +1,4 @@
-"""Commands on a job file: run, check, plan, schema."""
+"""Commands on a job file: run, check, try, plan, schema."""
 
 from __future__ import annotations
 
@@ -54,6 +54,23 @@ def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: b
     from jobs.job_file import load_job
 
     return check_job(load_job(job, overrides), open_console(), show_defaults=resolved, quick=quick)
+
+
+@click.command("try", cls=Command, examples=["xlm try job.yaml", "xlm try job.yaml --rows 5 --set input.filter=year>2020"])
+@job_argument
+@overrides_option
+@click.option("--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of rows.")
+def try_command(job: str, overrides: tuple[str, ...], rows: int) -> ExitStatus:
+    """Compute a few rows, without Ray and without writing.
+
+    The rows are the first ones of every language, from shards that are spread over the corpus. Prints their results,
+    and their languages with the shares of truncated and unknown tokens.
+    """
+    from jobs.commands.job.try_rows import try_rows
+    from jobs.job_file import load_job
+
+    try_rows(load_job(job, overrides), rows, open_console())
+    return ExitStatus.COMPLETE
 
 
 @click.command("plan", cls=Command, examples=["xlm plan job.yaml", "xlm plan job.yaml --limit 100"])

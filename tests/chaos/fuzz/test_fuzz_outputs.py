@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.commands.output.show.preview import read_preview
+from jobs.preview.read import read_preview
 from pipelines.corpus import PLAN
 from pipelines.errors import FatalError
 from pipelines.job import Job

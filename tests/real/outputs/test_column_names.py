@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from jobs.cli import main
-from jobs.commands.output.show.preview import read_preview
+from jobs.preview.read import read_preview
 from pipelines.diff import compare_outputs
 from pipelines.errors import FatalError
 from pipelines.output.directory import Output

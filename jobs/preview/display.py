@@ -1,4 +1,4 @@
-"""`xlm show`: display some results of a job in readable form, during a run or after it."""
+"""Print a preview of an output: its columns, some rows in readable form, and rejected rows."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from jobs.commands.output.show.preview import read_preview
-from pipelines.errors import FatalError
 from pipelines.formatting import format_count, format_type
 from pipelines.results import render_scalar, render_text, render_value
-from pipelines.storage import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     import pyarrow as pa
     from rich.console import Console, RenderableType
 
-    from jobs.commands.output.show.preview import Preview
+    from jobs.preview.read import Preview
     from pipelines.tasks import TaskSettings
 
 _PLAIN_WIDTH = 100  # characters of a line in a file or pipe
@@ -33,44 +30,19 @@ _MAX_LABELS = 6  # of a column of labels
 _HIDDEN_METADATA = ("PARQUET:", "int8_")
 
 
-def show(out: str, limit: int, console: Console) -> None:
-    """Print a preview of a job's output: its state, its columns, some rows, and the rejected rows.
+def print_preview(preview: Preview, console: Console, state: Iterable[Text] = ()) -> None:
+    """Print a preview.
 
     Args:
-        out: the output directory, as path or URL.
-        limit: maximum number of rows to print.
+        preview: what to print.
         console: where to print. Lines are never wrapped, but cut at the width of the terminal, or at 100 characters in
             a file or pipe.
-
-    Raises:
-        FatalError: there is no output, no results yet, or they cannot be read.
+        state: lines to print first.
     """
-    try:
-        preview = read_preview(locate(out), max(0, limit))
-    except OSError as error:
-        reason = " ".join(str(error).split())
-        raise FatalError(f"{out}: cannot be read ({reason}); check the path and your access to it") from None
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
-    for item in [*_state_lines(out, preview), *_column_lines(preview), *_row_lines(preview), *_rejected_lines(preview)]:
+    for item in [*state, *_column_lines(preview), *_row_lines(preview), *_rejected_lines(preview)]:
         console.print(item, no_wrap=True, overflow="ellipsis")
-
-
-def _state_lines(out: str, preview: Preview) -> Iterator[Text]:
-    rows_in = sum(record.rows_in for record in preview.records)
-    rows_out = sum(record.rows_out for record in preview.records)
-    rows_rejected = sum(record.rows_rejected for record in preview.records)
-    rows_truncated = sum(record.rows_truncated for record in preview.records)
-    state = Text("complete", "bold green") if preview.complete else Text("incomplete", "bold yellow")
-    yield Text.assemble((render_text(out), "bold"), "  ", state)
-    yield Text(
-        f"{format_count(rows_in, 'row')} in = {rows_out:,} out + {rows_rejected:,} rejected; "
-        f"{rows_truncated:,} truncated; {len(preview.records):,} of {format_count(preview.num_planned, 'shard')}"
-    )
-    if preview.too_many_rejected and not preview.complete:
-        yield Text(preview.too_many_rejected, "yellow", no_wrap=False, overflow="fold")
-    elif not preview.complete:
-        yield Text("A run is in progress, or was stopped; run the same job again to resume it.", "yellow")
 
 
 def _column_lines(preview: Preview) -> Iterator[RenderableType]:

@@ -1,4 +1,4 @@
-"""Read the data for `xlm show`: the progress of a job, and a few rows of its results, from few of its files."""
+"""Read a preview of an output: the progress of the job, and a few rows of its results, from few of its files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jobs.commands.output.show.values import to_python
+from jobs.preview.values import to_python
 from pipelines.errors import FatalError
 from pipelines.job import PolicySettings, parse_input
 from pipelines.output import JOB_FILE, Output, describe_too_many_rejected
@@ -31,7 +31,7 @@ _RowPosition = tuple[str, int]  # a part, and the number of a row in it
 
 @dataclass(frozen=True)
 class Preview:
-    """The data that `xlm show` displays.
+    """The state of an output, and some of its rows.
 
     Attributes:
         complete: whether the last run completed the output.

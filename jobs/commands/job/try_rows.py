@@ -1,0 +1,69 @@
+"""`xlm try`: compute a few rows of a job in this process, and print them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rich.text import Text
+
+from jobs.console import make_table
+from jobs.preview import print_preview, read_preview
+from pipelines.formatting import excerpt, format_count, format_percent, one_line
+from pipelines.run import compute_sample, prepare_job
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from jobs.preview import Preview
+    from pipelines.job import Job
+
+_MAX_LANG_CHARS = 24
+
+
+def try_rows(job: Job, num_rows: int, console: Console) -> None:
+    """Compute some rows of a job, without Ray and without writing, and print their results and languages.
+
+    Args:
+        job: the job.
+        num_rows: maximum number of rows.
+        console: where to print.
+
+    Raises:
+        FatalError: the job cannot run, or a stage fails.
+    """
+    with console.status("loading the model"):
+        prepared = prepare_job(job)
+    for warning in prepared.warnings:
+        console.print(Text(f"warning: {one_line(warning)}", "yellow"), soft_wrap=True)
+    with console.status("computing"):
+        output = compute_sample(prepared, num_rows)
+        preview = read_preview(output.location, num_rows)
+    print_preview(preview, console)
+    console.print()
+    console.print(_describe_langs(preview))
+    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(preview.records), "shard")
+    sampled = sum(record.rows_in for record in preview.records)
+    line = f"{sampled:,} of {rows}, from {shards} of {len(prepared.plan.shards):,}; nothing was written"
+    console.print(Text(line, "bold"), soft_wrap=True)
+
+
+def _describe_langs(preview: Preview) -> Table:
+    """Return a table of the languages of the sample, with the shares of truncated and unknown tokens."""
+    table = make_table("lang", ["rows", "tokens per row", "truncated", "unknown"])
+    totals: dict[str, Counter[str]] = {}
+    for record in preview.records:
+        for lang in record.langs:
+            counts = {"rows": lang.rows, "tokens": lang.tokens, "truncated": lang.truncated, "unknown": lang.unknown}
+            totals.setdefault(lang.lang, Counter()).update(counts)
+    for lang, counts in sorted(totals.items(), key=lambda item: (-item[1]["rows"], item[0])):
+        num_tokens = counts["tokens"] + counts["truncated"]
+        table.add_row(
+            Text(excerpt(lang, _MAX_LANG_CHARS)),
+            f"{counts['rows']:,}",
+            f"{counts['tokens'] / counts['rows']:,.1f}",
+            format_percent(counts["truncated"], num_tokens),
+            format_percent(counts["unknown"], num_tokens),
+        )
+    return table
