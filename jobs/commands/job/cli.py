@@ -56,7 +56,9 @@ def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: b
     return check_job(load_job(job, overrides), open_console(), show_defaults=resolved, quick=quick)
 
 
-@click.command("try", cls=Command, examples=["xlm try job.yaml", "xlm try job.yaml --rows 5 --set input.filter=year>2020"])
+@click.command(
+    "try", cls=Command, examples=["xlm try job.yaml", "xlm try job.yaml --rows 5 --set input.filter=\"lang == 'de'\""]
+)
 @job_argument
 @overrides_option
 @click.option("--rows", type=click.IntRange(min=1), default=20, show_default=True, help="Maximum number of rows.")
