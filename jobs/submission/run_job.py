@@ -29,21 +29,17 @@ def check_requirement(line: str) -> str | None:
     """Return the package of a requirement, with its version if that is not suitable; None if it is."""
     from importlib import metadata
 
-    name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
-    try:
-        from packaging.requirements import Requirement
-    except ImportError:
-        return "packaging" if "extra ==" not in line else None
-    requirement = Requirement(line)
-    if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+    if "extra ==" in line:  # an optional package
         return None
+    name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
         return name
-    if requirement.specifier.contains(version, prereleases=True):
-        return None
-    return f"{name} {requirement.specifier} (it has {version})"
+    from packaging.requirements import Requirement  # installed with Ray, so the other checks come first
+
+    specifier = Requirement(line).specifier
+    return None if specifier.contains(version, prereleases=True) else f"{name}{specifier} (it has {version})"
 
 
 def main(arguments: list[str]) -> None:
