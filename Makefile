@@ -5,7 +5,7 @@ PIP = .venv/bin/python -m pip install --quiet --disable-pip-version-check -c con
 # The static checks, which can run at the same time.
 STATIC = format-check lint types imports plain-english
 
-.PHONY: demo check test $(STATIC) quick-tests chaos bad-input bench parity reference format lock clean
+.PHONY: demo check test $(STATIC) quick-tests chaos bad-input bench parity reference format manifests lock clean
 
 demo: .venv/demo
 	.venv/bin/xlm demo demo-out
@@ -61,6 +61,9 @@ reference: .venv/test  ## write the reference of job files into jobs/README.md
 format: .venv/test
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+manifests: .venv/test  ## write the manifests of infra/kuberay again, after a change of jobs/submission/kuberay
+	.venv/bin/xlm submit infra/kuberay/base/job.yaml --kuberay --secret object-store > infra/kuberay/base/ray-job.yaml
 
 lock: .venv/test  ## record the installed versions, after the tests have passed with them
 	.venv/bin/python -m pip freeze --exclude-editable | sed 's/+cpu$$//' > constraints.txt

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.commands.command import Command
+from jobs.commands.cluster.manifests import (
+    SubmitCommand,
+    check_manifest_options,
+    manifest_options,
+    print_manifests,
+)
 from jobs.commands.options import overrides_option
 from jobs.console import open_console
 
@@ -18,12 +23,14 @@ _ADDRESS = "http://head:8265"
 
 @click.command(
     "submit",
-    cls=Command,
+    cls=SubmitCommand,
     examples=[
         f"xlm submit job.yaml --address {_ADDRESS}",
         f"xlm submit job.yaml --address {_ADDRESS} --set output.path=s3://out/news --no-wait",
         f"xlm submit job.yaml --address {_ADDRESS} --stop",
         f"xlm submit --submission-id news-1a2b3c4d --address {_ADDRESS}",
+        "xlm submit job.yaml --kuberay --secret object-store > news.yaml",
+        "xlm submit job.yaml --kuberay --schedule '0 2 * * *' --time-zone Europe/Berlin > nightly.yaml",
     ],
 )
 @click.argument("job", metavar="[JOB]", type=click.Path(), required=False)
@@ -32,7 +39,6 @@ _ADDRESS = "http://head:8265"
     "--address",
     metavar="URL",
     envvar="RAY_API_SERVER_ADDRESS",
-    required=True,
     help="The dashboard of the cluster's head. Default: RAY_API_SERVER_ADDRESS.",
 )
 @click.option(
@@ -49,14 +55,16 @@ _ADDRESS = "http://head:8265"
     help="Install the packages that xlm-batch needs for this job, in the versions of this machine. By default, the "
     "cluster's image has them (infra/docker).",
 )
+@manifest_options
 def submit_command(
     job: str | None,
     overrides: tuple[str, ...],
-    address: str,
+    address: str | None,
     submission_id: str | None,
     no_wait: bool,
     stop: bool,
     pip: bool,
+    **manifest: Any,
 ) -> ExitStatus | int:
     """Run a job on a Ray cluster, and follow it.
 
@@ -67,7 +75,18 @@ def submit_command(
 
     Clusters with tokens need RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. RAY_JOB_HEADERS sets headers of all requests, in
     JSON.
+
+    With --kuberay, prints the manifests of a cluster on Kubernetes that runs the job, and submits nothing.
     """
+    check_manifest_options(manifest)
+    if manifest["kuberay"]:
+        if job is None or submission_id is not None or no_wait or stop or pip:
+            raise click.UsageError("--kuberay takes the job file, --set and options of manifests")
+        from jobs.submission import ship_job
+
+        return print_manifests(ship_job(job, overrides), **manifest)
+    if address is None:
+        raise click.UsageError(f"missing option '--address', such as {_ADDRESS}, or --kuberay")
     if job is None and (submission_id is None or overrides or pip):
         raise click.UsageError("pass the job file, or only --submission-id to follow or stop a submitted job")
     from jobs.commands.cluster.submit import follow_job, stop_job, submit_job
