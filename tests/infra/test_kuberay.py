@@ -109,7 +109,6 @@ def test_other_yaml_parsers_read_the_same_texts(tmp_path):
         "!a",
         "|",
         "12e03",
-        "=",
     ]
     data = {f"text-{i}": text for i, text in enumerate(texts)}
     config_map = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "texts"}, "data": data}
