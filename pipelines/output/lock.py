@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import FatalError, LockedError, NoSpaceError, RetryableError
-from pipelines.output.layout import LOCAL_LOCK, RENEWED_LOCK, lock_name
+from pipelines.output.layout import BOOKKEEPING, LOCAL_LOCK, RENEWED_LOCK, lock_name
 from pipelines.storage import classify_error, describe_error
 
 if TYPE_CHECKING:
@@ -254,4 +254,5 @@ def _read_holder(file: Location, renewed_s: float) -> Holder:
 
 
 def _held_by(folder: Location, holder: Holder) -> LockedError:
-    return LockedError(f"{folder.url}: another run is writing here ({holder.process}); wait for it, or stop it")
+    out = folder.url.removesuffix(f"/{BOOKKEEPING}")
+    return LockedError(f"{out}: another run is writing here ({holder.process}); wait for it, or stop it")

@@ -77,9 +77,9 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         state = _compare(prepared, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(job.policy, prepared, state.done, console)
+        pre_rejected = check_before_changes(job, prepared, state)
         for note in state.notes:
             notify(note)
-        pre_rejected = check_before_changes(job, prepared, state)
         progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
         commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress)
         remove_stale_parts(output, state)

@@ -19,9 +19,9 @@ from pipelines.storage import locate
 from tests.chaos.driver.fault_points import call_once_at, watch_changes
 from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import ledger_records, wait_until
+from tests.processes import MARKER, find_processes
 
 RESUME = "xlm: interrupted; finished shards are kept, run the same command to resume\n"
-MARKER = "XLM_TEST_RUN"
 
 
 class Run:
@@ -51,8 +51,7 @@ class Run:
 
     def processes(self) -> list[int]:
         """Find all living processes of the run, also those whose parent has ended."""
-        marker = f"{MARKER}={self._id}".encode()
-        return [int(path.name) for path in Path("/proc").glob("[0-9]*") if marker in environment_of(path)]
+        return find_processes(self._id)
 
     def num_parts(self) -> int:
         return len(list(self.out.glob("data/part-*")))
@@ -71,13 +70,6 @@ class Run:
         assert not (self.out / "_SUCCESS").exists()
         parts = Output(locate(str(self.out))).list_parts().keys() if self.out.exists() else set()
         assert parts == {record.part for record in ledger_records(self.out)}
-
-
-def environment_of(process: Path) -> list[bytes]:
-    try:
-        return (process / "environ").read_bytes().split(b"\0")
-    except OSError:
-        return []
 
 
 def is_named_by_ray(pid: int) -> bool:
