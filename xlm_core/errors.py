@@ -35,3 +35,39 @@ class CheckpointError(FatalError):
 
 class TokenizerError(FatalError):
     """A tokenizer cannot be built: a vocabulary, a merge table or a segmenter is missing or unusable."""
+
+
+class InferenceError(Exception):
+    """The model cannot compute some texts on this device, or in this precision. The message is one line."""
+
+
+class DeviceMemoryError(InferenceError):
+    """The device does not have enough memory even for the longest sequence alone.
+
+    Attributes:
+        device: the device.
+        row: index of the row with that sequence.
+        num_tokens: of that sequence.
+    """
+
+    def __init__(self, device: str, row: int, num_tokens: int):
+        super().__init__(
+            f"out of memory on {device}: the longest sequence, of text {row}, has {num_tokens} tokens, and ran alone; "
+            "lower max_length, or use a device with more memory"
+        )
+        self.device, self.row, self.num_tokens = device, row, num_tokens
+
+
+class NotFiniteError(InferenceError):
+    """Some output of the model is infinite or NaN.
+
+    Attributes:
+        precision: of the model, such as torch.float16.
+    """
+
+    def __init__(self, precision: str):
+        super().__init__(
+            f"the output of the model is not finite in {precision}; set precision to bfloat16 or float32, or check the "
+            "checkpoint"
+        )
+        self.precision = precision

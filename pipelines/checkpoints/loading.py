@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint
 from pipelines.storage import locate
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import torch
 
     from pipelines.job import ModelSettings, TokenizerSettings
-    from pipelines.tasks import Model, Task
+    from pipelines.tasks import Task
+    from xlm_core.inference import Model
 
 
 def read_tokenizer(settings: TokenizerSettings, folder: Path) -> XLMTokenizer:
@@ -35,11 +36,11 @@ def load_model(
     invariant: bool,
     checkpoint: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
-    tasks: list[Task],
+    tasks: list[Task[Any]],
     device: torch.device,
     dtype: torch.dtype,
     max_tokens: int,
-) -> tuple[Model, list[Task]]:
+) -> tuple[Model, list[Task[Any]]]:
     """Load the trunk and the tasks' heads in a model process.
 
     Args:
@@ -51,8 +52,8 @@ def load_model(
         device, dtype: where the model runs, and in which precision.
         max_tokens: maximum number of tokens per forward pass.
     """
-    from pipelines.tasks import Model  # here, because tokenizer processes do not import torch
-    from xlm_core import XLMModel
+    from xlm_core import XLMModel  # here, because tokenizer processes do not import torch
+    from xlm_core.inference import Model
 
     folder = local_checkpoint(checkpoint)
     causal = {"causal": True, "masked": False, "checkpoint": None}[settings.objective]

@@ -6,10 +6,9 @@ from pipelines.job.input import FixedLang, InputSettings
 from pipelines.job.job import SECTION_SETTINGS, Job, settings_class_at
 from pipelines.job.local_paths import resolve_local_paths
 from pipelines.job.saved_settings import parse_input, unreadable_settings_error
-from pipelines.job.sections import DEFAULT_MAX_LENGTH, ComputeSettings, ModelSettings, PolicySettings, TokenizerSettings
+from pipelines.job.sections import ComputeSettings, ModelSettings, PolicySettings, TokenizerSettings
 
 __all__ = [
-    "DEFAULT_MAX_LENGTH",
     "SECTION_SETTINGS",
     "ComputeSettings",
     "FixedLang",

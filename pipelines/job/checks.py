@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.formatting import format_count
-from pipelines.job.sections import DEFAULT_MAX_LENGTH
+from xlm_core.inference import DEFAULT_MAX_LENGTH
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

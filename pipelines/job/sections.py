@@ -8,8 +8,6 @@ from pipelines.rows import TOKEN_COUNTS
 from pipelines.settings import AutoOrCount, Count, NonEmptyStr, Settings, one_of
 from pipelines.storage import Url
 
-DEFAULT_MAX_LENGTH = 512  # the number of positions of most released checkpoints
-
 
 class ModelSettings(Settings):
     """The model that all tasks share."""

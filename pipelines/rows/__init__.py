@@ -21,7 +21,7 @@ from pipelines.rows.schemas import (
     result_schema,
     token_schema,
 )
-from pipelines.rows.sequences import Sequences
+from pipelines.rows.sequences import read_sequences
 from pipelines.rows.shard import Shard, empty_batch
 from pipelines.rows.shard_failure import FAILURE_TYPE, FailureKind, ShardFailure
 from pipelines.rows.shard_stats import LANG_COUNTS, LANG_COUNTS_TYPE, UNKNOWN_LANG, LangCounts, ShardStats
@@ -49,7 +49,6 @@ __all__ = [
     "Rejection",
     "RejectionReason",
     "RowColumns",
-    "Sequences",
     "Shard",
     "ShardFailure",
     "ShardStats",
@@ -70,6 +69,7 @@ __all__ = [
     "join_words",
     "output_schema",
     "read_schema",
+    "read_sequences",
     "renamed_columns",
     "result_schema",
     "to_list_column",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
-from pipelines.job import DEFAULT_MAX_LENGTH, check_overlap
+from pipelines.job import check_overlap
+from xlm_core.inference import MIN_LENGTH, default_max_length, max_prompt_length
 from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
     from pipelines.job import TokenizerSettings
     from xlm_core import XLMConfig, XLMTokenizer
-
-_MIN_LENGTH = 3  # special tokens and one token of the text
 
 
 def choose_max_length(
@@ -31,17 +30,15 @@ def choose_max_length(
         FatalError: rows, or prompts with their generated tokens, would be longer than the model's positions, or windows
             shorter than their overlap. The message names the greatest possible setting.
     """
-    positions = config.max_position_embeddings
-    # a prompt is fed to the model without its end token
-    max_prompt = positions - max_new_tokens + 1 if max_new_tokens else positions
-    max_length = tokenizer.max_length or max(_MIN_LENGTH, min(DEFAULT_MAX_LENGTH, positions, max_prompt))
+    positions, max_prompt = config.max_position_embeddings, max_prompt_length(config, max_new_tokens)
+    max_length = tokenizer.max_length or default_max_length(config, max_new_tokens)
     if max_length > positions:
         raise FatalError(
             f"tokenizer.max_length is {max_length}, but {url} has positions for {positions} tokens; set it to at most "
             f"{positions}"
         )
     if max_length > max_prompt:
-        shorter = f"set tokenizer.max_length to at most {max_prompt}, or " if max_prompt >= _MIN_LENGTH else ""
+        shorter = f"set tokenizer.max_length to at most {max_prompt}, or " if max_prompt >= MIN_LENGTH else ""
         raise FatalError(
             f"text-generation: rows of {max_length} tokens and {max_new_tokens} new tokens exceed the {positions} "
             f"positions of {url}; {shorter}lower max_new_tokens"

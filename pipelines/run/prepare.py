@@ -116,7 +116,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
 
     heads = pin_heads(job.tasks, url, trunk, folder, job.storage, notify)
     text_fields = [plan.schema.field(name) for name in job.input.text_columns]
-    tasks: list[Task] = []
+    tasks: list[Task[Any]] = []
     for settings, (head, head_folder) in zip(job.tasks, heads, strict=True):
         with url_in_errors(head.url, head_folder):
             tasks.append(settings.prepare(config, head_folder, text_fields, job.storage))
@@ -154,7 +154,7 @@ def _build_fingerprint(
     plan: Plan,
     trunk: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
-    tasks: list[Task],
+    tasks: list[Task[Any]],
 ) -> dict[str, Any]:
     return build_fingerprint(
         job,
@@ -187,7 +187,7 @@ def _stage_settings(
     output: Location,
     trunk: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
-    tasks: list[Task],
+    tasks: list[Task[Any]],
     max_length: int,
     fingerprint: dict[str, Any],
     segmenters: dict[str, str],

@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
 import torch
 
 from pipelines.errors import FatalError, ShardError
-from pipelines.rows import Sequences
-from pipelines.stages.deduplicate import find_distinct_rows
+from pipelines.rows import ROW, decode_texts, read_sequences
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.stop_signal import begin
 from pipelines.stages.time_limit import report_progress, time_limit
+from xlm_core.decoding import find_distinct_rows
+from xlm_core.errors import DeviceMemoryError, NotFiniteError
+from xlm_core.inference import choose_precision, default_max_tokens, is_out_of_memory, run_collectors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Hashable
 
     from pipelines.rows import Shard
-    from pipelines.tasks import Model, Task
-
-# Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
-# Windows, and from CUDA and cuBLAS, which allocate device memory outside of torch's own allocator.
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "not enough memory",
-    "CUDA error: out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-)
-
+    from pipelines.tasks import Task
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Model
 
 # If this environment variable is set, Ray's GPUs are only nominal, and models run on the CPU. Tests use it to place
 # workers as on a cluster with GPUs.
@@ -53,7 +47,7 @@ class InferStageSettings:
         timeout_s: limit on the time without progress.
     """
 
-    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task]]]
+    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task[Any]]]]
     precision: str
     max_tokens: int | None
     text_columns: list[str]
@@ -74,7 +68,7 @@ class Infer:
     def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int, max_starts: int | None = None):
         self._settings, self._num_threads = settings, num_threads
         self._start_limit = StartLimit("model", max_starts)
-        self._loaded: tuple[Model, list[Task]] | None = None
+        self._loaded: tuple[Model, list[Task[Any]]] | None = None
         self._on_gpu = on_gpu and not os.environ.get(SIMULATED_GPUS)
 
     def __call__(self, table: pa.Table) -> pa.Table:
@@ -87,39 +81,38 @@ class Infer:
         with time_limit(self._settings.timeout_s, "infer", shard.id), self._start_limit.survival(len(shard.rows)):
             return self._infer(shard, model, tasks)
 
-    @torch.inference_mode()
-    def _infer(self, shard: Shard, model: Model, tasks: list[Task]) -> Shard:
+    def _infer(self, shard: Shard, model: Model, tasks: list[Task[Any]]) -> Shard:
         rows, schema = shard.rows, self._settings.schema
         results: dict[str, pa.Array] = {field.name: pa.nulls(0, field.type) for task in tasks for field in task.fields}
         halvings = 0
         if len(rows):
-            distinct = find_distinct_rows(rows, self._settings.text_columns)
-            sequences = Sequences.from_rows(rows if distinct is None else rows.take(distinct.rows))
-            while (columns := _run_tasks(model, tasks, sequences)) is None:
-                model.shrink(sequences)
-                halvings += 1
-            for field, column in columns:
-                results[field.name] = column if distinct is None else column.take(distinct.source)
-        arrays = [results[name] if name in results else rows.column(name) for name in schema.names]
-        precision = str(model.trunk.embeddings.weight.dtype).removeprefix("torch.")
+            sequences = read_sequences(rows)
+            distinct = find_distinct_rows(sequences, _quoted_texts(rows, self._settings.text_columns))
+            if distinct is not None:
+                rows, sequences = rows.take(distinct.rows), sequences.take(distinct.rows)
+            found, halvings = _run_tasks(model, tasks, sequences, rows)
+            for task, result in zip(tasks, found, strict=True):
+                for field, column in zip(task.fields, task.columns(result, sequences, rows), strict=True):
+                    results[field.name] = column if distinct is None else column.take(distinct.source)
+        arrays = [results[name] if name in results else shard.rows.column(name) for name in schema.names]
+        precision = str(model.dtype).removeprefix("torch.")
         stats = replace(shard.stats, precision=precision, oom_halvings=halvings)
         return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
-    def _load(self) -> tuple[Model, list[Task]]:
+    def _load(self) -> tuple[Model, list[Task[Any]]]:
         self._start_limit.check()
         torch.set_num_threads(self._num_threads)
         on_gpu = self._on_gpu
         if on_gpu and not torch.cuda.is_available():
             raise FatalError(_describe_invisible_gpu())
         device = torch.device("cuda" if on_gpu else "cpu")
-        name = self._settings.precision if self._settings.precision != "auto" else "float16" if on_gpu else "float32"
-        # On a CPU, larger passes do not fit the caches. A GPU needs enough rows to fill its multiprocessors.
-        max_tokens = self._settings.max_tokens or (32_768 if on_gpu else 4_096)
+        dtype = choose_precision(self._settings.precision, device)
         try:
-            model, tasks = self._settings.load(device, getattr(torch, name), max_tokens)
+            model, tasks = self._settings.load(device, dtype, self._settings.max_tokens or default_max_tokens(device))
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
+            name = str(dtype).removeprefix("torch.")
             raise ShardError(
                 f"out of memory on {device}: the model does not fit in {name}; use a device with more memory, or "
                 "one that no other process uses (compute.gpus_per_model: 1), or a smaller model.precision"
@@ -141,29 +134,32 @@ def _describe_invisible_gpu() -> str:
     )
 
 
-def _run_tasks(model: Model, tasks: list[Task], shard: Sequences) -> list[tuple[pa.Field, pa.Array]] | None:
-    """Run the trunk on a shard's sequences, and return the columns of all tasks; None if memory runs out.
+def _quoted_texts(rows: pa.RecordBatch, text_columns: list[str]) -> list[list[Hashable]]:
+    """Return the input's texts that results quote: the columns that the tokenize stage has passed on."""
+    quoted = [name for name in dict.fromkeys(text_columns) if name in rows.schema.names]
+    texts = [decode_texts(rows.column(name))[0] for name in quoted]
+    return [[tuple(text) if isinstance(text, list) else text for text in column] for column in texts]
 
-    The caller then runs the whole shard again, with new collectors, because a collector cannot undo what it has added.
-    The largest pass runs first, so little work is lost.
-    """
+
+def _run_tasks(
+    model: Model, tasks: list[Task[Any]], sequences: Sequences, rows: pa.RecordBatch
+) -> tuple[list[Any], int]:
+    """Return the result of each task, and how often the token budget was halved."""
     try:
-        collectors = [task.collect(shard) for task in tasks]
-        readers = [collector for task, collector in zip(tasks, collectors, strict=True) if task.reads_pass]
-        if readers:
-            for step in model.passes(shard, all_layers=any(task.needs_all_layers for task in tasks)):
-                for collector in readers:
-                    collector.add(step)
-        columns: list[tuple[pa.Field, pa.Array]] = []
-        for task, collector in zip(tasks, collectors, strict=True):
-            columns += zip(task.fields, collector.columns(), strict=True)
-            report_progress()
-        return columns
-    except RuntimeError as error:
-        if not _is_out_of_memory(error):
-            raise
-        return None  # the caller retries, because the traceback still references the tensors of the pass
-
-
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in _OUT_OF_MEMORY)
+        return run_collectors(
+            model,
+            sequences,
+            lambda: [task.collect(sequences, rows) for task in tasks],
+            on_result=report_progress,
+        )
+    except DeviceMemoryError as error:
+        raise ShardError(
+            f"out of memory on {error.device}: the longest sequence, of row {rows.column(ROW)[error.row]}, has "
+            f"{error.num_tokens} tokens, and ran alone (batch.max_tokens is {model.max_tokens} by now); lower "
+            "tokenizer.max_length, or use a device with more memory"
+        ) from None
+    except NotFiniteError as error:
+        raise ShardError(
+            f"the output of the model is not finite in {error.precision}; set model.precision to bfloat16 or float32, "
+            "or check the checkpoint"
+        ) from None

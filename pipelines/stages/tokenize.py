@@ -31,12 +31,10 @@ from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.time_limit import report_progress, time_limit
-from xlm_core.decoding import text_ids
+from xlm_core.tokenizer import RowTokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from numpy.typing import NDArray
 
     from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
     from pipelines.rows import PreRejected, Shard
@@ -118,7 +116,7 @@ class Tokenize:
         rejected = [row.rejected_row for row in rows if row.rejected_row is not None]
         shard = shard.reject([row.rejection is None for row in rows], rejected)
         shard = replace(shard, stats=replace(shard.stats, segmenters=self._used_segmenters(kept, tokenizer)))
-        tokens = _RowTokens.from_encoding(kept, self._encode(kept, tokenizer))
+        tokens = RowTokens.from_encoding(self._encode(kept, tokenizer), [len(row.texts) for row in kept])
         return self._reject_by_tokens(self._with_tokens(shard, kept, tokens, tokenizer), kept, tokens)
 
     def _used_segmenters(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> dict[str, str]:
@@ -143,7 +141,7 @@ class Tokenize:
             on_row=report_progress,
         )
 
-    def _with_tokens(self, shard: Shard, rows: list[InputRow], tokens: _RowTokens, tokenizer: XLMTokenizer) -> Shard:
+    def _with_tokens(self, shard: Shard, rows: list[InputRow], tokens: RowTokens, tokenizer: XLMTokenizer) -> Shard:
         encoding, row_offsets = tokens.encoding, tokens.row_offsets
         lang_ids = [
             -1 if row.checkpoint_lang is None else tokenizer.lang2id.get(row.checkpoint_lang, -1) for row in rows
@@ -163,7 +161,7 @@ class Tokenize:
         columns = [shard.rows.column(name) if name in input_columns else arrays[name] for name in schema.names]
         return replace(shard, rows=pa.RecordBatch.from_arrays(columns, schema=schema))
 
-    def _reject_by_tokens(self, shard: Shard, rows: list[InputRow], tokens: _RowTokens) -> Shard:
+    def _reject_by_tokens(self, shard: Shard, rows: list[InputRow], tokens: RowTokens) -> Shard:
         """Reject rows without tokens, and rows that are too long if the job does not truncate; count all others."""
         num_special = 1 + min(len(self._settings.input.text_columns), 2)
         num_fed = np.diff(tokens.encoding.cu_seqlens[tokens.row_offsets])
@@ -201,39 +199,3 @@ class Tokenize:
         spec = self._settings.tokenizer
         cause = ", and the first text leaves no room for windows" if spec.on_overflow == "window" else ""
         return f"{num_tokens} tokens{cause}; tokenizer.max_length is {self._settings.max_length}"
-
-
-@dataclass(frozen=True)
-class _RowTokens:
-    """The tokens of a shard's rows.
-
-    Attributes:
-        encoding: of all texts.
-        row_offsets: [N + 1], the first sequence of each row.
-        num_tokens, num_truncated, num_unknown: [N], over all sequences of a row, before windowing.
-    """
-
-    encoding: Encoding
-    row_offsets: NDArray[np.int64]
-    num_tokens: NDArray[np.int64]
-    num_truncated: NDArray[np.int64]
-    num_unknown: NDArray[np.int64]
-
-    @classmethod
-    def from_encoding(cls, rows: list[InputRow], encoding: Encoding) -> _RowTokens:
-        row_of_text = np.repeat(np.arange(len(rows)), [len(row.texts) for row in rows])
-        row_offsets = np.searchsorted(row_of_text[encoding.row_ids], np.arange(len(rows) + 1))
-        counts = (encoding.num_tokens, encoding.num_truncated, encoding.num_unknown)
-        sums = (np.bincount(row_of_text, count, minlength=len(rows)).astype(np.int64) for count in counts)
-        return cls(encoding, row_offsets, *sums)
-
-    def has_empty_text(self, num_texts: int) -> NDArray[np.bool_]:
-        """Find rows with a sequence in which one of its `num_texts` texts has no token; bool [N]."""
-        encoding = self.encoding
-        sequence_T = np.repeat(np.arange(len(encoding)), np.diff(encoding.cu_seqlens))
-        has_token = np.zeros((num_texts, len(encoding)), np.bool_)
-        text_T = text_ids(encoding.word_ids, encoding.cu_seqlens)
-        for text in range(num_texts):
-            has_token[text, sequence_T[text_T == text]] = True
-        num_empty_S = np.concatenate([[0], np.cumsum(~has_token.all(0))])
-        return num_empty_S[self.row_offsets[1:]] > num_empty_S[self.row_offsets[:-1]]

@@ -7,7 +7,6 @@ from xlm_core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from pipelines.tasks.feature_extraction import FeatureExtraction
     from pipelines.tasks.language_modeling import FillMask, LmScoring, TextGeneration
-    from pipelines.tasks.model import Model
     from pipelines.tasks.multiple_choice import MultipleChoice
     from pipelines.tasks.question_answering import QuestionAnswering
     from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
@@ -21,7 +20,6 @@ __all__ = [
     "FeatureExtraction",
     "FillMask",
     "LmScoring",
-    "Model",
     "MultipleChoice",
     "QuestionAnswering",
     "Task",
@@ -37,7 +35,6 @@ _MODULES = {  # the module of each name
     "FeatureExtraction": "feature_extraction",
     "FillMask": "language_modeling",
     "LmScoring": "language_modeling",
-    "Model": "model",
     "MultipleChoice": "multiple_choice",
     "QuestionAnswering": "question_answering",
     "TASKS": "registry",

@@ -1,6 +1,6 @@
 """feature-extraction: one vector for each row, or for each window of a row.
 
-Shapes: B sequences of one pass, T tokens, S sequences and N rows of a shard, D dimensions.
+Shapes: N rows of a shard, D dimensions.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, Tag, model_validator
 
-from pipelines.errors import FatalError
-from pipelines.formatting import format_count
 from pipelines.results import (
     Ranges,
     compare_vectors,
@@ -37,11 +35,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.results import CompareFields, ResultFindings
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Model, Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, Model
 
 # Only catches typos: XLM models have 6 to 24 layers, and `prepare` checks the checkpoint's own number.
 LayerIndex = Annotated[int, Field(ge=-100, le=100)]
@@ -135,26 +132,15 @@ class FeatureExtraction(TaskSettings):
         return render_vector(vector, with_norm=self.dtype != "int8")  # int8 are steps of a range
 
 
-class FeatureExtractionTask(Task):
+class FeatureExtractionTask(Task["NDArray[np.float32]"]):
     """The task of `FeatureExtraction`."""
 
     def __init__(self, settings: FeatureExtraction, trunk: XLMConfig, stores: Sequence[StoreSettings] = ()):
+        from xlm_core.inference import check_embedding
+
         self.settings = settings
         self.layers = [settings.layer] if isinstance(settings.layer, int) else settings.layer
-        for layer in self.layers:
-            if not -trunk.n_layers - 1 <= layer <= trunk.n_layers:
-                raise FatalError(
-                    f"feature-extraction: got layer {layer}, but the checkpoint has "
-                    f"{format_count(trunk.n_layers, 'layer')}; set layer to 0 (embeddings) to {trunk.n_layers}, or "
-                    f"-1 (last layer) to {-trunk.n_layers - 1}"
-                )
-        self.needs_all_layers = self.layers not in ([-1], [trunk.n_layers])
-        self.dim = settings.truncate_dim or trunk.emb_dim
-        if self.dim > trunk.emb_dim:
-            raise FatalError(
-                f"feature-extraction: got truncate_dim {self.dim}, but the checkpoint's vectors have {trunk.emb_dim} "
-                "dimensions; lower truncate_dim"
-            )
+        self.num_layers, self.dim = trunk.n_layers, check_embedding(self.layers, settings.truncate_dim, trunk)
         self._metadata = {
             "pooling": settings.pooling,
             "normalized": str(settings.normalize).lower(),
@@ -185,9 +171,27 @@ class FeatureExtractionTask(Task):
     def load(self, model: Model, head_folder: Path) -> None:
         """Load nothing: the task has no head."""
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[NDArray[np.float32]]:
         """See `Task`."""
-        return _FeatureExtractionCollector(self, shard)
+        from xlm_core.inference import EmbeddingCollector
+
+        settings = self.settings
+        return EmbeddingCollector(
+            sequences,
+            pooling=settings.pooling,
+            layers=self.layers,
+            num_layers=self.num_layers,
+            dim=self.dim,
+            normalize=settings.normalize,
+            each_window=settings.windows == "each",
+        )
+
+    def columns(self, result: NDArray[np.float32], sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        data_type, each_window = self.fields[0].type, self.settings.windows == "each"
+        numbers = pa.array(self.encode(result).reshape(-1))
+        column = pa.FixedSizeListArray.from_arrays(numbers, type=data_type.value_type if each_window else data_type)
+        return [list_column(data_type, sequences.row_offsets, column) if each_window else column]
 
     def encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Convert vectors [N, D] to the number type of the column."""
@@ -196,36 +200,3 @@ class FeatureExtractionTask(Task):
         if self._ranges is not None:
             return self._ranges.quantize(vectors)
         return vectors.astype(np.float16 if self.settings.dtype == "float16" else np.float32)
-
-
-class _FeatureExtractionCollector:
-    def __init__(self, task: FeatureExtractionTask, shard: Sequences):
-        from xlm_core import POOLINGS
-
-        self._task, self._shard = task, shard
-        self._pool = POOLINGS[task.settings.pooling]
-        self._vectors_SD = np.empty((len(shard.lengths), task.dim), np.float32)
-
-    def add(self, step: Pass) -> None:
-        import torch
-
-        task, hidden_TD = self._task, step.hidden_TD
-        if task.needs_all_layers:
-            chosen = [step.states[layer] for layer in task.layers]
-            hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
-        vectors_BD = self._pool(hidden_TD, step.batch.cu_seqlens)
-        self._vectors_SD[step.sequences] = vectors_BD[:, : task.dim].cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        import torch
-        from torch.nn import functional as F
-
-        settings, data_type = self._task.settings, self._task.fields[0].type
-        each_window = settings.windows == "each"
-        vectors = self._vectors_SD if each_window else self._shard.mean_over_windows(self._vectors_SD)
-        if settings.normalize:
-            vectors = F.normalize(torch.from_numpy(vectors), dim=1).numpy()
-        numbers = pa.array(self._task.encode(vectors).reshape(-1))
-        vector_type = data_type.value_type if each_window else data_type
-        column = pa.FixedSizeListArray.from_arrays(numbers, type=vector_type)
-        return [list_column(data_type, self._shard.row_offsets, column) if each_window else column]

@@ -1,13 +1,9 @@
-"""multiple-choice: the best of each row's choices.
-
-Shapes: B sequences of one pass, S sequences of a shard, one for each choice of a row.
-"""
+"""multiple-choice: the best of each row's choices."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from pipelines.errors import FatalError
@@ -20,11 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.results import CompareFields
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Model, Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import MultipleChoiceHead, XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Choices, Collector, Model
 
 
 class MultipleChoice(HeadTaskSettings):
@@ -69,7 +64,7 @@ class MultipleChoice(HeadTaskSettings):
         yield self.column("choice"), f"{choice} {scores[choice]:.2f} of {render_numbers(scores)}"
 
 
-class MultipleChoiceTask(Task):
+class MultipleChoiceTask(Task["Choices"]):
     """The task of `MultipleChoice`."""
 
     def __init__(self, settings: MultipleChoice):
@@ -87,36 +82,19 @@ class MultipleChoiceTask(Task):
 
     def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        from pipelines.tasks.model import load_head
         from xlm_core import MultipleChoiceHead
+        from xlm_core.inference import load_head
 
         self.head = load_head(MultipleChoiceHead, head_folder, model)
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[Choices]:
         """See `Task`."""
-        return _MultipleChoiceCollector(self, shard)
+        from xlm_core.inference import ChoiceCollector
 
+        assert self.head is not None
+        return ChoiceCollector(sequences, self.head)
 
-class _MultipleChoiceCollector:
-    """Collects logits. The scores of a row are their softmax over its choices."""
-
-    def __init__(self, task: MultipleChoiceTask, shard: Sequences):
-        self._task, self._shard = task, shard
-        self._logits_S = np.empty(len(shard.lengths), np.float64)
-
-    def add(self, step: Pass) -> None:
-        assert self._task.head is not None
-        logits_B = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self._logits_S[step.sequences] = logits_B.double().cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        logits, first, rows = self._logits_S, self._shard.row_offsets[:-1], self._shard.row_ids
-        exps = np.exp(logits - np.maximum.reduceat(logits, first)[rows])
-        scores = exps / np.add.reduceat(exps, first)[rows]
-        # sorted by row, then by score: the first of a row is its best, and of equal ones the earliest choice
-        best = np.lexsort((-logits, rows))[first] - first
-        score_items = pa.array(scores.astype(np.float32), pa.float32())
-        return [
-            pa.array(best, pa.int32()),
-            list_column(list_of(pa.float32()), self._shard.row_offsets, score_items),
-        ]
+    def columns(self, result: Choices, sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        scores = list_column(list_of(pa.float32()), sequences.row_offsets, pa.array(result.scores, pa.float32()))
+        return [pa.array(result.best, pa.int32()), scores]

@@ -1,24 +1,22 @@
-"""The interfaces of a task: its settings in the job file, the prepared task, and the collector of one shard's results.
+"""The interfaces of a task: its settings in the job file, and the prepared task.
 
 A module of this folder defines one kind of task. Its settings know everything that needs no model: the columns, how to
 verify, compare and display them, and what the task requires of the rest of the job. `TaskSettings.prepare` checks them
 against the checkpoint on the driver and returns a `Task`, without weights. The task is sent to every model process,
-which loads the head and creates a `Collector` for each shard. The collector receives every forward pass of the trunk,
-and returns the shard's columns at the end.
+which loads the head, creates a `Collector` of `xlm_core.inference` for each shard, and converts its result to columns.
 
 Reader, tokenizer and writer processes import these modules too, so modules of tasks import torch only where they use
-it (`model` excepted).
+it.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
 from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from pipelines.errors import FatalError
 from pipelines.results import render_value, verify_finite
 from pipelines.settings import Settings
 from pipelines.storage import Url
@@ -32,11 +30,13 @@ if TYPE_CHECKING:
     from pydantic_core import CoreSchema
 
     from pipelines.results import CompareFields, ResultFindings
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Model, Pass
     from xlm_core import XLMConfig
     from xlm_core.checkpoint import HeadKind
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, Model
+
+ResultT = TypeVar("ResultT")
 
 
 class TaskSettings(Settings, ABC):
@@ -76,7 +76,7 @@ class TaskSettings(Settings, ABC):
         head_folder: Path,
         text_fields: Sequence[pa.Field],
         stores: Sequence[StoreSettings] = (),
-    ) -> Task:
+    ) -> Task[Any]:
         """Check the task against the trunk and its head, by names and shapes alone.
 
         Args:
@@ -184,47 +184,22 @@ class HeadTaskSettings(TaskSettings):
         """Check that a directory has a head of a kind that fits the trunk, and return the head's configuration.
 
         Raises:
-            FatalError: the head is missing, was trained with a model of another width, or has weights that are not
-                finite.
+            FatalError: the head is missing, was trained with another model, or has weights that are not finite.
         """
-        from xlm_core import check_checkpoint
-        from xlm_core.checkpoint import check_finite
+        from xlm_core.inference import read_head_config
 
-        head = check_checkpoint(head_folder, kind, head_only=True)
-        if head.emb_dim != trunk.emb_dim:
-            raise FatalError(
-                f"{self.kind}: {self.head_url} is made for a model of width {head.emb_dim}, but the checkpoint's is "
-                f"{trunk.emb_dim}; name a head that was trained on this checkpoint"
-            )
-        check_finite(head_folder, kind, head_only=True)
-        return head
+        return read_head_config(self.kind, kind, head_folder, trunk)
 
 
-class Collector(Protocol):
-    """Collects the results of one task for one shard."""
-
-    def add(self, step: Pass) -> None:
-        """Take the results of one forward pass. Not called if `Task.reads_pass` is false."""
-        ...
-
-    def columns(self) -> list[pa.Array]:
-        """Return the task's columns for all rows of the shard, in input order."""
-        ...
-
-
-class Task(ABC):
+class Task(ABC, Generic[ResultT]):
     """A task that was checked against its checkpoint.
 
     Attributes:
         fields: the columns that it adds.
-        reads_pass: whether it reads the forward passes that all tasks share; other tasks run the trunk themselves.
-        needs_all_layers: whether it needs the output of every layer.
         notes: how the task reads its head, for `xlm check`.
         warnings: what may be wrong with the head.
     """
 
-    reads_pass = True
-    needs_all_layers = False
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -243,13 +218,17 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def collect(self, shard: Sequences) -> Collector:
-        """Return a collector for a shard of at least one row."""
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[ResultT]:
+        """Return a collector for at least one row.
 
+        Args:
+            sequences: the tokens of the rows.
+            rows: the rows, as the tokenize stage passes them on.
+        """
 
-def head_labels(head: XLMConfig) -> list[str]:
-    """Return the labels of a head, in the order of their ids."""
-    return [head.id2label[i] for i in range(head.num_labels)]
+    @abstractmethod
+    def columns(self, result: ResultT, sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """Convert the collector's result to the task's columns, in the order of `fields`. Takes what `collect` took."""
 
 
 def label_metadata(labels: list[str], **more: str) -> dict[str, str]:

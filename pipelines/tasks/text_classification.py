@@ -1,6 +1,6 @@
 """text-classification: one label for each row, several labels, or the values of a regression.
 
-Shapes: B sequences of one pass, S sequences and N rows of a shard, C labels.
+Shapes: N rows of a shard, C labels.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from pipelines.errors import FatalError
 from pipelines.results import (
     MAX_ITEMS,
     compare_categories,
@@ -27,7 +26,7 @@ from pipelines.results import (
     struct_column,
 )
 from pipelines.settings import Count
-from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
+from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata
 from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
@@ -37,18 +36,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pipelines.results import CompareFields
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Model, Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import SequenceClassificationHead, XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, Model
 
-# The values of `problem_type` in a head's config.json.
-_PROBLEM_TYPES = {
-    "single-label": "single_label_classification",
-    "multi-label": "multi_label_classification",
-    "regression": "regression",
-}
 _LABEL_SCORE = pa.struct([required("label", pa.string()), required("score", pa.float32())])
 
 
@@ -125,25 +117,15 @@ def _render_label(item: dict[str, Any]) -> str:
     return f"{render_text(item['label'])} {item['score']:.2f}"
 
 
-class TextClassificationTask(Task):
+class TextClassificationTask(Task["NDArray[np.float32]"]):
     """The task of `TextClassification`."""
 
     def __init__(self, settings: TextClassification, head: XLMConfig):
+        from xlm_core.inference import check_classification, head_labels
+
+        check_classification(head, settings.problem)
         self.settings, self.labels = settings, head_labels(head)
         self.head: SequenceClassificationHead | None = None
-        problem_type = head.problem_type or ("regression" if len(self.labels) == 1 else None)
-        if problem_type not in (None, _PROBLEM_TYPES[settings.problem]):
-            expected = next(name for name, value in _PROBLEM_TYPES.items() if value == problem_type)
-            raise FatalError(
-                f"text-classification: the head was trained for {problem_type}, got problem {settings.problem}; set "
-                f"problem to {expected}"
-            )
-        width = head.num_labels if head.summary_use_proj and head.summary_proj_to_labels else head.emb_dim
-        if width != len(self.labels):
-            raise FatalError(
-                f"text-classification: the head's output has width {width}, expected {len(self.labels)}, one score for "
-                "each label; correct summary_use_proj and summary_proj_to_labels in its config.json"
-            )
 
     @property
     def fields(self) -> list[pa.Field]:
@@ -162,51 +144,37 @@ class TextClassificationTask(Task):
 
     def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        from pipelines.tasks.model import load_head
         from xlm_core import SequenceClassificationHead
+        from xlm_core.inference import load_head
 
         self.head = load_head(SequenceClassificationHead, head_folder, model)
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[NDArray[np.float32]]:
         """See `Task`."""
-        return _TextClassificationCollector(self, shard)
+        from xlm_core.inference import ClassificationCollector
 
+        assert self.head is not None
+        return ClassificationCollector(sequences, self.head, self.settings.problem)
 
-class _TextClassificationCollector:
-    """Collects scores. Those of several windows are averaged, weighted by the number of tokens."""
+    def columns(self, result: NDArray[np.float32], sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        from xlm_core.inference import rank_labels
 
-    def __init__(self, task: TextClassificationTask, shard: Sequences):
-        self._task, self._shard = task, shard
-        self._scores_SC = np.empty((len(shard.lengths), len(task.labels)), np.float32)
-
-    def add(self, step: Pass) -> None:
-        assert self._task.head is not None
-        scores_BC = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
-        match self._task.settings.problem:
-            case "single-label":
-                scores_BC = scores_BC.softmax(-1)
-            case "multi-label":
-                scores_BC = scores_BC.sigmoid()
-            case "regression":
-                pass
-        self._scores_SC[step.sequences] = scores_BC.cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        settings, scores_NC = self._task.settings, self._shard.mean_over_windows(self._scores_SC)
+        settings, scores_NC = self.settings, result
         if settings.problem == "regression":
             return [_score_lists(scores_NC)]
         if settings.problem == "multi-label":
-            order = np.argsort(-scores_NC, axis=1, kind="stable")
+            order = rank_labels(scores_NC)
             chosen = np.take_along_axis(scores_NC, order, 1) >= settings.threshold
             columns = [self._label_lists(scores_NC, order, chosen)]
         else:
-            best = scores_NC.argmax(1)
+            order = rank_labels(scores_NC, settings.top_k or 1)
+            best = order[:, 0]
             columns = [
-                pa.array(np.array(self._task.labels, object)[best], pa.string()),
+                pa.array(np.array(self.labels, object)[best], pa.string()),
                 pa.array(scores_NC[np.arange(len(best)), best], pa.float32()),
             ]
             if settings.top_k:
-                order = np.argsort(-scores_NC, axis=1, kind="stable")[:, : settings.top_k]
                 columns.append(self._label_lists(scores_NC, order, np.ones_like(order, np.bool_)))
         return [*columns, _score_lists(scores_NC)] if settings.scores else columns
 
@@ -214,7 +182,7 @@ class _TextClassificationCollector:
         self, scores_NC: NDArray[np.float32], order: NDArray[np.int64], chosen: NDArray[np.bool_]
     ) -> pa.Array:
         """List the chosen labels of each row with their scores. `order` and `chosen` are [N, K]."""
-        labels = np.array(self._task.labels, object)[order[chosen]]
+        labels = np.array(self.labels, object)[order[chosen]]
         scores = np.take_along_axis(scores_NC, order, 1)[chosen]
         items = struct_column(_LABEL_SCORE, label=labels, score=scores)
         return list_column(list_of(_LABEL_SCORE), cumulative_lengths(chosen.sum(1)), items)

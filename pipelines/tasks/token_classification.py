@@ -1,17 +1,12 @@
-"""token-classification: a label for each word, or labelled entities of several words.
-
-Shapes: T tokens of a shard, W words, C labels.
-"""
+"""token-classification: a label for each word, or labelled entities of several words."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from pipelines.errors import FatalError
 from pipelines.results import (
     MAX_ITEMS,
     compare_labelled_spans,
@@ -24,30 +19,19 @@ from pipelines.results import (
     verify_spans,
 )
 from pipelines.rows import decode_texts, is_words, join_words
-from pipelines.tasks.task import HeadTaskSettings, Task, head_labels, label_metadata
-from xlm_core.decoding import (
-    SchemeName,
-    aggregate_scores,
-    attach_marks,
-    drop_blank_words,
-    find_entities,
-    join_subwords,
-    parse_label_scheme,
-)
+from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata
+from xlm_core.decoding import SchemeName
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pipelines.results import CompareFields, ResultFindings
-    from pipelines.rows import Sequences
+    from pipelines.rows import WordList
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Model, Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import TokenClassificationHead, XLMConfig
-    from xlm_core.decoding import WordSpans
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, LabelledSpans, Model
 
 
 class TokenClassification(HeadTaskSettings):
@@ -113,7 +97,7 @@ def _render_entity(span: dict[str, Any]) -> str:
     return f"{render_text(span['text'])} ({render_text(span['label'])} {span['score']:.2f})"
 
 
-class TokenClassificationTask(Task):
+class TokenClassificationTask(Task["LabelledSpans"]):
     """The task of `TokenClassification`.
 
     If the text column contains lists of words, the result has an item for each word, in order. The label is null for
@@ -121,11 +105,10 @@ class TokenClassificationTask(Task):
     """
 
     def __init__(self, settings: TokenClassification, head: XLMConfig, text: pa.Field):
+        from xlm_core.inference import head_labels, read_label_scheme
+
         self.settings, self.labels, self.text_column = settings, head_labels(head), text.name
-        try:
-            self.scheme = parse_label_scheme(self.labels, settings.scheme)
-        except FatalError as error:
-            raise FatalError(f"{settings.kind}: {error}") from None
+        self.scheme = read_label_scheme(head, settings.scheme)
         if settings.aggregate == "entity":
             read_as = f"{settings.kind}: labels read as {self.scheme.describe()}"
             self.notes = (read_as,)
@@ -154,65 +137,32 @@ class TokenClassificationTask(Task):
 
     def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""
-        from pipelines.tasks.model import load_head
         from xlm_core import TokenClassificationHead
+        from xlm_core.inference import load_head
 
         self.head = load_head(TokenClassificationHead, head_folder, model)
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[LabelledSpans]:
         """See `Task`."""
-        return _TokenClassificationCollector(self, shard)
+        from xlm_core.inference import TaggingCollector
 
+        assert self.head is not None
+        return TaggingCollector(
+            sequences,
+            self.head,
+            self._texts(rows),
+            pieces=self.settings.pieces,
+            scheme=self.scheme if self.settings.aggregate == "entity" else None,
+            keep_given_words=self.labels_given_words,
+        )
 
-class _TokenClassificationCollector:
-    def __init__(self, task: TokenClassificationTask, shard: Sequences):
-        self._task, self._shard = task, shard
-        self._scores_TC = np.empty((len(shard.input_ids), len(task.labels)), np.float32)
+    def columns(self, result: LabelledSpans, sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        row, start, end, label, score = result
+        texts = [join_words(text) for text in self._texts(rows)]
+        scores = score.astype(object)
+        scores[[name is None for name in label]] = None
+        return [span_column(self.fields[0].type, texts, row, start, end, label=label, score=scores)]
 
-    def add(self, step: Pass) -> None:
-        assert self._task.head is not None
-        logits_TC = self._task.head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self._scores_TC[step.tokens] = logits_TC.float().softmax(-1).cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        task, shard = self._task, self._shard
-        given = decode_texts(shard.rows.column(task.text_column))[0]
-        texts = [join_words(text or "") for text in given]
-        tokens = shard.select_tokens("first")
-        offsets = attach_marks(shard.offsets, tokens, shard.row_of_token[tokens], texts)
-        words = join_subwords(tokens, shard.word_ids, offsets, shard.cu_seqlens, shard.row_ids)
-        if not task.labels_given_words:
-            words = drop_blank_words(words, texts)
-        scores_WC = aggregate_scores(self._scores_TC, tokens, words, task.settings.pieces)
-        best = scores_WC.argmax(1)
-        score = scores_WC[np.arange(len(best)), best]
-        if task.labels_given_words:
-            return [_label_given_words(task, given, words, best, score)]
-        label = np.array(task.labels, object)[best]
-        row, start, end = words.row, words.start, words.end
-        if task.settings.aggregate == "entity":
-            entities = find_entities(best, score, words.row, task.scheme)
-            label, score = np.array(task.scheme.types, object)[entities.type], entities.score
-            row, start, end = row[entities.first], start[entities.first], end[entities.last]
-        return [span_column(task.fields[0].type, texts, row, start, end, label=label, score=score)]
-
-
-def _label_given_words(
-    task: TokenClassificationTask,
-    given: Sequence[object],
-    words: WordSpans,
-    best: NDArray[np.int64],
-    score: NDArray[np.float32],
-) -> pa.Array:
-    """Build a column with an item for each word of the input, including words without a label."""
-    rows: list[list[dict[str, object]]] = []
-    for text in given:
-        start, row = 0, list[dict[str, object]]()
-        for word in text if isinstance(text, list) else ():
-            row.append({"label": None, "score": None, "start": start, "end": start + len(word), "text": word})
-            start += len(word) + 1
-        rows.append(row)
-    labelled = zip(words.row.tolist(), words.number.tolist(), best.tolist(), score.tolist(), strict=True)
-    for row, number, label, word_score in labelled:
-        rows[row][number] |= {"label": task.labels[label], "score": word_score}
-    return pa.array(rows, task.fields[0].type)
+    def _texts(self, rows: pa.RecordBatch) -> list[str | WordList]:
+        return [text or "" for text in decode_texts(rows.column(self.text_column))[0]]

@@ -1,8 +1,8 @@
 """Decoding: from scores of tokens to words, entities and answers in the text. Pure functions over NumPy arrays.
 
-A row has one sequence of tokens, or several windows if its text is long. `windows` selects each token of a row once,
-`marks` keeps combining marks with their characters, `words` joins tokens to words, `entities` joins words by their
-labels, which `label_scheme` reads, and `answers` finds spans of the context.
+A row has one sequence of tokens, or several windows if its text is long (`sequences`). `windows` selects each token of
+a row once, `marks` keeps combining marks with their characters, `words` joins tokens to words, `entities` joins words
+by their labels, which `label_scheme` reads, and `answers` finds spans of the context.
 
 Letters, here and in the modules: N rows, S sequences, T their tokens, K selected tokens or candidates, W words, C
 labels.
@@ -20,6 +20,7 @@ from xlm_core.decoding.answers import (
 from xlm_core.decoding.entities import Entities, find_entities, group_entities
 from xlm_core.decoding.label_scheme import LabelScheme, SchemeName, parse_label_scheme
 from xlm_core.decoding.marks import attach_marks
+from xlm_core.decoding.sequences import DistinctRows, Sequences, find_distinct_rows
 from xlm_core.decoding.windows import (
     is_in_text,
     positions_in_text,
@@ -27,20 +28,24 @@ from xlm_core.decoding.windows import (
     tokens_from_first_window,
     tokens_with_most_context,
 )
-from xlm_core.decoding.words import WordSpans, aggregate_scores, drop_blank_words, join_subwords
+from xlm_core.decoding.words import Aggregation, WordSpans, aggregate_scores, drop_blank_words, join_subwords
 
 __all__ = [
+    "Aggregation",
     "Answers",
     "Candidates",
+    "DistinctRows",
     "Entities",
     "LabelScheme",
     "SchemeName",
+    "Sequences",
     "WordSpans",
     "aggregate_scores",
     "attach_marks",
     "beam_candidates",
     "drop_blank_words",
     "find_class_tokens",
+    "find_distinct_rows",
     "find_entities",
     "group_entities",
     "is_in_text",

@@ -12,6 +12,7 @@ from xlm_core.tokenizer.files import (
 from xlm_core.tokenizer.original_release import LOWERCASE_KEY
 from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
 from xlm_core.tokenizer.plausibility import check_vocab_size
+from xlm_core.tokenizer.row_tokens import RowTokens
 from xlm_core.tokenizer.sequences import Encoding, Tokens, truncated_sizes
 from xlm_core.tokenizer.vocabulary import as_lists
 
@@ -22,6 +23,7 @@ __all__ = [
     "NO_MAX_LENGTH",
     "Encoding",
     "PackedTokenizer",
+    "RowTokens",
     "TokenizerFiles",
     "Tokens",
     "as_lists",

@@ -1,7 +1,4 @@
-"""fill-mask: the most likely tokens for each masked position of a row.
-
-Shapes: T tokens of a shard, M masks, K tokens predicted for each mask.
-"""
+"""fill-mask: the most likely tokens for each masked position of a row."""
 
 from __future__ import annotations
 
@@ -11,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipelines.errors import FatalError
 from pipelines.results import (
     MAX_ITEMS,
     compare_best_of_each,
@@ -23,7 +19,7 @@ from pipelines.results import (
     struct_column,
 )
 from pipelines.settings import Count, NonEmptyStr
-from pipelines.tasks.language_modeling.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
@@ -31,11 +27,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipelines.results import CompareFields
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, FilledMasks
 
 _TOKEN = pa.struct([required("token", pa.string()), required("score", pa.float32())])
 
@@ -66,7 +61,11 @@ class FillMask(HeadTaskSettings):
         stores: Sequence[StoreSettings] = (),
     ) -> FillMaskTask:
         """See `TaskSettings`. The trunk must be a masked model."""
-        return FillMaskTask(self, trunk, self.read_head_config("language-modeling", head_folder, trunk))
+        from xlm_core.inference import check_masked
+
+        self.read_head_config("language-modeling", head_folder, trunk)
+        check_masked(trunk)
+        return FillMaskTask(self, trunk)
 
     def render(self, row: Mapping[str, Any], schema: pa.Schema) -> Iterator[tuple[str, str]]:
         """See `TaskSettings`."""
@@ -79,16 +78,10 @@ def _render_token(token: dict[str, Any]) -> str:
     return f"{render_text(token['token'])} {token['score']:.2f}"
 
 
-class FillMaskTask(LanguageModelTask):
+class FillMaskTask(LanguageModelTask["FilledMasks"]):
     """The task of `FillMask`."""
 
-    def __init__(self, settings: FillMask, trunk: XLMConfig, head: XLMConfig):
-        super().__init__(settings, trunk, head)
-        if trunk.causal:
-            raise FatalError(
-                "fill-mask: the model is causal and cannot use the text after a mask; use a masked checkpoint, or set "
-                "model.objective to masked if the checkpoint was trained that way"
-            )
+    def __init__(self, settings: FillMask, trunk: XLMConfig):
         self.column = settings.columns[0]
         self.top_k = min(settings.top_k, trunk.vocab_size)
 
@@ -98,38 +91,15 @@ class FillMaskTask(LanguageModelTask):
         metadata = {"lists": "one for each mask that was not cut off, best token first"}
         return [required(self.column, list_of(list_of(_TOKEN)), metadata)]
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[FilledMasks]:
         """See `Task`."""
-        return _FillMaskCollector(self, shard)
+        from xlm_core.inference import MaskCollector
 
+        return MaskCollector(sequences, self.model, self.head, self.top_k)
 
-class _FillMaskCollector:
-    def __init__(self, task: FillMaskTask, shard: Sequences):
-        self._task, self._shard = task, shard
-        is_mask = shard.input_ids == task.model.tokenizer.mask_token_id
-        self._masks = np.flatnonzero(is_mask & mark_text_tokens(shard, causal=False))
-        self._mask_of_token = np.full(len(shard.input_ids), -1)
-        self._mask_of_token[self._masks] = np.arange(len(self._masks))
-        self._ids_MK = np.empty((len(self._masks), task.top_k), np.int64)
-        self._scores_MK = np.empty((len(self._masks), task.top_k), np.float32)
-
-    def add(self, step: Pass) -> None:
-        import torch
-
-        mask_of_token = self._mask_of_token[step.tokens]
-        positions = np.flatnonzero(mask_of_token >= 0)
-        if len(positions):
-            hidden = step.hidden_TD[torch.from_numpy(positions).to(step.hidden_TD.device)]
-            scores, ids = self._task.head.top_k(hidden, self._task.top_k)
-            masks = mask_of_token[positions]
-            self._ids_MK[masks], self._scores_MK[masks] = ids.cpu().numpy(), scores.float().cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        num_masks, top_k = self._ids_MK.shape
-        subwords = self._task.model.tokenizer.convert_ids_to_tokens(self._ids_MK.reshape(-1).tolist())
-        tokens = [subword.removesuffix("</w>") for subword in subwords]
-        items = struct_column(_TOKEN, token=tokens, score=self._scores_MK.reshape(-1))
+    def columns(self, result: FilledMasks, sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        num_masks, top_k = result.scores.shape
+        items = struct_column(_TOKEN, token=result.tokens, score=result.scores.reshape(-1))
         per_mask = list_column(list_of(_TOKEN), np.arange(num_masks + 1) * top_k, items)
-        row_of_mask = self._shard.row_of_token[self._masks]
-        row_offsets = np.searchsorted(row_of_mask, np.arange(len(self._shard.rows) + 1))
-        return [list_column(self._task.fields[0].type, row_offsets, per_mask)]
+        return [list_column(self.fields[0].type, result.row_offsets, per_mask)]

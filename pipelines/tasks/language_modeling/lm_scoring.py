@@ -8,21 +8,18 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.results import compare_numbers, required
-from pipelines.tasks.language_modeling.language_model import LanguageModelTask, mark_text_tokens
+from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from numpy.typing import NDArray
-
     from pipelines.results import CompareFields, ResultFindings
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector, TextScores
 
 
 class LmScoring(HeadTaskSettings):
@@ -47,7 +44,8 @@ class LmScoring(HeadTaskSettings):
         stores: Sequence[StoreSettings] = (),
     ) -> LmScoringTask:
         """See `TaskSettings`."""
-        return LmScoringTask(self, trunk, self.read_head_config("language-modeling", head_folder, trunk))
+        self.read_head_config("language-modeling", head_folder, trunk)
+        return LmScoringTask(self, trunk)
 
     def verify(self, rows: pa.Table, texts: Sequence[str] | None, findings: ResultFindings) -> None:
         """See `TaskSettings`. The perplexity must follow from the other columns; it may be NaN or infinite."""
@@ -61,18 +59,16 @@ class LmScoring(HeadTaskSettings):
         findings.add_fault(self.column("perplexity"), wrong, "a value that does not follow from the log-likelihood")
 
 
-class LmScoringTask(LanguageModelTask):
-    """The task of `LmScoring`. For a causal model it reads the shared passes; for a masked one it runs the trunk."""
+class LmScoringTask(LanguageModelTask["TextScores"]):
+    """The task of `LmScoring`."""
 
-    def __init__(self, settings: LmScoring, trunk: XLMConfig, head: XLMConfig):
-        super().__init__(settings, trunk, head)
-        self.settings = settings
-        self.reads_pass = trunk.causal
+    def __init__(self, settings: LmScoring, trunk: XLMConfig):
+        self.settings, self.causal = settings, trunk.causal
 
     @property
     def fields(self) -> list[pa.Field]:
         """See `Task`."""
-        metadata = {"objective": "causal" if self.trunk_config.causal else "masked: pseudo-log-likelihood"}
+        metadata = {"objective": "causal" if self.causal else "masked: pseudo-log-likelihood"}
         num_tokens, log_likelihood, perplexity = self.settings.columns
         return [
             required(num_tokens, pa.int32(), {"counts": "the tokens that are scored: the text's own"}),
@@ -80,48 +76,12 @@ class LmScoringTask(LanguageModelTask):
             required(perplexity, pa.float64(), metadata),
         ]
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[TextScores]:
         """See `Task`."""
-        return _LmScoringCollector(self, shard)
+        from xlm_core.inference import ScoreCollector
 
+        return ScoreCollector(sequences, self.model, self.head)
 
-class _LmScoringCollector:
-    """Collects log-probabilities of tokens. A token in two windows counts in the one with more context."""
-
-    def __init__(self, task: LmScoringTask, shard: Sequences):
-        self._task, self._shard = task, shard
-        self._is_scored = mark_text_tokens(shard, causal=task.trunk_config.causal)
-        self._scores = np.full(len(shard.input_ids), np.nan, np.float32)
-
-    def add(self, step: Pass) -> None:
-        from xlm_core import score_causal
-
-        scores = score_causal(self._task.head, step.hidden_TD, step.batch.input_ids, step.batch.cu_seqlens)
-        self._scores[step.tokens] = scores.float().cpu().numpy()
-
-    def columns(self) -> list[pa.Array]:
-        from xlm_core import perplexity, sum_scores
-
-        shard = self._shard
-        scores = self._scores if self._task.trunk_config.causal else self._score_masked()
-        sums, counts = sum_scores(scores, self._is_scored, shard.cu_seqlens[shard.row_offsets])
-        return [
-            pa.array(counts, pa.int32()),
-            pa.array(sums, pa.float64()),
-            pa.array(perplexity(sums, counts), pa.float64()),
-        ]
-
-    def _score_masked(self) -> NDArray[np.float32]:
-        from xlm_core import score_masked
-
-        task, shard = self._task, self._shard
-        return score_masked(
-            task.model.trunk,
-            task.head,
-            shard.input_ids,
-            shard.cu_seqlens,
-            shard.langs,
-            self._is_scored,
-            task.model.tokenizer.mask_token_id,
-            task.model.own_pass_tokens,
-        )
+    def columns(self, result: TextScores, sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        return [pa.array(values, field.type) for values, field in zip(result, self.fields, strict=True)]

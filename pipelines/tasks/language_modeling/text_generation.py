@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from pipelines.errors import FatalError
 from pipelines.results import compare_values, required
 from pipelines.settings import Count
 from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
-from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from pipelines.results import CompareFields
-    from pipelines.rows import Sequences
     from pipelines.storage import StoreSettings
-    from pipelines.tasks.model import Pass
-    from pipelines.tasks.task import Collector
     from xlm_core import XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference import Collector
 
 
 class TextGeneration(HeadTaskSettings):
@@ -72,21 +68,17 @@ class TextGeneration(HeadTaskSettings):
         stores: Sequence[StoreSettings] = (),
     ) -> TextGenerationTask:
         """See `TaskSettings`. The trunk must be a causal model."""
-        return TextGenerationTask(self, trunk, self.read_head_config("language-modeling", head_folder, trunk))
+        from xlm_core.inference import check_causal
+
+        self.read_head_config("language-modeling", head_folder, trunk)
+        check_causal(trunk)
+        return TextGenerationTask(self)
 
 
-class TextGenerationTask(LanguageModelTask):
-    """The task of `TextGeneration`. It runs the trunk itself, once for each new token."""
+class TextGenerationTask(LanguageModelTask["list[str]"]):
+    """The task of `TextGeneration`."""
 
-    reads_pass = False
-
-    def __init__(self, settings: TextGeneration, trunk: XLMConfig, head: XLMConfig):
-        super().__init__(settings, trunk, head)
-        if not trunk.causal:
-            raise FatalError(
-                "text-generation: the model is masked and cannot continue a text; use a causal checkpoint, or set "
-                "model.objective to causal if the checkpoint was trained that way"
-            )
+    def __init__(self, settings: TextGeneration):
         self.settings = settings
 
     @property
@@ -94,46 +86,21 @@ class TextGenerationTask(LanguageModelTask):
         """See `Task`."""
         return [required(self.settings.columns[0], pa.string())]
 
-    def collect(self, shard: Sequences) -> Collector:
+    def collect(self, sequences: Sequences, rows: pa.RecordBatch) -> Collector[list[str]]:
         """See `Task`."""
-        return _TextGenerationCollector(self, shard)
+        from xlm_core.inference import ContinuationCollector, Sampling
 
-
-class _TextGenerationCollector:
-    def __init__(self, task: TextGenerationTask, shard: Sequences):
-        self._task, self._shard = task, shard
-
-    def add(self, step: Pass) -> None:
-        raise AssertionError("text-generation reads no shared forward pass")
-
-    def columns(self) -> list[pa.Array]:
-        from xlm_core import GenerationSettings, generate
-
-        shard, settings, model = self._shard, self._task.settings, self._task.model
-        mask_token_id = self._task.trunk_config.mask_token_id
-        assert mask_token_id is not None
-        in_prompt = np.ones(len(shard.input_ids), np.bool_)
-        in_prompt[shard.cu_seqlens[1:] - 1] = False  # a prompt has no end token
-        ids, offsets = generate(
-            model.trunk,
-            self._task.head,
-            shard.input_ids[in_prompt],
-            cumulative_lengths(shard.lengths - 1),
-            shard.langs,
-            GenerationSettings(
-                max_new_tokens=settings.max_new_tokens,
-                mask_token_id=mask_token_id,
-                eos_token_ids=(model.tokenizer.sep_token_id,),
-                do_sample=settings.sample,
-                temperature=settings.temperature,
-                top_k=settings.top_k or 0,
-                top_p=settings.top_p,
-                seed=settings.seed,
-            ),
-            max_tokens=model.own_pass_tokens,
+        settings = self.settings
+        sampling = Sampling(
+            max_new_tokens=settings.max_new_tokens,
+            sample=settings.sample,
+            temperature=settings.temperature,
+            top_k=settings.top_k,
+            top_p=settings.top_p,
+            seed=settings.seed,
         )
-        texts = [
-            model.tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)
-            for start, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
-        ]
-        return [pa.array(texts, pa.string())]
+        return ContinuationCollector(sequences, self.model, self.head, sampling)
+
+    def columns(self, result: list[str], sequences: Sequences, rows: pa.RecordBatch) -> list[pa.Array]:
+        """See `Task`."""
+        return [pa.array(result, pa.string())]

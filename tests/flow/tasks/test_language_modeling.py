@@ -77,5 +77,5 @@ def test_generated_text_does_not_depend_on_other_rows(run_rows, rows, checkpoint
 
 
 def test_generation_with_a_masked_checkpoint_is_refused(run_rows, rows):
-    with pytest.raises(Exception, match=r"text-generation: the model is masked and cannot .* set model.objective"):
+    with pytest.raises(Exception, match=r"text-generation: the model is masked .* model.objective\) to causal"):
         run_rows(rows, ["text-generation"])

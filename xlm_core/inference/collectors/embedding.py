@@ -1,0 +1,94 @@
+"""One vector for each row, or for each window of a row.
+
+Letters: S sequences, N rows, D dimensions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from xlm_core.errors import FatalError, format_count
+from xlm_core.heads import POOLINGS
+from xlm_core.inference.run import Collector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from xlm_core.checkpoint import XLMConfig
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference.model import Pass
+
+PoolingName = Literal["first", "mean", "last", "max"]
+
+
+def check_embedding(layers: Sequence[int], truncate_dim: int | None, config: XLMConfig) -> int:
+    """Check that a trunk has the layers and dimensions of vectors, and return the number of dimensions.
+
+    Raises:
+        FatalError: it does not.
+    """
+    for layer in layers:
+        if not -config.n_layers - 1 <= layer <= config.n_layers:
+            raise FatalError(
+                f"feature-extraction: got layer {layer}, but the checkpoint has "
+                f"{format_count(config.n_layers, 'layer')}; set layer to 0 (embeddings) to {config.n_layers}, or "
+                f"-1 (last layer) to {-config.n_layers - 1}"
+            )
+    dim = truncate_dim or config.emb_dim
+    if dim > config.emb_dim:
+        raise FatalError(
+            f"feature-extraction: got truncate_dim {dim}, but the checkpoint's vectors have {config.emb_dim} "
+            "dimensions; lower truncate_dim"
+        )
+    return dim
+
+
+class EmbeddingCollector(Collector["NDArray[np.float32]"]):
+    """Collects vectors: float32 [N, D], or [S, D] with a vector for each window.
+
+    Args:
+        sequences: of all rows.
+        pooling: how the token vectors of a sequence are combined.
+        layers: the layers to average; 0 is the embeddings, -1 the last layer.
+        num_layers: number of layers of the trunk.
+        dim: number of leading dimensions to keep, before vectors are normalized.
+        normalize: scale each vector to length 1.
+        each_window: return the vectors of windows, not their mean, weighted by numbers of tokens.
+    """
+
+    def __init__(
+        self,
+        sequences: Sequences,
+        *,
+        pooling: PoolingName,
+        layers: Sequence[int],
+        num_layers: int,
+        dim: int,
+        normalize: bool,
+        each_window: bool,
+    ):
+        self._sequences, self._layers = sequences, list(layers)
+        self._normalize, self._each_window = normalize, each_window
+        self._pool, self._dim = POOLINGS[pooling], dim
+        self.needs_all_layers = self._layers not in ([-1], [num_layers])
+        self._vectors_SD = np.empty((len(sequences.lengths), dim), np.float32)
+
+    def add(self, step: Pass) -> None:
+        """See `Collector`."""
+        hidden_TD = step.hidden_TD
+        if self.needs_all_layers:
+            chosen = [step.states[layer] for layer in self._layers]
+            hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
+        vectors_BD = self._pool(hidden_TD, step.batch.cu_seqlens)
+        self._vectors_SD[step.sequences] = vectors_BD[:, : self._dim].cpu().numpy()
+
+    def result(self) -> NDArray[np.float32]:
+        """See `Collector`."""
+        vectors = self._vectors_SD if self._each_window else self._sequences.mean_over_windows(self._vectors_SD)
+        return F.normalize(torch.from_numpy(vectors), dim=1).numpy() if self._normalize else vectors

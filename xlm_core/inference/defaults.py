@@ -1,0 +1,69 @@
+"""Where and how a model runs if its user does not say: device, precision, tokens per pass, tokens per text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+    from xlm_core.checkpoint import XLMConfig
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+DEFAULT_MAX_LENGTH = 512  # the number of positions of most released checkpoints
+MIN_LENGTH = 3  # special tokens and one token of the text
+
+
+def choose_device(device: torch.device | str) -> torch.device:
+    """Return a device; for "auto", the GPU if torch sees one, else the CPU.
+
+    Raises:
+        ValueError: not a device, or one that torch does not have here.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if device == "auto":
+        return torch.device("cuda" if has_gpu else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError:
+        raise ValueError(
+            f"device: got {device!r}, expected auto, cpu, cuda or a number of a GPU, as in cuda:1"
+        ) from None
+    if chosen.type == "cuda" and not has_gpu:
+        raise ValueError(f"device: got {device!r}, but torch {torch.__version__} sees no GPU here; pass cpu or auto")
+    if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device: got {device!r}, but torch sees only {torch.cuda.device_count()} GPUs, from cuda:0")
+    return chosen
+
+
+def choose_precision(precision: str, device: torch.device) -> torch.dtype:
+    """Return a precision; "auto" is float32 on a CPU, and float16 elsewhere, in which the released models were trained.
+
+    Raises:
+        ValueError: an unknown precision.
+    """
+    from xlm_core.precision import model_dtype
+
+    return model_dtype(("float32" if device.type == "cpu" else "float16") if precision == "auto" else precision)
+
+
+def default_max_tokens(device: torch.device) -> int:
+    """Return the default of the maximum number of tokens per forward pass."""
+    # On a CPU, larger passes do not fit the caches. A GPU needs enough rows to fill its multiprocessors.
+    return 4_096 if device.type == "cpu" else 32_768
+
+
+def max_prompt_length(config: XLMConfig, max_new_tokens: int) -> int:
+    """Return the maximum number of tokens of a text, so that the new tokens fit the positions of the model."""
+    positions = config.max_position_embeddings
+    # a prompt is fed to the model without its end token
+    return positions - max_new_tokens + 1 if max_new_tokens else positions
+
+
+def default_max_length(config: XLMConfig, max_new_tokens: int = 0) -> int:
+    """Return the default of the maximum number of tokens of a text: 512, or what the model's positions allow."""
+    longest = min(DEFAULT_MAX_LENGTH, config.max_position_embeddings, max_prompt_length(config, max_new_tokens))
+    return max(MIN_LENGTH, longest)

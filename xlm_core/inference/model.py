@@ -1,0 +1,132 @@
+"""The loaded trunk and its forward passes over the sequences of many rows.
+
+Letters: B sequences of one pass, T its tokens, D model width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from xlm_core.errors import DeviceMemoryError, NotFiniteError
+from xlm_core.model import PackedBatch
+from xlm_core.ragged import plan_batches, take_ragged
+from xlm_core.tokenizer import PackedTokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from xlm_core.decoding import Sequences
+    from xlm_core.model import Trunk
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One forward pass of the trunk.
+
+    Attributes:
+        sequences: int64 [B], the positions of its sequences among all sequences.
+        tokens: int64 [T], the positions of its tokens among all tokens.
+        batch: the input.
+        states: the output of every layer, [T, D] each, if a collector needs them; otherwise of the last layer alone.
+    """
+
+    sequences: NDArray[np.int64]
+    tokens: NDArray[np.int64]
+    batch: PackedBatch
+    states: tuple[Tensor, ...]
+
+    @property
+    def hidden_TD(self) -> Tensor:  # noqa: N802
+        """The output of the last layer."""
+        return self.states[-1]
+
+
+@dataclass(eq=False)
+class Model:
+    """A loaded trunk and how to run it.
+
+    Attributes:
+        trunk: the trunk, on its device and in its precision.
+        checkpoint: the directory it was loaded from.
+        max_tokens: maximum number of tokens per forward pass. It is read before each run, because `shrink` lowers it.
+        invariant: whether each sequence runs alone, so that its result does not depend on others in any bit.
+    """
+
+    trunk: Trunk
+    checkpoint: Path
+    max_tokens: int
+    invariant: bool
+
+    @cached_property
+    def tokenizer(self) -> PackedTokenizer:
+        """The checkpoint's tokenizer, for its vocabulary. May be assigned; jobs tokenize texts in other processes."""
+        return PackedTokenizer.from_pretrained(self.checkpoint)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the trunk."""
+        return self.trunk.embeddings.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the trunk."""
+        return self.trunk.embeddings.weight.dtype
+
+    @property
+    def own_pass_tokens(self) -> int:
+        """Maximum tokens of a pass that a collector runs itself. With 1, each sequence runs alone, for `invariant`."""
+        return 1 if self.invariant else self.max_tokens
+
+    def passes(self, sequences: Sequences, *, all_layers: bool) -> Iterator[Pass]:
+        """Run the trunk over all sequences, the longest first; with `invariant`, in input order.
+
+        Raises:
+            NotFiniteError: some output is not finite, for example after an overflow in half precision.
+        """
+        positions = np.arange(len(sequences.input_ids))
+        # read once at the end, because reading it waits for the device
+        finite = torch.ones((), dtype=torch.bool, device=self.device)
+        for index in self.batches(sequences.lengths):
+            batch = PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs, index)
+            batch = batch.to(self.device)
+            tokens, _ = take_ragged(positions, sequences.cu_seqlens, index)
+            if all_layers:
+                _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
+            else:
+                states = (self.trunk.forward_packed(batch),)
+            finite &= states[-1].isfinite().all()
+            yield Pass(index, tokens, batch, states)
+        if not finite:
+            raise NotFiniteError(str(self.dtype))
+
+    def shrink(self, sequences: Sequences) -> None:
+        """Halve `max_tokens` for this and all later runs, after the device ran out of memory.
+
+        Results do not depend on `max_tokens`. If a lower limit makes no pass smaller, as with `invariant`, the run is
+        only repeated: on a device shared by several processes, memory may have been short temporarily.
+
+        Raises:
+            DeviceMemoryError: the longest sequence already runs alone.
+        """
+        longest = int(sequences.lengths.argmax())
+        num_tokens = int(sequences.lengths[longest])
+        if self.max_tokens <= num_tokens:
+            raise DeviceMemoryError(str(self.device), int(sequences.row_ids[longest]), num_tokens)
+        self.max_tokens //= 2
+        torch.cuda.empty_cache()  # smaller passes need blocks of other sizes; does nothing without a GPU
+
+    def batches(self, lengths: NDArray[np.integer[Any]]) -> list[NDArray[np.int64]]:
+        """Plan which sequences share a forward pass."""
+        if self.invariant:
+            # matrix products choose their order of summation by the number of rows
+            return list(np.arange(len(lengths)).reshape(-1, 1))
+        return plan_batches(lengths, self.max_tokens)

@@ -1,0 +1,114 @@
+"""Run the trunk over many rows, and collect the results of one or more tasks from its passes."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from xlm_core.decoding import Sequences
+    from xlm_core.inference.model import Model, Pass
+
+ResultT = TypeVar("ResultT")
+
+# Messages of out-of-memory errors that torch raises as plain RuntimeErrors: from its CPU allocator on Linux and on
+# Windows, and from CUDA and cuBLAS, which allocate device memory outside of torch's own allocator.
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
+
+class Collector(ABC, Generic[ResultT]):
+    """Collects the results of one task for many rows.
+
+    Attributes:
+        reads_pass: whether it reads the forward passes that all collectors share; others run the trunk themselves.
+        needs_all_layers: whether it needs the output of every layer.
+    """
+
+    reads_pass = True
+    needs_all_layers = False
+
+    def add(self, step: Pass) -> None:
+        """Take the results of one forward pass. Not called if `reads_pass` is false."""
+        raise AssertionError(f"{type(self).__name__} reads no shared forward pass")
+
+    @abstractmethod
+    def result(self) -> ResultT:
+        """Return the results of all rows, in input order."""
+
+
+def run_collectors(
+    model: Model,
+    sequences: Sequences,
+    start: Callable[[], Sequence[Collector[Any]]],
+    *,
+    on_pass: Callable[[Pass], None] = lambda _: None,
+    on_result: Callable[[], None] = lambda: None,
+) -> tuple[list[Any], int]:
+    """Run the trunk over the sequences of at least one row, in smaller passes if memory runs out.
+
+    Args:
+        model: the model, whose `max_tokens` is halved as often as memory runs out.
+        sequences: of all rows.
+        start: builds the collectors; called again for each attempt.
+        on_pass: called after each shared forward pass.
+        on_result: called after each collector has returned its result.
+
+    Returns:
+        The results of the collectors, and how often the token budget was halved.
+
+    Raises:
+        DeviceMemoryError: the longest sequence does not fit the device's memory alone.
+        NotFiniteError: some output is not finite.
+    """
+    halvings = 0
+    while (results := _try(model, sequences, start, on_pass, on_result)) is None:
+        model.shrink(sequences)
+        halvings += 1
+    return results, halvings
+
+
+@torch.inference_mode()
+def _try(
+    model: Model,
+    sequences: Sequences,
+    start: Callable[[], Sequence[Collector[Any]]],
+    on_pass: Callable[[Pass], None],
+    on_result: Callable[[], None],
+) -> list[Any] | None:
+    """Run all passes, and return the results of the collectors; None if memory runs out.
+
+    The caller then repeats the whole run, with new collectors, because a collector cannot undo what it has added. The
+    largest pass runs first, so little work is lost.
+    """
+    try:
+        collectors = start()
+        readers = [collector for collector in collectors if collector.reads_pass]
+        if readers:
+            all_layers = any(collector.needs_all_layers for collector in readers)
+            for step in model.passes(sequences, all_layers=all_layers):
+                for collector in readers:
+                    collector.add(step)
+                on_pass(step)
+        results: list[Any] = []
+        for collector in collectors:
+            results.append(collector.result())
+            on_result()
+        return results
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        return None  # the caller retries, because the traceback still references the tensors of the pass
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Return whether an error of torch says that a device's memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError) or any(message in str(error) for message in _OUT_OF_MEMORY)
