@@ -12,7 +12,7 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from xlm_core.checkpoint import XLMConfig, check_checkpoint, content_hash, trunk_hash
-    from xlm_core.errors import CheckpointError, FatalError, TokenizerError
+    from xlm_core.errors import CheckpointError, FatalError, InferenceError, TokenizerError
     from xlm_core.generation import GenerationSettings, generate, perplexity, score_causal, score_masked, sum_scores
     from xlm_core.heads import (
         POOLINGS,
@@ -39,17 +39,20 @@ if TYPE_CHECKING:
     )
     from xlm_core.text import Segmenters
     from xlm_core.tokenizer import Encoding
+    from xlm_core.xlm import XLM
 
     __version__: str
 
 __all__ = [
     "POOLINGS",
+    "XLM",
     "BatchEncoding",
     "BeamAnswers",
     "CheckpointError",
     "Encoding",
     "FatalError",
     "GenerationSettings",
+    "InferenceError",
     "LanguageModelHead",
     "MultipleChoiceHead",
     "PackedBatch",
@@ -87,6 +90,7 @@ _MODULES = {  # the module of each public name
     "Encoding": "tokenizer",
     "FatalError": "errors",
     "GenerationSettings": "generation",
+    "InferenceError": "errors",
     "LanguageModelHead": "heads",
     "MultipleChoiceHead": "heads",
     "POOLINGS": "heads",
@@ -97,6 +101,7 @@ _MODULES = {  # the module of each public name
     "SequenceClassificationHead": "heads",
     "TokenClassificationHead": "heads",
     "TokenizerError": "errors",
+    "XLM": "xlm",
     "XLMConfig": "checkpoint",
     "XLMForMultipleChoice": "reference",
     "XLMForQuestionAnswering": "reference",

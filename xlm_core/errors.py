@@ -1,10 +1,13 @@
 """The library's errors, and how values appear in their messages."""
 
+import re
 import reprlib
 from collections.abc import Sequence
 
 _reprs = reprlib.Repr()
 _reprs.maxstring = _reprs.maxother = 100  # enough for a name; a damaged file may have a megabyte in its place
+
+_LANG_CODE = re.compile(r"[\w-]{1,16}")
 
 format_value = _reprs.repr
 """Format a value for a message: its `repr`, shortened if it is long."""
@@ -14,6 +17,11 @@ def format_count(number: float, noun: str) -> str:
     """Format a count, such as `1 row`, `2,000 rows` or `0.5 GPUs`."""
     shown = f"{int(number):,}" if number == int(number) else f"{number:g}"
     return f"{shown} {noun}{'' if number == 1 else 's'}"
+
+
+def shown_lang(lang: str) -> str:
+    """Return a language code for a message; of a value that may be a text in the wrong place, only its length."""
+    return lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"
 
 
 def format_list(items: Sequence[str], max_items: int, separator: str = ", ") -> str:

@@ -10,8 +10,9 @@ from pipelines.corpus import count_langs
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
 from pipelines.rows import RejectionReason
-from pipelines.stages import LangChecks, shown_lang
+from pipelines.stages import LangChecks
 from xlm_core import TokenizerError
+from xlm_core.errors import shown_lang
 from xlm_core.text import SEGMENTED_LANGS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from pipelines.stages.infer import Infer, InferStageSettings
-    from pipelines.stages.lang_checks import LangChecks, shown_lang
+    from pipelines.stages.lang_checks import LangChecks
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
@@ -29,7 +29,6 @@ __all__ = [
     "allocate_pools",
     "in_flight_key",
     "run_prefix",
-    "shown_lang",
     "stop_key",
 ]
 
@@ -49,7 +48,6 @@ _MODULES = {  # the module of each name
     "allocate_pools": "pools",
     "in_flight_key": "stop_signal",
     "run_prefix": "stop_signal",
-    "shown_lang": "lang_checks",
     "stop_key": "stop_signal",
 }
 

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipelines.formatting import format_count
 from pipelines.rows import Rejection, RejectionReason
+from xlm_core.errors import shown_lang
 from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
     from pipelines.job import InputSettings, PolicySettings
     from xlm_core import XLMTokenizer
-
-# A value of another form may be a text in the wrong column, and the text of a row is never shown.
-_LANG_CODE = re.compile(r"[\w-]{1,16}")
 
 
 @dataclass(frozen=True)
@@ -61,9 +57,4 @@ class LangChecks:
 
 def as_lang_code(lang: str | None) -> str | None:
     """Return the language code; None if there is none, or it may be the text of a row."""
-    return lang if lang is not None and _LANG_CODE.fullmatch(lang) else None
-
-
-def shown_lang(lang: str) -> str:
-    """Return a language code for a message; of a value that may be the text of a row, only its length."""
-    return lang if _LANG_CODE.fullmatch(lang) else f"of {format_count(len(lang), 'character')}"
+    return lang if lang is not None and shown_lang(lang) == lang else None

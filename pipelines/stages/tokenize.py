@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
     from pipelines.rows import PreRejected, Shard
     from pipelines.stages.row_checks import InputRow
-    from xlm_core import Encoding, XLMTokenizer
+    from xlm_core import XLMTokenizer
 
 # Checkpoints have up to 100 languages. If a shard spells them in more ways than this, its further rows are counted
 # under the checkpoint's codes.
@@ -116,7 +116,7 @@ class Tokenize:
         rejected = [row.rejected_row for row in rows if row.rejected_row is not None]
         shard = shard.reject([row.rejection is None for row in rows], rejected)
         shard = replace(shard, stats=replace(shard.stats, segmenters=self._used_segmenters(kept, tokenizer)))
-        tokens = RowTokens.from_encoding(self._encode(kept, tokenizer), [len(row.texts) for row in kept])
+        tokens = self._encode(kept, tokenizer)
         return self._reject_by_tokens(self._with_tokens(shard, kept, tokens, tokenizer), kept, tokens)
 
     def _used_segmenters(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> dict[str, str]:
@@ -125,15 +125,12 @@ class Tokenize:
         used = tokenizer.segmenters.describe(langs).keys() if rows else ()
         return {name: library for name, library in self._settings.segmenters.items() if name in used}
 
-    def _encode(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> Encoding:
-        """Encode all texts of the rows. A row with choices has one sequence per choice."""
+    def _encode(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> RowTokens:
         spec = self._settings.tokenizer
-        texts = [texts for row in rows for texts in row.texts]
-        first, *second = zip(*texts, strict=True) if texts else [()]
-        return tokenizer.encode_batch(
-            first,
-            [row.checkpoint_lang for row in rows for _ in row.texts],
-            pairs=second[0] if second else None,
+        return RowTokens.encode(
+            tokenizer,
+            [row.texts for row in rows],
+            [row.checkpoint_lang for row in rows],
             max_length=self._settings.max_length,
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
             bypass_tokenizer=spec.bypass_tokenizer,

@@ -14,7 +14,7 @@ import pytest
 
 import xlm_core
 
-README = Path(__file__).parents[2] / "README.md"
+README = Path(__file__).parents[2] / "xlm_core" / "README.md"
 FOLDERS = [module.name for module in pkgutil.iter_modules(xlm_core.__path__) if module.ispkg]
 
 
@@ -39,16 +39,15 @@ def test_version_is_the_installed_distribution_s():
     assert xlm_core.__version__ == version("xlm-batch")
 
 
-def test_names_in_the_readme_s_library_section_exist():
-    section = re.search(r"^## The library.*?(?=^## )", README.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert section is not None
+def test_names_in_the_readme_exist():
+    text = README.read_text(encoding="utf-8")
     imported: set[str] = set()
-    for block in re.findall(r"```python\n(.*?)```", section[0], re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom) and node.module == "xlm_core":
                 imported |= {alias.name for alias in node.names}
-    assert {"PackedBatch", "XLMModel", "XLMTokenizer"} <= imported
-    named = {name for name in re.findall(r"`(XLM\w+)[.`(]", section[0]) if not name.endswith("For")}
+    assert {"XLM", "PackedBatch", "XLMModel", "XLMTokenizer"} <= imported
+    named = {name for name in re.findall(r"`(XLM\w+)[.`(]", text) if not name.endswith("For")}
     assert imported | named <= set(xlm_core.__all__)
 
 

@@ -24,7 +24,7 @@ from xlm_core.model import KeyValueCache, PackedBatch
 from xlm_core.ragged import IntArray, cumulative_lengths, take_ragged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -81,6 +81,7 @@ def generate(
     settings: GenerationSettings,
     *,
     max_tokens: int | None = None,
+    on_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Generate text after each prompt, up to an end token, `max_new_tokens` or the model's last position.
 
@@ -96,6 +97,7 @@ def generate(
         settings: see `GenerationSettings`.
         max_tokens: token budget of a batch, prompts and new tokens together; a prompt that needs more runs alone. All
             prompts run in one batch if not given.
+        on_progress: receives the share of the prompts that are done, from 0 to 1, after each batch.
 
     Returns:
         The new tokens without the prompts: int32 [T'] and cu_seqlens, int32 [B + 1]. A prompt may get no tokens.
@@ -131,10 +133,13 @@ def generate(
     max_new = np.minimum(settings.max_new_tokens, config.max_position_embeddings - lengths)
     new_BS = np.zeros((len(lengths), max_new.max(initial=0)), np.int32)
     num_new = np.zeros(len(lengths), np.int64)
+    num_done = 0
     for index in _batches(lengths, max_new, max_tokens):
         prompts = take_ragged(input_ids, cu_seqlens, index)
         batch_BS, num_new[index] = _generate_batch(trunk, head, *prompts, langs[index], max_new[index], settings)
         new_BS[index, : batch_BS.shape[1]] = batch_BS
+        num_done += len(index)
+        on_progress(num_done / len(lengths))
     return new_BS[np.arange(new_BS.shape[1]) < num_new[:, None]], cumulative_lengths(num_new)
 
 

@@ -15,6 +15,8 @@ from xlm_core.model import PackedBatch
 from xlm_core.ragged import IntArray, plan_batches, take_ragged
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
 
     from xlm_core.heads import LanguageModelHead
@@ -51,6 +53,7 @@ def score_masked(
     scored: NDArray[np.bool_],
     mask_token_id: int,
     max_tokens: int,
+    on_progress: Callable[[float], None] = lambda _: None,
 ) -> NDArray[np.float32]:
     """Compute the log-probability of each token given all other tokens of its sequence, by masking it.
 
@@ -68,6 +71,7 @@ def score_masked(
         mask_token_id: the mask token, which replaces the scored token.
         max_tokens: token budget of a batch of copies; a longer sequence runs alone. With 1, every copy runs alone and
             no score depends on other tokens or sequences, not even in the last bits.
+        on_progress: receives the share of the tokens that are scored, from 0 to 1, after each batch.
 
     Returns:
         Log-probabilities, float32 [T]; NaN where a token is not scored.
@@ -86,6 +90,7 @@ def score_masked(
     sequence_C = np.repeat(np.arange(len(lengths)), lengths)[token_C]
     position_C = token_C - cu_seqlens[sequence_C]
     scores_T = torch.full((len(input_ids),), torch.nan, device=device)
+    num_scored = 0
     for index in plan_batches(lengths[sequence_C], max_tokens):
         copies, cu_copies = take_ragged(input_ids, cu_seqlens, sequence_C[index])
         masked = cu_copies[:-1] + position_C[index]
@@ -95,6 +100,8 @@ def score_masked(
         masked_CD = hidden_TD[torch.from_numpy(masked).to(device)]
         target_C = torch.from_numpy(input_ids[token_C[index]].astype(np.int64)).to(device)
         scores_T[torch.from_numpy(token_C[index]).to(device)] = head.token_log_probs(masked_CD, target_C).float()
+        num_scored += len(index)
+        on_progress(num_scored / len(token_C))
     return scores_T.cpu().numpy()
 
 

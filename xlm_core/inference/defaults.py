@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 if TYPE_CHECKING:
     import torch
@@ -45,9 +45,12 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     Raises:
         ValueError: an unknown precision.
     """
-    from xlm_core.precision import model_dtype
+    import torch
 
-    return model_dtype(("float32" if device.type == "cpu" else "float16") if precision == "auto" else precision)
+    name = ("float32" if device.type == "cpu" else "float16") if precision == "auto" else precision
+    if name not in get_args(Precision):
+        raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(get_args(Precision))}")
+    return getattr(torch, name)
 
 
 def default_max_tokens(device: torch.device) -> int:

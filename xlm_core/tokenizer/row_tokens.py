@@ -6,7 +6,7 @@ Letters: N rows, S sequences, T tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
     from xlm_core.tokenizer.sequences import Encoding
 
 
@@ -37,18 +38,30 @@ class RowTokens:
     num_unknown: NDArray[np.int64]
 
     @classmethod
-    def from_encoding(cls, encoding: Encoding, num_texts: Sequence[int]) -> RowTokens:
-        """Group encoded texts by row.
+    def encode(
+        cls,
+        tokenizer: PackedTokenizer,
+        texts: Sequence[Sequence[Sequence[str | Sequence[str]]]],
+        langs: Sequence[str | None],
+        **options: Any,
+    ) -> RowTokens:
+        """Encode the texts of rows.
 
         Args:
-            encoding: of the texts, or pairs of texts, of all rows, one after another.
-            num_texts: the number of texts of each row: of its choices, or 1.
+            tokenizer: encodes them.
+            texts: for each row, the texts of each of its sequences before windowing: one text, or a pair.
+            langs: the language of each row.
+            options: the keyword arguments of `PackedTokenizer.encode_batch`.
         """
-        num_rows = len(num_texts)
-        row_of_text = np.repeat(np.arange(num_rows), num_texts)
-        row_offsets = np.searchsorted(row_of_text[encoding.row_ids], np.arange(num_rows + 1))
+        flat = [sequence for sequences in texts for sequence in sequences]
+        first, *second = zip(*flat, strict=True) if flat else [()]
+        num_sequences = [len(sequences) for sequences in texts]
+        langs_of_sequences = [lang for lang, number in zip(langs, num_sequences, strict=True) for _ in range(number)]
+        encoding = tokenizer.encode_batch(first, langs_of_sequences, pairs=second[0] if second else None, **options)
+        row_of_text = np.repeat(np.arange(len(texts)), num_sequences)
+        row_offsets = np.searchsorted(row_of_text[encoding.row_ids], np.arange(len(texts) + 1))
         counts = (encoding.num_tokens, encoding.num_truncated, encoding.num_unknown)
-        sums = (np.bincount(row_of_text, count, minlength=num_rows).astype(np.int64) for count in counts)
+        sums = (np.bincount(row_of_text, count, minlength=len(texts)).astype(np.int64) for count in counts)
         return cls(encoding, row_offsets, *sums)
 
     def to_sequences(self, langs: NDArray[np.int32], *, with_offsets: bool) -> Sequences:

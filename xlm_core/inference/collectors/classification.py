@@ -31,7 +31,7 @@ _PROBLEMS: dict[str, Problem] = {
 
 
 def trained_problem(head: XLMConfig) -> Problem | None:
-    """Return what a head was trained for, if its configuration says so: a head with one output is a regression."""
+    """Return what a head was trained for; None if its configuration does not name it. One output is a regression."""
     problem_type = head.problem_type or ("regression" if head.num_labels == 1 else None)
     return None if problem_type is None else _PROBLEMS[problem_type]
 

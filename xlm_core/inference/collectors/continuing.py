@@ -13,6 +13,8 @@ from xlm_core.inference.run import Collector
 from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from xlm_core.checkpoint import XLMConfig
     from xlm_core.decoding import Sequences
     from xlm_core.heads import LanguageModelHead
@@ -56,8 +58,16 @@ class ContinuationCollector(Collector[list[str]]):
 
     reads_pass = False
 
-    def __init__(self, sequences: Sequences, model: Model, head: LanguageModelHead, sampling: Sampling):
+    def __init__(
+        self,
+        sequences: Sequences,
+        model: Model,
+        head: LanguageModelHead,
+        sampling: Sampling,
+        on_progress: Callable[[float], None] = lambda _: None,
+    ):
         self._sequences, self._model, self._head, self._sampling = sequences, model, head, sampling
+        self._on_progress = on_progress
 
     def result(self) -> list[str]:
         """See `Collector`."""
@@ -83,6 +93,7 @@ class ContinuationCollector(Collector[list[str]]):
                 seed=sampling.seed,
             ),
             max_tokens=self._model.own_pass_tokens,
+            on_progress=self._on_progress,
         )
         return [
             tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)

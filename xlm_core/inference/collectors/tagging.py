@@ -85,7 +85,8 @@ class TaggingCollector(Collector[LabelledSpans]):
         keep_given_words: bool,
     ):
         self._sequences, self._head, self._texts = sequences, head, texts
-        self._pieces, self._scheme, self._keep_given_words = pieces, scheme, keep_given_words
+        self._scheme, self._keep_given_words = scheme, keep_given_words
+        self._pieces: Aggregation = pieces
         self._scores_TC = np.empty((len(sequences.input_ids), head.config.num_labels), np.float32)
 
     def add(self, step: Pass) -> None:
