@@ -13,13 +13,29 @@ if TYPE_CHECKING:
 
 
 def log_options() -> list[click.Option]:
-    """Return the options of the log, which may be given before and after the command."""
+    """Return the options of the log, which may be given before and after the command.
+
+    Their values are in `ctx.meta`, which a group and its commands share. They are not passed to a command's function.
+    """
+
+    def remember(ctx: click.Context, option: click.Parameter, value: object) -> None:
+        if value:
+            ctx.meta[f"jobs.{option.name}"] = value
+
     return [
-        click.Option(["--debug"], is_flag=True, help="Print the log, with the full tracebacks of errors, to stderr."),
+        click.Option(
+            ["--debug"],
+            is_flag=True,
+            expose_value=False,
+            callback=remember,
+            help="Print the log, with the full tracebacks of errors, to stderr.",
+        ),
         click.Option(
             ["--log-file"],
             metavar="PATH",
             type=click.Path(),
+            expose_value=False,
+            callback=remember,
             help="Append the log to this file. By default, a new file in ~/.local/state/xlm-batch, only if there are "
             "errors.",
         ),
@@ -48,13 +64,11 @@ class Command(click.Command):
         """Run the command with its log."""
         from jobs.commands.errors import run_with_log  # takes seconds, which `--help` need not wait for
 
-        debug, path = ctx.params.pop("debug"), ctx.params.pop("log_file")
-        before: dict[str, Any] = ctx.parent.params if ctx.parent else {}
         log_name = Path(ctx.params["job"]).stem if ctx.params.get("job") else self.name or ""
         return run_with_log(
             partial(super().invoke, ctx),
             self.name or "",
             log_name=log_name,
-            path=path or before.get("log_file"),
-            debug=debug or before.get("debug", False),
+            path=ctx.meta.get("jobs.log_file"),
+            debug=ctx.meta.get("jobs.debug", False),
         )
