@@ -102,7 +102,7 @@ def test_other_yaml_parsers_read_the_same_texts(tmp_path):
         "1:30",
         "y",
         "NaN",
-        "é\x85\u2028",
+        "é",
         "{{a}}",
         "*a",
         "&a",
