@@ -60,6 +60,13 @@ def dump_job(job: Job) -> str:
     return yaml.dump(settings, Dumper=Dumper, sort_keys=False, allow_unicode=allow_unicode, width=4096)
 
 
+def format_value(value: Any) -> str:
+    """Format a text, number or list as YAML on one line, in quotes if needed, also within brackets."""
+    allow_unicode = not re.search("[\x85\u2028\u2029\ufeff]", str(value))
+    text = yaml.dump([value], Dumper=Dumper, default_flow_style=True, allow_unicode=allow_unicode, width=10**9)
+    return text.strip()[1:-1]
+
+
 def json_schema() -> dict[str, Any]:
     """Return the JSON Schema (draft 2020-12) of job files, for editors and other programs.
 

@@ -15,6 +15,7 @@ from pipelines.corpus.planned_shard import (
 )
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.row_groups import read_row_group, select_rows
+from pipelines.corpus.some_rows import read_some_rows
 
 __all__ = [
     "PLAN",
@@ -33,6 +34,7 @@ __all__ = [
     "planned_shards",
     "read_footer",
     "read_row_group",
+    "read_some_rows",
     "select_rows",
     "shard_id",
 ]

@@ -1,8 +1,10 @@
-"""Commands on a job file: run, check, try, plan, schema."""
+"""Commands on a job file: init, try, check, plan, run, schema."""
 
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 
 import click
 
@@ -10,6 +12,54 @@ from jobs.commands.command import Command
 from jobs.commands.options import job_argument, limit_option, overrides_option, split_names
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
+
+
+@click.command(
+    "init",
+    cls=Command,
+    examples=[
+        "xlm init data.parquet --checkpoint checkpoint/",
+        "xlm init s3://corpus/news/ --checkpoint hf://FacebookAI/xlm-mlm-100-1280 --text body --lang fixed:de",
+    ],
+)
+@click.argument("path", metavar="DATA", type=click.Path())
+@click.option("--checkpoint", metavar="URL", type=click.Path(), help="The checkpoint's directory or URL.")
+@click.option(
+    "--text",
+    metavar="COLUMN",
+    help="The column with the text. Default: the one with the longest texts, or named text, body …",
+)
+@click.option(
+    "--lang", metavar="COLUMN|fixed:CODE", help="The column with the language. Default: one that contains codes."
+)
+@click.option("--id", "row_id", metavar="COLUMN", help="The column with unique ids. Default: one that looks like it.")
+@click.option("--output", metavar="OUT", type=click.Path(), help="The directory of the output. Default: DATA-out.")
+@click.option("--file", type=click.Path(), default="job.yaml", show_default=True, help="The job file to write.")
+@click.option("--force", is_flag=True, help="Replace the job file if it exists.")
+def init_command(
+    path: str,
+    checkpoint: str | None,
+    text: str | None,
+    lang: str | None,
+    row_id: str | None,
+    output: str | None,
+    file: str,
+    force: bool,
+) -> ExitStatus:
+    """Write a commented job file for a corpus and a checkpoint.
+
+    DATA is a Parquet file, directory, glob or table. Some of its rows are read to find the columns with texts,
+    languages and ids. On a terminal, asks for what no option says.
+    """
+    ask = sys.stdin.isatty() and sys.stdout.isatty()
+    if checkpoint is None and not ask:
+        raise click.UsageError("--checkpoint is missing: the directory or URL of the checkpoint")
+    checkpoint = checkpoint or click.prompt("Checkpoint", default="hf://FacebookAI/xlm-mlm-100-1280")
+    from jobs.commands.job.init import Choices, init_job
+
+    choices = Choices(str(checkpoint), text, lang, row_id, output)
+    init_job(path, choices, Path(file), open_console(), ask=ask, force=force)
+    return ExitStatus.COMPLETE
 
 
 @click.command(
