@@ -1,20 +1,22 @@
 """The documents name files, folders and identifiers that exist."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.docs.markdown import READMES, ROOT
+
 PACKAGES = ("jobs", "pipelines", "xlm_core", "tests")
-DOCUMENTS = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"]
+DOCUMENTS = ["ARCHITECTURE.md", "CONTRIBUTING.md", *READMES]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_paths_exist(document):
     text = (ROOT / document).read_text(encoding="utf-8")
-    paths = re.findall(rf"`((?:{'|'.join(PACKAGES)})/[\w./-]+)`", text) + re.findall(r"\]\((?!http)([^)#]+)", text)
+    paths = re.findall(rf"`((?:{'|'.join(PACKAGES)})/[\w./-]+)`", text)
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
     assert [path for path in paths if not (ROOT / path).exists()] == []
+    assert [path for path in links if not ((ROOT / document).parent / path).exists()] == []
 
 
 @pytest.mark.parametrize("document", ["ARCHITECTURE.md", "CONTRIBUTING.md"])
@@ -37,8 +39,8 @@ def test_table_of_real_inputs_names_tests_that_exist():
         assert f"\ndef {test}(" in path.read_text(encoding="utf-8") or not test, f"{file}::{test}"
 
 
-def test_readme_lists_every_folder_and_top_level_module():
-    tree = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Where things are")[2]
+def test_architecture_lists_every_folder_and_top_level_module():
+    tree = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8").partition("## Where things are")[2]
     listed = {name for line in re.findall(r"[├└]── ([^\s,]+(?:, [^\s,]+)*)", tree) for name in line.split(", ")}
     existing = {f"{package}/" for package in PACKAGES}
     for package in PACKAGES:
