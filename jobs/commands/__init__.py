@@ -4,7 +4,7 @@ The module `cli.py` of a folder defines its commands with Click. It imports the 
 is called, so that each command starts quickly.
 """
 
-from jobs.commands.checkpoint import convert_command, inspect_command
+from jobs.commands.checkpoint import convert_command, inspect_command, tokenize_command
 from jobs.commands.cluster import submit_command
 from jobs.commands.command import log_options
 from jobs.commands.job import check_command, init_command, plan_command, run_command, schema_command, try_command
@@ -17,7 +17,7 @@ COMMANDS = {
     "Jobs": [try_command, check_command, plan_command, run_command, schema_command],
     "Clusters": [submit_command],
     "Outputs": [show_command, verify_command, diff_command, gc_command],
-    "Checkpoints": [inspect_command, convert_command],
+    "Checkpoints": [inspect_command, tokenize_command, convert_command],
 }
 
 __all__ = [

@@ -1,8 +1,9 @@
 """Commands on a checkpoint."""
 
-from jobs.commands.checkpoint.cli import convert_command, inspect_command
+from jobs.commands.checkpoint.cli import convert_command, inspect_command, tokenize_command
 
 __all__ = [
     "convert_command",
     "inspect_command",
+    "tokenize_command",
 ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from pipelines.checkpoints import local_checkpoint, local_directory, pin_checkpoint, url_in_errors
 from pipelines.formatting import format_count
 from xlm_core import FatalError, XLMConfig, content_hash
 from xlm_core.checkpoint import CheckpointContents, inspect_checkpoint, tied_tensors, weights_files
@@ -19,30 +17,12 @@ from xlm_core.decoding import parse_label_scheme
 from xlm_core.tokenizer import check_vocab_size, has_tokenizer, read_tokenizer_files
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rich.console import Console
 
 _MAX_NAMES = 40  # of languages, and of labels
-
-
-@contextmanager
-def open_checkpoint(url: str, console: Console) -> Generator[Path]:
-    """Yield the local directory of a checkpoint. A remote one is downloaded to the cache first.
-
-    Errors inside the `with` block name the URL instead of the cache's directory.
-
-    Raises:
-        FatalError, RetryableError: it cannot be downloaded.
-    """
-    if (directory := local_directory(url)) is not None:
-        yield directory
-        return
-    pinned = pin_checkpoint(url, notify=lambda line: console.print(line, highlight=False, markup=False))
-    directory = local_checkpoint(pinned)
-    with url_in_errors(url, directory):
-        yield directory
 
 
 def inspect(directory: Path, console: Console, name: str) -> None:
