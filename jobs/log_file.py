@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jobs.console import print_error
-from pipelines.log import logger
+from pipelines.log import LineFormatter, logger
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-_FORMAT = logging.Formatter("%(asctime)s %(levelname)s %(message)s")
 _MAX_NAME_CHARS = 50
 
 
@@ -42,7 +41,7 @@ def log_file(name: str, path: str | None, *, debug: bool) -> Generator[None]:
     level = logger.level
     logger.setLevel(logging.DEBUG)
     for handler in handlers:
-        handler.setFormatter(_FORMAT)
+        handler.setFormatter(LineFormatter())
         logger.addHandler(handler)
     version = importlib.metadata.version("xlm-batch")
     logger.debug("xlm-batch %s, Python %s, %s", version, platform.python_version(), platform.platform())

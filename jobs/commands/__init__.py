@@ -8,7 +8,7 @@ from jobs.commands.checkpoint import convert_command, inspect_command, tokenize_
 from jobs.commands.cluster import submit_command
 from jobs.commands.command import log_options
 from jobs.commands.job import check_command, init_command, plan_command, run_command, schema_command, try_command
-from jobs.commands.output import diff_command, gc_command, show_command, verify_command
+from jobs.commands.output import diff_command, gc_command, show_command, status_command, verify_command
 from jobs.commands.setup import completion_command, demo_command, spec_command
 
 # In the order of `xlm --help`, by section.
@@ -16,7 +16,7 @@ COMMANDS = {
     "First steps": [demo_command, init_command, spec_command, completion_command],
     "Jobs": [try_command, check_command, plan_command, run_command, schema_command],
     "Clusters": [submit_command],
-    "Outputs": [show_command, verify_command, diff_command, gc_command],
+    "Outputs": [status_command, show_command, verify_command, diff_command, gc_command],
     "Checkpoints": [inspect_command, tokenize_command, convert_command],
 }
 

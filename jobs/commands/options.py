@@ -19,6 +19,8 @@ overrides_option = click.option(
     help="Override a setting, for example batch.max_tokens=8192. May be given several times.",
 )
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
 
 def limit_option(what: str, default: int) -> Callable[[Callable[..., object]], Callable[..., object]]:
     """Return the option `--limit`.

@@ -162,21 +162,19 @@ class Output:
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first run."""
-        return len(self.read_planned()) or None
+        return len(self.read_planned_rows()) or None
 
     def num_planned_rows(self) -> int:
         """Read how many rows the last run planned; 0 before the first run."""
-        try:
-            return sum((self.bookkeeping / layout.PLAN_FILE).read_table(["num_rows"])["num_rows"].to_pylist())
-        except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
-            return 0
+        return sum(self.read_planned_rows().values())
 
-    def read_planned(self) -> list[str]:
-        """Read the ids of the shards that the last run planned; empty before the first run."""
+    def read_planned_rows(self) -> dict[str, int]:
+        """Read the shards that the last run planned, and their rows; empty before the first run."""
         try:
-            return (self.bookkeeping / layout.PLAN_FILE).read_table(["shard"])["shard"].to_pylist()
+            plan = (self.bookkeeping / layout.PLAN_FILE).read_table(["shard", "num_rows"])
+            return dict(zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True))
         except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
-            return []
+            return {}
 
     def list_parts(self) -> dict[str, int]:
         """List the existing parts and their sizes in bytes."""

@@ -105,7 +105,7 @@ def compare_with_plan(
         shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
         notes.append(f"removing {format_count(len(removed), 'part')} of files that changed or were deleted: {shown}")
     # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
-    files_changed = bool(removed) or not {part_name(shard) for shard in output.read_planned()} <= planned_parts
+    files_changed = bool(removed) or not {part_name(shard) for shard in output.read_planned_rows()} <= planned_parts
     done: dict[str, ShardRecord] = {}
     num_damaged = num_with_repeats = num_retried = 0
     for shard, record in records.items():

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.job import PolicySettings
     from pipelines.output import Lock, Output, ShardRecord, ShardResult
     from pipelines.run.progress import Progress
+    from pipelines.status import RunFile
 
 # Records are appended in batches, so that each ledger file holds many. A crash loses the pending records. The interval
 # is 1/200 of the elapsed time, within these bounds, so a run of a week writes about ten thousand files.
@@ -32,6 +33,7 @@ class Commits:
         plan: all shards of the corpus.
         done: the records of the shards that earlier runs committed.
         progress: counts the results.
+        run_file: receives the failed shards.
 
     Attributes:
         done: records by shard, including those of earlier runs.
@@ -46,9 +48,11 @@ class Commits:
         plan: pa.Table,
         done: dict[str, ShardRecord],
         progress: Progress,
+        run_file: RunFile,
     ):
         self.done, self.failed = done, dict[str, str]()
         self._output, self._lock, self._policy, self._progress = output, lock, policy, progress
+        self._run_file = run_file
         self._num_rows_of: dict[str, int] = dict(
             zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True)
         )
@@ -84,23 +88,27 @@ class Commits:
                 self._pending.append(record)
             self._num_rejected += record.rows_rejected
             self._progress.count(record)
-            least_s, most_s = _COMMIT_EVERY_S
-            if time.monotonic() - self._appended >= min(max(self._progress.elapsed_s / 200, least_s), most_s):
-                self.append()
+        least_s, most_s = _COMMIT_EVERY_S
+        if time.monotonic() - self._appended >= min(max(self._progress.elapsed_s / 200, least_s), most_s):
+            self.append()
 
     def fail(self, shard: str, error: str) -> None:
         """Mark a shard as failed; the next run retries it."""
         self.failed[shard] = error
+        self._run_file.add_failed(shard, error, self._num_rows_of[shard])
         self._progress.count_failed(self._num_rows_of[shard])
 
     def append(self) -> None:
-        """Append all pending records to the ledger. May be called by any thread."""
+        """Append all pending records to the ledger, and write the failed shards. May be called by any thread."""
         with self._appending:
-            if self._pending:
+            if self._pending or self._run_file.is_changed:
                 self._lock.check()
+            if self._pending:
                 self._output.ledger.append(self._pending)
                 self.done.update({record.shard: record for record in self._pending})
                 self._pending = []
+            if self._run_file.is_changed:
+                self._run_file.write()
             self._appended = time.monotonic()
 
     @property

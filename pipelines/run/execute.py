@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipelines.corpus import find_duplicates
 from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
-from pipelines.log import logger
+from pipelines.log import announce
 from pipelines.output import (
     Output,
     check_parts,
@@ -28,6 +28,7 @@ from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.shard_runner import ShardRunner
 from pipelines.stages import Pools, allocate_pools
+from pipelines.status import RunFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -63,7 +64,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         FatalError: the job cannot work. Committed shards are kept.
         RetryableError: Ray, its cluster or a store failed, or a disk is full. The same call resumes the job.
     """
-    notify = partial(_notify, console)
+    notify = partial(announce, console)
     prepared = prepare_job(job, notify)
     for warning in prepared.warnings:
         notify(f"warning: {warning}")
@@ -81,19 +82,16 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         for note in state.notes:
             notify(note)
         progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
-        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress)
         remove_stale_parts(output, state)
         output.begin(prepared.description, prepared.plan.shards)
+        run_file = RunFile(output, lock.holder)
+        run_file.write()
+        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress, run_file)
         stop = Stop()
         with stop_signals(stop):
             if len(state.todo):
                 _compute(job, prepared, state.todo, commits, progress, pre_rejected, stop, notify)
-            return _finish(prepared, output, lock, commits, progress)
-
-
-def _notify(console: Console, line: str) -> None:
-    logger.info("%s", line)
-    console.print(line, highlight=False, markup=False)
+            return _finish(prepared, output, lock, commits, progress, run_file)
 
 
 def check_output(prepared: Prepared) -> OutputState:
@@ -204,14 +202,18 @@ def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
     return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
 
 
-def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress) -> dict[str, Any]:
-    """Write the report and, if every shard is committed, `_SUCCESS`."""
+def _finish(
+    prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress, run_file: RunFile
+) -> dict[str, Any]:
+    """Write how the run ended, the report and, if every shard is committed, `_SUCCESS`."""
     status = commits.status
     report = _build_report(prepared, commits.done, commits.failed, status, progress)
     success = status == "complete"
     if success:
         check_parts(output, commits.done)
     lock.check()
+    run_file.end(status)
+    run_file.write()
     output.finish(report, render_html(report), success=success)
     return report
 
@@ -219,7 +221,7 @@ def _finish(prepared: Prepared, output: Output, lock: Lock, commits: Commits, pr
 def _report_nothing_to_do(
     policy: PolicySettings, prepared: Prepared, done: Mapping[str, ShardRecord], console: Console
 ) -> dict[str, Any]:
-    console.print("nothing to do: every row of the corpus is in the output or rejected", highlight=False)
+    announce(console, "nothing to do: every row of the corpus is in the output or rejected")
     # The run that completed the output may have had a higher limit.
     too_many = describe_too_many_rejected(done.values(), policy)
     status = "too many rejected rows" if too_many else "complete"

@@ -1,19 +1,25 @@
-"""Count the rows and tokens of a run, and show the counts."""
+"""Count the rows and tokens of a run, and show the counts: in a line on a terminal, in the log every minute."""
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines.formatting import format_count, format_duration
+from pipelines.log import announce, log_event
 from pipelines.progress_line import ProgressLine
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+    from collections.abc import Generator
 
     from rich.console import Console
 
     from pipelines.output import ShardRecord
+
+_LOG_EVERY_S = 60.0
 
 
 class Progress:
@@ -28,7 +34,7 @@ class Progress:
     """
 
     def __init__(self, console: Console, num_rows: int):
-        self._line = ProgressLine(console, self._text)
+        self._console, self._line = console, ProgressLine(console, self._text)
         self._num_rows = num_rows
         self.tokens = 0
         self._num_done = self._num_rejected = self._num_failed_shards = 0
@@ -36,9 +42,26 @@ class Progress:
         # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
         self._first: tuple[float, int] | None = None
 
-    def show(self) -> AbstractContextManager[None]:
-        """Show the counts for the duration of a `with` block."""
-        return self._line.show()
+    @contextmanager
+    def show(self) -> Generator[None]:
+        """Show the counts for the duration of a `with` block, and log them every minute, also if none changes."""
+        ended = threading.Event()
+
+        def log_regularly() -> None:
+            while not ended.wait(_LOG_EVERY_S):
+                if self._console.is_terminal:
+                    log_event(logging.INFO, "progress", **self._fields())
+                else:
+                    announce(self._console, "progress", **self._fields())
+
+        thread = threading.Thread(target=log_regularly, daemon=True)
+        thread.start()
+        try:
+            with self._line.show():
+                yield
+        finally:
+            ended.set()
+            thread.join()
 
     def count(self, record: ShardRecord) -> None:
         """Count a shard that is done."""
@@ -60,7 +83,26 @@ class Progress:
 
     def _update(self) -> None:
         self._first = self._first or (time.monotonic(), self._num_done)
-        self._line.update()
+
+    @property
+    def _seconds_left(self) -> float | None:
+        """Estimated time for the remaining rows; None before the second shard, and at the end."""
+        if self._first is None or not self._first[1] < self._num_done < self._num_rows:
+            return None
+        first_time, first_rows = self._first
+        s_per_row = (time.monotonic() - first_time) / (self._num_done - first_rows)
+        return s_per_row * (self._num_rows - self._num_done)
+
+    def _fields(self) -> dict[str, object]:
+        return {
+            "rows": self._num_done,
+            "rows_planned": self._num_rows,
+            "rejected": self._num_rejected,
+            "failed_shards": self._num_failed_shards,
+            "tokens": self.tokens,
+            "elapsed_s": self.elapsed_s,
+            "seconds_left": self._seconds_left,
+        }
 
     def _text(self) -> str:
         share = self._num_done / self._num_rows if self._num_rows else 1.0
@@ -69,10 +111,8 @@ class Progress:
             fields.append(f"starting, {format_duration(self.elapsed_s)}")
         else:
             fields.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
-            first_time, first_rows = self._first
-            if first_rows < self._num_done < self._num_rows:
-                s_per_row = (time.monotonic() - first_time) / (self._num_done - first_rows)
-                fields.append(f"{format_duration(s_per_row * (self._num_rows - self._num_done))} left")
+            if (left := self._seconds_left) is not None:
+                fields.append(f"{format_duration(left)} left")
         if self._num_rejected:
             fields.append(f"{self._num_rejected:,} rejected")
         if self._num_failed_shards:

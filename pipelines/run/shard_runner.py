@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.flow import StageSettings, build_dataset, stream_results
-from pipelines.log import logger
+from pipelines.log import log_event, logger
 from pipelines.rows import FailureKind
 from pipelines.run.crash_isolation import discard, isolate_crashes
 
@@ -118,7 +118,18 @@ class ShardRunner:
 
 def _log(result: ShardResult) -> None:
     if (record := result.record) is not None:
-        logger.debug("shard %s: %d rows written, %.3f s", record.shard, record.rows_out, record.seconds)
+        log_event(
+            logging.DEBUG,
+            "shard",
+            shard=record.shard,
+            rows=record.rows_out,
+            rejected=record.rows_rejected,
+            tokens=record.tokens,
+            read_s=record.read_s,
+            tokenize_s=record.tokenize_s,
+            infer_s=record.infer_s,
+            write_s=record.write_s,
+        )
     elif (failure := result.failure) is not None and failure.kind != FailureKind.STOPPED:
         # The default log file has errors only. What ends the run at once is explained by its message.
         level = logging.WARNING if failure.kind in _EXPLAINED else logging.ERROR

@@ -81,10 +81,11 @@ def run_command(job: str, overrides: tuple[str, ...], retry_rejected: bool, reas
 
     retried = parse_reasons(None if reasons is None else split_names(reasons)) if retry_rejected else []
     from jobs.job_file import load_job
+    from pipelines.log import announce
 
     loaded, console = load_job(job, overrides), open_console()
     # The imports alone take seconds, and Ray's start half a minute on a busy machine.
-    console.print(f"{loaded.name}: checking the input and the checkpoint", highlight=False, markup=False)
+    announce(console, f"{loaded.name}: checking the input and the checkpoint")
     from jobs.commands.job.run import run_job
 
     return run_job(loaded, console, retried)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from pipelines.errors import RESUME_HINT
-from pipelines.log import logger
+from pipelines.log import announce, logger
 from pipelines.report import summary_lines
 from pipelines.run import run
 
@@ -28,6 +28,8 @@ def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) ->
         retry_rejected: recompute shards that have rows rejected for these reasons.
     """
     report = run(job, console, retry_rejected)
+    if not console.is_terminal:
+        announce(console, "ended", status=report["status"], **_counts(report))
     for line in summary_lines(report):
         logger.info("%s", line)
         console.print(line, highlight=False, markup=False)
@@ -40,3 +42,14 @@ def run_job(job: Job, console: Console, retry_rejected: Collection[str] = ()) ->
     if report["status"] == "too many rejected rows":
         print_error(report["too_many_rejected"])
     return ExitStatus.COMPLETE if report["status"].startswith("complete") else ExitStatus.INCOMPLETE
+
+
+def _counts(report: dict[str, Any]) -> dict[str, object]:
+    totals, run_ = report["totals"], report["run"]
+    return {
+        "rows": totals["rows_out"],
+        "rejected": totals["rows_rejected"],
+        "failed_shards": totals["failed_shards"],
+        "tokens": run_["tokens"],
+        "elapsed_s": run_["elapsed_s"],
+    }

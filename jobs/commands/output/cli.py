@@ -1,13 +1,30 @@
-"""Commands on the output of a job: show, verify, diff, gc."""
+"""Commands on the output of a job: status, show, verify, diff, gc."""
 
 from __future__ import annotations
 
 import click
 
 from jobs.commands.command import Command
-from jobs.commands.options import limit_option, output_argument, split_names
+from jobs.commands.options import json_option, limit_option, output_argument, split_names
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
+
+
+@click.command("status", cls=Command, examples=["xlm status OUT", "xlm status s3://bucket/out --json"])
+@output_argument
+@json_option
+def status_command(output: str, as_json: bool) -> ExitStatus:
+    """Show how a job is going, or how it ended.
+
+    Reads the output alone, from any machine: rows done, tokens per second, time left, rejected rows, failed shards, and
+    the run that holds the lock. Long runs commit every minute, so the rows done may be a minute old. On an object
+    store, the lock of a killed run expires two minutes after it was last renewed.
+
+    The exit status is 0 if the job is complete, 3 if it is not and no run holds the lock, and 5 while a run does.
+    """
+    from jobs.commands.output.status import print_status
+
+    return print_status(output, open_console(), as_json=as_json)
 
 
 @click.command("show", cls=Command, examples=["xlm show OUT", "xlm show s3://bucket/out --limit 3"])

@@ -20,6 +20,9 @@ def read_contents(out: Path) -> dict[str, object]:
         if name == "_xlm/report.json":
             report = json.loads(path.read_text().replace(str(out), "OUT"))
             found[name] = {key: report[key] for key in report.keys() - {"run", "stage_seconds", "slowest"}}
+        elif name == "_xlm/run.json":
+            run = json.loads(path.read_text().replace(str(out), "OUT"))
+            found[name] = {key: run[key] for key in ("status", "num_failed", "rows_failed", "failed")}
         elif name == "_xlm/job.json":
             found[name] = path.read_text().replace(str(out), "OUT")
         elif name in ("_xlm/report.html", "_SUCCESS"):

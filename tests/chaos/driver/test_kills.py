@@ -13,7 +13,7 @@ from tests.chaos.driver.scenarios import Scenario, copy_start, run_in_fork, run_
 
 # The steps of an atomic write, and the files that a run writes atomically.
 STEPS = ("create", "write", "fsync", "rename")
-FILES = ("part", "rejected", "ledger", "job.json", "plan.parquet", "report.json", "report.html", "_SUCCESS")
+FILES = ("part", "rejected", "ledger", "job.json", "plan.parquet", "run.json", "report.json", "report.html", "_SUCCESS")
 
 
 def test_every_change_of_the_output_has_a_fault_point(scenarios):

@@ -6,7 +6,9 @@ import time
 import pytest
 
 from pipelines.errors import FatalError
+from pipelines.output import Output
 from pipelines.output.lock import lock_folder
+from pipelines.status import read_status
 from pipelines.storage import locate
 from pipelines.storage.stores import open_client
 from tests.chaos.stores.request_faults import Fault, Faults, Rule
@@ -66,15 +68,30 @@ def test_only_one_of_two_runs_that_start_together_works(s3):
     assert is_complete(output)
 
 
-def test_lock_of_a_killed_run_is_valid_until_it_expires(s3):
+def test_lock_of_a_killed_run_is_valid_until_it_expires(s3, monkeypatch):
+    """`xlm status` shows when the lock was renewed, so that one can see that the run does not renew it any more."""
+    for name, value in s3.server.environment.items():
+        monkeypatch.setenv(name, value)
+    open_client.cache_clear()
+
+    def state() -> tuple[str, int]:
+        status = read_status(Output(locate(s3.server.url(BUCKET, "killed"), s3.job("any").storage)))
+        assert status.holder is None or time.time() - status.holder.renewed_s < EXPIRES_S
+        return status.state, len(status.records)
+
     s3.proxy.at(1, "before", lambda: driver.kill(), path="/ledger/")
     driver = s3.start("killed")
     assert driver.wait() is None
     outcome = s3.run("killed", QUICK_RETRIES | {"pipelines.output.lock._MAX_BACKOFF_S": 0.0})
     assert outcome is not None
     assert "another run is writing here (process" in outcome
-    time.sleep(EXPIRES_S + 1)
+    assert state() == ("running", 0)
+    with monkeypatch.context() as patch:
+        patch.setattr("pipelines.output.lock._EXPIRES_S", EXPIRES_S)
+        time.sleep(EXPIRES_S + 1)
+        assert state() == ("stopped", 0)
     assert s3.run("killed", SHORT_LOCKS) == "complete"
+    assert state() == ("complete", s3.steps.count("PUT part"))
     output = s3.output("killed")
     assert result_files(output) == result_files(s3.undisturbed)
     assert is_complete(output)

@@ -12,6 +12,7 @@ from tests.flow.in_process import without_ray
 from xlm_core import XLMTokenizer
 
 SECRET = "zanzibarquote"
+TIME = r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_traceback_of_a_worker_is_in_a_file_whose_path_is_printed(xlm, failing_j
     assert re.fullmatch(r"job-\d{8}-\d{6}-\d+\.log", file.name)
     log = file.read_text(encoding="utf-8")
     check_frames(log)
-    assert re.match(r"[\d\- :,]+ ERROR shard \w\S*: failed: ValueError at test_log.py:\d+\nTraceback ", log)
+    assert re.match(rf"{TIME} level=error msg=\"shard \w\S*: failed: ValueError at test_log.py:\d+\"\nTraceback ", log)
     assert "Traceback" not in ended.out
 
 
@@ -79,7 +80,7 @@ def test_debug_prints_the_log(xlm, failing_job, state, order):
     ended = xlm(*order, *failing_job)
     assert ended.status == 3
     check_frames(ended.err)
-    assert re.search(r"DEBUG xlm-batch \d\S*, Python 3", ended.err)
+    assert re.search(r"level=debug msg=\"xlm-batch \d\S*, Python 3", ended.err)
     assert len(list(state.iterdir())) == 1
 
 
@@ -88,8 +89,10 @@ def test_log_file_has_the_whole_log_and_is_appended_to(xlm, job, tmp_path, state
     ended = xlm("--log-file", str(file), "run", *job)
     assert (ended.status, ended.err) == (0, "")
     log = file.read_text(encoding="utf-8")
-    assert "INFO 310 rows in 5 shards; tokenizers: up to 1, models: 1 on the CPU" in log
-    assert re.search(r"DEBUG shard \S+: 20 rows written", log)
+    assert 'level=info msg="310 rows in 5 shards; tokenizers: up to 1, models: 1 on the CPU"' in log
+    assert re.search(
+        r"level=debug msg=shard shard=\S+ rows=20 rejected=1 tokens=\d+ read_s=\d+\.\d{3} tokenize_s=", log
+    )
     assert xlm("run", *job, "--log-file", str(file)).status == 0  # nothing to do
     again = file.read_text(encoding="utf-8")
     assert again.startswith(log)
@@ -107,7 +110,7 @@ def test_debug_prints_the_traceback_of_an_invalid_job(xlm, state):
     ended = xlm("check", "gone.yaml", "--debug")
     assert ended.status == 2
     assert "in load_job" in ended.err
-    assert "WARNING xlm check: gone.yaml: cannot be read" in ended.err
+    assert 'level=warning msg="xlm check: gone.yaml: cannot be read' in ended.err
     assert not state.exists()
 
 
@@ -124,7 +127,7 @@ def test_unexpected_error_of_the_driver_is_logged(xlm, state, monkeypatch):
         f"xlm: full tracebacks: {file}",
     ]
     log = file.read_text(encoding="utf-8")
-    assert "ERROR xlm schema: unexpected KeyError\nTraceback " in log
+    assert 'level=error msg="xlm schema: unexpected KeyError"\nTraceback ' in log
     assert "in raise_error" in log
 
 

@@ -1,0 +1,180 @@
+"""Read the status of a job from its output."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipelines.output import find_holder
+from pipelines.status.run_file import RunDescription, read_run
+from pipelines.status.speed import Speed, measure_speed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pipelines.output import Commit, Holder, Output, ShardRecord
+
+# A run that begins may replace the ledger while it is read.
+_ATTEMPTS = 3
+
+State = Literal["preparing", "running", "complete", "stopped", "ended"]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a job is going.
+
+    Attributes:
+        name: the job's name; None before its first run has begun to compute.
+        state: "preparing": a run holds the lock, and has not begun to compute. "running": it computes. "complete":
+            every planned shard is done. "stopped": the last run ended without a report, for example because it was
+            killed. "ended": the last run ended with a report, and shards are missing; `run.status` has the reason.
+        holder: the run that holds the lock; None if there is none.
+        run: what the last run that began to compute says about itself; None if there is none.
+        shards_planned, rows_planned: shards of the last plan, and their rows before the filter.
+        records: the committed shards of the plan.
+        speed: the speed of that run.
+    """
+
+    name: str | None
+    state: State
+    holder: Holder | None
+    run: RunDescription | None
+    shards_planned: int = 0
+    rows_planned: int = 0
+    records: Sequence[ShardRecord] = ()
+    speed: Speed = field(default_factory=Speed)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether a run holds the lock of the output."""
+        return self.state in ("preparing", "running")
+
+    def count(self, name: str) -> int:
+        """Add up a count of all committed shards, one of `SHARD_COUNTS`."""
+        return sum(getattr(record, name) for record in self.records)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """The number of rejected rows by reason, the most frequent first."""
+        reasons: Counter[str] = Counter()
+        for record in self.records:
+            reasons.update(record.reasons)
+        return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the status as JSON values. Times are in UTC, ISO 8601."""
+        holder, run = self.holder, self.run
+        return {
+            "name": self.name,
+            "state": self.state,
+            "lock": holder
+            and {
+                "process": holder.process,
+                "since": _iso_time(holder.since_s or None),
+                "renewed": _iso_time(holder.renewed_s),
+            },
+            "run": run
+            and {
+                "process": run.process,
+                "started": _iso_time(run.started_s),
+                "ended": _iso_time(run.ended_s),
+                "status": run.status,
+                "tokens_per_s": self.speed.tokens_per_s and round(self.speed.tokens_per_s, 1),
+                "seconds_left": self.speed.seconds_left and round(self.speed.seconds_left, 1),
+            },
+            "shards": {
+                "planned": self.shards_planned,
+                "done": len(self.records),
+                "failed": run.num_failed if run else 0,
+            },
+            "rows": {
+                "planned": self.rows_planned,
+                "done": self.count("rows_read"),
+                "written": self.count("rows_out"),
+                "rejected": self.count("rows_rejected"),
+                "filtered": self.count("rows_read") - self.count("rows_in"),
+            },
+            "tokens": self.count("tokens"),
+            "rejected": self.reasons,
+            "failed": [{"shard": shard, "error": error} for shard, error in run.failed.items()] if run else [],
+        }
+
+
+def read_status(output: Output) -> Status:
+    """Read the status of a job. Nothing is written, and a run that goes on is not disturbed.
+
+    Raises:
+        FatalError: there is no output, or its ledger is damaged.
+        RetryableError: the storage failed.
+    """
+    holder = find_holder(output.bookkeeping)
+    job = output.read_existing_job() if holder is None else output.read_job()
+    if job is None:
+        return Status(None, "preparing", holder, None)
+    return build_status(
+        job["spec"].get("name"),
+        output.read_planned_rows(),
+        _read_commits(output),
+        read_run(output),
+        holder,
+        is_complete=output.is_complete,
+        now_s=time.time(),
+    )
+
+
+def build_status(
+    name: str | None,
+    planned: Mapping[str, int],
+    commits: Sequence[Commit],
+    run: RunDescription | None,
+    holder: Holder | None,
+    *,
+    is_complete: bool,
+    now_s: float,
+) -> Status:
+    """Build the status from what was read.
+
+    Args:
+        name: the job's name.
+        planned: the rows of each shard of the plan.
+        commits: the commits in the ledger, the earliest first.
+        run: what the last run that began to compute says about itself.
+        holder: the run that holds the lock.
+        is_complete: whether the output is marked as complete.
+        now_s: the current time, in seconds since the epoch.
+    """
+    records = {record.shard: record for commit in commits for record in commit.records if record.shard in planned}
+    state: State
+    if holder is not None:
+        state = "running" if run is not None and run.locked_s == holder.since_s else "preparing"
+    elif is_complete:
+        state = "complete"
+    else:
+        # Before `_SUCCESS`, a run writes that it is complete. If it was killed in between, it is not.
+        state = "stopped" if run is None or run.status in (None, "complete") else "ended"
+    rows_planned = sum(planned.values())
+    speed = Speed()
+    if run is not None:
+        until_s = now_s if state == "running" else run.ended_s or max((c.time_s for c in commits), default=0.0)
+        rows_left = rows_planned - sum(record.rows_read for record in records.values()) - run.rows_failed
+        speed = measure_speed(commits, run.started_s, until_s, max(rows_left, 0))
+        if state != "running":
+            speed = speed._replace(seconds_left=None)
+    return Status(name, state, holder, run, len(planned), rows_planned, list(records.values()), speed)
+
+
+def _read_commits(output: Output) -> Sequence[Commit]:
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return output.ledger.commits()
+        except FileNotFoundError:
+            continue
+    return output.ledger.commits()
+
+
+def _iso_time(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")

@@ -1,0 +1,83 @@
+"""`_xlm/run.json`: what the last run says about itself. It is only shown; no run depends on it."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from pydantic import TypeAdapter, ValidationError
+
+from pipelines.output import RUN_FILE
+
+if TYPE_CHECKING:
+    from pipelines.output import Holder, Output
+
+# A failing store fails every shard with the same error, so the first errors are enough.
+_MAX_ERRORS = 50
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """The content of the file.
+
+    Attributes:
+        process: the run's process, as in its lock.
+        locked_s: when it acquired the lock, which identifies the run. All times are in seconds since the epoch, by the
+            run's clock.
+        started_s: when it began to compute.
+        ended_s: when it ended; None while it goes on, or if it ended without a report.
+        status: how it ended, as in `Commits.status`; None like `ended_s`.
+        num_failed: number of failed shards.
+        rows_failed: number of their rows.
+        failed: their errors by shard, up to 50.
+    """
+
+    process: str
+    locked_s: float
+    started_s: float
+    ended_s: float | None = None
+    status: str | None = None
+    num_failed: int = 0
+    rows_failed: int = 0
+    failed: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class RunFile:
+    """Writes the file for the run that holds the lock of an output.
+
+    Args:
+        output: the output.
+        holder: the run, as the holder of the lock.
+    """
+
+    def __init__(self, output: Output, holder: Holder):
+        self._file = output.bookkeeping / RUN_FILE
+        self._run = RunDescription(holder.process, holder.since_s, time.time())
+        self.is_changed = True
+
+    def add_failed(self, shard: str, error: str, num_rows: int) -> None:
+        """Add a failed shard. The file is not written."""
+        run = self._run
+        failed = {**run.failed, shard: error} if len(run.failed) < _MAX_ERRORS else run.failed
+        self._run = replace(run, num_failed=run.num_failed + 1, rows_failed=run.rows_failed + num_rows, failed=failed)
+        self.is_changed = True
+
+    def end(self, status: str) -> None:
+        """Set how the run ended. The file is not written."""
+        self._run = replace(self._run, status=status, ended_s=time.time())
+        self.is_changed = True
+
+    def write(self) -> None:
+        """Write the file."""
+        self._file.put((json.dumps(asdict(self._run), indent=2, ensure_ascii=False) + "\n").encode())
+        self.is_changed = False
+
+
+def read_run(output: Output) -> RunDescription | None:
+    """Read what the last run says about itself; None if there is no file, or it is not valid."""
+    try:
+        return TypeAdapter(RunDescription).validate_json((output.bookkeeping / RUN_FILE).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
