@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipelines.job import PolicySettings
     from pipelines.output import Lock, Output, ShardRecord, ShardResult
     from pipelines.run.progress import Progress
+    from pipelines.run.run_metrics import RunMetrics
     from pipelines.status import RunFile
 
 # Records are appended in batches, so that each ledger file holds many. A crash loses the pending records. The interval
@@ -34,6 +35,7 @@ class Commits:
         done: the records of the shards that earlier runs committed.
         progress: counts the results.
         run_file: receives the failed shards.
+        metrics: receives committed and failed shards.
 
     Attributes:
         done: records by shard, including those of earlier runs.
@@ -49,10 +51,11 @@ class Commits:
         done: dict[str, ShardRecord],
         progress: Progress,
         run_file: RunFile,
+        metrics: RunMetrics,
     ):
         self.done, self.failed = done, dict[str, str]()
         self._output, self._lock, self._policy, self._progress = output, lock, policy, progress
-        self._run_file = run_file
+        self._run_file, self._metrics = run_file, metrics
         self._num_rows_of: dict[str, int] = dict(
             zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True)
         )
@@ -96,6 +99,7 @@ class Commits:
         """Mark a shard as failed; the next run retries it."""
         self.failed[shard] = error
         self._run_file.add_failed(shard, error, self._num_rows_of[shard])
+        self._metrics.add_failed(self._num_rows_of[shard])
         self._progress.count_failed(self._num_rows_of[shard])
 
     def append(self) -> None:
@@ -106,6 +110,8 @@ class Commits:
             if self._pending:
                 self._output.ledger.append(self._pending)
                 self.done.update({record.shard: record for record in self._pending})
+                for record in self._pending:
+                    self._metrics.add_committed(record)
                 self._pending = []
             if self._run_file.is_changed:
                 self._run_file.write()

@@ -26,6 +26,7 @@ from pipelines.run.graceful_stop import Stop, graceful_stop, stop_signals
 from pipelines.run.languages import check_segmenters
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
+from pipelines.run.run_metrics import RunMetrics
 from pipelines.run.shard_runner import ShardRunner
 from pipelines.stages import Pools, allocate_pools
 from pipelines.status import RunFile
@@ -86,11 +87,12 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         output.begin(prepared.description, prepared.plan.shards)
         run_file = RunFile(output, lock.holder)
         run_file.write()
-        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress, run_file)
+        metrics = RunMetrics(job.name, len(state.todo), sum(state.todo["num_rows"].to_pylist()))
+        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress, run_file, metrics)
         stop = Stop()
         with stop_signals(stop):
             if len(state.todo):
-                _compute(job, prepared, state.todo, commits, progress, pre_rejected, stop, notify)
+                _compute(job, prepared, state.todo, commits, progress, metrics, pre_rejected, stop, notify)
             return _finish(prepared, output, lock, commits, progress, run_file)
 
 
@@ -168,6 +170,7 @@ def _compute(
     todo: pa.Table,
     commits: Commits,
     progress: Progress,
+    metrics: RunMetrics,
     pre_rejected: PreRejected,
     stop: Stop,
     notify: Callable[[str], None],
@@ -178,6 +181,7 @@ def _compute(
             ray_session(job.compute) as (nodes, addable),
             cluster_watch(),
             progress.show(),
+            metrics.set_gauges(),
             graceful_stop(stop, job.policy.stop_grace_s, notify, commits.append),
         ):
             pools = allocate_pools(nodes, job.compute, addable)

@@ -222,6 +222,7 @@ def _stage_settings(
             timeout_s=job.policy.shard_timeout_s,
         ),
         infer=InferStageSettings(
+            job=job.name,
             load=partial(load_model, job.model, job.batch.invariant, trunk, heads, tasks),
             precision=job.model.precision,
             max_tokens=None if job.batch.max_tokens == "auto" else job.batch.max_tokens,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 import ray
 import torch
 
+from pipelines import metrics
 from pipelines.errors import FatalError, ShardError
 from pipelines.rows import ROW, decode_texts, read_sequences
 from pipelines.stages.run_stage import run_stage
@@ -38,6 +40,7 @@ class InferStageSettings:
     """What a model process needs.
 
     Attributes:
+        job: the job's name, for metrics.
         load: builds trunk and tasks, given a device, a data type, and the maximum number of tokens per forward pass;
             called once in each process.
         precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
@@ -47,6 +50,7 @@ class InferStageSettings:
         timeout_s: limit on the time without progress.
     """
 
+    job: str
     load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task[Any]]]]
     precision: str
     max_tokens: int | None
@@ -79,7 +83,13 @@ class Infer:
         """Run all tasks on the rows of a shard. Identical rows are computed once; results are in input order."""
         model, tasks = self._loaded = self._loaded or self._load()
         with time_limit(self._settings.timeout_s, "infer", shard.id), self._start_limit.survival(len(shard.rows)):
-            return self._infer(shard, model, tasks)
+            pass_tokens, padded_tokens = model.pass_tokens, model.padded_tokens
+            result = self._infer(shard, model, tasks)
+            job = self._settings.job
+            metrics.PASS_TOKENS.record(model.pass_tokens - pass_tokens, xlm_job=job)
+            metrics.PADDED_TOKENS.record(model.padded_tokens - padded_tokens, xlm_job=job)
+            metrics.DEVICE_MEMORY.record(_memory_bytes(model.device), xlm_job=job, device=model.device.type)
+            return result
 
     def _infer(self, shard: Shard, model: Model, tasks: list[Task[Any]]) -> Shard:
         rows, schema = shard.rows, self._settings.schema
@@ -121,6 +131,13 @@ class Infer:
         for layer in model.trunk.layers:
             layer.register_forward_hook(lambda *_: report_progress())
         return model, tasks
+
+
+def _memory_bytes(device: torch.device) -> int:
+    """Return the memory of this process: reserved by torch on a GPU; its largest resident set so far on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.memory_reserved(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _describe_invisible_gpu() -> str:

@@ -11,6 +11,7 @@ from pipelines.output.directory import Output
 from pipelines.output.shard_record import ShardResult
 from pipelines.run.commits import Commits
 from pipelines.run.progress import Progress
+from pipelines.run.run_metrics import RunMetrics
 from pipelines.status import RunFile
 from pipelines.storage import locate
 from tests.pipelines.output.shard_records import make_record
@@ -36,9 +37,12 @@ def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, s
     output = Output(locate(str(tmp_path)))
     with output.lock() as lock:
         progress = Progress(Console(file=io.StringIO()), 200)
-        commits = Commits(
-            output, lock, PolicySettings(max_rejected=0.015), plan, {}, progress, RunFile(output, lock.holder)
+        policy, run_file, metrics = (
+            PolicySettings(max_rejected=0.015),
+            RunFile(output, lock.holder),
+            RunMetrics("", 2, 200),
         )
+        commits = Commits(output, lock, policy, plan, {}, progress, run_file, metrics)
         found: list[str] = []
         for r in records:
             commits.take(ShardResult(r.shard, r))

@@ -59,12 +59,16 @@ class Model:
         checkpoint: the directory it was loaded from.
         max_tokens: maximum number of tokens per forward pass. It is read before each run, because `shrink` lowers it.
         invariant: whether each sequence runs alone, so that its result does not depend on others in any bit.
+        pass_tokens: tokens in all `passes` so far.
+        padded_tokens: tokens that these would have if sequences were padded to the longest one of their pass.
     """
 
     trunk: Trunk
     checkpoint: Path
     max_tokens: int
     invariant: bool
+    pass_tokens: int = 0
+    padded_tokens: int = 0
 
     @cached_property
     def tokenizer(self) -> PackedTokenizer:
@@ -103,6 +107,8 @@ class Model:
                 _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
             else:
                 states = (self.trunk.forward_packed(batch),)
+            self.pass_tokens += batch.num_tokens
+            self.padded_tokens += len(index) * batch.max_seqlen
             finite &= states[-1].isfinite().all()
             yield Pass(index, tokens, batch, states)
         if not finite:
