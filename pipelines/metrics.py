@@ -64,7 +64,11 @@ SHARD_SECONDS = Metric(
     "xlm_shard_seconds", "histogram", "seconds", ("xlm_job", "stage"), "Time that a stage took for a committed shard."
 )
 OOM_HALVINGS = Metric(
-    "xlm_oom_halvings", "counter", "halvings", ("xlm_job",), "How often the token budget was halved for lack of memory."
+    "xlm_oom_halvings",
+    "counter",
+    "halvings",
+    ("xlm_job",),
+    "How often the token budget was halved because memory ran out.",
 )
 
 # Recorded by the driver every few seconds while it computes.

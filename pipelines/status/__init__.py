@@ -1,4 +1,4 @@
-"""How a job is going, read from its output: by any process, on any machine, while a run goes on or later."""
+"""How a job is going, read from its output: by any process, on any machine, during a run or later."""
 
 from pipelines.status.read_status import Status, read_status
 from pipelines.status.run_file import RunFile

@@ -105,7 +105,7 @@ class Status:
 
 
 def read_status(output: Output) -> Status:
-    """Read the status of a job. Nothing is written, and a run that goes on is not disturbed.
+    """Read the status of a job. Nothing is written, and a run that holds the lock is not disturbed.
 
     Raises:
         FatalError: there is no output, or its ledger is damaged.

@@ -27,7 +27,7 @@ class RunDescription:
         locked_s: when it acquired the lock, which identifies the run. All times are in seconds since the epoch, by the
             run's clock.
         started_s: when it began to compute.
-        ended_s: when it ended; None while it goes on, or if it ended without a report.
+        ended_s: when it ended; None while it runs, or if it ended without a report.
         status: how it ended, as in `Commits.status`; None like `ended_s`.
         num_failed: number of failed shards.
         rows_failed: number of their rows.

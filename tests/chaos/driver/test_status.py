@@ -1,4 +1,4 @@
-"""`xlm status` while a run goes on, after it was killed or interrupted, and after it ended."""
+"""`xlm status` during a run, after it was killed or interrupted, and after it ended."""
 
 import json
 from functools import partial

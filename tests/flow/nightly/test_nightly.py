@@ -79,7 +79,7 @@ def test_rows_that_cannot_be_processed_are_rejected_with_their_reason(nights):
 
 def test_a_run_that_finds_nothing_writes_nothing(nights):
     assert (nights.idle.status, nights.idle.err) == (0, "")
-    assert "nothing to do: every row of the corpus is in the output or rejected\n" in nights.idle.out
+    assert 'nothing to do: every row of the corpus is in the output or rejected"\n' in nights.idle.out
     assert nights.idle.files == nights.resumed.files
 
 
