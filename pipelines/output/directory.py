@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
 
 
+_REPORTS_KEPT = 30  # of earlier runs: a month of a job that runs every night
+
+
 class Output:
     """An output directory: `data` contains the parts and nothing else, and `_xlm` all files that are not data."""
 
@@ -36,6 +40,7 @@ class Output:
         self.bookkeeping = location / layout.BOOKKEEPING
         self.rejected = self.bookkeeping / layout.REJECTED
         self.ledger = Ledger(self.bookkeeping / layout.LEDGER)
+        self._reports = self.bookkeeping / layout.REPORTS
         self._temporary = self.bookkeeping / layout.TEMPORARY
 
     def read_job(self) -> dict[str, Any] | None:
@@ -204,7 +209,8 @@ class Output:
 
     def remove_temporary_files(self) -> None:
         """Delete temporary files of processes that were killed while writing."""
-        for folder in (self.location, self.bookkeeping, self._temporary, self.rejected, self.ledger.folder):
+        folders = (self.location, self.bookkeeping, self._temporary, self.rejected, self.ledger.folder, self._reports)
+        for folder in folders:
             for file in folder.list_temporary_files():
                 (folder / file.name).delete()
 
@@ -214,12 +220,25 @@ class Output:
         return (self.location / layout.SUCCESS).is_file()
 
     def finish(self, report: dict[str, Any], page: str, *, success: bool) -> None:
-        """Write the report and, as the last write of a complete run, `_SUCCESS`."""
+        """Write the report and, as the last write of a complete run, `_SUCCESS`. Reports of earlier runs are kept."""
+        self._keep_last_report()
         self._put_json(layout.REPORT_JSON, report)
         (self.bookkeeping / layout.REPORT_HTML).put(page.encode())
         if success:
             self.remove_temporary_files()
             (self.location / layout.SUCCESS).put(b"")
+
+    def _keep_last_report(self) -> None:
+        """Copy the report of the last run to `reports`, under its time, and delete the oldest ones there."""
+        names = (layout.REPORT_JSON, layout.REPORT_HTML)
+        last = [file for file in self.bookkeeping.list() if file.name in names]
+        if not last:
+            return
+        time_s = min(file.mtime_ns or time.time_ns() for file in last) / 1e9
+        for file in last:
+            (self._reports / layout.old_report_name(file.name, time_s)).put((self.bookkeeping / file.name).read_bytes())
+        for file in self._reports.list()[: -_REPORTS_KEPT * len(names)]:
+            (self._reports / file.name).delete()
 
     def lock(self) -> AbstractContextManager[Lock]:
         """Lock the output against other runs for the length of a `with` block.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 # Readers of datasets read every file of a directory (DuckDB, Polars), or all but hidden ones (Spark, Arrow). So the
 # parts have a directory to themselves.
@@ -17,6 +18,7 @@ PLAN_FILE = "plan.parquet"
 RUN_FILE = "run.json"  # see `pipelines.status`
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
+REPORTS = "reports"  # those of earlier runs
 LEDGER = "ledger"
 REJECTED = "rejected"
 TEMPORARY = "tmp"  # parts while they are written
@@ -33,7 +35,7 @@ PART_PATH = re.compile(rf"({DATA}|{BOOKKEEPING}/{REJECTED})/{PART.pattern}")
 _METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, RUN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
 METADATA_PATH = re.compile(
     rf"{SUCCESS}|{BOOKKEEPING}/(?:{_METADATA_FILES}|{RENEWED_LOCK.pattern}"
-    rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet)"
+    rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet|{REPORTS}/[0-9TZ-]+\.(?:json|html))"
 )
 
 
@@ -55,3 +57,8 @@ def lock_name(token: str) -> str:
 def ledger_file_name(time_ns: int, token: str) -> str:
     """Return the name of a ledger file. Names sort by time; `token`, 8 hexadecimal digits, makes them unique."""
     return f"{time_ns:020d}-{token}.parquet"
+
+
+def old_report_name(name: str, time_s: float) -> str:
+    """Return the name in `REPORTS` of a report that was written at a time. Names sort by time."""
+    return f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime(time_s))}.{name.rpartition('.')[2]}"

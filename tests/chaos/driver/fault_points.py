@@ -34,6 +34,8 @@ def describe_path(path: Path, out: Path) -> str:
         return "ledger" if len(relative.parts) > 2 else "ledger folder"
     if relative.parts[:2] == ("_xlm", "rejected"):
         return "rejected" if len(relative.parts) > 2 else "rejected folder"
+    if relative.parts[:2] == ("_xlm", "reports"):
+        return "old report" if len(relative.parts) > 2 else "reports folder"
     if name.startswith("part-"):
         return "part"
     return {".": "output folder", "_xlm": "inner folder", "data": "part folder"}.get(str(relative), name)
