@@ -139,7 +139,7 @@ class ShardRecord:
         if not _is_valid(row):
             raise ValueError("not a record of a committed shard")
         values: dict[str, Any] = {field.name: row[field.name] for field in fields(cls)}
-        values["langs"] = tuple(LangCounts(**lang) for lang in row["langs"])
+        values["langs"] = tuple(LangCounts.from_row(lang) for lang in row["langs"])
         return cls(**values)
 
 

@@ -45,7 +45,7 @@ def _header(report: dict[str, Any]) -> str:
     figures = [
         ("rows written", f"{totals['rows_out']:,}", format_size(totals["bytes"])),
         ("tokens", f"{totals['tokens']:,}", per_row),
-        ("tokens per second", f"{run['tokens_per_s']:,.0f}", f"{format_duration(run['elapsed_s'])}, this run"),
+        ("tokens per second", f"{run['tokens_per_s'] or 0:,.0f}", f"{format_duration(run['elapsed_s'])}, this run"),
         ("languages", f"{len(report['langs']):,}", format_count(totals["shards"], "shard")),
     ]
     cards = "".join(

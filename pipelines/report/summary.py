@@ -39,8 +39,10 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         failed = format_count(totals["failed_shards"], "failed shard")
         lines.append(f"{failed}, such as {first['shard']}: {first['error']}")
     tokens, elapsed = format_count(run["tokens"], "token"), format_duration(run["elapsed_s"])
-    speed = f"{tokens} in {elapsed}, {run['tokens_per_s']:,.0f} tokens/s"
-    lines.append(speed if run["tokens"] else f"{format_count(totals['tokens'], 'token')}; none were added by this run")
+    if run["tokens_per_s"] is None:
+        lines.append(f"{format_count(totals['tokens'], 'token')}; none were added by this run")
+    else:
+        lines.append(f"{tokens} in {elapsed}, {run['tokens_per_s']:,.0f} tokens/s")
     lines.append(f"results in {report['data']} ({format_size(totals['bytes'])}); report in {out}/_xlm/report.html")
     return lines
 

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.job import PolicySettings
 from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
-from pipelines.rows import LANG_COUNTS
+from pipelines.report.timeline import STAGES
+from pipelines.rows import LANG_COUNTS, NUM_LENGTH_BINS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipelines.output import ShardRecord
-
-_STAGES = ("read", "tokenize", "infer", "write")
 
 # A failing store fails every shard with the same error, so the first errors are enough and the page stays small.
 _MAX_ERRORS = 50
@@ -34,6 +33,9 @@ def build_report(
     *,
     run_tokens: int | None = None,
     rows_pruned: int = 0,
+    timeline: dict[str, Any] | None = None,
+    workers: Mapping[str, int] | None = None,
+    statistics: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Build the report of a job and its last run.
 
@@ -46,6 +48,9 @@ def build_report(
         status: how the run ended, as in `Commits.status`.
         run_tokens: tokens of this run, used to compute its speed; by default those of all records.
         rows_pruned: rows that were not read, because statistics show that the filter drops them.
+        timeline: the speed of this run over time, as `Timeline.to_json` returns it.
+        workers: number of workers of the stages that have a pool, in this run.
+        statistics: of the results, as `summarize` returns them; None if there are none.
 
     Returns:
         JSON values, which `summary_lines` and `render_html` display.
@@ -53,11 +58,15 @@ def build_report(
     totals: dict[str, int] = {name: sum(getattr(record, name) for record in records) for name in SHARD_COUNTS}
     reasons: Counter[str] = Counter()
     by_lang: dict[str, Counter[str]] = {name: Counter() for name in LANG_COUNTS}
+    lengths: dict[str, list[int]] = {}
     for record in records:
         reasons.update(record.reasons)
         for lang in record.langs:
             for name, counts in by_lang.items():
                 counts[lang.lang] += getattr(lang, name)
+            if lang.lengths:
+                bins = lengths.setdefault(lang.lang, [0] * NUM_LENGTH_BINS)
+                lengths[lang.lang] = [sum(pair) for pair in zip(bins, lang.lengths, strict=True)]
     if run_tokens is None:
         run_tokens = totals["tokens"] if elapsed_s > 0 else 0
     slowest = sorted(records, key=lambda record: (-record.seconds, record.shard))[:_MAX_SLOWEST]
@@ -79,17 +88,20 @@ def build_report(
         },
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "langs": [
-            {"lang": lang, **{name: counts[lang] for name, counts in by_lang.items()}}
+            {"lang": lang, **{name: counts[lang] for name, counts in by_lang.items()}, "lengths": lengths.get(lang, [])}
             for lang, _ in sorted(by_lang["rows"].items(), key=lambda item: (-item[1], item[0]))
         ],
         "stage_seconds": {
-            stage: round(sum(getattr(record, f"{stage}_s") for record in records), 3) for stage in _STAGES
+            stage: round(sum(getattr(record, f"{stage}_s") for record in records), 3) for stage in STAGES
         },
         "run": {
             "elapsed_s": round(elapsed_s, 3),
             "tokens": run_tokens,
-            "tokens_per_s": round(run_tokens / elapsed_s, 1) if elapsed_s > 0 else 0.0,
+            "tokens_per_s": round(run_tokens / elapsed_s, 1) if run_tokens and elapsed_s > 0 else None,
+            "timeline": timeline,
+            "busy": _busy_shares(timeline, workers, elapsed_s),
         },
+        "statistics": statistics,
         "failed": [{"shard": shard, "error": error} for shard, error in sorted(failed.items())[:_MAX_ERRORS]],
         "failed_not_shown": max(0, len(failed) - _MAX_ERRORS),
         "slowest": [
@@ -105,3 +117,13 @@ def build_report(
         "settings": job["spec"],
         "provenance": {key: value for key, value in job.items() if key != "spec"},
     }
+
+
+def _busy_shares(
+    timeline: dict[str, Any] | None, workers: Mapping[str, int] | None, elapsed_s: float
+) -> dict[str, float]:
+    """Return the share of the run's time in which the workers of each pool were busy, the largest share first."""
+    if timeline is None or workers is None or elapsed_s <= 0:
+        return {}
+    shares = {stage: sum(timeline[f"{stage}_s"]) / (number * elapsed_s) for stage, number in workers.items()}
+    return {stage: round(min(share, 1.0), 4) for stage, share in sorted(shares.items(), key=lambda item: -item[1])}

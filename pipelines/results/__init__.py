@@ -26,7 +26,17 @@ from pipelines.results.rendering import (
     render_vector,
     render_vector_list,
 )
-from pipelines.results.vector_comparison import compare_vectors
+from pipelines.results.statistics import (
+    Labels,
+    Numbers,
+    Statistic,
+    Vectors,
+    item_labels,
+    item_numbers,
+    labels_of,
+    numbers_of,
+)
+from pipelines.results.vector_comparison import compare_vectors, first_vectors
 from pipelines.results.verification import (
     ResultFindings,
     count_vectors,
@@ -39,9 +49,13 @@ __all__ = [
     "MAX_ITEMS",
     "CompareFields",
     "Comparison",
+    "Labels",
+    "Numbers",
     "Ranges",
     "ResultFindings",
     "RowDifferences",
+    "Statistic",
+    "Vectors",
     "compare_best",
     "compare_best_of_each",
     "compare_categories",
@@ -51,8 +65,13 @@ __all__ = [
     "compare_values",
     "compare_vectors",
     "count_vectors",
+    "first_vectors",
+    "item_labels",
+    "item_numbers",
+    "labels_of",
     "list_column",
     "list_of",
+    "numbers_of",
     "render_bits",
     "render_items",
     "render_number_list",

@@ -64,6 +64,26 @@ class _VectorColumn:
         return _to_matrix(vectors) if self.is_binary else np.packbits(self.to_floats(vectors) > 0, axis=1)
 
 
+def first_vectors(field: pa.Field, column: pa.Array) -> NDArray[np.float64]:
+    """Return the vector of each row as numbers, or of a list of vectors the first, float64 [N, D].
+
+    Rows without a vector have zeros. Bits are 0 and 1.
+    """
+    described = _VectorColumn.from_field(field)
+    if described is None:
+        raise ValueError(f"column {field.name} does not contain vectors")
+    rows = np.arange(len(column))
+    vectors = column
+    if described.is_list:
+        offsets = column.offsets.to_numpy()
+        rows = np.flatnonzero(np.diff(offsets))
+        vectors = column.values.take(pa.array(offsets[rows]))
+    bits = np.unpackbits(_to_matrix(vectors), axis=1)[:, : described.dim] if described.is_binary else None
+    found = np.zeros((len(column), described.dim))
+    found[rows] = described.to_floats(vectors) if bits is None else bits
+    return found
+
+
 def compare_vectors(a: pa.Field, b: pa.Field) -> Comparison | None:
     """Compare vectors of any number type, also with vectors of another number type if both have the same dimension.
 

@@ -24,7 +24,15 @@ from pipelines.rows.schemas import (
 from pipelines.rows.sequences import read_sequences
 from pipelines.rows.shard import Shard, empty_batch
 from pipelines.rows.shard_failure import FAILURE_TYPE, FailureKind, ShardFailure
-from pipelines.rows.shard_stats import LANG_COUNTS, LANG_COUNTS_TYPE, UNKNOWN_LANG, LangCounts, ShardStats
+from pipelines.rows.shard_stats import (
+    LANG_COUNTS,
+    LANG_COUNTS_TYPE,
+    NUM_LENGTH_BINS,
+    UNKNOWN_LANG,
+    LangCounts,
+    ShardStats,
+    length_bin,
+)
 from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
 
 __all__ = [
@@ -34,6 +42,7 @@ __all__ = [
     "LANG_COUNTS",
     "LANG_COUNTS_TYPE",
     "LENGTHS",
+    "NUM_LENGTH_BINS",
     "OFFSETS",
     "REJECTED",
     "RENAMED",
@@ -67,6 +76,7 @@ __all__ = [
     "is_text",
     "is_words",
     "join_words",
+    "length_bin",
     "output_schema",
     "read_schema",
     "read_sequences",

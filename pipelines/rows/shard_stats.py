@@ -11,7 +11,11 @@ UNKNOWN_LANG = "und"  # rows whose language is not in the checkpoint's lang2id a
 
 # The fields of LangCounts, in the order of the ledger's columns.
 LANG_COUNTS = ("rows", "tokens", "truncated", "unknown")
-LANG_COUNTS_TYPE = pa.struct([("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS)])
+LANG_COUNTS_TYPE = pa.struct(
+    [("lang", pa.string()), *((name, pa.int64()) for name in LANG_COUNTS), ("lengths", pa.list_(pa.int64()))]
+)
+
+NUM_LENGTH_BINS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +28,8 @@ class LangCounts:
         tokens: tokens fed to the model.
         truncated: tokens that were cut off.
         unknown: tokens not in the vocabulary, counted before truncation.
+        lengths: number of rows with 2**i to 2**(i + 1) - 1 tokens, before truncation, for each i. The last bin has all
+            longer rows, too. Empty in records of earlier versions.
     """
 
     lang: str
@@ -31,6 +37,19 @@ class LangCounts:
     tokens: int
     truncated: int
     unknown: int
+    lengths: tuple[int, ...] = ()
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> LangCounts:
+        """Build the counts from a struct's Python value."""
+        values = dict(row)
+        lengths: list[int] | None = values.pop("lengths", None)
+        return cls(**values, lengths=tuple(lengths or ()))
+
+
+def length_bin(num_tokens: int) -> int:
+    """Return the index in `LangCounts.lengths` of a row with this number of tokens."""
+    return min(max(num_tokens, 1).bit_length(), NUM_LENGTH_BINS) - 1
 
 
 @dataclass(frozen=True)
@@ -71,7 +90,7 @@ class ShardStats:
     def from_row(cls, row: dict[str, Any]) -> ShardStats:
         """Build the statistics from a struct's Python value."""
         values = dict(row)
-        values["langs"] = tuple(LangCounts(**lang) for lang in row["langs"])
+        values["langs"] = tuple(LangCounts.from_row(lang) for lang in row["langs"])
         values["segmenters"] = dict(row["segmenters"])
         return cls(**values)
 

@@ -18,7 +18,7 @@ from pipelines.output import (
     describe_too_many_rejected,
     remove_stale_parts,
 )
-from pipelines.report import build_report, render_html
+from pipelines.report import build_report, read_sample, render_html, summarize
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
@@ -186,6 +186,7 @@ def _compute(
         ):
             pools = allocate_pools(nodes, job.compute, addable)
             notify(_describe_start(todo, len(commits.done), pools))
+            progress.workers = {"tokenize": pools.tokenizers, "infer": pools.models}
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
             with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
                 for first in range(0, len(todo), WAVE_SHARDS):
@@ -211,7 +212,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Write how the run ended, the report and, if every shard is committed, `_SUCCESS`."""
     status = commits.status
-    report = _build_report(prepared, commits.done, commits.failed, status, progress)
+    report = _build_report(prepared, output, commits.done, commits.failed, status, progress)
     success = status == "complete"
     if success:
         check_parts(output, commits.done)
@@ -229,19 +230,30 @@ def _report_nothing_to_do(
     # The run that completed the output may have had a higher limit.
     too_many = describe_too_many_rejected(done.values(), policy)
     status = "too many rejected rows" if too_many else "complete"
-    return _build_report(prepared, done, {}, status, Progress(console, 0))
+    return _build_report(prepared, None, done, {}, status, Progress(console, 0))
 
 
 def _build_report(
-    prepared: Prepared, done: Mapping[str, ShardRecord], failed: dict[str, str], status: str, progress: Progress
+    prepared: Prepared,
+    output: Output | None,
+    done: Mapping[str, ShardRecord],
+    failed: dict[str, str],
+    status: str,
+    progress: Progress,
 ) -> dict[str, Any]:
+    """Build the report of a run, with statistics of its results if there is an output to read them from."""
+    job, elapsed_s = prepared.job, progress.elapsed_s
+    sample = None if output is None else read_sample(output, list(done.values()))
     return build_report(
         prepared.description,
         prepared.plan.num_rows,
         list(done.values()),
         failed,
-        progress.elapsed_s,
+        elapsed_s,
         status,
         run_tokens=progress.tokens,
         rows_pruned=prepared.plan.pruned.num_rows,
+        timeline=progress.timeline.to_json(),
+        workers=progress.workers,
+        statistics=sample and summarize(sample, job.tasks, job.input.output_lang_column),
     )

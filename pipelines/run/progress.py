@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.formatting import format_count, format_duration
 from pipelines.log import announce, log_event
 from pipelines.progress_line import ProgressLine
+from pipelines.report import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,12 +32,15 @@ class Progress:
 
     Attributes:
         tokens: tokens that this run fed to the model.
+        timeline: the speed of this run over time.
+        workers: number of workers of the stages that have a pool, once they start.
     """
 
     def __init__(self, console: Console, num_rows: int):
         self._console, self._line = console, ProgressLine(console, self._text)
         self._num_rows = num_rows
-        self.tokens = 0
+        self.tokens, self.timeline = 0, Timeline()
+        self.workers: dict[str, int] | None = None
         self._num_done = self._num_rejected = self._num_failed_shards = 0
         self._started = time.monotonic()
         # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
@@ -67,6 +71,7 @@ class Progress:
         """Count a shard that is done."""
         self._num_done += record.rows_read
         self.tokens += record.tokens
+        self.timeline.add(self.elapsed_s, record)
         self._num_rejected += record.rows_rejected
         self._update()
 

@@ -15,6 +15,7 @@ from pipelines.rows import (
     INPUT_IDS,
     LANG,
     LENGTHS,
+    NUM_LENGTH_BINS,
     OFFSETS,
     TOKEN_COUNTS,
     UNKNOWN_LANG,
@@ -24,6 +25,7 @@ from pipelines.rows import (
     RejectedRow,
     Rejection,
     RejectionReason,
+    length_bin,
     to_list_column,
 )
 from pipelines.stages.lang_checks import LangChecks
@@ -167,6 +169,7 @@ class Tokenize:
         rejected: list[RejectedRow] = []
         keep: list[bool] = []
         langs: dict[str, list[int]] = {}
+        lengths: dict[str, list[int]] = {}
         rows_truncated = 0
         for row, *numbers in zip(rows, *(count.tolist() for count in counts), strict=True):
             fed, num_tokens, truncated, unknown, is_empty = numbers
@@ -187,7 +190,8 @@ class Tokenize:
             sums = langs.setdefault(lang, [0, 0, 0, 0])
             for i, number in enumerate((1, fed, truncated, unknown)):
                 sums[i] += number
-        by_lang = tuple(LangCounts(lang, *sums) for lang, sums in langs.items())
+            lengths.setdefault(lang, [0] * NUM_LENGTH_BINS)[length_bin(num_tokens)] += 1
+        by_lang = tuple(LangCounts(lang, *sums, lengths=tuple(lengths[lang])) for lang, sums in langs.items())
         num_tokens = sum(counts.tokens for counts in by_lang)
         stats = replace(shard.stats, tokens=num_tokens, rows_truncated=rows_truncated, langs=by_lang)
         return replace(shard, stats=stats).reject(keep, rejected)

@@ -14,8 +14,10 @@ from pydantic import Field, Tag, model_validator
 
 from pipelines.results import (
     Ranges,
+    Vectors,
     compare_vectors,
     count_vectors,
+    first_vectors,
     list_column,
     list_of,
     render_bits,
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import XLMConfig
     from xlm_core.decoding import Sequences
@@ -125,6 +127,11 @@ class FeatureExtraction(TaskSettings):
             yield name, self._render_vector(row[name])
         else:
             yield name, render_vector_list([self._render_vector(vector) for vector in row[name]])
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`. Of several windows, the first one is shown."""
+        (name,) = self.columns
+        yield Vectors(name, first_vectors(rows.schema.field(name), rows[name].chunk(0)))
 
     def _render_vector(self, vector: list[Any]) -> str:
         if self.dtype == "binary":

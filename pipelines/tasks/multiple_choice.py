@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 
 from pipelines.errors import FatalError
-from pipelines.results import compare_categories, compare_numbers, list_column, list_of, render_numbers, required
+from pipelines.results import (
+    compare_categories,
+    compare_numbers,
+    labels_of,
+    list_column,
+    list_of,
+    numbers_of,
+    render_numbers,
+    required,
+)
 from pipelines.rows import is_words
 from pipelines.tasks.task import HeadTaskSettings, Task
 
@@ -15,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields
+    from pipelines.results import CompareFields, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import MultipleChoiceHead, XLMConfig
     from xlm_core.decoding import Sequences
@@ -62,6 +71,13 @@ class MultipleChoice(HeadTaskSettings):
         """See `TaskSettings`. The choice shares a line with the scores."""
         choice, scores = row[self.column("choice")], row[self.column("scores")]
         yield self.column("choice"), f"{choice} {scores[choice]:.2f} of {render_numbers(scores)}"
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`."""
+        choice, scores = self.column("choice"), self.column("scores")
+        yield labels_of(choice, rows[choice].chunk(0))
+        best = [max(row, default=0.0) for row in rows[scores].to_pylist()]
+        yield numbers_of(f"best of {scores}", pa.array(best, pa.float64()))
 
 
 class MultipleChoiceTask(Task["Choices"]):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from pipelines.formatting import truncate
 from pipelines.results import (
+    Numbers,
     compare_best,
     compare_numbers,
+    labels_of,
     list_of,
+    numbers_of,
     render_text,
     required,
     span_column,
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import QuestionAnsweringHead, QuestionAnsweringSimpleHead, XLMConfig
     from xlm_core.decoding import Sequences
@@ -91,6 +95,17 @@ class QuestionAnswering(HeadTaskSettings):
         answers = self.column("answers")
         best, *rest = [_render_answer(answer) for answer in row[answers]] or ["none"]
         yield answers, "; ".join([f"{best} (no answer {row[self.column('no_answer_score')]:.2f})", *rest])
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`. Of each row, the best answer counts."""
+        name, no_answer = self.column("answers"), self.column("no_answer_score")
+        best = [answers[0] if answers else None for answers in rows[name].to_pylist()]
+        answered = [answer is not None and bool(answer["text"]) for answer in best]
+        yield labels_of(name, pa.array(["answer" if found else "no answer" for found in answered], pa.string()))
+        scores = [answer["score"] for answer in best if answer is not None]
+        found = np.array([i for i, answer in enumerate(best) if answer is not None], np.int64)
+        yield Numbers(f"{name}.score", found, np.array(scores, np.float64))
+        yield numbers_of(no_answer, rows[no_answer].chunk(0))
 
 
 def _render_answer(answer: dict[str, Any]) -> str:

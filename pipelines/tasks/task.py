@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
 
-    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import XLMConfig
     from xlm_core.checkpoint import HeadKind
@@ -137,6 +137,14 @@ class TaskSettings(Settings, ABC):
         """
         for name in self.columns:
             yield name, render_value(row[name], schema.field(name).type)
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """Yield what a report shows of the task's columns; nothing by default.
+
+        Args:
+            rows: some rows of the output. The columns have one chunk.
+        """
+        yield from ()
 
     @model_validator(mode="before")
     @classmethod

@@ -16,8 +16,12 @@ from pipelines.results import (
     compare_categories,
     compare_label_scores,
     compare_numbers,
+    item_labels,
+    item_numbers,
+    labels_of,
     list_column,
     list_of,
+    numbers_of,
     render_items,
     render_number_list,
     render_scalar,
@@ -35,7 +39,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.results import CompareFields
+    from pipelines.results import CompareFields, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import SequenceClassificationHead, XLMConfig
     from xlm_core.decoding import Sequences
@@ -111,6 +115,19 @@ class TextClassification(HeadTaskSettings):
                     yield column, render_items(_render_label(item) for item in row[column][:MAX_ITEMS])
                 case _:
                     yield column, render_number_list(row[column])
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`."""
+        match self.problem:
+            case "single-label":
+                for name, values_of in (("label", labels_of), ("score", numbers_of)):
+                    yield values_of(self.column(name), rows[self.column(name)].chunk(0))
+            case "multi-label":
+                labels = rows[self.column("labels")].chunk(0)
+                yield item_labels(self.column("labels"), labels, "label")
+                yield item_numbers(f"{self.column('labels')}.score", labels, "score")
+            case "regression":
+                yield item_numbers(self.column("values"), rows[self.column("values")].chunk(0))
 
 
 def _render_label(item: dict[str, Any]) -> str:

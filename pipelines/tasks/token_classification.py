@@ -10,6 +10,8 @@ from pydantic import Field, model_validator
 from pipelines.results import (
     MAX_ITEMS,
     compare_labelled_spans,
+    item_labels,
+    item_numbers,
     list_of,
     render_items,
     render_scalar,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.rows import WordList
     from pipelines.storage import StoreSettings
     from xlm_core import TokenClassificationHead, XLMConfig
@@ -91,6 +93,12 @@ class TokenClassification(HeadTaskSettings):
             yield name, render_items((f"{render_text(s['text'])}/{render_scalar(s['label'])}" for s in spans), " ")
         else:
             yield name, render_items(_render_entity(span) for span in spans)
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`."""
+        (name,) = self.columns
+        yield item_labels(f"{name}.label", rows[name].chunk(0), "label")
+        yield item_numbers(f"{name}.score", rows[name].chunk(0), "score")
 
 
 def _render_entity(span: dict[str, Any]) -> str:

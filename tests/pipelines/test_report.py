@@ -102,7 +102,8 @@ def test_totals_are_sums_over_shards_and_add_up():
     assert report["reasons"] == {"empty_text": 80, "unknown_lang": 20}
     assert report["stage_seconds"] == {"read": 1.0, "tokenize": 3.0, "infer": 13.0, "write": 0.5}
     assert [shard["shard"] for shard in report["slowest"]] == ["b", "a"]
-    assert report["run"] == {"elapsed_s": 10.0, "tokens": 200_000, "tokens_per_s": 20_000.0}
+    run = {"elapsed_s": 10.0, "tokens": 200_000, "tokens_per_s": 20_000.0, "timeline": None, "busy": {}}
+    assert report["run"] == run
 
 
 def test_out_of_memory_is_reported_with_advice():
@@ -118,6 +119,7 @@ def test_out_of_memory_is_reported_with_advice():
 
 def test_languages_are_those_of_the_data_sorted_by_rows():
     langs = build_report(job(), 3000, RECORDS, {}, 10.0, "complete")["langs"]
+    assert [lang.pop("lengths") for lang in langs] == [[], [], []]  # as in records of earlier versions
     assert langs == [
         {"lang": "fr", "rows": 700, "tokens": 83_000, "truncated": 350, "unknown": 30},
         {"lang": "de", "rows": 600, "tokens": 60_000, "truncated": 900, "unknown": 0},
@@ -133,7 +135,7 @@ def test_speed_is_that_of_this_run_only():
 
 def test_run_without_work_has_no_speed():
     report = build_report(job(), 3000, RECORDS, {}, 0.0, "complete")
-    assert report["run"] == {"elapsed_s": 0.0, "tokens": 0, "tokens_per_s": 0.0}
+    assert report["run"] == {"elapsed_s": 0.0, "tokens": 0, "tokens_per_s": None, "timeline": None, "busy": {}}
     assert "200,000 tokens; none were added by this run" in summary_lines(report)
 
 

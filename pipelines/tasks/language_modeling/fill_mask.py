@@ -10,6 +10,8 @@ from pydantic import Field
 
 from pipelines.results import (
     MAX_ITEMS,
+    Labels,
+    Numbers,
     compare_best_of_each,
     list_column,
     list_of,
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields
+    from pipelines.results import CompareFields, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import XLMConfig
     from xlm_core.decoding import Sequences
@@ -72,6 +74,14 @@ class FillMask(HeadTaskSettings):
         (name,) = self.columns
         fills = [render_items(_render_token(token) for token in tokens) for tokens in row[name][:MAX_ITEMS]]
         yield name, render_items(fills, " | ")
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`. Of each mask, the best token counts."""
+        (name,) = self.columns
+        best = [(i, fill[0]) for i, fills in enumerate(rows[name].to_pylist()) for fill in fills if fill]
+        found = np.array([i for i, _ in best], np.int64)
+        yield Labels(f"{name}.token", found, [token["token"] for _, token in best])
+        yield Numbers(f"{name}.score", found, np.array([token["score"] for _, token in best], np.float64))
 
 
 def _render_token(token: dict[str, Any]) -> str:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pyarrow as pa
 
-from pipelines.results import compare_numbers, required
+from pipelines.results import Numbers, compare_numbers, required
 from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields, ResultFindings
+    from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import XLMConfig
     from xlm_core.decoding import Sequences
@@ -35,6 +35,12 @@ class LmScoring(HeadTaskSettings):
     def column_comparisons(self) -> dict[str, CompareFields]:
         """See `TaskSettings`."""
         return dict.fromkeys(("num_tokens", "log_likelihood", "perplexity"), compare_numbers("the number"))
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`. The perplexity is shown by its logarithm, because it spans orders of magnitude."""
+        name = self.column("perplexity")
+        perplexity = rows[name].chunk(0).to_numpy(zero_copy_only=False).astype(np.float64)
+        yield Numbers(f"log10({name})", np.flatnonzero(perplexity > 0), np.log10(perplexity[perplexity > 0]))
 
     def prepare(
         self,

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Self
 import pyarrow as pa
 from pydantic import Field, model_validator
 
-from pipelines.results import compare_values, required
+from pipelines.results import compare_values, numbers_of, required
 from pipelines.settings import Count
 from pipelines.tasks.language_modeling.language_model import LanguageModelTask
 from pipelines.tasks.task import HeadTaskSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from pipelines.results import CompareFields
+    from pipelines.results import CompareFields, Statistic
     from pipelines.storage import StoreSettings
     from xlm_core import XLMConfig
     from xlm_core.decoding import Sequences
@@ -59,6 +59,12 @@ class TextGeneration(HeadTaskSettings):
     def column_comparisons(self) -> dict[str, CompareFields]:
         """See `TaskSettings`."""
         return {"generated": compare_values("the text")}
+
+    def statistics(self, rows: pa.Table) -> Iterator[Statistic]:
+        """See `TaskSettings`."""
+        (name,) = self.columns
+        lengths = [len(text) for text in rows[name].to_pylist()]
+        yield numbers_of(f"characters of {name}", pa.array(lengths, pa.int64()))
 
     def prepare(
         self,

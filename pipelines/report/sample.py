@@ -1,0 +1,73 @@
+"""Read some written rows for the statistics of a report: few rows of few parts, however large the output is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.errors import FatalError, RetryableError
+from pipelines.log import logger
+from pipelines.storage import describe_error
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.output import Output, ShardRecord
+    from pipelines.storage import Location
+
+_MAX_PARTS = 32
+_MAX_ROWS = 8_192
+_BATCH_ROWS = 256  # a row group of embeddings can be large
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of the output.
+
+    Attributes:
+        rows: the rows, each column in one chunk.
+        num_parts: how many parts they are from.
+    """
+
+    rows: pa.Table
+    num_parts: int
+
+
+def read_sample(output: Output, records: Sequence[ShardRecord]) -> Sample | None:
+    """Read the first rows of parts that are spread over the output.
+
+    Args:
+        output: the output.
+        records: the records of its parts.
+
+    Returns:
+        None if there are no rows, or a part cannot be read: a report without statistics is better than no report.
+    """
+    written = sorted((record for record in records if record.rows_out), key=lambda record: record.shard)
+    number = min(len(written), _MAX_PARTS)
+    chosen = [written[i * len(written) // number] for i in range(number)]
+    num_left, tables = _MAX_ROWS, list[pa.Table]()
+    try:
+        for i, record in enumerate(sorted(chosen, key=lambda record: record.rows_out)):
+            tables.append(_read_first_rows(output.parts / record.part, num_left // (number - i)))
+            num_left -= len(tables[-1])
+        rows = pa.concat_tables(tables).combine_chunks() if tables else None
+    except (OSError, pa.ArrowException, FatalError, RetryableError) as error:
+        logger.warning("the report has no statistics of results: %s", describe_error(error))
+        return None
+    return Sample(rows, number) if rows is not None and len(rows) else None
+
+
+def _read_first_rows(part: Location, num_rows: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    with part.fs.open_input_file(part.path) as source:
+        file = pq.ParquetFile(source, buffer_size=2**20)
+        for batch in file.iter_batches(_BATCH_ROWS):
+            batches.append(batch.slice(0, num_rows))
+            num_rows -= len(batches[-1])
+            if num_rows <= 0:
+                break
+        return pa.Table.from_batches(batches, file.schema_arrow)
