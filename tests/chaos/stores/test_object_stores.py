@@ -196,6 +196,7 @@ def run_with_ray(store: Store, folder: Path, scale: float) -> None:
             assert not [path for path, content in output.items() if secret in content]
 
 
+@pytest.mark.slow
 def test_results_with_ray_on_a_store_with_random_faults_are_identical(s3, tmp_path):
     run_with_ray(s3, tmp_path, 0.05)
 

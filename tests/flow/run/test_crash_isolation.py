@@ -170,6 +170,7 @@ def patch_loading(job, patch, crash_tokenizer: list[int], hang: list[int], crash
     patch.setattr("pipelines.run.prepare.load_model", load_crashing_model)
 
 
+@pytest.mark.slow
 def test_run_ends_if_model_processes_crash_whatever_the_rows(job, cluster, monkeypatch, tmp_path):
     """Without the limit, each shard crashes its process six times, and then each of its slices three times."""
     starts = tmp_path / "starts"

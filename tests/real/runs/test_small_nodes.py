@@ -67,6 +67,7 @@ def test_workers_that_fit_no_node_are_refused(run):
     assert (ended.returncode, ended.stderr) == (2, f"xlm: {message}\n")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch sees a GPU")
 def test_gpus_that_torch_does_not_see_are_refused(run):
     ended = run("compute.gpus_per_model=2")
