@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jobs.submission.kuberay.schedule import Schedule
     from pipelines.job import Job
 
-KUBECTL_IMAGE = "docker.io/alpine/kubectl:1.34.1"
+KUBECTL_IMAGE = "alpine/kubectl:1.34.1"
 
 _START_WITHIN_S = 3600  # after this, a run that Kubernetes could not start is skipped
 _KEEP_RUNS = 3
