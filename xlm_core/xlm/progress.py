@@ -1,4 +1,4 @@
-"""A progress bar on a terminal's standard error, for calls that take longer than a second."""
+"""A progress bar on a terminal's standard error, or in a notebook, for calls that take longer than a second."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _SHOW_AFTER_S = 1.0
+_REFRESH_S = 0.1  # an update of the bar takes 0.1 ms, as long as tokenizing some words
 
 
 class CallProgress(AbstractContextManager["CallProgress"]):
@@ -26,10 +27,10 @@ class CallProgress(AbstractContextManager["CallProgress"]):
 
     def __init__(self, num_texts: int, num_rows: int, *, enabled: bool):
         console = Console(stderr=True)
-        self._console = console if enabled and console.is_terminal else None
+        self._console = console if enabled and (console.is_terminal or console.is_jupyter) else None
         self._totals = {"tokenize": num_texts, "compute": num_rows}
         self._counts = {"tokenize": 0.0, "compute": 0.0}
-        self._started = time.monotonic()
+        self._next_update = time.monotonic() + _SHOW_AFTER_S
         self._bar: Progress | None = None
 
     def __enter__(self) -> Self:
@@ -39,6 +40,7 @@ class CallProgress(AbstractContextManager["CallProgress"]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._bar is not None:
+            self._show(self._bar)
             self._bar.stop()
 
     def count_tokenized(self) -> None:
@@ -51,14 +53,16 @@ class CallProgress(AbstractContextManager["CallProgress"]):
 
     def _update(self, name: str, count: float) -> None:
         self._counts[name] = count
-        if self._console is None:
+        if self._console is None or time.monotonic() < self._next_update:
             return
+        self._next_update = time.monotonic() + _REFRESH_S
         if self._bar is None:
-            if time.monotonic() - self._started < _SHOW_AFTER_S:
-                return
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=self._console, transient=True)
             self._tasks = {name: self._bar.add_task(name, total=total) for name, total in self._totals.items()}
             self._bar.start()
+        self._show(self._bar)
+
+    def _show(self, bar: Progress) -> None:
         for name, task in self._tasks.items():
-            self._bar.update(task, completed=int(self._counts[name]))
+            bar.update(task, completed=int(self._counts[name]))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pipelines.tasks import TASKS
 from xlm_core import XLM
 
 Row = dict[str, Any]
@@ -172,6 +173,10 @@ def assert_equal(case: Case, call: Call, by_id: dict[str, Row]) -> None:
     for row, result in zip(call.rows, results, strict=True):
         columns = case.columns(result)
         assert columns == {name: by_id[row["id"]][name] for name in columns}
+
+
+def test_every_task_is_compared():
+    assert {next(iter(case.task)) for case in CASES.values()} == {*TASKS}
 
 
 @pytest.mark.parametrize("name", CASES)
