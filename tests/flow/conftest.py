@@ -1,4 +1,5 @@
 import copy
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,14 @@ Settings = dict[str, Any]
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[None]:
+def metrics_port() -> int:
+    """Find a free port, on which `cluster` serves its metrics."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def cluster(metrics_port: int) -> Iterator[None]:
     """Start one Ray for all tests, with 4 CPUs and 2 nominal GPUs, so that stages are placed as on a real cluster."""
     import ray
 
@@ -22,8 +30,10 @@ def cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
         patch.setenv("XLM_SIMULATED_GPUS", "1")
+        patch.setenv("RAY_metrics_report_interval_ms", "1000")  # instead of 10 s
         start = ray.init
-        patch.setattr(ray, "init", lambda **options: start(**{**options, "num_cpus": 4, "num_gpus": 2}))
+        wanted = {"num_cpus": 4, "num_gpus": 2, "_metrics_export_port": metrics_port}
+        patch.setattr(ray, "init", lambda **options: start(**{**options, **wanted}))
         with ray_session(ComputeSettings(object_store_mb=200)):
             patch.setattr(ray, "init", start)
             yield
