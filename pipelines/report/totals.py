@@ -57,10 +57,12 @@ def build_report(
     """
     totals: dict[str, int] = {name: sum(getattr(record, name) for record in records) for name in SHARD_COUNTS}
     reasons: Counter[str] = Counter()
+    rejected_langs: Counter[str] = Counter()
     by_lang: dict[str, Counter[str]] = {name: Counter() for name in LANG_COUNTS}
     lengths: dict[str, list[int]] = {}
     for record in records:
         reasons.update(record.reasons)
+        rejected_langs.update(record.rejected_langs)
         for lang in record.langs:
             for name, counts in by_lang.items():
                 counts[lang.lang] += getattr(lang, name)
@@ -87,6 +89,7 @@ def build_report(
             **totals,
         },
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        "rejected_langs": dict(sorted(rejected_langs.items(), key=lambda item: (-item[1], item[0]))),
         "langs": [
             {"lang": lang, **{name: counts[lang] for name, counts in by_lang.items()}, "lengths": lengths.get(lang, [])}
             for lang, _ in sorted(by_lang["rows"].items(), key=lambda item: (-item[1], item[0]))
