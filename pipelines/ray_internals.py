@@ -5,7 +5,8 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The key-value store of the cluster. Every process reaches it in one call, and it lives as long as the cluster. An
   actor could hold the same values, but it needs resources and dies with its node.
 - The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
-- Whether there is an autoscaler, and the nodes that it can add, which Ray Data reads in the same way.
+- Whether there is an autoscaler, the nodes that it can add, which Ray Data reads in the same way, and the requests that
+  it cannot fulfil.
 - Which actors live and are on a node, and the free resources of each node. `ray.util.state` needs the dashboard, which
   local Ray does not have.
 - The function that prints a report on the driver's terminal for each worker that dies. `log_to_driver=False` does not
@@ -32,6 +33,7 @@ from ray._private import utils, worker
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
 from ray.autoscaler.v2.utils import is_autoscaler_v2
+from ray.core.generated import autoscaler_pb2
 from ray.experimental.internal_kv import (
     _internal_kv_del,
     _internal_kv_exists,
@@ -42,6 +44,7 @@ from ray.experimental.internal_kv import (
 
 _EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
 _MAX_ADDABLE = 1_000  # nodes of one type, also if the autoscaler has no limit
+_STATUS_TIMEOUT_S = 10
 _PREFETCH_THREAD = "Prefetcher"
 
 
@@ -90,9 +93,19 @@ def has_autoscaler() -> bool:
     if is_autoscaler_v2(fetch_from_server=True):
         return True
     status = json.loads(_internal_kv_get(DEBUG_AUTOSCALING_STATUS) or "{}")
-    node_types = (status.get("autoscaler_report") or {}).get("active_nodes") or {}
+    report = status.get("autoscaler_report") or {}
+    node_types = {*(report.get("active_nodes") or {}), *(report.get("node_type_mapping") or {}).values()}
     # Without an autoscaler, each node is reported as a type of its own, by its id.
     return any(not node_type.startswith("node_") for node_type in node_types)
+
+
+def infeasible_requests() -> list[dict[str, float]]:
+    """Return the resources that no node of any type that the autoscaler can add has; only its version 2 tells."""
+    if not is_autoscaler_v2(fetch_from_server=True):
+        return []
+    gcs_client, protocol = cast("Any", worker.global_worker).gcs_client, cast("Any", autoscaler_pb2)
+    status = protocol.GetClusterStatusReply.FromString(gcs_client.get_cluster_status(_STATUS_TIMEOUT_S))
+    return [dict(request.resources_bundle) for request in status.autoscaling_state.infeasible_resource_requests]
 
 
 def living_actors() -> list[tuple[str, bool]]:

@@ -56,25 +56,32 @@ def allocate_pools(nodes: Sequence[Node], settings: ComputeSettings, addable: Se
     Args:
         nodes: the nodes that the cluster has.
         settings: the job's section `compute`.
-        addable: nodes that an autoscaler can add. They count only if the cluster is too small for the job without them.
+        addable: nodes that an autoscaler can add. They count only if the cluster is too small for the job without them,
+            or has no GPU yet.
 
     Raises:
         FatalError: the job asks for more than the cluster or any of its nodes has, so Ray would wait forever.
     """
     with_cpus = [node for node in nodes if node.cpus > 0]
-    try:
-        return _allocate(with_cpus, settings)
-    except FatalError:
-        if not addable:
-            raise
+    waits_for_gpus = settings.gpus_per_model > 0 and _has_gpus(addable) and not _has_gpus(with_cpus)
+    if not waits_for_gpus:
+        try:
+            return _allocate(with_cpus, settings)
+        except FatalError:
+            if not addable:
+                raise
     return _allocate([*with_cpus, *addable], settings)
+
+
+def _has_gpus(nodes: Sequence[Node]) -> bool:
+    return any(node.gpus > 0 for node in nodes)
 
 
 def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
     if not nodes:
         raise FatalError("the Ray cluster has no node with CPUs; start one, or set compute.address to another cluster")
     spare = sum(node.cpus for node in nodes) - READ_CPUS - WRITE_CPUS
-    if settings.gpus_per_model > 0 and any(node.gpus > 0 for node in nodes):
+    if settings.gpus_per_model > 0 and _has_gpus(nodes):
         models, model_gpus, threads = _gpu_models(nodes, settings), settings.gpus_per_model, 1
         model_cpus = _GPU_MODEL_CPUS
     else:

@@ -122,3 +122,11 @@ def test_nodes_that_can_be_added_count_only_if_needed():
     assert (pools.models, pools.model_gpus) == (2, 4.0)
     with pytest.raises(FatalError):
         allocate_pools([small], ComputeSettings(gpus_per_model=8.0), [large])
+
+
+def test_gpus_that_can_be_added_are_used_instead_of_the_cpus_of_the_first_node():
+    head, gpu = Node(8.0), Node(8.0, 2.0)
+    assert allocate_pools([head], ComputeSettings()).model_gpus == 0
+    pools = allocate_pools([head], ComputeSettings(), [gpu, gpu])
+    assert (pools.models, pools.model_gpus) == (4, 1.0)
+    assert allocate_pools([head], ComputeSettings(gpus_per_model=0.0), [gpu, gpu]).model_gpus == 0

@@ -47,7 +47,7 @@ _ADDRESS = "http://head:8265"
     help="A name for this piece of work, such as news-2026-11-28: once it has succeeded, it is not run again. "
     "Default: the job's name and a hash of its output path; such a job is run again if it has ended.",
 )
-@click.option("--no-wait", is_flag=True, help="Do not follow the job.")
+@click.option("--no-wait", is_flag=True, help="Do not follow the job. Without JOB, print its status.")
 @click.option("--stop", is_flag=True, help="Stop the job. Submit it again to resume.")
 @click.option(
     "--pip",
@@ -97,5 +97,5 @@ def submit_command(
     if stop:
         return stop_job(client, submission_id or (shipped.submission_id if shipped else ""), console, wait=not no_wait)
     if shipped is None:
-        return follow_job(client, submission_id or "", console)
+        return follow_job(client, submission_id or "", console, wait=not no_wait)
     return submit_job(client, shipped, console, submission_id=submission_id, wait=not no_wait, pip=pip)

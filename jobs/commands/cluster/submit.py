@@ -64,9 +64,13 @@ def submit_job(
     return _follow(client, attempt.id, console)
 
 
-def follow_job(client: JobClient, submission_id: str, console: Console) -> int:
-    """Follow a job that was submitted before. Returns its exit status."""
-    return _follow(client, _find(client, submission_id).id, console)
+def follow_job(client: JobClient, submission_id: str, console: Console, *, wait: bool) -> int:
+    """Follow a job that was submitted before, and return its exit status. Without waiting, print its status only."""
+    attempt = _find(client, submission_id)
+    if not wait:
+        _print(console, f"{attempt.id} is {attempt.status.value}")
+        return ExitStatus.COMPLETE
+    return _follow(client, attempt.id, console)
 
 
 def stop_job(client: JobClient, submission_id: str, console: Console, *, wait: bool) -> ExitStatus:

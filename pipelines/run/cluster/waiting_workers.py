@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from contextlib import contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import ray
 
 from pipelines.formatting import format_count, format_duration
-from pipelines.ray_internals import free_resources, living_actors
+from pipelines.ray_internals import free_resources, infeasible_requests, living_actors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Mapping
@@ -22,6 +23,9 @@ _NOTIFY_EVERY_S = 60.0
 
 # Cloud providers replace a lost node in less.
 _GIVE_UP_AFTER_S = 900.0
+
+# The autoscaler needs some rounds to see the requests, and to find that no node that it can add is large enough.
+_ASK_AUTOSCALER_AFTER_S = 20.0
 
 
 class Need(NamedTuple):
@@ -41,6 +45,14 @@ class Need(NamedTuple):
     def fits(self, resources: Mapping[str, float]) -> bool:
         """Return whether a node with these resources has room for the worker."""
         return resources.get("CPU", 0.0) >= self.cpus and resources.get("GPU", 0.0) >= self.gpus
+
+    def is_among(self, requests: Iterable[Mapping[str, float]]) -> bool:
+        """Return whether one of these requests for resources is the worker's."""
+        return any(
+            math.isclose(request.get("CPU", 0.0), self.cpus, abs_tol=1e-4)
+            and math.isclose(request.get("GPU", 0.0), self.gpus, abs_tol=1e-4)
+            for request in requests
+        )
 
     def describe(self, nodes: Iterable[Mapping[str, float]], free: Iterable[Mapping[str, float]]) -> str:
         """Describe what the worker needs, and what the nodes have and have free."""
@@ -66,7 +78,7 @@ def waiting_watch(
         can_grow: whether an autoscaler may add nodes.
         notify: receives a message every minute.
         end: receives a reason to end the run: for a quarter of an hour, no node has been large enough for a worker,
-            and none can be added.
+            and none can be added; or the autoscaler reports that no type of node that it can add is.
     """
     ended = threading.Event()
 
@@ -79,8 +91,13 @@ def waiting_watch(
             elif now - began > _GIVE_UP_AFTER_S and not can_grow and not any(map(need.fits, nodes)):
                 end(f"no node is large enough: {need.describe(nodes, free)}")
                 return
+            elif can_grow and now - began > _ASK_AUTOSCALER_AFTER_S and need.is_among(infeasible_requests()):
+                described = f"{need.describe(nodes, free)}{_advice(need, nodes)}"
+                end(f"the autoscaler has no type of node that is large enough: {described}")
+                return
             elif now - notified > _NOTIFY_EVERY_S:
-                notify(f"waiting for resources for {format_duration(now - began)}: {need.describe(nodes, free)}")
+                waited = format_duration(now - began)
+                notify(f"waiting for resources for {waited}: {need.describe(nodes, free)}{_advice(need, nodes)}")
                 notified = now
 
     thread = threading.Thread(target=watch, daemon=True)
@@ -90,6 +107,12 @@ def waiting_watch(
     finally:
         ended.set()
         thread.join(1.0)  # a thread that calls Ray while it shuts down can end the process; a stuck one is left
+
+
+def _advice(need: Need, nodes: Iterable[Mapping[str, float]]) -> str:
+    if need.gpus and not any(node.get("GPU") for node in nodes):
+        return "; to run the model on CPUs, set compute.gpus_per_model to 0"
+    return ""
 
 
 def find_waiting(pools: Pools) -> Need | None:

@@ -1,6 +1,9 @@
 """A Ray head on loopback with the Jobs API and a token, as `ray start --head --block` starts it."""
 
+import contextlib
+import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -9,7 +12,9 @@ import sys
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
+import ray
 import requests
 
 START_TIMEOUT_S = 120.0
@@ -31,22 +36,31 @@ class RayHead:
 
     Args:
         folder: the folder of Ray, whose path must be short.
+        num_cpus: its CPUs.
+        autoscaler: the autoscaler's configuration. If its provider needs the head's address, it is `HEAD` there.
+        environment: environment variables of all processes.
 
     Attributes:
         address: the URL of its dashboard.
         token: the token that it requires.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, num_cpus: int = 3, autoscaler: dict[str, Any] | None = None, **environment: str):
         self.token, self._id = secrets.token_hex(16), uuid.uuid4().hex
         ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.address = f"http://127.0.0.1:{ports['dashboard-port']}"
         python = Path(sys.executable).parent
         command = [python / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
-        command += ["--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}", "--num-cpus=3"]
+        command += ["--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}", f"--num-cpus={num_cpus}"]
         command += [f"--object-store-memory={100 * 2**20}", "--disable-usage-stats"]
+        command += ["--min-worker-port=0", "--max-worker-port=0"]
         command += [f"--{name}={port}" for name, port in ports.items()]
-        environment = os.environ | self.credentials | {_MARKER: self._id, "PATH": f"{python}:{os.environ['PATH']}"}
+        if autoscaler is not None:
+            gcs = f"{ray.util.get_node_ip_address()}:{ports['port']}"
+            (folder / "autoscaler.json").write_text(json.dumps(autoscaler).replace("HEAD", gcs))
+            command += [f"--autoscaling-config={folder / 'autoscaler.json'}"]
+        environment |= self.credentials | {_MARKER: self._id, "PATH": f"{python}:{os.environ['PATH']}"}
+        environment = os.environ | environment
         environment.pop("PYTHONPATH", None)  # the code is shipped
         self._log = folder / "start.log"
         with self._log.open("wb") as log:
@@ -100,14 +114,13 @@ class RayHead:
 
 
 def free_ports(number: int) -> list[int]:
-    """Find ports that are free at this moment."""
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Find free ports below those that the system gives to clients and to servers that bind port 0."""
+    ports: list[int] = []
+    for port in random.sample(range(15_000, 32_000), 100):
+        with socket.socket() as each, contextlib.suppress(OSError):
+            each.bind(("127.0.0.1", port))
+            ports.append(port)
+    return ports[:number]
 
 
 def _environment_of(process: Path) -> list[bytes]:

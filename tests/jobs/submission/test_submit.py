@@ -12,6 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.submission import ShippedJob
 from pipelines.output.directory import Output
 from pipelines.storage import locate
 from tests.flow.run.outputs import ledger_records, result_digests, wait_until
@@ -104,7 +105,7 @@ def test_log_is_complete_after_the_connection_was_lost(undisturbed):
     _, log, errors = undisturbed.ended["cut"]
     assert log_of(log) == log_of(undisturbed.ended["direct"][1])
     lost, again = errors.splitlines()
-    assert re.fullmatch(r"xlm: http://127.0.0.1:\d+: no answer \(.+\); the job continues, trying again", lost)
+    assert re.fullmatch(r"xlm: http://127.0.0.1:\d+: no answer \(.+\); the job continues, retrying", lost)
     assert re.fullmatch(r"xlm: http://127.0.0.1:\d+ answers again", again)
 
 
@@ -125,6 +126,7 @@ def test_output_is_complete(undisturbed, xlm):
 def test_job_with_an_id_of_its_own_runs_until_it_has_succeeded(undisturbed, submit, head, demo):
     again = submit(str(demo / "job.yaml"), "--submission-id", NIGHT)
     assert again == (0, f"{NIGHT} has succeeded already; nothing is submitted\n", "")
+    assert submit("--submission-id", NIGHT, "--no-wait") == (0, f"{NIGHT} is SUCCEEDED\n", "")
     assert f"{NIGHT}-2" not in head.jobs()
 
 
@@ -173,3 +175,28 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
     assert (resumed.status, resumed.err) == (0, "")
     assert resumed.out.startswith(f"submitted {submission_id}-2 to ")
     assert result_digests(out) == result_digests(undisturbed.out)
+
+
+@pytest.mark.slow
+def test_job_that_is_killed_at_once_resumes_to_identical_output(
+    undisturbed, submit, head, demo, settings, tmp_path, monkeypatch
+):
+    """As the head kills the jobs of `ray job submit`, which do not set how long it waits."""
+    out = tmp_path / "out"
+    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={out}"]
+    monkeypatch.setattr(ShippedJob, "stop_wait_s", 0)
+    submission_id = re.match("submitted (.+) to ", submit(*job, "--no-wait").out)[1]
+    wait_until(lambda: list(out.glob("data/part-*")))
+    assert f"{submission_id} has ended (STOPPED)" in submit(*job, "--stop").out
+    assert not (out / "_SUCCESS").exists()
+    assert submit(*job).status == 0
+    assert result_digests(out) == result_digests(undisturbed.out)
+
+
+@pytest.mark.slow
+def test_packages_are_installed_for_a_job(undisturbed, submit, demo, settings):
+    """The head has all of them already, so that nothing is downloaded."""
+    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={undisturbed.out}"]
+    ended = submit(*job, "--pip")
+    assert (ended.status, ended.err) == (0, ""), ended.out
+    assert "nothing to do" in ended.out
