@@ -93,18 +93,22 @@ class RayHead:
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if marker in _environment_of(path)]
 
     def stop(self) -> list[int]:
-        """Stop the head, and return the processes that it left, which are killed."""
+        """Stop the head, and return the drivers that it left. They are killed, as are Ray's agents.
+
+        The agents wait for the head for half a minute.
+        """
         self._process.terminate()
         try:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
         deadline = time.monotonic() + 30
-        while (left := self.processes()) and time.monotonic() < deadline:
+        while (drivers := list(filter(_is_driver, self.processes()))) and time.monotonic() < deadline:
             time.sleep(0.2)
-        for pid in left:
-            os.kill(pid, signal.SIGKILL)
-        return left
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return drivers
 
     def _answers(self) -> bool:
         try:
@@ -128,3 +132,10 @@ def _environment_of(process: Path) -> list[bytes]:
         return (process / "environ").read_bytes().split(b"\0")
     except OSError:
         return []
+
+
+def _is_driver(pid: int) -> bool:
+    try:
+        return b"run_job.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
