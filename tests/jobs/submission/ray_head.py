@@ -84,6 +84,7 @@ class RayHead:
 
     def jobs(self) -> dict[str, dict]:
         """Return the submitted jobs by id."""
+        assert self._process.poll() is None, self._log.read_text()
         jobs = requests.get(f"{self.address}/api/jobs/", headers=self.headers, timeout=60).json()
         return {job["submission_id"]: job for job in jobs if job["submission_id"]}
 
@@ -118,9 +119,9 @@ class RayHead:
 
 
 def free_ports(number: int) -> list[int]:
-    """Find free ports below those that the system gives to clients and to servers that bind port 0."""
+    """Find free ports between those of Ray's workers and those that the system gives to clients and servers."""
     ports: list[int] = []
-    for port in random.sample(range(15_000, 32_000), 100):
+    for port in random.sample(range(20_000, 32_000), 100):
         with socket.socket() as each, contextlib.suppress(OSError):
             each.bind(("127.0.0.1", port))
             ports.append(port)
