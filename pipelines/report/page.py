@@ -83,7 +83,7 @@ def _environment() -> Environment:
         "rounded": lambda value: f"{value:,.0f}",
         "significant": _significant,
         "plural": format_count,
-        "duration": format_duration,
+        "duration": lambda seconds: format_duration(seconds).replace(" ", "\u00a0"),
         "size": format_size,
         "isolate": _isolate,
         "lang": _shorten_lang,

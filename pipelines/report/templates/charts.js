@@ -84,7 +84,7 @@
     xAxis: axis(x),
     yAxis: axis({ type: "value", splitNumber: 4, minInterval: 1, axisLabel: { formatter: compact } }),
     tooltip: { formatter: ({ dataIndex }) => describe(dataIndex) },
-    series: [{ type: "bar", data, barCategoryGap: "10%", itemStyle: { color: css("--accent"), borderRadius: [2, 2, 0, 0] } }],
+    series: [{ type: "bar", data, barCategoryGap: "10%", barMaxWidth: 110, itemStyle: { color: css("--accent"), borderRadius: [2, 2, 0, 0] } }],
   });
   const of = (counts, i) => `${count(counts[i])} (${percent(counts[i], counts.reduce((a, b) => a + b, 0))})`;
 
