@@ -11,6 +11,8 @@ from xdist.scheduler import LoadScopeScheduling
 FOLDERS = (
     "tests/flow/run/",
     "tests/real/runs/",
+    "tests/flow/nightly/",
+    "tests/docs/",
     "tests/chaos/workers/",
     "tests/chaos/stores/",
     "tests/chaos/bad_input/",
