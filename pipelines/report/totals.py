@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+
 from pipelines.job import PolicySettings
 from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
 from pipelines.report.timeline import STAGES
@@ -36,6 +38,7 @@ def build_report(
     timeline: dict[str, Any] | None = None,
     workers: Mapping[str, int] | None = None,
     statistics: dict[str, Any] | None = None,
+    shards: pa.Table | None = None,
 ) -> dict[str, Any]:
     """Build the report of a job and its last run.
 
@@ -51,6 +54,7 @@ def build_report(
         timeline: the speed of this run over time, as `Timeline.to_json` returns it.
         workers: number of workers of the stages that have a pool, in this run.
         statistics: of the results, as `summarize` returns them; None if there are none.
+        shards: the plan, which contains the files and rows of failed shards; None if they are not shown.
 
     Returns:
         JSON values, which `summary_lines` and `render_html` display.
@@ -105,7 +109,7 @@ def build_report(
             "busy": _busy_shares(timeline, workers, elapsed_s),
         },
         "statistics": statistics,
-        "failed": [{"shard": shard, "error": error} for shard, error in sorted(failed.items())[:_MAX_ERRORS]],
+        "failed": _describe_failed(sorted(failed.items())[:_MAX_ERRORS], shards),
         "failed_not_shown": max(0, len(failed) - _MAX_ERRORS),
         "slowest": [
             {
@@ -120,6 +124,20 @@ def build_report(
         "settings": job["spec"],
         "provenance": {key: value for key, value in job.items() if key != "spec"},
     }
+
+
+def _describe_failed(failed: Sequence[tuple[str, str]], shards: pa.Table | None) -> list[dict[str, Any]]:
+    """Return the id and error of failed shards and, with the plan, their file, and first and last row in the file."""
+    described: list[dict[str, Any]] = [{"shard": shard, "error": error} for shard, error in failed]
+    if shards is None or not failed:
+        return described
+    ids = {shard for shard, _ in failed}
+    found = shards.filter(pa.array([shard in ids for shard in shards["shard"].to_pylist()], pa.bool_()))
+    planned = {row["shard"]: row for row in found.select(["shard", "file", "file_row", "num_rows"]).to_pylist()}
+    for shard in described:
+        if (row := planned.get(shard["shard"])) is not None:
+            shard |= {"file": row["file"], "rows": [row["file_row"], row["file_row"] + row["num_rows"] - 1]}
+    return described
 
 
 def _busy_shares(

@@ -256,4 +256,5 @@ def _build_report(
         timeline=progress.timeline.to_json(),
         workers=progress.workers,
         statistics=sample and summarize(sample, job.tasks, job.input.output_lang_column),
+        shards=prepared.plan.shards,
     )

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipelines.corpus.planned_shard import PlannedShard, plan_table
 from pipelines.report.page import render_html
 from pipelines.report.summary import summary_lines
 from pipelines.report.totals import build_report
@@ -146,6 +147,16 @@ def test_failed_shards_are_counted_and_the_first_ones_named(num_failed):
     assert report["totals"]["failed_shards"] == num_failed == len(report["failed"]) + report["failed_not_shown"]
     assert len(report["failed"]) == min(50, num_failed)
     assert any("such as 00000: error 0" in line for line in summary_lines(report))
+
+
+def test_failed_shards_have_the_rows_of_their_file():
+    shards = [
+        PlannedShard("a", "/in.parquet", 9, 9, 0, 0, 0, 1000),
+        PlannedShard("b", "/in.parquet", 9, 9, 1, 24, 1024, 500),
+    ]
+    report = build_report(job(), 9000, RECORDS, {"b": "damaged"}, 10.0, "failed shards", shards=plan_table(shards))
+    assert report["failed"] == [{"shard": "b", "error": "damaged", "file": "/in.parquet", "rows": [1024, 1523]}]
+    assert "b damaged /in.parquet , rows 1,024 to 1,523" in text_of(render_html(report))
 
 
 @pytest.mark.parametrize("status", ["complete", "failed shards", "too many rejected rows", "interrupted"])
