@@ -7,6 +7,7 @@ from typing import Any
 from pipelines.report.timeline import STAGES
 
 _MAX_INTERVALS = 40  # of the chart of throughput: a phone has room for no more
+_FEW_INTERVALS = 12
 _MIN_INTERVALS = 3  # with results; fewer are no chart
 _MAX_LANGS = 12  # colours that can be distinguished
 
@@ -27,8 +28,8 @@ def _timeline(timeline: dict[str, Any] | None) -> dict[str, Any] | None:
     """
     if timeline is None or sum(tokens > 0 for tokens in timeline["tokens"]) < _MIN_INTERVALS:
         return None
-    # Shards can take longer than an interval. With as many intervals as had results, few of them are empty by chance.
-    num_shown = min(sum(tokens > 0 for tokens in timeline["tokens"]), _MAX_INTERVALS)
+    # Shards can take longer than an interval. With about as many intervals as had results, few are empty by chance.
+    num_shown = min(max(sum(tokens > 0 for tokens in timeline["tokens"]), _FEW_INTERVALS), _MAX_INTERVALS)
     merged = -(-len(timeline["tokens"]) // num_shown)
     tokens = _merge(timeline["tokens"], merged)
     interval_s = timeline["interval_s"] * merged
