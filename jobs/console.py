@@ -1,10 +1,16 @@
-"""What all commands print in the same way: errors and tables."""
+"""What all commands print in the same way: errors, tables and JSON."""
 
 from __future__ import annotations
 
+import base64
+import json
+import math
+import numbers
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -15,9 +21,41 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-def open_console() -> Console:
-    """Open the console of a command's results. Off a terminal, lines are not wrapped."""
-    return Console(soft_wrap=not sys.stdout.isatty())
+def open_console(*, as_json: bool = False) -> Console:
+    """Open the console of a command's results, or if these are printed as JSON, of its messages, on stderr.
+
+    Off a terminal, lines are not wrapped.
+    """
+    stream = sys.stderr if as_json else sys.stdout
+    return Console(stderr=as_json, soft_wrap=not stream.isatty())
+
+
+def print_json(value: Any) -> None:
+    """Print a value as JSON in UTF-8 to stdout.
+
+    Numbers that are not finite become null, bytes become Base64, and dates, times and decimals become text.
+    """
+    text = json.dumps(_to_json(value), indent=2, ensure_ascii=False, allow_nan=False)
+    # a surrogate that is alone cannot be encoded; its escape in Python is that of JSON
+    click.echo(text.encode("utf-8", "backslashreplace"))
+
+
+def _to_json(value: Any) -> Any:
+    match value:
+        case None | bool() | str():
+            return value
+        case Mapping():
+            return {str(key): _to_json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_to_json(item) for item in value]
+        case bytes():
+            return base64.b64encode(value).decode()
+        case numbers.Integral():
+            return int(value)
+        case numbers.Real():
+            return float(value) if math.isfinite(value) else None
+        case _:
+            return str(value)
 
 
 def print_error(*lines: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands for getting started: demo, spec, completion."""
+"""Commands for getting started: demo, spec, doctor, completion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 from jobs.commands.command import Command
 from jobs.commands.job import run_command
-from jobs.commands.options import limit_option, overrides_option
+from jobs.commands.options import json_option, limit_option, overrides_option
 from jobs.commands.output import show_command
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
@@ -55,6 +55,20 @@ def spec_command(name: str | None) -> ExitStatus:
     for spec in SPECS:
         click.echo(f"{spec:10}{read_spec(spec).partition(chr(10))[0].removeprefix('# ')}")
     return ExitStatus.COMPLETE
+
+
+@click.command("doctor", cls=Command, examples=["xlm doctor", "xlm doctor job.yaml", "xlm doctor checkpoint/ --json"])
+@click.argument("target", metavar="[JOB|CHECKPOINT]", type=click.Path(), required=False)
+@json_option
+def doctor_command(target: str | None, as_json: bool) -> ExitStatus:
+    """Try what works here, and say how to install the rest.
+
+    Tries segmenters, devices, precisions, stores and table formats; also what a job file or a checkpoint needs, if one
+    is given. The exit status is 2 if something does not work that every job needs, or the given one.
+    """
+    from jobs.commands.setup.doctor import run_doctor
+
+    return run_doctor(target, open_console(as_json=as_json), as_json=as_json)
 
 
 @click.command(
