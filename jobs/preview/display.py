@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
@@ -26,8 +25,7 @@ _PLAIN_WIDTH = 100  # characters of a line in a file or pipe
 _MAX_CELL = 40  # characters of a cell, in all columns but the last
 _MAX_LABELS = 6  # of a column of labels
 
-# Metadata keys that are not displayed: those of the Parquet format, and the ranges of each dimension of int8 vectors.
-_HIDDEN_METADATA = ("PARQUET:", "int8_")
+_HIDDEN_METADATA = "int8_"  # the ranges of each dimension of vectors
 
 
 def print_preview(preview: Preview, console: Console, state: Iterable[Text] = ()) -> None:
@@ -45,6 +43,26 @@ def print_preview(preview: Preview, console: Console, state: Iterable[Text] = ()
         console.print(item, no_wrap=True, overflow="ellipsis")
 
 
+def preview_to_json(preview: Preview) -> dict[str, Any]:
+    """Return the columns, rows and rejected rows of a preview, with all values in full."""
+    return {
+        "columns": [
+            {
+                "name": field.name,
+                "type": format_type(field.type),
+                "role": _role(field.name, preview),
+                "metadata": _read_metadata(field),
+            }
+            for field in preview.schema
+        ],
+        "rows": preview.rows,
+        "rejected": [
+            {"reason": reason, "rows": count, "examples": preview.examples[reason]}
+            for reason, count in preview.reasons.most_common()
+        ],
+    }
+
+
 def _column_lines(preview: Preview) -> Iterator[RenderableType]:
     rows = [
         [Text(render_text(field.name), "cyan"), Text(format_type(field.type)), Text(_describe(field, preview), "dim")]
@@ -56,15 +74,26 @@ def _column_lines(preview: Preview) -> Iterator[RenderableType]:
 
 def _describe(field: pa.Field, preview: Preview) -> str:
     """Describe a column: by its role in the input, or by the metadata from its task."""
-    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
-    if field.name not in preview.groups["results"]:
-        return "id" if field.name in preview.groups["id"] else "kept"
+    metadata, role = _read_metadata(field), _role(field.name, preview)
+    if role != "result":
+        return role
     if "labels" in metadata:
         labels: list[str] = json.loads(metadata["labels"])
         names = ", ".join(render_text(label) for label in labels[:_MAX_LABELS])
         return f"{format_count(len(labels), 'label')}: {names}{', …' if len(labels) > _MAX_LABELS else ''}"
     shown = {key: value for key, value in metadata.items() if not key.startswith(_HIDDEN_METADATA)}
     return ", ".join(f"{key} {render_text(value)}" for key, value in shown.items())
+
+
+def _read_metadata(field: pa.Field) -> dict[str, str]:
+    metadata = {key.decode(): value.decode() for key, value in (field.metadata or {}).items()}
+    return {key: value for key, value in metadata.items() if not key.startswith("PARQUET:")}
+
+
+def _role(column: str, preview: Preview) -> str:
+    if column in preview.groups["results"]:
+        return "result"
+    return "id" if column in preview.groups["id"] else "kept"
 
 
 def _row_lines(preview: Preview) -> Iterator[RenderableType]:
@@ -96,13 +125,10 @@ def _can_render(task: TaskSettings, row: dict[str, Any]) -> bool:
 
 
 def _rejected_lines(preview: Preview) -> Iterator[RenderableType]:
-    counts = Counter[str]()
-    for record in preview.records:
-        counts.update(record.reasons)
-    if not counts:
+    if not preview.reasons:
         return
     rows = [[Text(name, "bold") for name in ("rejected", "rows", "such as row", "id", "file")]]
-    for reason, count in counts.most_common():
+    for reason, count in preview.reasons.most_common():
         first_cells = [Text(render_text(reason), "red"), Text(f"{count:,}")]
         for example in preview.examples[reason] or [{"row": "", "id": None, "file": ""}]:
             row_id = "" if example["id"] is None else render_text(example["id"])

@@ -55,6 +55,11 @@ class Preview:
     rows: list[dict[str, Any]]
     examples: dict[str, list[dict[str, Any]]]
 
+    @property
+    def reasons(self) -> Counter[str]:
+        """The number of rejected rows by reason."""
+        return sum((Counter(record.reasons) for record in self.records), Counter[str]())
+
 
 def read_preview(location: Location, limit: int) -> Preview:
     """Read the preview of an output.

@@ -1,6 +1,7 @@
 """Compare two outputs by the ids of their rows."""
 
 from pipelines.diff.compare_outputs import ColumnDiff, OutputDiff, compare_outputs
+from pipelines.diff.counts import Tally
 from pipelines.diff.drift import DriftLimit, parse_drift_limits
 from pipelines.diff.loaded_output import LoadedOutput
 
@@ -9,6 +10,7 @@ __all__ = [
     "DriftLimit",
     "LoadedOutput",
     "OutputDiff",
+    "Tally",
     "compare_outputs",
     "parse_drift_limits",
 ]

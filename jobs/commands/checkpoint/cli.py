@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 
 from jobs.commands.command import Command
+from jobs.commands.options import json_option
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
 
@@ -18,7 +19,8 @@ from jobs.exit_status import ExitStatus
     "inspect", cls=Command, examples=["xlm inspect checkpoint/", "xlm inspect hf://FacebookAI/xlm-mlm-100-1280"]
 )
 @click.argument("checkpoint", metavar="CHECKPOINT", type=click.Path())
-def inspect_command(checkpoint: str) -> ExitStatus:
+@json_option
+def inspect_command(checkpoint: str, as_json: bool) -> ExitStatus:
     """Show a checkpoint's model, heads, languages, tokenizer and content hash.
 
     CHECKPOINT is a directory or URL, or hf://org/name.
@@ -26,9 +28,9 @@ def inspect_command(checkpoint: str) -> ExitStatus:
     from jobs.commands.checkpoint.inspect import inspect
     from jobs.commands.checkpoint.open_checkpoint import open_checkpoint
 
-    console = open_console()
+    console = open_console(as_json=as_json)
     with open_checkpoint(checkpoint, console) as folder:
-        inspect(folder, console, checkpoint)
+        inspect(folder, console, checkpoint, as_json=as_json)
     return ExitStatus.COMPLETE
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from rich.text import Text
 
-from jobs.console import make_table
+from jobs.console import make_table, print_json
 from jobs.exit_status import ExitStatus
 from jobs.job_file import dump_job
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
@@ -17,7 +18,7 @@ from pipelines.run import check_before_changes, check_output, prepare_job, surve
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
     from pipelines.job import Job
@@ -29,7 +30,41 @@ _MAX_LANG_CHARS = 24
 _FATAL = "bold red"
 
 
-def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick: bool = False) -> ExitStatus:
+@dataclass
+class CheckReport:
+    """What was found, for JSON: the values of the printed lines.
+
+    Attributes:
+        can_run: whether a run would not end early for what was found.
+        job: the job with all defaults, if it was asked for.
+        columns: names and types of the output's columns.
+        rows, shards: those of the corpus, before the filter.
+        notes: about the corpus and the heads.
+        warnings: what may be wrong, although the job can run.
+        output: the state of the output, and what a run would change first.
+        languages: the languages of the rows; None if they were not read.
+        rows_rejected: a lower bound of the rows that will be rejected.
+        rows_repeated: those with the id of an earlier row.
+        problem: why the job would end early.
+    """
+
+    can_run: bool = True
+    job: dict[str, Any] | None = None
+    columns: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    rows: int = 0
+    shards: int = 0
+    notes: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+    output: dict[str, Any] = field(default_factory=dict[str, Any])
+    languages: dict[str, Any] | None = None
+    rows_rejected: int = 0
+    rows_repeated: int = 0
+    problem: str | None = None
+
+
+def check_job(
+    job: Job, console: Console, *, show_defaults: bool = False, quick: bool = False, as_json: bool = False
+) -> ExitStatus:
     """Check all that a run checks before it computes the first shard, and print what it would do. Nothing is written.
 
     Args:
@@ -37,6 +72,7 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
         console: where to print.
         show_defaults: also print the job file with all defaults.
         quick: read only the footers of the corpus, but not the languages and ids of its rows.
+        as_json: print JSON instead of text.
 
     Returns:
         COMPLETE, or INCOMPLETE if more rows would be rejected or shards fail than `policy` allows.
@@ -44,93 +80,116 @@ def check_job(job: Job, console: Console, *, show_defaults: bool = False, quick:
     Raises:
         FatalError: the job cannot run.
     """
+    report = CheckReport()
+    for item in _check(job, console, report, show_defaults=show_defaults, quick=quick):
+        if not as_json:
+            console.print(item, soft_wrap=isinstance(item, Text) or None)
+    if as_json:
+        print_json(asdict(report))
+    return ExitStatus.COMPLETE if report.can_run else ExitStatus.INCOMPLETE
+
+
+def _check(
+    job: Job, console: Console, report: CheckReport, *, show_defaults: bool, quick: bool
+) -> Iterator[RenderableType]:
+    """Check a job step by step. Yields what to print after each step, and fills the report."""
     prepared = prepare_job(job, lambda line: console.print(line, highlight=False, markup=False))
+    plan, schema = prepared.plan, prepared.stages.write.schema
+    report.rows, report.shards = plan.num_rows, len(plan.shards)
+    report.columns = [{"name": column.name, "type": format_type(column.type)} for column in schema]
+    report.notes, report.warnings = [*prepared.notes, *plan.notes], [*prepared.warnings]
     if show_defaults:
-        console.print(dump_job(prepared.job), highlight=False, markup=False)
-    console.print(_describe_columns(prepared))
-    console.print()
-    for line in _describe_preparation(prepared):
-        console.print(line, soft_wrap=True)
+        report.job = prepared.job.model_dump(mode="json")
+        yield Text(dump_job(prepared.job))
+    yield _describe_columns(report)
+    yield ""
+    yield from _describe_preparation(report)
     state = check_output(prepared)
-    for line in _describe_output(prepared, state):
-        console.print(line, soft_wrap=True)
+    report.output = _summarize_output(prepared, state)
+    yield from _describe_output(report.output, report.shards)
     num_left = sum(state.todo["num_rows"].to_pylist())
     if too_many := describe_too_many_rejected(state.done.values(), job.policy, num_left):
-        console.print(Text(too_many, _FATAL), soft_wrap=True)
-        return ExitStatus.INCOMPLETE
+        report.can_run, report.problem = False, too_many
+        yield Text(too_many, _FATAL)
+        return
     if state.is_complete and Output(prepared.output).is_complete:
-        return ExitStatus.COMPLETE
-    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(prepared.plan.shards), "shard")
+        return
+    rows, shards = format_count(report.rows, "row"), format_count(report.shards, "shard")
     if quick:
         state.check_removal(job.policy.max_removed, prepared.output.url)
-        console.print(Text(f"languages and ids of the rows were not read (--quick); {rows} in {shards}", "yellow"))
-        return ExitStatus.COMPLETE
+        yield Text(f"languages and ids of the rows were not read (--quick); {rows} in {shards}", "yellow")
+        return
     survey = _survey(job, prepared, console)
     if survey is not None:
-        console.print()
-        console.print(_describe_languages(survey))
-        for line in _describe_survey(survey):
-            console.print(line, soft_wrap=True)
+        report.languages = _summarize_languages(survey)
+        yield ""
+        yield _describe_languages(survey)
+        yield from _describe_survey(survey)
     with console.status("comparing ids"):
-        pre_rejected = check_before_changes(job, prepared, state)
-    lines, is_allowed = _describe_rejections(job, prepared, survey, sum(map(len, pre_rejected.values())))
-    for line in lines:
-        console.print(line, soft_wrap=True)
-    if not is_allowed:
-        return ExitStatus.INCOMPLETE
-    console.print(Text(f"the job can run: {rows} in {shards}", "bold"))
-    return ExitStatus.COMPLETE
+        report.rows_repeated = sum(map(len, check_before_changes(job, prepared, state).values()))
+    yield from _check_rejections(job, report, survey)
+    if report.can_run:
+        yield Text(f"the job can run: {rows} in {shards}", "bold")
 
 
-def _describe_rejections(
-    job: Job, prepared: Prepared, survey: LanguageSurvey | None, num_repeated: int
-) -> tuple[list[Text], bool]:
-    """Describe which rows will be rejected. Also returns whether the job's policy allows this."""
-    policy, lines = job.policy, list[Text]()
-    if num_repeated:
-        lines.append(
-            Text(f"{format_count(num_repeated, 'row')} with the id of an earlier row will be rejected", "yellow")
-        )
-    num_rows = survey.num_rows if survey else prepared.plan.num_rows
-    num_rejected = max(num_repeated, survey.num_rejected if survey else 0)  # a row may be both
+def _check_rejections(job: Job, report: CheckReport, survey: LanguageSurvey | None) -> Iterator[Text]:
+    """Describe which rows will be rejected, and whether the job's policy allows this."""
+    policy = job.policy
+    if report.rows_repeated:
+        rows = format_count(report.rows_repeated, "row")
+        yield Text(f"{rows} with the id of an earlier row will be rejected", "yellow")
+    num_rows = survey.num_rows if survey else report.rows
+    num_rejected = max(report.rows_repeated, survey.num_rejected if survey else 0)  # a row may be both
+    report.rows_rejected = num_rejected
     share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
     if num_rejected > policy.count_allowed_rejections(num_rows):
         advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
         limit = f"policy.max_rejected is {policy.max_rejected}"
-        line = f"the job would end early: it would reject {share}, and {limit}; {advice}"
-        return [*lines, Text(line, _FATAL)], False
-    if survey and survey.num_unreadable > policy.max_failed_shards:
+        report.problem = f"the job would end early: it would reject {share}, and {limit}; {advice}"
+    elif survey and survey.num_unreadable > policy.max_failed_shards:
         unreadable = f"{format_count(survey.num_unreadable, 'shard')} cannot be read"
         limit = f"policy.max_failed_shards is {policy.max_failed_shards}"
-        line = f"the job would end early: {unreadable}, and {limit}; write the damaged files again"
-        return [*lines, Text(line, _FATAL)], False
-    if num_rejected:
-        lines.append(Text(f"{share} will be rejected; policy.max_rejected is {policy.max_rejected}", "yellow"))
-    return lines, True
+        report.problem = f"the job would end early: {unreadable}, and {limit}; write the damaged files again"
+    if report.problem is not None:
+        report.can_run = False
+        yield Text(report.problem, _FATAL)
+    elif num_rejected:
+        yield Text(f"{share} will be rejected; policy.max_rejected is {policy.max_rejected}", "yellow")
 
 
-def _describe_columns(prepared: Prepared) -> Table:
+def _describe_columns(report: CheckReport) -> Table:
     table = make_table("column", texts=["type"])
-    for field in prepared.stages.write.schema:
-        table.add_row(Text(one_line(field.name)), Text(format_type(field.type)))
+    for column in report.columns:
+        table.add_row(Text(one_line(column["name"])), Text(column["type"]))
     return table
 
 
-def _describe_preparation(prepared: Prepared) -> Iterator[Text]:
-    yield from map(Text, map(one_line, (*prepared.notes, *prepared.plan.notes)))
-    for warning in prepared.warnings:
+def _describe_preparation(report: CheckReport) -> Iterator[Text]:
+    yield from map(Text, map(one_line, report.notes))
+    for warning in report.warnings:
         yield Text(f"warning: {one_line(warning)}", "yellow")
 
 
-def _describe_output(prepared: Prepared, state: OutputState) -> Iterator[Text]:
-    url, num_done, shards = one_line(prepared.output.url), len(state.done), format_count(len(state.shards), "shard")
-    if not state.num_recorded:
-        yield Text(f"output {url}: new" + ("" if prepared.output.is_local else "; write access is not checked"))
-    elif state.is_complete:
+def _summarize_output(prepared: Prepared, state: OutputState) -> dict[str, Any]:
+    return {
+        "url": prepared.output.url,
+        "is_new": not state.num_recorded,
+        "is_complete": state.is_complete,
+        "shards_done": len(state.done),
+        "write_access_checked": prepared.output.is_local,
+        "notes": state.notes,
+    }
+
+
+def _describe_output(output: dict[str, Any], num_shards: int) -> Iterator[Text]:
+    url, shards = one_line(output["url"]), format_count(num_shards, "shard")
+    if output["is_new"]:
+        yield Text(f"output {url}: new" + ("" if output["write_access_checked"] else "; write access is not checked"))
+    elif output["is_complete"]:
         yield Text(f"output {url}: has every row of the corpus; a run has nothing to do")
     else:
-        yield Text(f"output {url}: has {num_done:,} of {shards}; a run computes the others")
-    for note in state.notes:
+        yield Text(f"output {url}: has {output['shards_done']:,} of {shards}; a run computes the others")
+    for note in output["notes"]:
         yield Text(f"a run begins by {one_line(note)}", "yellow")
 
 
@@ -148,6 +207,17 @@ def _survey(job: Job, prepared: Prepared, console: Console) -> LanguageSurvey | 
 
     with line.show():
         return survey_languages(job, prepared.tokenizer, prepared.plan.shards, update)
+
+
+def _summarize_languages(survey: LanguageSurvey) -> dict[str, Any]:
+    return {
+        "rows": survey.num_rows,
+        "rows_dropped": survey.num_dropped,
+        "values": survey.num_values,
+        "shards_unreadable": survey.num_unreadable,
+        "is_partial": survey.is_partial,
+        "langs": [asdict(use) for use in survey.langs],
+    }
 
 
 def _describe_languages(survey: LanguageSurvey) -> Table:

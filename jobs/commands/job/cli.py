@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from jobs.commands.command import Command
-from jobs.commands.options import job_argument, limit_option, overrides_option, split_names
+from jobs.commands.options import job_argument, json_option, limit_option, overrides_option, split_names
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
 
@@ -96,7 +96,8 @@ def run_command(job: str, overrides: tuple[str, ...], retry_rejected: bool, reas
 @overrides_option
 @click.option("--resolved", is_flag=True, help="Also print the job with all defaults.")
 @click.option("--quick", is_flag=True, help="Do not read the languages and ids of the rows. For very large corpora.")
-def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: bool) -> ExitStatus:
+@json_option
+def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: bool, as_json: bool) -> ExitStatus:
     """Check all that a run checks, without running.
 
     Checks the job, corpus, checkpoint and output, and the languages and ids of the rows.
@@ -104,7 +105,8 @@ def check_command(job: str, overrides: tuple[str, ...], resolved: bool, quick: b
     from jobs.commands.job.check import check_job
     from jobs.job_file import load_job
 
-    return check_job(load_job(job, overrides), open_console(), show_defaults=resolved, quick=quick)
+    console = open_console(as_json=as_json)
+    return check_job(load_job(job, overrides), console, show_defaults=resolved, quick=quick, as_json=as_json)
 
 
 @click.command(
@@ -130,12 +132,13 @@ def try_command(job: str, overrides: tuple[str, ...], rows: int) -> ExitStatus:
 @job_argument
 @overrides_option
 @limit_option("files to list", default=20)
-def plan_command(job: str, overrides: tuple[str, ...], limit: int) -> ExitStatus:
+@json_option
+def plan_command(job: str, overrides: tuple[str, ...], limit: int, as_json: bool) -> ExitStatus:
     """List the input files of a job and their shards."""
     from jobs.commands.job.plan import print_plan
     from jobs.job_file import load_job
 
-    print_plan(load_job(job, overrides), open_console(), limit)
+    print_plan(load_job(job, overrides), open_console(as_json=as_json), limit, as_json=as_json)
     return ExitStatus.COMPLETE
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from jobs.console import print_json
 from pipelines.corpus import make_plan
 from pipelines.formatting import format_count, format_size, one_line
 
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from pipelines.job import Job
 
 
-def print_plan(job: Job, console: Console, limit: int) -> None:
+def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False) -> None:
     """Print the number of shards and rows and the size of each input file, and the totals.
 
     Args:
         job: the job.
         console: where to print.
         limit: maximum number of files to list; the totals are those of all files.
+        as_json: print JSON instead of text.
     """
     plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
@@ -27,9 +29,23 @@ def print_plan(job: Job, console: Console, limit: int) -> None:
         counts = files.setdefault(shard["file"], [0, 0, shard["size"]])
         counts[0] += 1
         counts[1] += shard["num_rows"]
+    listed = list(files.items())[:limit]
+    if as_json:
+        names = ("shards", "rows", "size_bytes")
+        print_json(
+            {
+                "rows": plan.num_rows,
+                "shards": len(plan.shards),
+                "num_files": len(files),
+                "files": [{"file": file, **dict(zip(names, counts, strict=True))} for file, counts in listed],
+                "pruned": {"rows": plan.pruned.num_rows, "row_groups": plan.pruned.num_row_groups},
+                "notes": plan.notes,
+            }
+        )
+        return
     # File names are long, and are printed whole: a table would cut them, and drop the numbers, at the terminal's width.
     console.print(f"{'shards':>6}  {'rows':>11}  {'size':>11}  file", style="bold")
-    for file, (num_shards, num_rows, size_bytes) in list(files.items())[:limit]:
+    for file, (num_shards, num_rows, size_bytes) in listed:
         line = f"{num_shards:>6,}  {num_rows:>11,}  {format_size(size_bytes):>11}  {one_line(file)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if len(files) > limit:

@@ -27,27 +27,34 @@ def status_command(output: str, as_json: bool) -> ExitStatus:
     return print_status(output, open_console(), as_json=as_json)
 
 
-@click.command("show", cls=Command, examples=["xlm show OUT", "xlm show s3://bucket/out --limit 3"])
+@click.command(
+    "show",
+    cls=Command,
+    examples=["xlm show OUT", "xlm show s3://bucket/out --limit 3", "xlm show OUT --json | jq -c '.rows[]'"],
+)
 @output_argument
 @limit_option("rows to show", default=10)
-def show_command(output: str, limit: int) -> ExitStatus:
+@json_option
+def show_command(output: str, limit: int, as_json: bool) -> ExitStatus:
     """Show some results in readable form."""
     from jobs.commands.output.show import show
 
-    show(output, limit, open_console())
+    show(output, limit, open_console(as_json=as_json), as_json=as_json)
     return ExitStatus.COMPLETE
 
 
 @click.command("verify", cls=Command, examples=["xlm verify OUT"])
 @output_argument
-def verify_command(output: str) -> ExitStatus:
+@json_option
+def verify_command(output: str, as_json: bool) -> ExitStatus:
     """Check that an output is complete, in order and unchanged.
 
     The model is not needed.
     """
     from jobs.commands.output.verify import verify_output
 
-    return ExitStatus.COMPLETE if verify_output(output, open_console()) else ExitStatus.INCOMPLETE
+    is_verified = verify_output(output, open_console(as_json=as_json), as_json=as_json)
+    return ExitStatus.COMPLETE if is_verified else ExitStatus.INCOMPLETE
 
 
 @click.command(
@@ -62,12 +69,14 @@ def verify_command(output: str) -> ExitStatus:
     help="Exit with status 4 if the outputs differ in this, by more than the limit: any, columns, rows=SHARE, "
     "values=SHARE (labels, texts, spans), numbers=DIFFERENCE, vectors=SIMILARITY.",
 )
-def diff_command(first: str, second: str, fail_on: tuple[str, ...]) -> ExitStatus:
+@json_option
+def diff_command(first: str, second: str, fail_on: tuple[str, ...], as_json: bool) -> ExitStatus:
     """Compare the rows and results of two outputs, for each language."""
     from jobs.commands.output.diff import diff_outputs
 
     limits = [name for names in fail_on for name in split_names(names)]
-    return ExitStatus.DIFFERENT if diff_outputs(first, second, open_console(), limits) else ExitStatus.COMPLETE
+    has_drifted = diff_outputs(first, second, open_console(as_json=as_json), limits, as_json=as_json)
+    return ExitStatus.DIFFERENT if has_drifted else ExitStatus.COMPLETE
 
 
 @click.command("gc", cls=Command, examples=["xlm gc OUT --dry-run", "xlm gc OUT"])

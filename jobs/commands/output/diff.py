@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.text import Text
 
-from jobs.console import make_table, print_error
+from jobs.console import make_table, print_error, print_json
 from pipelines.diff import compare_outputs, parse_drift_limits
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
 from pipelines.storage import locate
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from pipelines.diff import ColumnDiff, LoadedOutput, OutputDiff
+    from pipelines.diff import ColumnDiff, LoadedOutput, OutputDiff, Tally
 
 CountsT = TypeVar("CountsT")
 
@@ -28,13 +29,16 @@ _MAX_CHANGES = 8  # of labels
 _MAX_LABEL_CHARS = 40
 
 
-def diff_outputs(url_a: str, url_b: str, console: Console, fail_on: Sequence[str] = ()) -> bool:
+def diff_outputs(
+    url_a: str, url_b: str, console: Console, fail_on: Sequence[str] = (), *, as_json: bool = False
+) -> bool:
     """Print how the rows and the result columns of two outputs differ. The texts of rows are never printed.
 
     Args:
         url_a, url_b: the outputs of two jobs, as path or URL.
         console: where to print.
         fail_on: the differences to judge, such as `values=0.01`.
+        as_json: print JSON instead of text.
 
     Returns:
         Whether the outputs differ in one of `fail_on` by more than its limit; this is printed to stderr too.
@@ -46,14 +50,68 @@ def diff_outputs(url_a: str, url_b: str, console: Console, fail_on: Sequence[str
     limits = parse_drift_limits(fail_on, "--fail-on")
     with console.status("comparing"):
         diff = compare_outputs(locate(url_a), locate(url_b))
-    if not console.is_terminal:
-        console.width = max(console.width, _PLAIN_WIDTH)
-    for item in [*_heading(diff), *_rows(diff), *_columns(diff)]:
-        console.print(item, soft_wrap=isinstance(item, Text))
     found = [line for limit in limits for line in limit.find_drift(diff)]
+    if as_json:
+        print_json(_to_json(diff) | {"drift": found})
+    else:
+        if not console.is_terminal:
+            console.width = max(console.width, _PLAIN_WIDTH)
+        for item in [*_heading(diff), *_rows(diff), *_columns(diff)]:
+            console.print(item, soft_wrap=isinstance(item, Text))
     if found:
         print_error(*(f"--fail-on {line}" for line in found))
     return bool(found)
+
+
+def _to_json(diff: OutputDiff) -> dict[str, Any]:
+    """Return all differences, also of languages and columns that the text leaves out. `all` is the sum of languages."""
+    return {
+        "a": _output_to_json(diff.a),
+        "b": _output_to_json(diff.b),
+        "settings": diff.settings,
+        "no_langs_reason": diff.no_langs_reason,
+        "rows": {"all": asdict(diff.total), "langs": {lang: asdict(rows) for lang, rows in diff.langs.items()}},
+        "columns_only_a": diff.only_a,
+        "columns_only_b": diff.only_b,
+        "columns": [
+            {
+                "name": column.name,
+                "type_a": format_type(column.type_a),
+                "type_b": format_type(column.type_b),
+                "compares": column.comparison and column.comparison.what,
+                "similarity": column.comparison and column.comparison.similarity,
+                "all": _tally_to_json(column.total),
+                "langs": {lang: _tally_to_json(tally) for lang, tally in column.langs.items()},
+            }
+            for column in diff.columns
+        ],
+    }
+
+
+def _output_to_json(output: LoadedOutput) -> dict[str, Any]:
+    return {
+        "output": output.url,
+        "complete": output.is_complete,
+        "rows": len(output.rows),
+        "rows_repeated": output.num_repeats,
+        "shards": output.num_shards,
+        "shards_planned": output.num_planned,
+    }
+
+
+def _tally_to_json(tally: Tally) -> dict[str, Any]:
+    changes = [{"a": a, "b": b, "rows": rows} for (a, b), rows in tally.changes.most_common()]
+    return {
+        "rows": tally.rows,
+        "changed": tally.changed,
+        "changes": changes,
+        "largest_difference": tally.gap,
+        "largest_difference_id": tally.gap_id,
+        "mean_similarity": tally.mean_similarity,
+        "first_percentile_similarity": tally.first_percentile,
+        "min_similarity": tally.min_similarity,
+        "min_similarity_id": tally.min_similarity_id,
+    }
 
 
 def _heading(diff: OutputDiff) -> Iterator[Text]:

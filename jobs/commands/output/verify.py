@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
-from jobs.console import make_table
+from jobs.console import make_table, print_json
 from pipelines.formatting import format_count, format_size
 from pipelines.output import Output
 from pipelines.progress_line import ProgressLine
@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 _MAX_PROBLEMS = 20
 
 
-def verify_output(out: str, console: Console) -> bool:
+def verify_output(out: str, console: Console, *, as_json: bool = False) -> bool:
     """Check an output, and print the number of values checked and the problems found.
 
     Args:
         out: the job's output directory, as path or URL.
         console: where to print.
+        as_json: print JSON instead of text.
 
     Returns:
         Whether the output is complete and has no problems.
@@ -41,6 +42,9 @@ def verify_output(out: str, console: Console) -> bool:
     """
     with _show_progress(console) as progress:
         verdict = verify(Output(locate(out)), progress)
+    if as_json:
+        print_json(_to_json(out, verdict))
+        return verdict.verified
     console.print(_build_table(verdict))
     for note in verdict.notes:
         console.print(f"[yellow]note:[/] {escape(note)}", highlight=False)
@@ -50,6 +54,21 @@ def verify_output(out: str, console: Console) -> bool:
         console.print(f"… and {len(verdict.problems) - _MAX_PROBLEMS:,} more", highlight=False)
     console.print(_summarize(out, verdict), highlight=False)
     return verdict.verified
+
+
+def _to_json(out: str, verdict: Verdict) -> dict[str, Any]:
+    counts = ("rows_out", "rows_rejected", "bytes", "vectors", "spans")
+    return {
+        "output": out,
+        "verified": verdict.verified,
+        "complete": verdict.complete,
+        "shards": verdict.done,
+        "shards_planned": verdict.planned,
+        **{name: verdict.counts[name] for name in counts},
+        "problems": [problem._asdict() for problem in verdict.problems],
+        "too_many_rejected": verdict.too_many_rejected,
+        "notes": verdict.notes,
+    }
 
 
 def _build_table(verdict: Verdict) -> Table:
