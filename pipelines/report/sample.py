@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-
-from pipelines.errors import FatalError, RetryableError
-from pipelines.log import logger
-from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,20 +41,21 @@ def read_sample(output: Output, records: Sequence[ShardRecord]) -> Sample | None
         records: the records of its parts.
 
     Returns:
-        None if there are no rows, or a part cannot be read: a report without statistics is better than no report.
+        None if there are no rows.
+
+    Raises:
+        OSError, pa.ArrowException: a part is missing or damaged.
+        FatalError, RetryableError: see `Location`.
     """
     written = sorted((record for record in records if record.rows_out), key=lambda record: record.shard)
     number = min(len(written), _MAX_PARTS)
     chosen = [written[i * len(written) // number] for i in range(number)]
     num_left, tables = _MAX_ROWS, list[pa.Table]()
-    try:
-        for i, record in enumerate(sorted(chosen, key=lambda record: record.rows_out)):
-            tables.append(_read_first_rows(output.parts / record.part, num_left // (number - i)))
-            num_left -= len(tables[-1])
-        rows = pa.concat_tables(tables).combine_chunks() if tables else None
-    except (OSError, pa.ArrowException, FatalError, RetryableError) as error:
-        logger.warning("the report has no statistics of results: %s", describe_error(error))
-        return None
+    for i, record in enumerate(sorted(chosen, key=lambda record: record.rows_out)):
+        part = output.parts / record.part
+        tables.append(part.with_retries(partial(_read_first_rows, part, num_left // (number - i))))
+        num_left -= len(tables[-1])
+    rows = pa.concat_tables(tables).combine_chunks() if tables else None
     return Sample(rows, number) if rows is not None and len(rows) else None
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.log import format_traceback, logger
+from pipelines.report.sample import read_sample
 from pipelines.results import Labels, Numbers, Vectors
 from pipelines.rows import decode_text, is_text
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pipelines.output import Output, ShardRecord
     from pipelines.report.sample import Sample
     from pipelines.results import Statistic
     from pipelines.tasks import TaskSettings
@@ -29,6 +32,29 @@ _MAX_LABELS = 24
 _NUM_BINS = 24
 _MAX_POINTS = 1_500
 _MAX_LABEL_CHARS = 60
+
+
+def collect_statistics(
+    output: Output, records: Sequence[ShardRecord], tasks: Sequence[TaskSettings], lang_column: str | None
+) -> dict[str, Any] | None:
+    """Summarize the results of some rows of an output.
+
+    Args:
+        output: the output.
+        records: the records of its parts.
+        tasks: the tasks of the job.
+        lang_column: the column of the output with the language of each row; None if there is none.
+
+    Returns:
+        See `summarize`. None if there are no rows or any error occurs, which is logged: a run whose results are
+        written must be able to end.
+    """
+    try:
+        sample = read_sample(output, records)
+        return sample and summarize(sample, tasks, lang_column)
+    except Exception as error:
+        logger.error("the report has no statistics of results\n%s", format_traceback(error))
+        return None
 
 
 def summarize(sample: Sample, tasks: Sequence[TaskSettings], lang_column: str | None) -> dict[str, Any]:

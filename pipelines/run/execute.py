@@ -18,7 +18,7 @@ from pipelines.output import (
     describe_too_many_rejected,
     remove_stale_parts,
 )
-from pipelines.report import build_report, read_sample, render_html, summarize
+from pipelines.report import build_report, collect_statistics, render_html
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
@@ -242,12 +242,12 @@ def _build_report(
     progress: Progress,
 ) -> dict[str, Any]:
     """Build the report of a run, with statistics of its results if there is an output to read them from."""
-    job, elapsed_s = prepared.job, progress.elapsed_s
-    sample = None if output is None else read_sample(output, list(done.values()))
+    job, records, elapsed_s = prepared.job, list(done.values()), progress.elapsed_s
+    statistics = output and collect_statistics(output, records, job.tasks, job.input.output_lang_column)
     return build_report(
         prepared.description,
         prepared.plan.num_rows,
-        list(done.values()),
+        records,
         failed,
         elapsed_s,
         status,
@@ -255,6 +255,6 @@ def _build_report(
         rows_pruned=prepared.plan.pruned.num_rows,
         timeline=progress.timeline.to_json(),
         workers=progress.workers,
-        statistics=sample and summarize(sample, job.tasks, job.input.output_lang_column),
+        statistics=statistics,
         shards=prepared.plan.shards,
     )

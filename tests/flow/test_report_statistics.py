@@ -9,9 +9,10 @@ import pytest
 
 from pipelines.output.directory import Output
 from pipelines.report.sample import read_sample
-from pipelines.report.statistics import summarize
+from pipelines.report.statistics import collect_statistics, summarize
 from pipelines.report.timeline import Timeline
 from pipelines.storage import locate
+from pipelines.tasks import parse_tasks
 from tests.flow.in_process import read_output, run_to_records
 from tests.pipelines.output.shard_records import make_record
 
@@ -99,9 +100,11 @@ def test_lengths_are_those_of_the_rows(written):
             assert low <= lang.tokens + lang.truncated < 2 * low
 
 
-def test_missing_part_leaves_the_report_without_statistics(written, tmp_path):
+def test_errors_leave_the_report_without_statistics(written, tmp_path, caplog):
     records, *_ = written
-    assert read_sample(Output(locate(str(tmp_path))), records) is None
+    tasks = parse_tasks({"tasks": ["lm-scoring"]})
+    assert collect_statistics(Output(locate(str(tmp_path))), records, tasks, None) is None  # no part exists
+    assert "FileNotFoundError" in caplog.text
 
 
 def test_timeline_is_bounded_and_loses_nothing():
@@ -118,7 +121,6 @@ def test_timeline_is_bounded_and_loses_nothing():
 
 def test_rows_of_a_language_that_is_not_in_the_output_count_for_all(written):
     from pipelines.report.sample import Sample
-    from pipelines.tasks import parse_tasks
 
     _, _, sample, _ = written
     tasks = parse_tasks({"tasks": [{"text-classification": {"head": "x"}}]})

@@ -64,7 +64,7 @@ def init_job(path: str, choices: Choices, file: Path, console: Console, *, ask: 
     file.write_text(job, encoding="utf-8")
     load_job(file)
     console.print(f"{file}: written; it reads the column {one_line(text)}", highlight=False, markup=False)
-    for line in (f"xlm try {file}", f"xlm run {file}"):
+    for line in (f"xlm try {file}", f"xlm check {file}", f"xlm run {file}"):
         console.print(f"    {line}", highlight=False, markup=False)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.report import Timeline, build_report, render_html, summarize, summary_lines
+from pipelines.report import Timeline, build_report, render_html, summary_lines
 from pipelines.report.sample import Sample
+from pipelines.report.statistics import summarize
 from pipelines.rows import NUM_LENGTH_BINS, LangCounts
 from pipelines.tasks import FeatureExtraction, TextClassification
 from tests.pipelines.output.shard_records import make_record
