@@ -1,6 +1,6 @@
 """The report of a run, as values, as a console summary and as an HTML page."""
 
-from pipelines.report.page import render_html
+from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.statistics import collect_statistics
 from pipelines.report.summary import summary_lines
 from pipelines.report.timeline import Timeline
@@ -11,5 +11,6 @@ __all__ = [
     "build_report",
     "collect_statistics",
     "render_html",
+    "render_or_explain",
     "summary_lines",
 ]

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipelines.formatting import format_count, format_duration, format_percent, format_size, truncate
+from pipelines.log import format_traceback, logger
 from pipelines.report.charts import build_charts
 from pipelines.report.explanations import describe_bottleneck, describe_status, explain_reason, next_step
 from pipelines.report.summary import MAX_LANG_CHARS, out_of_memory_note
@@ -25,12 +26,28 @@ _FOLDER = Path(__file__).parent
 _TEMPLATES = _FOLDER / "templates"
 _ECHARTS = _FOLDER / "vendor" / "echarts.common.min.js"
 
+_ERROR_PAGE = (
+    '<!doctype html><html lang="en"><meta charset="utf-8"><title>Report</title>'
+    "<p>This page could not be written. The numbers are in report.json, and the log has the error; please report it."
+)
 _MAX_OPEN_LANGS = 20  # table rows that are visible without a click
 _MAX_LANGS = 300
 _MAX_CATEGORIES = 12  # labels that a table names
 _STATUS_KINDS = {"complete": "good", "complete except for failed shards": "wait", "interrupted": "wait"}
 # The schema in binary form, and what the page shows elsewhere.
 _HIDDEN_PROVENANCE = {"schema", "columns", "metadata", "segmenters"}
+
+
+def render_or_explain(report: dict[str, Any]) -> str:
+    """Render a report, or a page that names report.json if there is an error, which is logged.
+
+    A run whose results are written must be able to end.
+    """
+    try:
+        return render_html(report)
+    except Exception as error:
+        logger.error("the page of the report could not be written\n%s", format_traceback(error))
+        return _ERROR_PAGE
 
 
 def render_html(report: dict[str, Any]) -> str:

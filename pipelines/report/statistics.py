@@ -137,7 +137,7 @@ def _map(lang_N: NDArray[np.object_], vectors_ND: NDArray[np.float64], shown: Se
     points = left[:, :2] * scales[:2]
     if points.shape[1] < 2:
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
-    variances = scales**2
+    variances = np.pad(scales**2, (0, 2))  # one row or one dimension has fewer than two components
     total = float(variances.sum())
     return {
         "points": {

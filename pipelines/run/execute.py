@@ -18,7 +18,7 @@ from pipelines.output import (
     describe_too_many_rejected,
     remove_stale_parts,
 )
-from pipelines.report import build_report, collect_statistics, render_html
+from pipelines.report import build_report, collect_statistics, render_or_explain
 from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
@@ -219,7 +219,7 @@ def _finish(
     lock.check()
     run_file.end(status)
     run_file.write()
-    output.finish(report, render_html(report), success=success)
+    output.finish(report, render_or_explain(report), success=success)
     return report
 
 

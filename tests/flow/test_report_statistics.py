@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from pipelines.output.directory import Output
-from pipelines.report.sample import read_sample
+from pipelines.report.sample import Sample, read_sample
 from pipelines.report.statistics import collect_statistics, summarize
 from pipelines.report.timeline import Timeline
 from pipelines.storage import locate
@@ -91,6 +91,15 @@ def test_maps_have_a_point_for_each_row_and_the_directions_of_most_variance(writ
     np.testing.assert_allclose(columns["float_embedding"]["explained"], expected, rtol=1e-3)
 
 
+@pytest.mark.parametrize("num_rows", [1, 2, 3])
+def test_few_rows_have_a_map(written, num_rows):
+    _, _, sample, _ = written
+    tasks = parse_tasks({"tasks": [{"feature-extraction": {"prefix": "float_"}}]})
+    (column,) = summarize(Sample(sample.rows.slice(0, num_rows).combine_chunks(), 1), tasks, None)["columns"]
+    assert len(column["explained"]) == 2
+    assert [len(point) for point in column["points"][""]] == [2] * num_rows
+
+
 def test_lengths_are_those_of_the_rows(written):
     records, rows, *_ = written
     assert sum(sum(lang.lengths) for record in records for lang in record.langs) == len(rows)
@@ -120,7 +129,6 @@ def test_timeline_is_bounded_and_loses_nothing():
 
 
 def test_rows_of_a_language_that_is_not_in_the_output_count_for_all(written):
-    from pipelines.report.sample import Sample
 
     _, _, sample, _ = written
     tasks = parse_tasks({"tasks": [{"text-classification": {"head": "x"}}]})

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from pipelines.corpus.planned_shard import PlannedShard, plan_table
-from pipelines.report.page import render_html
+from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.summary import summary_lines
 from pipelines.report.totals import build_report
 from pipelines.rows.shard_stats import LangCounts
@@ -246,3 +246,11 @@ def test_page_stays_small_if_the_language_column_contains_texts():
     assert len(html) < 250_000
     assert "And 4,700 more with 4,700 rows" in text_of(html)
     assert max(map(len, summary_lines(report))) < 200
+
+
+def test_error_of_the_page_does_not_keep_a_run_from_ending(caplog):
+    report = build_report(job(), 3000, RECORDS, {}, 10.0, "complete")
+    assert render_or_explain(report) == render_html(report)
+    del report["langs"]
+    assert "report.json" in render_or_explain(report)
+    assert "KeyError" in caplog.text

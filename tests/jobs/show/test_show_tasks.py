@@ -54,11 +54,11 @@ def classification(head, **settings):
     return TextClassificationTask(TextClassification(**settings), head)
 
 
-ANSWERS = QuestionAnsweringTask(QuestionAnswering(), TONES, pa.field("body", pa.string()), uses_beams=False)
+ANSWERS = QuestionAnsweringTask(QuestionAnswering(), pa.field("body", pa.string()), uses_beams=False)
 CHOICES = MultipleChoiceTask(MultipleChoice(prefix="copa_"))
-SCORING = LmScoringTask(LmScoring(prefix="lm_"), CAUSAL, CAUSAL)
-FILLS = FillMaskTask(FillMask(), TRUNK, TRUNK)
-GENERATION = TextGenerationTask(TextGeneration(), CAUSAL, CAUSAL)
+SCORING = LmScoringTask(LmScoring(prefix="lm_"), CAUSAL)
+FILLS = FillMaskTask(FillMask(), TRUNK)
+GENERATION = TextGenerationTask(TextGeneration())
 GIVEN_WORDS = TokenClassificationTask(TokenClassification(), TONES, pa.field("words", pa.list_(pa.string())))
 
 
