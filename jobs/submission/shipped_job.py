@@ -71,7 +71,9 @@ class ShippedJob:
         with ZipFile(path, "w", ZIP_DEFLATED) as archive:
             _add(archive, JOB_FILE, self.yaml.encode())
             # With its metadata, the project has a version and requirements, also where it is not installed.
-            _add(archive, name, (project.read_text("METADATA") or "").encode())
+            # An editable install that is found from its checkout has PKG-INFO instead, with the same text.
+            metadata = project.read_text("METADATA") or project.read_text("PKG-INFO") or ""
+            _add(archive, name, metadata.encode())
             _add(archive, START, Path(__file__).with_name(START).read_bytes())
             for package in _PACKAGES:
                 root = Path(str(files(package)))

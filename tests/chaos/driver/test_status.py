@@ -74,7 +74,7 @@ def test_failed_shards_are_named_with_their_errors(scenarios):
     report = scenario.result.report
     status = status_of(scenario.end)
     assert (status["state"], status["run"]["status"]) == ("ended", "complete except for failed shards")
-    assert status["failed"] == report["failed"]
+    assert status["failed"] == [{"shard": shard["shard"], "error": shard["error"]} for shard in report["failed"]]
     assert status["shards"]["failed"] == len(report["failed"]) == 2
 
 

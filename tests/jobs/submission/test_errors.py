@@ -130,8 +130,9 @@ def test_local_paths_are_named_if_the_head_is_elsewhere(xlm, fake_head, job, dem
     assert ended.out.splitlines()[1] == f"every node of the cluster must have these files, which are not sent: {files}"
 
 
-def test_cluster_with_a_token(head, xlm, job, monkeypatch):
+def test_cluster_with_a_token(head, xlm, job, monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))  # in which Ray looks for a token, too
     check_error(xlm("submit", job, "--address", head.address), 2, "the cluster requires a token; set RAY_AUTH_MODE=")
     monkeypatch.setenv("RAY_JOB_HEADERS", '{"Authorization": "Bearer wrong"}')
     check_error(xlm("submit", job, "--address", head.address), 2, "the cluster refused the token; set RAY_AUTH_MODE=")

@@ -1,6 +1,7 @@
 """The help of every command: examples that can be typed as printed, sections, suggestions, completion."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -20,7 +21,7 @@ def test_examples_of_the_help_have_valid_options(command, xlm):
     _, _, examples = ended.out.partition("Examples:\n")
     assert examples
     for line in examples.splitlines():
-        words = shlex.split(line.partition(">")[0], comments=True)
+        words = shlex.split(re.split("[>|]", line)[0], comments=True)
         if words[0] == "eval":
             words = shlex.split(words[1][2:-1])
         assert words[:2] == ["xlm", command.name]
