@@ -1,6 +1,9 @@
 """What prevents a submission is one line that names the next step, and the exit status says whether to try again."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -132,8 +135,12 @@ def test_local_paths_are_named_if_the_head_is_elsewhere(xlm, fake_head, job, dem
 
 def test_cluster_with_a_token(head, xlm, job, monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))  # in which Ray looks for a token, too
-    check_error(xlm("submit", job, "--address", head.address), 2, "the cluster requires a token; set RAY_AUTH_MODE=")
+    # Ray keeps a token that this process has used, and looks for one in the home directory.
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    command = [sys.executable, "-m", "jobs.cli", "submit", job, "--address", head.address]
+    ended = subprocess.run(command, env=env | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "the cluster requires a token; set RAY_AUTH_MODE=" in ended.stderr
     monkeypatch.setenv("RAY_JOB_HEADERS", '{"Authorization": "Bearer wrong"}')
     check_error(xlm("submit", job, "--address", head.address), 2, "the cluster refused the token; set RAY_AUTH_MODE=")
 
