@@ -45,7 +45,6 @@ class Proposal:
         codes: the most frequent codes of each column in `langs`.
         tasks: task names, of the checkpoint's heads and feature extraction.
         other_heads: heads whose tasks need more than one column.
-        checkpoint_langs: the languages of the checkpoint.
     """
 
     path: str
@@ -57,7 +56,6 @@ class Proposal:
     codes: dict[str, list[str]]
     tasks: list[str]
     other_heads: list[str]
-    checkpoint_langs: list[str]
 
 
 def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Proposal:
@@ -95,7 +93,6 @@ def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Pr
         codes,
         ["feature-extraction", *tasks],
         [head for head in contents.heads if head not in _TASKS and head != "language-modeling"],
-        sorted(tokenizer.lang2id),
     )
 
 

@@ -71,14 +71,12 @@ def format_job(
 
 def _segmenters(langs: Sequence[str]) -> list[tuple[str, str]]:
     """Name the segmenter of Japanese, whose default needs a model file."""
-    return [("  ja: fugashi", "segments Japanese; kytea, as in the released checkpoints, needs a model file")] * (
-        "ja" in {lang.lower()[:2] for lang in langs}
-    )
+    if "ja" not in {lang.lower()[:2] for lang in langs}:
+        return []
+    return [("  ja: fugashi", "segments Japanese; kytea, as in the released checkpoints, needs a model file")]
 
 
 def _align(line: str, comment: str) -> str:
-    return (
-        f"{line:{_COMMENT_COLUMN}}# {comment}"
-        if comment and len(line) < _COMMENT_COLUMN
-        else (f"{line}   # {comment}" if comment else line)
-    )
+    if not comment:
+        return line
+    return f"{line:{_COMMENT_COLUMN}}# {comment}" if len(line) < _COMMENT_COLUMN else f"{line}   # {comment}"

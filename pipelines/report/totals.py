@@ -6,6 +6,7 @@ All functions are pure; nothing is read or written here.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from pipelines.job import PolicySettings
 from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
 from pipelines.report.timeline import STAGES
-from pipelines.rows import LANG_COUNTS, NUM_LENGTH_BINS
+from pipelines.rows import sum_langs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,17 +63,9 @@ def build_report(
     totals: dict[str, int] = {name: sum(getattr(record, name) for record in records) for name in SHARD_COUNTS}
     reasons: Counter[str] = Counter()
     rejected_langs: Counter[str] = Counter()
-    by_lang: dict[str, Counter[str]] = {name: Counter() for name in LANG_COUNTS}
-    lengths: dict[str, list[int]] = {}
     for record in records:
         reasons.update(record.reasons)
         rejected_langs.update(record.rejected_langs)
-        for lang in record.langs:
-            for name, counts in by_lang.items():
-                counts[lang.lang] += getattr(lang, name)
-            if lang.lengths:
-                bins = lengths.setdefault(lang.lang, [0] * NUM_LENGTH_BINS)
-                lengths[lang.lang] = [sum(pair) for pair in zip(bins, lang.lengths, strict=True)]
     if run_tokens is None:
         run_tokens = totals["tokens"] if elapsed_s > 0 else 0
     slowest = sorted(records, key=lambda record: (-record.seconds, record.shard))[:_MAX_SLOWEST]
@@ -95,8 +88,8 @@ def build_report(
         "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
         "rejected_langs": dict(sorted(rejected_langs.items(), key=lambda item: (-item[1], item[0]))),
         "langs": [
-            {"lang": lang, **{name: counts[lang] for name, counts in by_lang.items()}, "lengths": lengths.get(lang, [])}
-            for lang, _ in sorted(by_lang["rows"].items(), key=lambda item: (-item[1], item[0]))
+            asdict(lang) | {"lengths": list(lang.lengths)}
+            for lang in sum_langs(lang for record in records for lang in record.langs)
         ],
         "stage_seconds": {
             stage: round(sum(getattr(record, f"{stage}_s") for record in records), 3) for stage in STAGES

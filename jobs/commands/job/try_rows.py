@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich.text import Text
@@ -10,6 +9,7 @@ from rich.text import Text
 from jobs.console import make_table
 from jobs.preview import print_preview, read_preview
 from pipelines.formatting import excerpt, format_count, format_percent, one_line
+from pipelines.rows import sum_langs
 from pipelines.run import compute_sample, prepare_job
 
 if TYPE_CHECKING:
@@ -52,18 +52,13 @@ def try_rows(job: Job, num_rows: int, console: Console) -> None:
 def _describe_langs(preview: Preview) -> Table:
     """Return a table of the languages of the sample, with the shares of truncated and unknown tokens."""
     table = make_table("lang", ["rows", "tokens per row", "truncated", "unknown"])
-    totals: dict[str, Counter[str]] = {}
-    for record in preview.records:
-        for lang in record.langs:
-            counts = {"rows": lang.rows, "tokens": lang.tokens, "truncated": lang.truncated, "unknown": lang.unknown}
-            totals.setdefault(lang.lang, Counter()).update(counts)
-    for lang, counts in sorted(totals.items(), key=lambda item: (-item[1]["rows"], item[0])):
-        num_tokens = counts["tokens"] + counts["truncated"]
+    for lang in sum_langs(lang for record in preview.records for lang in record.langs):
+        num_tokens = lang.tokens + lang.truncated
         table.add_row(
-            Text(excerpt(lang, _MAX_LANG_CHARS)),
-            f"{counts['rows']:,}",
-            f"{counts['tokens'] / counts['rows']:,.1f}",
-            format_percent(counts["truncated"], num_tokens),
-            format_percent(counts["unknown"], num_tokens),
+            Text(excerpt(lang.lang, _MAX_LANG_CHARS)),
+            f"{lang.rows:,}",
+            f"{lang.tokens / lang.rows:,.1f}",
+            format_percent(lang.truncated, num_tokens),
+            format_percent(lang.unknown, num_tokens),
         )
     return table

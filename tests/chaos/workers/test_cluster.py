@@ -144,16 +144,20 @@ def test_output_is_identical_after_a_drained_node_is_removed(nodes, start, expec
     assert result_digests(out) == result_digests(expected)
 
 
+def check_stopped_in_order(run, out):
+    status, errors = finish_run(run, timeout_s=60)
+    assert status == 130
+    assert errors.endswith("run the same command to resume\n")
+    assert not (out / "_SUCCESS").exists()
+
+
 def test_run_stops_in_order_if_all_nodes_are_drained_and_can_be_resumed(nodes, start, expected, tmp_path):
     out = tmp_path / "out"
     nodes.add_node()
     run = start()
     wait_until(lambda: num_committed(out) > 5, run)
     nodes.drain_oldest(notice_s=30)
-    status, errors = finish_run(run, timeout_s=60)
-    assert status == 130
-    assert errors.endswith("run the same command to resume\n")
-    assert not (out / "_SUCCESS").exists()
+    check_stopped_in_order(run, out)
     nodes.remove_oldest()
     nodes.add_node()
     assert finish_run(start()) == (0, "")
@@ -166,10 +170,7 @@ def test_run_stops_in_order_if_the_node_of_its_driver_is_drained(nodes, start, t
     run = start()
     wait_until(lambda: num_committed(out) > 5, run)
     nodes.drain_head(notice_s=60)
-    status, errors = finish_run(run, timeout_s=60)
-    assert status == 130
-    assert errors.endswith("run the same command to resume\n")
-    assert not (out / "_SUCCESS").exists()
+    check_stopped_in_order(run, out)
 
 
 def test_writers_of_a_node_that_comes_back_do_not_change_parts(nodes, start, expected, tmp_path):

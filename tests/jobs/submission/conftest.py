@@ -2,22 +2,16 @@
 
 import json
 import shutil
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from jobs import cli
+from tests.command_line import Ended, xlm
 from tests.jobs.submission.ray_head import RayHead
 
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
+__all__ = ["head", "submit", "xlm"]
 
 
 @pytest.fixture(scope="session")
@@ -31,21 +25,6 @@ def head() -> Iterator[RayHead]:
         left = head.stop()
         shutil.rmtree(folder, ignore_errors=True)
     assert left == []
-
-
-@pytest.fixture
-def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Call the command line in this process."""
-
-    def xlm(*arguments: str) -> Ended:
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            status = cli.main(arguments)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        return Ended(status, *capsys.readouterr())
-
-    return xlm
 
 
 @pytest.fixture

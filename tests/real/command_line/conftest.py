@@ -1,30 +1,5 @@
-"""Call the command line in the process of the test."""
+"""The fixture that calls the command line."""
 
-import signal
-from collections.abc import Callable
-from typing import NamedTuple
+from tests.command_line import xlm
 
-import pytest
-
-from jobs import cli
-
-
-class Ended(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def xlm(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
-    """Call the command line in this process."""
-
-    def xlm(*arguments: str) -> Ended:
-        handler = signal.getsignal(signal.SIGTERM)
-        try:
-            status = cli.main(arguments)
-        finally:
-            signal.signal(signal.SIGTERM, handler)
-        return Ended(status, *capsys.readouterr())
-
-    return xlm
+__all__ = ["xlm"]
