@@ -56,5 +56,7 @@ class LangChecks:
 
 
 def as_lang_code(lang: str | None) -> str | None:
-    """Return the language code; None if there is none, or it may be the text of a row."""
-    return lang if lang is not None and shown_lang(lang) == lang else None
+    """Return the language code of a rejected row; None if it has none, or the value may be the text of a row."""
+    if lang is None or is_missing_lang(lang) or shown_lang(lang) != lang:
+        return None
+    return lang

@@ -34,7 +34,7 @@ class InputRow:
     Attributes:
         number: its number in the input file.
         id: its id as text; None if it has none.
-        lang: the language code as in the data.
+        lang: the language code as in the data; None if it is null.
         checkpoint_lang: the checkpoint's own code for it; None if the language is not in lang2id.
         texts: the texts of each of its sequences before windowing: one text, or a pair.
         rejection: why it is rejected; None if it is not.
@@ -42,7 +42,7 @@ class InputRow:
 
     number: int
     id: str | None
-    lang: str
+    lang: str | None
     checkpoint_lang: str | None
     texts: list[tuple[str | WordList, ...]]
     rejection: Rejection | None
@@ -103,7 +103,7 @@ class RowChecks:
                 rejection = rejection or text.check(self.max_chars)
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
-            yield InputRow(numbers[i], ids[i], str(lang), checkpoint_lang, sequences, rejection)
+            yield InputRow(numbers[i], ids[i], lang, checkpoint_lang, sequences, rejection)
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:

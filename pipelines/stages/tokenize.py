@@ -184,7 +184,7 @@ class Tokenize:
                 continue
             rows_truncated += truncated > 0
             # With a wrong input.lang and unknown_lang: neutral, every text would otherwise count as a language.
-            lang = row.lang if row.checkpoint_lang is not None else UNKNOWN_LANG
+            lang = row.lang if row.lang is not None and row.checkpoint_lang is not None else UNKNOWN_LANG
             if lang not in langs and len(langs) >= _MAX_LANGS:
                 lang = row.checkpoint_lang or UNKNOWN_LANG
             sums = langs.setdefault(lang, [0, 0, 0, 0])

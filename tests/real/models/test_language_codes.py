@@ -185,7 +185,13 @@ def test_rows_are_rejected_by_what_is_wrong_with_their_language(run_rows):
         "8": ("unknown_lang", "language tlh is not in the checkpoint's lang2id"),
         "9": ("unknown_lang", "language no_data is not in the checkpoint's lang2id"),
     }
+    assert {row["id"]: row["lang"] for row in read_rejected(run_rows.path)} == {
+        **dict.fromkeys("4567"),  # no language, which is not a language by the name None or NaN
+        "8": "tlh",
+        "9": "no_data",
+    }
     (record,) = run_rows.records
+    assert record.rejected_langs == {"tlh": 1, "no_data": 1}
     assert [(counts.lang, counts.rows) for counts in record.langs] == [
         ("zho_Hans", 1),
         ("cmn", 1),
