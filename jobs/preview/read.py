@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from jobs.preview.values import to_python
 from pipelines.errors import FatalError
-from pipelines.job import PolicySettings, parse_input
+from pipelines.job import parse_input, parse_policy
 from pipelines.output import JOB_FILE, Output, describe_too_many_rejected
 from pipelines.tasks import parse_tasks
 
@@ -79,6 +79,8 @@ def read_preview(location: Location, limit: int) -> Preview:
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
     with _open(output.parts / records[0].part) as file:
         schema = file.schema_arrow
+    planned, policy = output.read_planned_rows(), parse_policy(job["spec"])
+    num_left = max(sum(planned.values()) - sum(record.rows_read for record in records), 0)
     spec = parse_input(job["spec"], (output.bookkeeping / JOB_FILE).url)
     ids, keep = spec.id_columns, list(spec.kept)
     if missing := [name for name in (*ids, *keep) if name not in schema.names]:
@@ -89,8 +91,8 @@ def read_preview(location: Location, limit: int) -> Preview:
     results = [name for name in schema.names if name not in ids and name not in keep]
     return Preview(
         complete=output.is_complete,
-        num_planned=output.num_planned() or len(records),
-        too_many_rejected=_describe_too_many_rejected(output, job["spec"], records),
+        num_planned=len(planned) or len(records),
+        too_many_rejected=policy and describe_too_many_rejected(records, policy, num_left),
         records=records,
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
@@ -98,15 +100,6 @@ def read_preview(location: Location, limit: int) -> Preview:
         rows=_read_rows(output.parts, _select_rows(output.parts, records, spec.output_lang_column, limit)),
         examples=_read_rejected_examples(output, records),
     )
-
-
-def _describe_too_many_rejected(output: Output, spec: dict[str, Any], records: list[ShardRecord]) -> str | None:
-    try:
-        policy = PolicySettings.model_validate(spec.get("policy"))
-    except ValueError:  # written by another version
-        return None
-    num_left = output.num_planned_rows() - sum(record.rows_read for record in records)
-    return describe_too_many_rejected(records, policy, max(num_left, 0))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest, res
 from pipelines.job.input import FixedLang, InputSettings
 from pipelines.job.job import SECTION_SETTINGS, Job, settings_class_at
 from pipelines.job.local_paths import resolve_local_paths
-from pipelines.job.saved_settings import parse_input, unreadable_settings_error
+from pipelines.job.saved_settings import parse_input, parse_policy, unreadable_settings_error
 from pipelines.job.sections import ComputeSettings, ModelSettings, PolicySettings, TokenizerSettings
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "check_overlap",
     "fingerprint_digest",
     "parse_input",
+    "parse_policy",
     "resolve_local_paths",
     "result_settings",
     "settings_class_at",

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from pipelines.errors import FatalError
 from pipelines.job.input import InputSettings
+from pipelines.job.sections import PolicySettings
 
 
 def parse_input(job: Any, file: str) -> InputSettings:
@@ -25,6 +26,14 @@ def parse_input(job: Any, file: str) -> InputSettings:
         return InputSettings.model_validate_json(json.dumps(job["input"]))
     except (ValidationError, KeyError, TypeError):
         raise unreadable_settings_error(file) from None
+
+
+def parse_policy(job: Any) -> PolicySettings | None:
+    """Read the policy from the settings of a job in JSON form; None if this version cannot read it."""
+    try:
+        return PolicySettings.model_validate_json(json.dumps(job["policy"]))
+    except (ValidationError, KeyError, TypeError):
+        return None
 
 
 def unreadable_settings_error(file: str) -> FatalError:

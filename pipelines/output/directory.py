@@ -169,10 +169,6 @@ class Output:
         """Read how many shards the last run planned; None before the first run."""
         return len(self.read_planned_rows()) or None
 
-    def num_planned_rows(self) -> int:
-        """Read how many rows the last run planned; 0 before the first run."""
-        return sum(self.read_planned_rows().values())
-
     def read_planned_rows(self) -> dict[str, int]:
         """Read the shards that the last run planned, and their rows; empty before the first run."""
         try:

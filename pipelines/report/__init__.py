@@ -4,9 +4,10 @@ from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.statistics import collect_statistics
 from pipelines.report.summary import summary_lines
 from pipelines.report.timeline import Timeline
-from pipelines.report.totals import build_report
+from pipelines.report.totals import RunRecord, build_report
 
 __all__ = [
+    "RunRecord",
     "Timeline",
     "build_report",
     "collect_statistics",

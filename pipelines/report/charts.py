@@ -21,15 +21,16 @@ def build_charts(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _timeline(timeline: dict[str, Any] | None) -> dict[str, Any] | None:
+def _timeline(timeline: dict[str, Any]) -> dict[str, Any] | None:
     """Merge intervals until they are few enough to draw.
 
     The speed of a stage is the tokens of the shards that finished, divided by the seconds that the stage took for them.
     """
-    if timeline is None or sum(tokens > 0 for tokens in timeline["tokens"]) < _MIN_INTERVALS:
+    num_used = sum(tokens > 0 for tokens in timeline["tokens"])
+    if num_used < _MIN_INTERVALS:
         return None
     # Shards can take longer than an interval. With about as many intervals as had results, few are empty by chance.
-    num_shown = min(max(sum(tokens > 0 for tokens in timeline["tokens"]), _FEW_INTERVALS), _MAX_INTERVALS)
+    num_shown = min(max(num_used, _FEW_INTERVALS), _MAX_INTERVALS)
     merged = -(-len(timeline["tokens"]) // num_shown)
     tokens = _merge(timeline["tokens"], merged)
     interval_s = timeline["interval_s"] * merged

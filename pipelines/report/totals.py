@@ -6,14 +6,15 @@ All functions are pure; nothing is read or written here.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from pipelines.formatting import format_time
 from pipelines.job import PolicySettings
 from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
-from pipelines.report.timeline import STAGES
+from pipelines.report.timeline import STAGES, Timeline
 from pipelines.rows import sum_langs
 
 if TYPE_CHECKING:
@@ -26,18 +27,47 @@ _MAX_ERRORS = 50
 _MAX_SLOWEST = 10
 
 
+@dataclass(frozen=True)
+class RunRecord:
+    """What one run did.
+
+    Attributes:
+        started_s, ended_s: when it began and ended to compute, in seconds since the epoch.
+        tokens: tokens that it fed to the model.
+        timeline: its speed over time.
+        workers: number of workers of the stages that have a pool; empty if it computed nothing.
+    """
+
+    started_s: float
+    ended_s: float
+    tokens: int = 0
+    timeline: Timeline = field(default_factory=Timeline)
+    workers: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the values of the report, with the speed and the share of the time in which workers were busy."""
+        elapsed_s, timeline = self.ended_s - self.started_s, self.timeline.to_json()
+        has_speed = self.tokens > 0 and elapsed_s > 0
+        return {
+            "started": format_time(self.started_s),
+            "ended": format_time(self.ended_s),
+            "elapsed_s": round(elapsed_s, 3),
+            "tokens": self.tokens,
+            "tokens_per_s": round(self.tokens / elapsed_s, 1) if has_speed else None,
+            "timeline": timeline,
+            "busy": _busy_shares(timeline, self.workers, elapsed_s),
+        }
+
+
 def build_report(
     job: dict[str, Any],
     plan_rows: int,
     records: Sequence[ShardRecord],
     failed: Mapping[str, str],
-    elapsed_s: float,
+    run: RunRecord,
     status: str,
     *,
-    run_tokens: int | None = None,
     rows_pruned: int = 0,
-    timeline: dict[str, Any] | None = None,
-    workers: Mapping[str, int] | None = None,
     statistics: dict[str, Any] | None = None,
     shards: pa.Table | None = None,
 ) -> dict[str, Any]:
@@ -48,12 +78,9 @@ def build_report(
         plan_rows: rows of the planned shards, before the filter.
         records: of all committed shards, including those of earlier runs.
         failed: the error of each shard that failed in this run.
-        elapsed_s: duration of this run.
-        status: how the run ended, as in `Commits.status`.
-        run_tokens: tokens of this run, used to compute its speed; by default those of all records.
+        run: what this run did.
+        status: how it ended, as in `Commits.status`.
         rows_pruned: rows that were not read, because statistics show that the filter drops them.
-        timeline: the speed of this run over time, as `Timeline.to_json` returns it.
-        workers: number of workers of the stages that have a pool, in this run.
         statistics: of the results, as `summarize` returns them; None if there are none.
         shards: the plan, which contains the files and rows of failed shards; None if they are not shown.
 
@@ -66,8 +93,6 @@ def build_report(
     for record in records:
         reasons.update(record.reasons)
         rejected_langs.update(record.rejected_langs)
-    if run_tokens is None:
-        run_tokens = totals["tokens"] if elapsed_s > 0 else 0
     slowest = sorted(records, key=lambda record: (-record.seconds, record.shard))[:_MAX_SLOWEST]
     num_left = plan_rows - totals["rows_read"]
     policy = PolicySettings.model_validate(job["spec"]["policy"])
@@ -94,13 +119,7 @@ def build_report(
         "stage_seconds": {
             stage: round(sum(getattr(record, f"{stage}_s") for record in records), 3) for stage in STAGES
         },
-        "run": {
-            "elapsed_s": round(elapsed_s, 3),
-            "tokens": run_tokens,
-            "tokens_per_s": round(run_tokens / elapsed_s, 1) if run_tokens and elapsed_s > 0 else None,
-            "timeline": timeline,
-            "busy": _busy_shares(timeline, workers, elapsed_s),
-        },
+        "run": run.to_json(),
         "statistics": statistics,
         "failed": _describe_failed(sorted(failed.items())[:_MAX_ERRORS], shards),
         "failed_not_shown": max(0, len(failed) - _MAX_ERRORS),
@@ -133,11 +152,9 @@ def _describe_failed(failed: Sequence[tuple[str, str]], shards: pa.Table | None)
     return described
 
 
-def _busy_shares(
-    timeline: dict[str, Any] | None, workers: Mapping[str, int] | None, elapsed_s: float
-) -> dict[str, float]:
+def _busy_shares(timeline: dict[str, Any], workers: Mapping[str, int], elapsed_s: float) -> dict[str, float]:
     """Return the share of the run's time in which the workers of each pool were busy, the largest share first."""
-    if timeline is None or workers is None or elapsed_s <= 0:
+    if elapsed_s <= 0:
         return {}
     shares = {stage: sum(timeline[f"{stage}_s"]) / (number * elapsed_s) for stage, number in workers.items()}
     return {stage: round(min(share, 1.0), 4) for stage, share in sorted(shares.items(), key=lambda item: -item[1])}

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from pipelines.job import Job, PolicySettings
     from pipelines.output import Lock, OutputState, ShardRecord
+    from pipelines.report import RunRecord
 
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
 # so it must be neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
@@ -82,10 +83,10 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         pre_rejected = check_before_changes(job, prepared, state)
         for note in state.notes:
             notify(note)
-        progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
         remove_stale_parts(output, state)
         output.begin(prepared.description, prepared.plan.shards)
-        run_file = RunFile(output, lock.holder)
+        progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
+        run_file = RunFile(output, lock.holder, progress.started_s, prepared.plan.pruned.num_rows)
         run_file.write()
         metrics = RunMetrics(job.name, len(state.todo), sum(state.todo["num_rows"].to_pylist()))
         commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress, run_file, metrics)
@@ -211,13 +212,13 @@ def _finish(
     prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress, run_file: RunFile
 ) -> dict[str, Any]:
     """Write how the run ended, the report and, if every shard is committed, `_SUCCESS`."""
-    status = commits.status
-    report = _build_report(prepared, output, commits.done, commits.failed, status, progress)
+    status, run_record = commits.status, progress.run_record()
+    report = _build_report(prepared, output, commits.done, commits.failed, status, run_record)
     success = status == "complete"
     if success:
         check_parts(output, commits.done)
     lock.check()
-    run_file.end(status)
+    run_file.end(status, run_record.ended_s)
     run_file.write()
     output.finish(report, render_or_explain(report), success=success)
     return report
@@ -230,7 +231,7 @@ def _report_nothing_to_do(
     # The run that completed the output may have had a higher limit.
     too_many = describe_too_many_rejected(done.values(), policy)
     status = "too many rejected rows" if too_many else "complete"
-    return _build_report(prepared, None, done, {}, status, Progress(console, 0))
+    return _build_report(prepared, None, done, {}, status, Progress(console, 0).run_record())
 
 
 def _build_report(
@@ -239,22 +240,19 @@ def _build_report(
     done: Mapping[str, ShardRecord],
     failed: dict[str, str],
     status: str,
-    progress: Progress,
+    run_record: RunRecord,
 ) -> dict[str, Any]:
     """Build the report of a run, with statistics of its results if there is an output to read them from."""
-    job, records, elapsed_s = prepared.job, list(done.values()), progress.elapsed_s
+    job, records = prepared.job, list(done.values())
     statistics = output and collect_statistics(output, records, job.tasks, job.input.output_lang_column)
     return build_report(
         prepared.description,
         prepared.plan.num_rows,
         records,
         failed,
-        elapsed_s,
+        run_record,
         status,
-        run_tokens=progress.tokens,
         rows_pruned=prepared.plan.pruned.num_rows,
-        timeline=progress.timeline.to_json(),
-        workers=progress.workers,
         statistics=statistics,
         shards=prepared.plan.shards,
     )

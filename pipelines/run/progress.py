@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipelines.formatting import format_count, format_duration
 from pipelines.log import announce, log_event
 from pipelines.progress_line import ProgressLine
-from pipelines.report import Timeline
+from pipelines.report import RunRecord, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -31,16 +31,16 @@ class Progress:
         num_rows: rows of the corpus that this run has to process.
 
     Attributes:
-        tokens: tokens that this run fed to the model.
-        timeline: the speed of this run over time.
+        started_s: when the run began to compute, in seconds since the epoch.
         workers: number of workers of the stages that have a pool, once they start.
     """
 
     def __init__(self, console: Console, num_rows: int):
         self._console, self._line = console, ProgressLine(console, self._text)
         self._num_rows = num_rows
-        self.tokens, self.timeline = 0, Timeline()
-        self.workers: dict[str, int] | None = None
+        self.started_s = time.time()
+        self.workers: dict[str, int] = {}
+        self._tokens, self._timeline = 0, Timeline()
         self._num_done = self._num_rejected = self._num_failed_shards = 0
         self._started = time.monotonic()
         # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
@@ -70,8 +70,8 @@ class Progress:
     def count(self, record: ShardRecord) -> None:
         """Count a shard that is done."""
         self._num_done += record.rows_read
-        self.tokens += record.tokens
-        self.timeline.add(self.elapsed_s, record)
+        self._tokens += record.tokens
+        self._timeline.add(self.elapsed_s, record)
         self._num_rejected += record.rows_rejected
         self._update()
 
@@ -80,6 +80,11 @@ class Progress:
         self._num_done += num_rows
         self._num_failed_shards += 1
         self._update()
+
+    def run_record(self) -> RunRecord:
+        """Return what the run did, if it ends now."""
+        # by the duration, because a clock may be set during a run
+        return RunRecord(self.started_s, self.started_s + self.elapsed_s, self._tokens, self._timeline, self.workers)
 
     @property
     def elapsed_s(self) -> float:
@@ -104,7 +109,7 @@ class Progress:
             "rows_planned": self._num_rows,
             "rejected": self._num_rejected,
             "failed_shards": self._num_failed_shards,
-            "tokens": self.tokens,
+            "tokens": self._tokens,
             "elapsed_s": self.elapsed_s,
             "seconds_left": self._seconds_left,
         }
@@ -115,7 +120,7 @@ class Progress:
         if self._first is None:
             fields.append(f"starting, {format_duration(self.elapsed_s)}")
         else:
-            fields.append(f"{self.tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
+            fields.append(f"{self._tokens / max(self.elapsed_s, 1e-3):,.0f} tokens/s")
             if (left := self._seconds_left) is not None:
                 fields.append(f"{format_duration(left)} left")
         if self._num_rejected:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipelines.output import find_holder
+from pipelines.formatting import format_time
+from pipelines.job import parse_policy
+from pipelines.output import describe_too_many_rejected, find_holder
 from pipelines.status.run_file import RunDescription, read_run
 from pipelines.status.speed import Speed, measure_speed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipelines.job import PolicySettings
     from pipelines.output import Commit, Holder, Output, ShardRecord
 
 # A run that begins may replace the ledger while it is read.
@@ -36,6 +38,7 @@ class Status:
         run: what the last run that began to compute says about itself; None if there is none.
         shards_planned, rows_planned: shards of the last plan, and their rows before the filter.
         records: the committed shards of the plan.
+        too_many_rejected: what was rejected, if this is more than the job allows.
         speed: the speed of that run.
     """
 
@@ -46,12 +49,33 @@ class Status:
     shards_planned: int = 0
     rows_planned: int = 0
     records: Sequence[ShardRecord] = ()
+    too_many_rejected: str | None = None
     speed: Speed = field(default_factory=Speed)
 
     @property
     def is_running(self) -> bool:
         """Whether a run holds the lock of the output."""
         return self.state in ("preparing", "running")
+
+    @property
+    def rows_pruned(self) -> int:
+        """Rows of the corpus that are not in the plan, because statistics show that the filter drops them."""
+        return self.run.rows_pruned if self.run else 0
+
+    @property
+    def rows_corpus(self) -> int:
+        """Rows of the corpus."""
+        return self.rows_planned + self.rows_pruned
+
+    @property
+    def rows_done(self) -> int:
+        """Rows of the corpus that are written, rejected or dropped by the filter."""
+        return self.count("rows_read") + self.rows_pruned
+
+    @property
+    def rows_filtered(self) -> int:
+        """Rows of the corpus that the filter dropped."""
+        return self.count("rows_read") - self.count("rows_in") + self.rows_pruned
 
     def count(self, name: str) -> int:
         """Add up a count of all committed shards, one of `SHARD_COUNTS`."""
@@ -92,14 +116,15 @@ class Status:
                 "failed": run.num_failed if run else 0,
             },
             "rows": {
-                "planned": self.rows_planned,
-                "done": self.count("rows_read"),
+                "corpus": self.rows_corpus,
+                "done": self.rows_done,
                 "written": self.count("rows_out"),
                 "rejected": self.count("rows_rejected"),
-                "filtered": self.count("rows_read") - self.count("rows_in"),
+                "filtered": self.rows_filtered,
             },
             "tokens": self.count("tokens"),
             "rejected": self.reasons,
+            "too_many_rejected": self.too_many_rejected,
             "failed": [{"shard": shard, "error": error} for shard, error in run.failed.items()] if run else [],
         }
 
@@ -117,6 +142,7 @@ def read_status(output: Output) -> Status:
         return Status(None, "preparing", holder, None)
     return build_status(
         job["spec"].get("name"),
+        parse_policy(job["spec"]),
         output.read_planned_rows(),
         _read_commits(output),
         read_run(output),
@@ -128,6 +154,7 @@ def read_status(output: Output) -> Status:
 
 def build_status(
     name: str | None,
+    policy: PolicySettings | None,
     planned: Mapping[str, int],
     commits: Sequence[Commit],
     run: RunDescription | None,
@@ -140,6 +167,7 @@ def build_status(
 
     Args:
         name: the job's name.
+        policy: its limits; None if they are not known.
         planned: the rows of each shard of the plan.
         commits: the commits in the ledger, the earliest first.
         run: what the last run that began to compute says about itself.
@@ -157,14 +185,25 @@ def build_status(
         # Before `_SUCCESS`, a run writes that it is complete. If it was killed in between, it is not.
         state = "stopped" if run is None or run.status in (None, "complete") else "ended"
     rows_planned = sum(planned.values())
+    rows_left = rows_planned - sum(record.rows_read for record in records.values())
+    too_many_rejected = policy and describe_too_many_rejected(records.values(), policy, rows_left)
     speed = Speed()
     if run is not None:
         until_s = now_s if state == "running" else run.ended_s or max((c.time_s for c in commits), default=0.0)
-        rows_left = rows_planned - sum(record.rows_read for record in records.values()) - run.rows_failed
-        speed = measure_speed(commits, run.started_s, until_s, max(rows_left, 0))
+        speed = measure_speed(commits, run.started_s, until_s, max(rows_left - run.rows_failed, 0))
         if state != "running":
             speed = speed._replace(seconds_left=None)
-    return Status(name, state, holder, run, len(planned), rows_planned, list(records.values()), speed)
+    return Status(
+        name,
+        state,
+        holder,
+        run,
+        shards_planned=len(planned),
+        rows_planned=rows_planned,
+        records=list(records.values()),
+        too_many_rejected=too_many_rejected,
+        speed=speed,
+    )
 
 
 def _read_commits(output: Output) -> Sequence[Commit]:
@@ -177,4 +216,4 @@ def _read_commits(output: Output) -> Sequence[Commit]:
 
 
 def _iso_time(seconds: float | None) -> str | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+    return None if seconds is None else format_time(seconds)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -29,6 +28,7 @@ class RunDescription:
         started_s: when it began to compute.
         ended_s: when it ended; None while it runs, or if it ended without a report.
         status: how it ended, as in `Commits.status`; None like `ended_s`.
+        rows_pruned: rows of the corpus that are not in the plan, because statistics show that the filter drops them.
         num_failed: number of failed shards.
         rows_failed: number of their rows.
         failed: their errors by shard, up to 50.
@@ -39,6 +39,7 @@ class RunDescription:
     started_s: float
     ended_s: float | None = None
     status: str | None = None
+    rows_pruned: int = 0
     num_failed: int = 0
     rows_failed: int = 0
     failed: dict[str, str] = field(default_factory=dict[str, str])
@@ -50,11 +51,12 @@ class RunFile:
     Args:
         output: the output.
         holder: the run, as the holder of the lock.
+        started_s, rows_pruned: as in `RunDescription`.
     """
 
-    def __init__(self, output: Output, holder: Holder):
+    def __init__(self, output: Output, holder: Holder, started_s: float, rows_pruned: int = 0):
         self._file = output.bookkeeping / RUN_FILE
-        self._run = RunDescription(holder.process, holder.since_s, time.time())
+        self._run = RunDescription(holder.process, holder.since_s, started_s, rows_pruned=rows_pruned)
         self.is_changed = True
 
     def add_failed(self, shard: str, error: str, num_rows: int) -> None:
@@ -64,9 +66,9 @@ class RunFile:
         self._run = replace(run, num_failed=run.num_failed + 1, rows_failed=run.rows_failed + num_rows, failed=failed)
         self.is_changed = True
 
-    def end(self, status: str) -> None:
-        """Set how the run ended. The file is not written."""
-        self._run = replace(self._run, status=status, ended_s=time.time())
+    def end(self, status: str, ended_s: float) -> None:
+        """Set how and when the run ended. The file is not written."""
+        self._run = replace(self._run, status=status, ended_s=ended_s)
         self.is_changed = True
 
     def write(self) -> None:

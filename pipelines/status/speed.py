@@ -14,7 +14,7 @@ class Speed(NamedTuple):
     """The speed of a run.
 
     Attributes:
-        tokens_per_s: tokens fed to the model per second, since the run began to compute; None before the first commit.
+        tokens_per_s: tokens fed to the model per second, since the run began to compute; None if there are none.
         seconds_left: estimated time for the remaining rows; None before the second commit.
     """
 
@@ -34,7 +34,8 @@ def measure_speed(commits: Sequence[Commit], started_s: float, until_s: float, r
     commits = [commit for commit in commits if commit.time_s > started_s]
     if not commits or until_s <= started_s:
         return Speed()
-    tokens_per_s = sum(record.tokens for commit in commits for record in commit.records) / (until_s - started_s)
+    num_tokens = sum(record.tokens for commit in commits for record in commit.records)
+    tokens_per_s = num_tokens / (until_s - started_s) if num_tokens else None
     # Ray and the models start before the first commit, so the time left is estimated from later ones.
     first, *later = commits
     num_rows = sum(record.rows_read for commit in later for record in commit.records)

@@ -39,7 +39,7 @@ def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, s
         progress = Progress(Console(file=io.StringIO()), 200)
         policy, run_file, metrics = (
             PolicySettings(max_rejected=0.015),
-            RunFile(output, lock.holder),
+            RunFile(output, lock.holder, progress.started_s),
             RunMetrics("", 2, 200),
         )
         commits = Commits(output, lock, policy, plan, {}, progress, run_file, metrics)

@@ -34,11 +34,12 @@ def print_status(out: str, console: Console, *, as_json: bool) -> ExitStatus:
         FatalError: there is no output, or it cannot be read.
         RetryableError: the storage failed.
     """
-    status = read_status(Output(locate(out)))
+    output = Output(locate(out))
+    status = read_status(output)
     if as_json:
         console.out(json.dumps(status.to_json(), indent=2, ensure_ascii=False), highlight=False)
     else:
-        for line in describe_status(status, time.time()):
+        for line in describe_status(status, output.rejected.url, time.time()):
             console.print(one_line(line), highlight=False, markup=False)
     if status.is_running:
         return ExitStatus.LOCKED
@@ -46,11 +47,12 @@ def print_status(out: str, console: Console, *, as_json: bool) -> ExitStatus:
     return ExitStatus.COMPLETE if has_succeeded else ExitStatus.INCOMPLETE
 
 
-def describe_status(status: Status, now_s: float) -> Iterator[str]:
+def describe_status(status: Status, rejected_url: str, now_s: float) -> Iterator[str]:
     """Describe how a job is going, in lines.
 
     Args:
         status: its status.
+        rejected_url: the directory that lists its rejected rows.
         now_s: the current time, in seconds since the epoch.
     """
     yield f"{status.name or 'new output'}: {_describe_state(status)}"
@@ -60,16 +62,17 @@ def describe_status(status: Status, now_s: float) -> Iterator[str]:
         ago = "" if renewed is None else f"; last renewed {format_duration(max(now_s - renewed, 0.0))} ago"
         yield f"lock: held by {status.holder.process}{since}{ago}"
     if status.shards_planned:
-        done, planned, failed = status.count("rows_read"), status.rows_planned, status.run and status.run.num_failed
-        yield f"rows: {done:,} of {planned:,} ({format_percent(done, planned)}), {_describe_rows(status)}"
+        done, corpus = status.rows_done, status.rows_corpus
+        yield f"rows: {done:,} of {corpus:,} ({format_percent(done, corpus)}), {_describe_rows(status)}"
         shards = f"shards: {len(status.records):,} of {status.shards_planned:,}"
-        yield shards + (f", {failed:,} failed" if failed else "")
+        yield shards + (f", {status.run.num_failed:,} failed" if status.run and status.run.num_failed else "")
     if status.speed.tokens_per_s is not None:
         left = status.speed.seconds_left
         ends = "" if left is None else f", about {format_duration(left)} left"
         yield f"speed: {status.speed.tokens_per_s:,.0f} tokens/s{ends}"
     if status.reasons:
-        yield f"rejected: {', '.join(f'{reason} {number:,}' for reason, number in status.reasons.items())}"
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in status.reasons.items())
+        yield f"rejected: {reasons}; the rows are listed in {rejected_url}"
     if status.run is not None:
         errors = list(status.run.failed.items())
         for shard, error in errors[:_MAX_ERRORS]:
@@ -83,6 +86,8 @@ def _describe_state(status: Status) -> str:
         case "preparing":
             return "a run checks its input, and has not begun to compute"
         case "ended" if status.run is not None:
+            if status.run.status == "too many rejected rows" and status.too_many_rejected:
+                return status.too_many_rejected
             return f"{status.run.status}; run the job again to compute what is missing"
         case "stopped":
             process = f", {status.run.process}," if status.run else ""
@@ -92,6 +97,5 @@ def _describe_state(status: Status) -> str:
 
 
 def _describe_rows(status: Status) -> str:
-    filtered = status.count("rows_read") - status.count("rows_in")
     counts = f"{status.count('rows_out'):,} written, {status.count('rows_rejected'):,} rejected"
-    return counts + (f", {filtered:,} dropped by input.filter" if filtered else "")
+    return counts + (f", {status.rows_filtered:,} dropped by input.filter" if status.rows_filtered else "")

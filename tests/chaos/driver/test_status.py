@@ -47,7 +47,7 @@ def test_status_of_a_run_until_it_is_killed_and_resumed(killed):
     assert [status["shards"]["done"] for status in statuses] == [1, 2, 3]
     for status in statuses:
         assert status["shards"]["planned"] == 4
-        assert status["rows"]["planned"] == 6
+        assert status["rows"]["corpus"] == 6
         assert status["lock"]["process"] == status["run"]["process"]
         assert status["lock"]["process"].startswith("process ")
         assert status["run"]["tokens_per_s"] > 0
@@ -63,10 +63,18 @@ def test_status_of_a_run_until_it_is_killed_and_resumed(killed):
     complete = status_of(out)
     assert complete["state"] == "complete"
     assert complete["run"]["status"] == report["status"] == "complete"
-    assert complete["run"]["ended"] is not None
+    assert {name: complete["run"][name] for name in ("started", "ended", "tokens_per_s")} == {
+        name: report["run"][name] for name in ("started", "ended", "tokens_per_s")
+    }
     assert complete["rejected"] == report["reasons"]
     assert complete["tokens"] == report["totals"]["tokens"]
-    assert complete["rows"]["written"] == report["totals"]["rows_out"]
+    assert complete["rows"] == {
+        "corpus": report["totals"]["rows_corpus"],
+        "done": report["totals"]["rows_corpus"],
+        "written": report["totals"]["rows_out"],
+        "rejected": report["totals"]["rows_rejected"],
+        "filtered": report["totals"]["rows_filtered"],
+    }
 
 
 def test_failed_shards_are_named_with_their_errors(scenarios):

@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from pipelines.output.directory import Output
 from pipelines.run.execute import run
+from pipelines.status import read_status
 from pipelines.storage import locate
 from tests.flow.in_process import read_rejected, run_stages, without_ray
 from tests.flow.run.outputs import modification_times, printed, quiet_console, result_digests
@@ -66,6 +68,23 @@ def test_fatal_error_in_a_worker_ends_the_run_with_one_line(demo, tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("xlm: Japanese text needs a KyTea model, and none is configured; set ")
     assert done.stderr.count("\n") == 1
+
+
+def test_status_and_report_have_the_same_rows_and_speed(make_job, tmp_path, monkeypatch):
+    """Also if whole row groups are not read, because their statistics show that the filter drops them."""
+    without_ray(monkeypatch)
+    years = [2000] * 100 + [2024] * 50 + [2000] * 50
+    rows = {"id": [*range(200)], "text": ["A text."] * 200, "lang": ["en"] * 200, "year": years}
+    pq.write_table(pa.table(rows), tmp_path / "in.parquet", row_group_size=100)
+    source = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang", "filter": "year > 2020"}
+    job = make_job(input=source, tasks=["feature-extraction"])
+    report = run(job, quiet_console())
+    status = read_status(Output(locate(job.output.path))).to_json()
+    assert status["rows"] == {"corpus": 200, "done": 200, "written": 50, "rejected": 0, "filtered": 150}
+    totals = {name: report["totals"][f"rows_{name}"] for name in ("corpus", "out", "rejected", "filtered")}
+    assert totals == {"corpus": 200, "out": 50, "rejected": 0, "filtered": 150}
+    for name in ("started", "ended", "tokens_per_s"):
+        assert status["run"][name] == report["run"][name] is not None
 
 
 def test_run_beyond_max_rejected_is_not_successful(make_job, cluster, monkeypatch):

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.report import Timeline, build_report, render_html, summary_lines
+from pipelines.report import RunRecord, Timeline, build_report, render_html, summary_lines
 from pipelines.report.sample import Sample
 from pipelines.report.statistics import summarize
 from pipelines.rows import NUM_LENGTH_BINS, LangCounts
@@ -38,7 +38,7 @@ DATA_WITH_MARKUP = (
 PLAIN = ("en", "de", "zh", "sw", "ar")
 
 
-def report_of(names, *, failed=None, status="complete", run_tokens=None):
+def report_of(names, *, failed=None, status="complete", run_tokens=32_800):
     """Build a report of a job whose labels, languages, reasons and errors are these five names."""
     records, timeline = [], Timeline()
     for i in range(40):
@@ -70,11 +70,8 @@ def report_of(names, *, failed=None, status="complete", run_tokens=None):
         num_rows,
         records,
         failed or {},
-        40.0,
+        RunRecord(1_769_900_400.0, 1_769_900_440.0, run_tokens, timeline, {"tokenize": 1, "infer": 1}),
         status,
-        run_tokens=run_tokens,
-        timeline=timeline.to_json(),
-        workers={"tokenize": 1, "infer": 1},
         statistics=statistics,
     )
 

@@ -20,9 +20,9 @@ def records(*numbers, rows=100, tokens=500):
     return [make_record(number, rows_read=rows, tokens=tokens) for number in numbers]
 
 
-def status_of(run=RUN, holder=None, is_complete=False, commits=(), planned=4, now_s=1100.0):
+def status_of(run=RUN, holder=None, is_complete=False, commits=(), planned=4, now_s=1100.0, policy=None):
     shards = {record.shard: record.rows_read for record in records(*range(planned))}
-    return build_status("job", shards, commits, run, holder, is_complete=is_complete, now_s=now_s)
+    return build_status("job", policy, shards, commits, run, holder, is_complete=is_complete, now_s=now_s)
 
 
 @pytest.mark.parametrize(
@@ -77,10 +77,10 @@ def test_shards_that_were_computed_again_or_are_not_planned_any_more_count_once_
 def test_file_of_a_run_keeps_the_first_errors_and_counts_all(tmp_path):
     output = Output(locate(str(tmp_path)))
     assert read_run(output) is None
-    file = RunFile(output, HOLDER)
+    file = RunFile(output, HOLDER, 1000.0)
     for number in range(200):
         file.add_failed(f"shard-{number:03d}", "row group 0 cannot be read", 10)
-    file.end("failed shards")
+    file.end("failed shards", 1100.0)
     file.write()
     run = read_run(output)
     assert run is not None

@@ -14,6 +14,7 @@ from jobs.cli import main
 from jobs.commands.job.check import check_job
 from jobs.commands.job.run import run_job
 from jobs.commands.output.show import show
+from jobs.commands.output.status import print_status
 from jobs.commands.output.verify import verify_output
 from jobs.exit_status import ExitStatus
 from pipelines.errors import FatalError, RetryableError, ShardError
@@ -59,6 +60,8 @@ def test_too_many_rejected_rows_are_named_by_reason_and_language_and_the_advice_
     job, out = job_with_bad_rows, job_with_bad_rows.output.path
     assert run_job(job, quiet_console()) == ExitStatus.INCOMPLETE
     assert f"xlm: {REJECTED}\n" in capsys.readouterr().err
+    assert f"demo: {REJECTED}\n" in status_lines(out)
+    assert f"rejected: unknown_lang 4, null_text 2; the rows are listed in {out}/_xlm/rejected\n" in status_lines(out)
     for command in (show_lines, verify_lines):
         assert REJECTED in command(out)
         assert "run the" not in command(out)
@@ -81,6 +84,13 @@ def show_lines(out: str) -> str:
     console = quiet_console()
     console.width = 500
     show(out, 3, console)
+    return printed(console)
+
+
+def status_lines(out: str) -> str:
+    console = quiet_console()
+    console.width = 500
+    assert print_status(out, console, as_json=False) == ExitStatus.INCOMPLETE
     return printed(console)
 
 
