@@ -11,10 +11,14 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
+from jobs.job_file.load import load_job
 from pipelines.output.directory import Output
+from pipelines.run.execute import run
 from pipelines.storage import locate
-from tests.flow.run.outputs import wait_until
+from tests.flow.in_process import without_ray
+from tests.flow.run.outputs import quiet_console, wait_until
 from tests.processes import MARKER, find_processes
 
 Files = dict[str, tuple[int, bytes]]
@@ -43,6 +47,10 @@ class Night(NamedTuple):
     @property
     def parts(self) -> Files:
         return {path: file for path, file in self.files.items() if path.startswith("data/")}
+
+    @property
+    def results(self) -> dict[str, bytes]:
+        return results_of(self.files)
 
 
 class Annotations:
@@ -101,6 +109,17 @@ class Annotations:
         wait_until(lambda: not find_processes(self._id))
         return killed._replace(files=self.files()), second
 
+    def run_in_one_process(self) -> dict[str, bytes]:
+        """Compute the corpus at once, in this process, into an empty output, and return its results."""
+        out = self.folder / "expected"
+        with pytest.MonkeyPatch.context() as patch:
+            without_ray(patch)
+            patch.chdir(self.folder)
+            run(load_job("nightly.yaml", [*SETTINGS, f"output.path={out}"]), quiet_console())
+        results = results_of(read_files(out))
+        shutil.rmtree(out)
+        return results
+
     def is_locked(self) -> bool:
         lock = self.out / "_xlm" / "lock"
         return lock.exists() and lock.stat().st_size > 0
@@ -109,12 +128,21 @@ class Annotations:
         return {f"data/{record.part}" for record in Output(locate(str(self.out))).ledger.load().values()}
 
     def files(self) -> Files:
-        return {
-            str(file.relative_to(self.out)): (file.stat().st_mtime_ns, file.read_bytes())
-            for file in sorted(self.out.rglob("*"))
-            if file.is_file() and file.name != "lock"
-        }
+        return read_files(self.out)
 
     def clean_up(self) -> None:
         for pid in find_processes(self._id):
             os.kill(pid, signal.SIGKILL)
+
+
+def read_files(out: Path) -> Files:
+    return {
+        str(file.relative_to(out)): (file.stat().st_mtime_ns, file.read_bytes())
+        for file in sorted(out.rglob("*"))
+        if file.is_file() and file.name != "lock"
+    }
+
+
+def results_of(files: Files) -> dict[str, bytes]:
+    """Return the parts and the files of rejected rows."""
+    return {path: file[1] for path, file in files.items() if path.startswith(("data/", "_xlm/rejected/"))}

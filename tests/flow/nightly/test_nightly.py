@@ -8,23 +8,25 @@ from typing import NamedTuple
 import pyarrow.dataset as ds
 import pytest
 
-from jobs.job_file.load import load_job
-from pipelines.run.execute import run
-from tests.flow.in_process import read_rejected, without_ray
-from tests.flow.nightly.annotations import SETTINGS, Annotations, Night
-from tests.flow.run.outputs import quiet_console, result_digests
+from tests.flow.in_process import read_rejected
+from tests.flow.nightly.annotations import Annotations, Night
 
 
 class Nights(NamedTuple):
-    """Runs in their order. Before some of them, the corpus changes as the comments in `nights` say."""
+    """Runs in their order. Before some of them, the corpus changes as the comments in `nights` say.
+
+    The results of one run over the corpus at that time are `expected` and `changed_expected`.
+    """
 
     folder: Annotations
     overlapping: Night
     killed: Night
     resumed: Night
+    expected: dict[str, bytes]
     idle: Night
     refused: Night
     changed: Night
+    changed_expected: dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +38,14 @@ def nights(demo: Path, corpus: list[dict[str, str]], tmp_path_factory: pytest.Te
         killed, overlapping = folder.run_twice_at_once()
         # A new file, with an id that is in the corpus already and a row without a text.
         folder.add("03.parquet", [*corpus[200:204], corpus[0], {**corpus[204], "text": None}])
-        resumed = folder.run()
+        resumed, expected = folder.run(), folder.run_in_one_process()
         idle = folder.run()
         # One file is replaced, and one is missing.
         folder.add("01.parquet", corpus[300:320])
         (folder.corpus / "02.parquet").unlink()
         refused = folder.run()
-        changed = folder.run("policy.max_removed=1.0")
-        yield Nights(folder, overlapping, killed, resumed, idle, refused, changed)
+        changed, changed_expected = folder.run("policy.max_removed=1.0"), folder.run_in_one_process()
+        yield Nights(folder, overlapping, killed, resumed, expected, idle, refused, changed, changed_expected)
     finally:
         folder.clean_up()
 
@@ -70,6 +72,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(nights):
     }
     assert set(resumed.parts) == resumed.recorded
     assert len(resumed.parts) == 126
+    assert resumed.results == nights.expected
     assert "_SUCCESS" in resumed.files
 
 
@@ -115,11 +118,7 @@ def test_parts_follow_files_that_were_replaced_and_removed(nights):
     assert sum(night.files[path] == nights.idle.files[path] for path in kept) == 5
 
 
-def test_the_output_is_that_of_one_run_over_the_last_corpus(nights, tmp_path, monkeypatch):
-    without_ray(monkeypatch)
-    monkeypatch.chdir(nights.folder.folder)
-    job = load_job("nightly.yaml", [*SETTINGS, f"output.path={tmp_path / 'out'}"])
-    assert run(job, quiet_console())["status"] == "complete"
-    assert result_digests(tmp_path / "out") == result_digests(nights.folder.out)
+def test_the_output_is_that_of_one_run_over_the_last_corpus(nights):
+    assert nights.changed.results == nights.changed_expected
     report = json.loads((nights.folder.out / "_xlm" / "report.json").read_text())
     assert report["totals"]["rows_in"] == 26

@@ -7,8 +7,11 @@ from ray.data import Dataset
 from jobs.job_file.load import load_job
 from pipelines.flow import build_dataset
 from pipelines.run.execute import run
+from tests.command_line import xlm
 from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import quiet_console
+
+__all__ = ["xlm"]
 
 
 class DemoRun(NamedTuple):

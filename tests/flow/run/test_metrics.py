@@ -38,6 +38,7 @@ from pipelines.run import run
 from tests.flow.run.outputs import quiet_console
 
 JOB = "watched"
+POOLS = ["compute.tokenizers=1", "compute.models=1"]
 MONITORING = Path(__file__).parents[3] / "infra" / "monitoring"
 
 # Ray adds these to the tags of a metric.
@@ -90,7 +91,7 @@ def scraped(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None,
     damaged[4:400] = b"\xff" * 396
     (first.parent / "damaged.parquet").write_bytes(damaged)
     settings = [f"name={JOB}", f"input.path={corpus}", f"output.path={out}", "policy.max_failed_shards=9"]
-    job = load_job(demo / "job.yaml", [*settings, "policy.duplicate_ids=ignore", "policy.max_rejected=1.0"])
+    job = load_job(demo / "job.yaml", [*settings, "policy.duplicate_ids=ignore", "policy.max_rejected=1.0", *POOLS])
     scraped, ended = Scraped({}, {}, {}, {}, {}), threading.Event()
 
     def scrape_regularly() -> None:

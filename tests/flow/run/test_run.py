@@ -1,8 +1,6 @@
 """Complete runs of a job on Ray."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -59,15 +57,14 @@ def test_each_stage_has_its_own_processes(demo_run):
     assert demo_run.operators == ["ReadCorpus", "MapBatches(Tokenize)", "MapBatches(Infer)", "MapBatches(Writer)"]
 
 
-def test_fatal_error_in_a_worker_ends_the_run_with_one_line(demo, tmp_path):
+def test_fatal_error_in_a_worker_ends_the_run_with_one_line(demo, tmp_path, cluster, monkeypatch, xlm):
     """Japanese text without a KyTea model, which a tokenizer process finds if the driver does not."""
-    program = "from pipelines.run import execute; execute.check_segmenters = lambda *_: None; from jobs.cli import main"
-    command = [sys.executable, "-c", f"{program}; raise SystemExit(main())", "run", str(demo / "job.yaml")]
-    settings = ["--set", f"output.path={tmp_path}/out", "--set", "tokenizer.ja=kytea"]
-    done = subprocess.run([*command, *settings], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("xlm: Japanese text needs a KyTea model, and none is configured; set ")
-    assert done.stderr.count("\n") == 1
+    monkeypatch.setattr("pipelines.run.execute.check_segmenters", lambda *_: None)
+    settings = [f"output.path={tmp_path}/out", "tokenizer.ja=kytea", "compute.tokenizers=1", "compute.models=1"]
+    ended = xlm("run", str(demo / "job.yaml"), *(f"--set={setting}" for setting in settings))
+    assert ended.status == 2
+    assert ended.err.startswith("xlm: Japanese text needs a KyTea model, and none is configured; set ")
+    assert ended.err.count("\n") == 1
 
 
 def test_status_and_report_have_the_same_rows_and_speed(make_job, tmp_path, monkeypatch):
