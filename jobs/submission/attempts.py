@@ -16,6 +16,7 @@ from ray.job_submission import JobStatus
 from jobs.submission.job_client import JobExistsError
 from jobs.submission.shipped_job import JOB_FILE, START
 from pipelines.errors import FatalError
+from pipelines.formatting import excerpt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from jobs.submission.shipped_job import ShippedJob
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NUMBER = "@"  # begins the number of an attempt; ids cannot contain it, so an id may end in a number of its own
 
 # The metadata of an attempt.
 _SUBMISSION, _DIGEST = "xlm_submission", "xlm_job"
@@ -37,7 +39,7 @@ class Attempt:
     """One submission of a job.
 
     Attributes:
-        id: its id on the head, such as news-1a2b3c4d-2.
+        id: its id on the head, such as news-1a2b3c4d@2.
         number: from 1.
         status: its status when it was looked up.
         digest: the hash of its settings.
@@ -58,20 +60,20 @@ def check_id(submission_id: str) -> None:
     """Check an id that the user chose.
 
     Raises:
-        FatalError: it cannot be part of a URL and a file name.
+        FatalError: it cannot be part of a URL and a file name, or could be the id of a numbered attempt.
     """
     if not _ID.fullmatch(submission_id):
         raise FatalError(
-            f"--submission-id {submission_id}: expected at most 128 letters, digits, dots, dashes and underscores, "
-            "starting with a letter or digit"
+            f"--submission-id {excerpt(submission_id)!r}: expected at most 128 letters, digits, dots, dashes and "
+            "underscores, starting with a letter or digit"
         )
 
 
 def find_attempts(client: JobClient, submission_id: str) -> list[Attempt]:
-    """Find the attempts of a job on the head, oldest first. An attempt's own id finds that attempt alone."""
+    """Find the attempts of a job on the head, oldest first. The id of a numbered attempt finds that attempt alone."""
     jobs = [(job, job.submission_id, job.metadata or {}) for job in client.list_jobs()]
     attempts = [
-        Attempt(id_, _number(id_, submission_id), job.status, metadata[_DIGEST])
+        Attempt(id_, _number(id_), job.status, metadata[_DIGEST])
         for job, id_, metadata in jobs
         if id_ and _SUBMISSION in metadata and submission_id in (id_, metadata[_SUBMISSION])
     ]
@@ -108,7 +110,7 @@ def submit(
         The newest attempt, and whether this call submitted it.
 
     Raises:
-        FatalError: the job is running with other settings.
+        FatalError: the job is running, or has succeeded, with other settings.
     """
     taken: set[str] = set()
     with TemporaryDirectory(prefix="xlm-submit-") as name:
@@ -117,11 +119,9 @@ def submit(
         while True:
             attempts = find_attempts(client, submission_id)
             newest = attempts[-1] if attempts else None
-            if newest is not None and not newest.has_ended and newest.digest != shipped.digest:
-                raise FatalError(
-                    f"{newest.id} is running with other settings; wait for it, or stop it with --stop and submit again"
-                )
             if newest is not None and (not newest.has_ended or (once and newest.status == JobStatus.SUCCEEDED)):
+                if newest.digest != shipped.digest:
+                    raise _other_settings(newest)
                 return newest, False
             number = newest.number + 1 if newest is not None else 1
             while (new_id := _attempt_id(submission_id, number)) in taken:  # by a job of another program
@@ -139,6 +139,16 @@ def submit(
             return Attempt(new_id, number, JobStatus.PENDING, shipped.digest), True
 
 
+def _other_settings(attempt: Attempt) -> FatalError:
+    if attempt.has_ended:
+        return FatalError(
+            f"{attempt.id} has succeeded with other settings, and is not run again; pass another --submission-id"
+        )
+    return FatalError(
+        f"{attempt.id} is running with other settings; wait for it, or stop it with --stop and submit again"
+    )
+
+
 def _runtime_env(archive: Path, shipped: ShippedJob, packages: Sequence[str]) -> dict[str, Any]:
     env: dict[str, Any] = {
         "working_dir": str(archive),
@@ -149,9 +159,8 @@ def _runtime_env(archive: Path, shipped: ShippedJob, packages: Sequence[str]) ->
 
 
 def _attempt_id(submission_id: str, number: int) -> str:
-    return submission_id if number == 1 else f"{submission_id}-{number}"
+    return submission_id if number == 1 else f"{submission_id}{_NUMBER}{number}"
 
 
-def _number(attempt_id: str, submission_id: str) -> int:
-    number = attempt_id.removeprefix(f"{submission_id}-")
-    return int(number) if number.isdigit() else 1
+def _number(attempt_id: str) -> int:
+    return int(attempt_id.partition(_NUMBER)[2] or 1)

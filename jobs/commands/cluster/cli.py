@@ -87,6 +87,8 @@ def submit_command(
         return print_manifests(ship_job(job, overrides), **manifest)
     if address is None:
         raise click.UsageError(f"missing option '--address', such as {_ADDRESS}, or --kuberay")
+    if submission_id == "":
+        raise click.UsageError("--submission-id is empty, expected a name such as news-2026-11-28")
     if job is None and (submission_id is None or overrides or pip):
         raise click.UsageError("pass the job file, or only --submission-id to follow or stop a submitted job")
     from jobs.commands.cluster.submit import follow_job, stop_job, submit_job

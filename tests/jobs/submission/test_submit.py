@@ -94,7 +94,7 @@ def test_two_calls_at_once_run_the_job_once_and_follow_it(undisturbed, head):
     (status, log, errors), (cut_status, cut_log, _) = undisturbed.ended["direct"], undisturbed.ended["cut"]
     assert (status, errors, cut_status) == (0, "", 0)
     assert list(head.jobs()).count(NIGHT) == 1
-    assert f"{NIGHT}-2" not in head.jobs()
+    assert f"{NIGHT}@2" not in head.jobs()
     first_lines = sorted(printed.partition("\n")[0] for printed in (log, cut_log))
     assert first_lines[0] == f"{NIGHT} is running already"
     assert first_lines[1].startswith(f"submitted {NIGHT} to http://127.0.0.1:")
@@ -123,11 +123,14 @@ def test_output_is_complete(undisturbed, xlm):
     assert xlm("verify", str(undisturbed.out)).status == 0
 
 
-def test_job_with_an_id_of_its_own_runs_until_it_has_succeeded(undisturbed, submit, head, demo):
-    again = submit(str(demo / "job.yaml"), "--submission-id", NIGHT)
-    assert again == (0, f"{NIGHT} has succeeded already; nothing is submitted\n", "")
+def test_job_with_an_id_of_its_own_runs_until_it_has_succeeded(undisturbed, submit, head, demo, settings):
+    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={undisturbed.out}", "--submission-id", NIGHT]
+    assert submit(*job) == (0, f"{NIGHT} has succeeded already; nothing is submitted\n", "")
+    other = submit(*job, "--set", "batch.max_tokens=99")
+    assert (other.status, other.out) == (2, "")
+    assert other.err.startswith(f"xlm: {NIGHT} has succeeded with other settings, and is not run again; pass another")
     assert submit("--submission-id", NIGHT, "--no-wait") == (0, f"{NIGHT} is SUCCEEDED\n", "")
-    assert f"{NIGHT}-2" not in head.jobs()
+    assert f"{NIGHT}@2" not in head.jobs()
 
 
 def test_exit_status_of_a_failed_job_is_that_of_the_run(undisturbed, submit, demo, settings):
@@ -172,7 +175,7 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
 
     resumed = submit(*job)
     assert (resumed.status, resumed.err) == (0, "")
-    assert resumed.out.startswith(f"submitted {submission_id}-2 to ")
+    assert resumed.out.startswith(f"submitted {submission_id}@2 to ")
     assert result_digests(out) == result_digests(undisturbed.out)
 
 
