@@ -9,13 +9,14 @@ if TYPE_CHECKING:
     from jobs.submission.attempts import Attempt, check_id, find_attempts, running_ids, submit
     from jobs.submission.connection import connect
     from jobs.submission.job_client import JobClient
-    from jobs.submission.job_log import follow
+    from jobs.submission.job_log import LostJobError, follow
     from jobs.submission.requirements import pinned_requirements
     from jobs.submission.shipped_job import ShippedJob, ship_job
 
 __all__ = [
     "Attempt",
     "JobClient",
+    "LostJobError",
     "ShippedJob",
     "check_id",
     "connect",
@@ -31,6 +32,7 @@ __all__ = [
 _MODULES = {  # the module of each name; those of the Jobs API need ray[default]
     "Attempt": "attempts",
     "JobClient": "job_client",
+    "LostJobError": "job_log",
     "ShippedJob": "shipped_job",
     "check_id": "attempts",
     "connect": "connection",

@@ -1,16 +1,24 @@
-"""Connect to the Jobs API of a cluster, with the headers that the environment gives."""
+"""Connect to the Jobs API of a cluster, at the address and with the headers that the user gives."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import os
+import re
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
+from pipelines.formatting import excerpt
 
 if TYPE_CHECKING:
     from jobs.submission.job_client import JobClient
+
+# With the query and the fragment that browsers show, which are not used.
+_URL = re.compile(
+    r"(?:(?P<scheme>\w+)://)?(?P<host>(?:[\w.-]+|\[[\w:.]+\]))(?P<port>:\d{1,5})?(?P<path>/[^?#]*)?(?:[?#].*)?"
+)
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+: (?:[!-~][ -~]*)?", re.ASCII)
 
 
 def connect(address: str) -> JobClient:
@@ -27,16 +35,46 @@ def connect(address: str) -> JobClient:
         raise FatalError("xlm submit needs the client of Ray's Jobs API; pip install 'xlm-batch[cluster]'")
     from jobs.submission.job_client import JobClient
 
-    return JobClient(address if "://" in address else f"http://{address}", _headers())
+    return JobClient(parse_address(address), parse_headers(os.environ.get("RAY_JOB_HEADERS", "")))
 
 
-def _headers() -> dict[str, str] | None:
-    """Return the headers of all requests: RAY_JOB_HEADERS, which `ray job` reads too."""
-    text = os.environ.get("RAY_JOB_HEADERS")
+def parse_address(address: str) -> str:
+    """Return the URL of a dashboard, as the beginning of the URLs of requests.
+
+    Raises:
+        FatalError: it is not such a URL. The message does not contain passwords.
+    """
+    if "@" in address:
+        raise FatalError(
+            "--address: got a user name or password, expected a URL without them, such as http://HOST:8265; put them "
+            'into RAY_JOB_HEADERS, as {"Authorization": "Basic …"}'
+        )
+    url = _URL.fullmatch(address)
+    if url is None or url["scheme"] not in (None, "http", "https"):
+        host = url["host"] if url else "HOST"
+        raise FatalError(
+            f"--address {excerpt(address)!r}: not the URL of a dashboard, expected one such as http://{host}:8265"
+        )
+    return f"{url['scheme'] or 'http'}://{url['host']}{url['port'] or ''}{(url['path'] or '').rstrip('/')}"
+
+
+def parse_headers(text: str) -> dict[str, str]:
+    """Return the headers of all requests from RAY_JOB_HEADERS, which `ray job` reads, too.
+
+    Raises:
+        FatalError: they are not headers. The message does not contain them, because they may be secrets.
+    """
     try:
-        headers = json.loads(text) if text else None
+        headers = json.loads(text or "{}")
     except ValueError:
-        headers = text
-    if headers is not None and not isinstance(headers, dict):
-        raise FatalError('RAY_JOB_HEADERS: expected JSON such as {"X-Name": "value"}')
+        headers = None
+    if not isinstance(headers, dict) or not all(map(_is_header, headers, headers.values())):
+        raise FatalError(
+            'RAY_JOB_HEADERS: not the headers of requests, expected JSON such as {"X-Name": "value"}, with ASCII '
+            "characters only"
+        )
     return headers
+
+
+def _is_header(name: object, value: object) -> bool:
+    return isinstance(value, str) and _HEADER.fullmatch(f"{name}: {value}") is not None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import requests
+import urllib3
 from packaging.requirements import Requirement
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
@@ -36,6 +37,10 @@ class JobExistsError(FatalError):
     """The head has a job of this id already."""
 
 
+class HeadError(ClusterError):
+    """The head, or a proxy in front of it, answers with an error."""
+
+
 class JobClient(JobSubmissionClient):
     """A client of the Jobs API of one head.
 
@@ -45,13 +50,15 @@ class JobClient(JobSubmissionClient):
         address: the URL of the head's dashboard.
     """
 
-    def __init__(self, address: str, headers: dict[str, str] | None):
+    def __init__(self, address: str, headers: dict[str, str]):
         self.address = address
         for name in ("ray.dashboard.modules.dashboard_sdk", "ray.dashboard.modules.job.sdk"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
-        # Ray prefers the environment to an argument.
-        with environment(RAY_API_SERVER_ADDRESS=address):
-            super().__init__(address, headers=headers)
+        try:
+            with environment(RAY_API_SERVER_ADDRESS=address):  # which Ray prefers to an argument
+                super().__init__(address, headers=headers)
+        except (AuthenticationError, UnicodeDecodeError):  # as it reads the token, before the first request
+            raise FatalError(f"RAY_AUTH_MODE is token, but no token is set; {_TOKEN_ADVICE}") from None
         self._check_ray(str(self._server_ray_version))
 
     @property
@@ -67,6 +74,8 @@ class JobClient(JobSubmissionClient):
     def _check_connection_and_version(self, *_: Any, **__: Any) -> None:
         try:
             version = self._do_request("GET", "/api/version")
+            if version.status_code >= 500:  # a proxy whose head has not started
+                self._raise_error(version)
         except ClusterError as error:
             raise ClusterError(f"{error}; start the Ray head, or correct --address") from None
         try:
@@ -88,18 +97,35 @@ class JobClient(JobSubmissionClient):
 
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
         try:
-            return super()._do_request(method, endpoint, timeout=_TIMEOUT_S, **options)
+            response = super()._do_request(method, endpoint, timeout=_TIMEOUT_S, allow_redirects=False, **options)
         except AuthenticationError as error:
             needs = "requires a token" if "required" in str(error) else "refused the token"
             raise FatalError(f"{self.address}: the cluster {needs}; {_TOKEN_ADVICE}") from None
-        except requests.exceptions.InvalidURL:
+        except (UnicodeEncodeError, requests.exceptions.InvalidHeader):
+            raise FatalError(f"the token has characters that a header cannot have; {_TOKEN_ADVICE}") from None
+        except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
             raise FatalError(f"{self.address}: not a URL, expected one such as http://HOST:8265") from None
         except requests.RequestException as error:
             raise ClusterError(f"{self.address}: no answer ({_reason(error)})") from None
+        if response.is_redirect:
+            raise FatalError(
+                f"{self.address}: redirects to {excerpt(response.headers['Location'], _MAX_CHARS)}; pass the URL that "
+                "answers without a redirect as --address, and headers for a login in RAY_JOB_HEADERS"
+            )
+        if endpoint.startswith("/api/jobs") and response.ok:
+            self._check_json(response)
+        return response
+
+    def _check_json(self, response: requests.Response) -> None:
+        """Check an answer, which Ray's client parses without handling errors. Proxies may answer with a page."""
+        try:
+            response.json()
+        except ValueError:
+            raise HeadError(f"{self.address}: status {response.status_code}, but no answer of Ray") from None
 
     def _raise_error(self, r: requests.Response) -> NoReturn:
-        lines = r.text.strip().splitlines() or [r.reason]
-        if r.status_code == requests.codes.not_found:
+        lines = r.text.rstrip(".\n").splitlines() or [r.reason]  # of a traceback, to which Ray may append a dot
+        if r.status_code == requests.codes.not_found and "does not exist" in r.text:
             raise UnknownJobError(f"{self.address}: {excerpt(lines[-1], _MAX_CHARS)}")
         if "already exists" in r.text:
             raise JobExistsError(f"{self.address}: {excerpt(lines[-1], _MAX_CHARS)}")
@@ -108,7 +134,7 @@ class JobClient(JobSubmissionClient):
                 f"{self.address}: a proxy in front of the head refuses the code, about 1 MB (status 413); raise its "
                 "limit on the size of requests, or connect to the head directly"
             )
-        raise ClusterError(f"{self.address}: status {r.status_code}, {excerpt(lines[-1], _MAX_CHARS)}")
+        raise HeadError(f"{self.address}: status {r.status_code}, {excerpt(lines[-1], _MAX_CHARS)}")
 
 
 def _reason(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from jobs.submission.job_client import HeadError, UnknownJobError
 from pipelines.errors import ClusterError
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ _MAX_BACKOFF_S = 30.0
 _GIVE_UP_AFTER_S = 600.0
 
 
+class LostJobError(ClusterError):
+    """The head does not know a job any more, because it was started again, or because the job was deleted."""
+
+
 def follow(
     client: JobClient, submission_id: str, write: Callable[[str], None], notify: Callable[[str], None]
 ) -> JobDetails:
@@ -33,20 +38,30 @@ def follow(
         client: the head.
         submission_id: the id of the job.
         write: receives the log, in pieces.
-        notify: receives a message when the connection is lost, and when it is there again.
+        notify: receives a message when the connection is lost, when it is there again, and when the head cannot read
+            the log. Then only the status of the job is followed.
 
     Returns:
         The details of the job, which has ended.
 
     Raises:
+        LostJobError: the head does not know the job any more.
         ClusterError: the head has not answered for ten minutes. The job may be running.
-        UnknownJobError: the head does not know the job.
     """
-    num_written, lost_at, backoff_s = 0, None, _POLL_EVERY_S
+    num_written, is_readable, lost_at, backoff_s = 0, True, None, _POLL_EVERY_S
     while True:
         try:
             details = client.get_job_info(submission_id)  # before the log, so that the log of an ended job is complete
-            log = client.get_job_logs(submission_id)
+            try:
+                log = client.get_job_logs(submission_id)
+            except HeadError as error:  # it fails for a log with a byte that is not UTF-8
+                if is_readable:
+                    notify(f"{error}; the log cannot be read, {submission_id} is followed without it")
+                log, is_readable = "", False
+        except UnknownJobError as error:
+            raise LostJobError(
+                f"{error}; the head was started again, or the job was deleted; submit it again to resume"
+            ) from None
         except ClusterError as error:
             if lost_at is None:
                 lost_at = time.monotonic()

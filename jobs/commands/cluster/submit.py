@@ -10,11 +10,21 @@ from ray.job_submission import JobStatus
 
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
-from jobs.submission import check_id, find_attempts, follow, pinned_requirements, running_ids, submit
+from jobs.submission import (
+    LostJobError,
+    check_id,
+    find_attempts,
+    follow,
+    pinned_requirements,
+    running_ids,
+    submit,
+)
 from pipelines.errors import RESUME_HINT, ClusterError, FatalError
 from pipelines.formatting import excerpt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ray.job_submission import JobDetails
     from rich.console import Console
 
@@ -86,34 +96,40 @@ def stop_job(client: JobClient, submission_id: str, console: Console, *, wait: b
     client.stop_job(attempt.id)
     _print(console, f"stopping {attempt.id}; its shards in flight may finish")
     if wait:
-        details = follow(client, attempt.id, write=lambda _: None, notify=print_error)
+        details = _wait(client, attempt.id, write=lambda _: None)
         _print(console, f"{attempt.id} has ended ({details.status.value}); {RESUME_HINT}")
     return ExitStatus.COMPLETE
 
 
 def _find(client: JobClient, submission_id: str) -> Attempt:
     """Return the newest attempt of a job, or the attempt with this id."""
-    check_id(submission_id)
     attempts = find_attempts(client, submission_id)
     if not attempts:
         running = ", ".join(running_ids(client)) or "none"
-        raise FatalError(f"{client.address}: no job {submission_id} was submitted; running jobs: {running}")
+        raise FatalError(f"{client.address}: no job {excerpt(submission_id)} was submitted; running jobs: {running}")
     return attempts[-1]
 
 
 def _follow(client: JobClient, attempt_id: str, console: Console) -> int:
     """Copy the log of a job to stdout until it has ended, and return its exit status."""
     try:
-        details = follow(client, attempt_id, _write, print_error)
+        details = _wait(client, attempt_id, _write)
     except KeyboardInterrupt:
         again = _follow_command(client, attempt_id)
         print_error(f"{attempt_id} continues on the cluster; follow it with: {again}; --stop stops it")
         return ExitStatus.INTERRUPTED
-    except ClusterError as error:
-        raise ClusterError(
-            f"{error}; {attempt_id} may be running, follow it with: {_follow_command(client, attempt_id)}"
-        ) from None
     return _exit_status(details)
+
+
+def _wait(client: JobClient, attempt_id: str, write: Callable[[str], None]) -> JobDetails:
+    """Follow a job until it has ended. If it cannot be followed any more, the error names the command that can."""
+    try:
+        return follow(client, attempt_id, write, print_error)
+    except LostJobError:
+        raise
+    except (ClusterError, FatalError) as error:
+        again = _follow_command(client, attempt_id)
+        raise type(error)(f"{error}; {attempt_id} may be running, follow it with: {again}") from None
 
 
 def _exit_status(details: JobDetails) -> int:

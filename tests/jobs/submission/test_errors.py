@@ -1,72 +1,17 @@
 """What prevents a submission is one line that names the next step, and the exit status says whether to try again."""
 
-import json
 import os
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
 from jobs.submission import connect
+from tests.command_line import Ended
 from tests.jobs.submission.ray_head import free_ports
 
 pytestmark = pytest.mark.long
-
-
-class FakeHead(ThreadingHTTPServer):
-    """Answers as the dashboard of a head that is not suitable.
-
-    Attributes:
-        answers: status and body for each method and path; all others are answered with 404.
-        requests: the methods and paths that were requested.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.address = f"http://127.0.0.1:{self.server_port}"
-        self.answers: dict[tuple[str, str], tuple[int, object]] = {}
-        self.requests: list[tuple[str, str]] = []
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: FakeHead
-
-    def do_GET(self) -> None:
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        path = "/api/packages" if self.path.startswith("/api/packages") else self.path
-        self.server.requests.append((self.command, path))
-        status, body = self.server.answers.get((self.command, path), (404, "not found"))
-        data = (body if isinstance(body, str) else json.dumps(body)).encode()
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    do_PUT = do_POST = do_GET  # noqa: N815
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def fake_head() -> Iterator[FakeHead]:
-    with FakeHead() as head:
-        head.answers["GET", "/api/version"] = (200, {"ray_version": "2.60.0", "session_name": "session_elsewhere"})
-        head.answers["GET", "/api/jobs/"] = (200, [])
-        thread = threading.Thread(target=head.serve_forever)
-        thread.start()
-        yield head
-        head.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def job(demo: Path) -> str:
-    return str(demo / "job.yaml")
 
 
 def check_error(ended, status: int, *expected: str) -> None:
@@ -93,12 +38,30 @@ def test_host_without_address(xlm, job):
     check_error(xlm("submit", job, "--address", "http://no-such-host.invalid:8265"), 1, "no answer (")
 
 
-@pytest.mark.parametrize("address", ["http://host:port", "http://[1"])
+@pytest.mark.parametrize("address", ["http://host:99999", "http://.a", f"http://{'a' * 64}"])
 def test_invalid_address(address, xlm, job):
     check_error(xlm("submit", job, "--address", address), 2, f"{address}: not a URL, expected one such as")
 
 
-@pytest.mark.parametrize("answer", [(200, "<html>"), (200, ["a list"]), (404, "not found"), (502, "bad gateway")])
+@pytest.mark.parametrize("address", ["", "ray://head:10001"])
+def test_address_that_is_no_url(address, xlm, job):
+    check_error(xlm("submit", job, "--address", address), 2, f"--address '{address}': not the URL of a dashboard")
+
+
+def test_redirect(xlm, fake_head, job):
+    """A login page, or a proxy that redirects to https: Ray's client would lose the body of its requests."""
+    fake_head.answers["GET", "/api/version"] = (302, "https://login.example.com/")
+    ended = xlm("submit", job, "--address", fake_head.address)
+    check_error(ended, 2, "redirects to https://login.example.com/; pass the URL")
+
+
+def test_proxy_without_a_head_may_have_one_later(xlm, fake_head, job):
+    fake_head.answers["GET", "/api/version"] = (502, "bad gateway")
+    ended = xlm("submit", job, "--address", fake_head.address)
+    check_error(ended, 1, "status 502, bad gateway; start the Ray head, or correct --address")
+
+
+@pytest.mark.parametrize("answer", [(200, "<html>"), (200, ["a list"]), (404, "not found")])
 def test_server_that_is_no_ray_head(answer, xlm, fake_head, job):
     fake_head.answers["GET", "/api/version"] = answer
     ended = xlm("submit", job, "--address", fake_head.address)
@@ -135,27 +98,54 @@ def test_local_paths_are_named_if_the_head_is_elsewhere(xlm, fake_head, job, dem
 
 def test_cluster_with_a_token(head, xlm, job, monkeypatch, tmp_path):
     monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
-    # Ray keeps a token that this process has used, and looks for one in the home directory.
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
-    command = [sys.executable, "-m", "jobs.cli", "submit", job, "--address", head.address]
-    ended = subprocess.run(command, env=env | {"HOME": str(tmp_path)}, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert "the cluster requires a token; set RAY_AUTH_MODE=" in ended.stderr
+    check_error(run_with_token(head.address, HOME=str(tmp_path)), 2, "the cluster requires a token; set RAY_AUTH_MODE=")
     monkeypatch.setenv("RAY_JOB_HEADERS", '{"Authorization": "Bearer wrong"}')
     check_error(xlm("submit", job, "--address", head.address), 2, "the cluster refused the token; set RAY_AUTH_MODE=")
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, "RAY_AUTH_MODE is token, but no token is set; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or"),
+        ("", "RAY_AUTH_MODE is token, but no token is set; "),
+        ("geheim€", "the token has characters that a header cannot have; "),
+        ("geheim\nx", "the token has characters that a header cannot have; "),
+    ],
+)
+def test_token_that_cannot_be_sent(token, message, fake_head, tmp_path):
+    variables = {} if token is None else {"RAY_AUTH_TOKEN": token}
+    ended = run_with_token(fake_head.address, HOME=str(tmp_path), RAY_AUTH_MODE="token", **variables)
+    check_error(ended, 2, message)
+    assert "geheim" not in ended.err
+    assert fake_head.requests == []
+
+
+def test_file_of_a_token_that_is_no_text(fake_head, tmp_path):
+    (tmp_path / "token").write_bytes(b"geheim\xff")
+    ended = run_with_token(fake_head.address, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN_PATH=str(tmp_path / "token"))
+    check_error(ended, 2, "RAY_AUTH_MODE is token, but no token is set; ")
+
+
+def run_with_token(address: str, **variables: str) -> Ended:
+    """Call `xlm submit` in a process of its own: Ray keeps a token that a process has used."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | variables
+    command = [sys.executable, "-m", "jobs.cli", "submit", "--submission-id", "night-1", "--address", address]
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def test_headers_that_are_no_json(fake_head, xlm, job, monkeypatch):
     monkeypatch.setenv("RAY_JOB_HEADERS", "Authorization: Bearer secret")
     ended = xlm("submit", job, "--address", fake_head.address)
-    check_error(ended, 2, "RAY_JOB_HEADERS: expected JSON such as")
+    check_error(ended, 2, "RAY_JOB_HEADERS: not the headers of requests, expected JSON such as")
     assert "secret" not in ended.err
 
 
 def test_unknown_job(submit: Callable, job):
     check_error(submit(job, "--stop"), 2, "was submitted; running jobs: ")
     check_error(submit("--submission-id", "night-1"), 2, "no job night-1 was submitted; running jobs: ")
-    check_error(submit("--submission-id", "a/b"), 2, "--submission-id a/b: expected at most 128 letters")
+    check_error(submit(job, "--submission-id", "a/b"), 2, "--submission-id 'a/b': expected at most 128 letters")
+    check_error(submit(job, "--submission-id", "", "--stop"), 2, "--submission-id is empty, expected a name such as")
 
 
 def test_environment_does_not_replace_the_address(head, submit, monkeypatch):
