@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,7 +216,10 @@ class Output:
         return (self.location / layout.SUCCESS).is_file()
 
     def finish(self, report: dict[str, Any], page: str, *, success: bool) -> None:
-        """Write the report and, as the last write of a complete run, `_SUCCESS`. Reports of earlier runs are kept."""
+        """Write the report and, as the last write of a complete run, `_SUCCESS`.
+
+        The values of the last report, without its page, are kept with those of earlier runs.
+        """
         self._keep_last_report()
         self._put_json(layout.REPORT_JSON, report)
         (self.bookkeeping / layout.REPORT_HTML).put(page.encode())
@@ -225,15 +228,20 @@ class Output:
             (self.location / layout.SUCCESS).put(b"")
 
     def _keep_last_report(self) -> None:
-        """Copy the report of the last run to `reports`, under its time, and delete the oldest ones there."""
-        names = (layout.REPORT_JSON, layout.REPORT_HTML)
-        last = [file for file in self.bookkeeping.list() if file.name in names]
-        if not last:
+        """Copy the values of the last report to `reports`, under the time of its end, and delete the oldest there."""
+        try:
+            report = (self.bookkeeping / layout.REPORT_JSON).read_bytes()
+            ended = datetime.fromisoformat(json.loads(report)["run"]["ended"])
+        except (
+            FileNotFoundError,
+            LookupError,
+            TypeError,
+            ValueError,
+            RecursionError,
+        ):  # there is none, or it is damaged
             return
-        time_s = min(file.mtime_ns or time.time_ns() for file in last) / 1e9
-        for file in last:
-            (self._reports / layout.old_report_name(file.name, time_s)).put((self.bookkeeping / file.name).read_bytes())
-        for file in self._reports.list()[: -_REPORTS_KEPT * len(names)]:
+        (self._reports / layout.old_report_name(ended)).put(report)
+        for file in self._reports.list()[:-_REPORTS_KEPT]:
             (self._reports / file.name).delete()
 
     def lock(self) -> AbstractContextManager[Lock]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 # Readers of datasets read every file of a directory (DuckDB, Polars), or all but hidden ones (Spark, Arrow). So the
 # parts have a directory to themselves.
@@ -18,7 +21,7 @@ PLAN_FILE = "plan.parquet"
 RUN_FILE = "run.json"  # see `pipelines.status`
 REPORT_JSON = "report.json"
 REPORT_HTML = "report.html"
-REPORTS = "reports"  # those of earlier runs
+REPORTS = "reports"  # the REPORT_JSON of earlier runs
 LEDGER = "ledger"
 REJECTED = "rejected"
 TEMPORARY = "tmp"  # parts while they are written
@@ -35,7 +38,7 @@ PART_PATH = re.compile(rf"({DATA}|{BOOKKEEPING}/{REJECTED})/{PART.pattern}")
 _METADATA_FILES = "|".join(map(re.escape, (JOB_FILE, PLAN_FILE, RUN_FILE, REPORT_JSON, REPORT_HTML, LOCAL_LOCK)))
 METADATA_PATH = re.compile(
     rf"{SUCCESS}|{BOOKKEEPING}/(?:{_METADATA_FILES}|{RENEWED_LOCK.pattern}"
-    rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet|{REPORTS}/[0-9TZ-]+\.(?:json|html))"
+    rf"|{LEDGER}/[0-9]{{20}}-[0-9a-f]{{8}}\.parquet|{REPORTS}/[0-9TZ-]+\.json)"
 )
 
 
@@ -59,6 +62,6 @@ def ledger_file_name(time_ns: int, token: str) -> str:
     return f"{time_ns:020d}-{token}.parquet"
 
 
-def old_report_name(name: str, time_s: float) -> str:
-    """Return the name in `REPORTS` of a report that was written at a time. Names sort by time."""
-    return f"{time.strftime('%Y-%m-%dT%H-%M-%SZ', time.gmtime(time_s))}.{name.rpartition('.')[2]}"
+def old_report_name(ended: datetime) -> str:
+    """Return the name in `REPORTS` of the report of a run that ended at a time, in UTC. Names sort by time."""
+    return f"{ended:%Y-%m-%dT%H-%M-%SZ}.json"
