@@ -1,7 +1,8 @@
-"""What the page says about a run's status, its rejected rows and its failed shards, and what to do next."""
+"""What the page says about how a run ended, what to do next, its rejected rows and its speed."""
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from pipelines.formatting import format_count, format_percent
@@ -28,24 +29,60 @@ def explain_reason(reason: str) -> str:
     return _REASONS.get(reason, "")
 
 
+def describe_verdict(report: dict[str, Any]) -> str:
+    """Describe in a few words how the run ended."""
+    failed = format_count(report["totals"]["failed_shards"], "failed shard")
+    match report["status"]:
+        case "complete":
+            return "Finished"
+        case "complete except for failed shards":
+            return f"Finished, except for {failed}"
+        case "interrupted":
+            return "Interrupted"
+        case "failed shards":
+            return f"Failed: {failed}"
+        case "storage failed":
+            return "Failed: storage errors"
+        case status:
+            return f"Failed: {status}"
+
+
 def describe_status(report: dict[str, Any]) -> str:
-    """Describe in a sentence or two how the run ended, and what a next run does."""
+    """Describe in a sentence or two what the run did not process, and why."""
     totals, policy = report["totals"], report["settings"]["policy"]
     left = f"{format_count(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
     match report["status"]:
-        case "complete except for failed shards":
-            failed = format_count(totals["failed_shards"], "shard")
-            return f"{failed} failed; policy.max_failed_shards allows {policy['max_failed_shards']:,}. {left}"
         case "complete":
             return "Every row of the corpus is written, rejected or dropped by the filter."
+        case "complete except for failed shards":
+            allowed = format_count(policy["max_failed_shards"], "failed shard")
+            return f"{left} policy.max_failed_shards allows {allowed}."
         case "too many rejected rows":
             return f"{report['too_many_rejected']}."
-        case "interrupted":
-            return f"{left} Run the same job again to resume."
-        case "storage failed":
-            return f"{left} Run the same job again once the storage works."
         case _:
-            return f"{left} Run the same job again to compute only the missing shards."
+            return left
+
+
+def next_step(report: dict[str, Any]) -> tuple[str, str]:
+    """Return what to do next, and the command that does it."""
+    again = "run the job again, which computes only what is missing"
+    run = "xlm run JOB"
+    match report["status"]:
+        case "complete":
+            return "Look at some results", f"xlm show {shlex.quote(report['settings']['output']['path'])}"
+        case "complete except for failed shards":
+            return f"To compute the failed shards, {again}", run
+        case "too many rejected rows":
+            return f"Correct the rows or raise the limit, and {again}", run
+        case "storage failed":
+            return f"Correct the access to the storage that the errors name, and {again}", run
+        case "failed shards":
+            return (
+                f"Correct what the errors name, such as a damaged file, or raise policy.max_failed_shards, and {again}",
+                run,
+            )
+        case _:
+            return f"To resume, {again}", run
 
 
 def describe_bottleneck(busy: dict[str, float]) -> str:
@@ -57,25 +94,8 @@ def describe_bottleneck(busy: dict[str, float]) -> str:
     if not busy:
         return ""
     (first, share), *others = busy.items()
-    rest = "".join(f", those of {stage} {format_percent(other, 1)}" for stage, other in others)
+    rest = "".join(f", those of {stage} for {format_percent(other, 1)}" for stage, other in others)
+    were_busy = f"were busy for {format_percent(share, 1)} of the time{rest}."
     if share < _MIN_BUSY:
-        return (
-            f"Workers of {first} were busy {format_percent(share, 1)} of the time{rest}. Most of the time passed while "
-            "workers started, or waited for storage or for other stages."
-        )
-    return f"The bottleneck is {first}: its workers were busy {format_percent(share, 1)} of the time{rest}."
-
-
-def next_step(report: dict[str, Any]) -> str:
-    """Return what to do about failed shards."""
-    again = "Run the same job again: it computes only the shards that failed or did not start."
-    match report["status"]:
-        case "storage failed":
-            return f"Correct the access to the storage that the errors name. {again}"
-        case "complete except for failed shards":
-            return f"Results of all other shards are written. {again}"
-        case _:
-            return (
-                f"Correct what the errors name, such as a damaged file. {again} To finish without these shards, raise "
-                "policy.max_failed_shards."
-            )
+        return f"The workers of {first} {were_busy} Otherwise they started, or waited for storage or other stages."
+    return f"The bottleneck is {first}: its workers {were_busy}"

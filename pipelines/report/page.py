@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,13 @@ from markupsafe import Markup
 from pipelines.formatting import format_count, format_duration, format_percent, format_size, truncate
 from pipelines.log import format_traceback, logger
 from pipelines.report.charts import build_charts
-from pipelines.report.explanations import describe_bottleneck, describe_status, explain_reason, next_step
+from pipelines.report.explanations import (
+    describe_bottleneck,
+    describe_status,
+    describe_verdict,
+    explain_reason,
+    next_step,
+)
 from pipelines.report.summary import MAX_LANG_CHARS, out_of_memory_note
 
 _FOLDER = Path(__file__).parent
@@ -65,7 +72,8 @@ def render_html(report: dict[str, Any]) -> str:
             settings=report["settings"],
             provenance=report["provenance"],
             status_kind=_STATUS_KINDS.get(report["status"], "bad"),
-            verdict=describe_status(report),
+            verdict=describe_verdict(report),
+            description=describe_status(report),
             next_step=next_step(report),
             bottleneck=describe_bottleneck(report["run"]["busy"]),
             open_langs=langs[:_MAX_OPEN_LANGS],
@@ -102,6 +110,7 @@ def _environment() -> Environment:
         "plural": format_count,
         "duration": lambda seconds: format_duration(seconds).replace(" ", "\u00a0"),
         "size": format_size,
+        "time": lambda time: f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M} UTC",
         "isolate": _isolate,
         "lang": _shorten_lang,
         "reason": explain_reason,
@@ -114,7 +123,7 @@ def _environment() -> Environment:
 
 
 def _with_table(column: dict[str, Any]) -> dict[str, Any]:
-    """Add the rows of a statistic's table: its labels, or its numbers by language; "" stands for all languages."""
+    """Add what the page says about a statistic in addition to its chart; "" stands for all languages."""
     match column["kind"]:
         case "labels":
             total, counts = column["totals"][""], column["counts"][""]
@@ -136,9 +145,7 @@ def _with_table(column: dict[str, Any]) -> dict[str, Any]:
             ]
             return column | {"rows": rows}
         case _:
-            rows = [(lang, len(points)) for lang, points in column["points"].items() if points]
-            rows.sort(key=lambda row: not row[0])  # "", the other languages, comes last
-            return column | {"rows": rows, "total": sum(number for _, number in rows)}
+            return column | {"total": sum(map(len, column["points"].values()))}
 
 
 def _largest(counts: list[int], number: int) -> list[tuple[int, int]]:

@@ -69,7 +69,8 @@ def summarize(sample: Sample, tasks: Sequence[TaskSettings], lang_column: str | 
         JSON values: the number of rows and parts, and a list of statistics in the order of the columns.
     """
     langs = _read_langs(sample, lang_column)
-    shown = [ALL, *(lang for lang, _ in Counter(langs).most_common(_MAX_LANGS) if lang)]
+    num_rows = Counter(lang for lang in langs if lang != ALL)
+    shown = [ALL, *sorted(num_rows, key=lambda lang: (-num_rows[lang], lang))[:_MAX_LANGS]]
     found = [statistic for task in tasks for statistic in task.statistics(sample.rows)]
     return {
         "rows": len(sample.rows),

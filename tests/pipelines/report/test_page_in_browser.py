@@ -108,6 +108,10 @@ class Opened:
     def is_wider_than_the_window(self):
         return self.page.evaluate("document.documentElement.scrollWidth > innerWidth")
 
+    def picture(self, chart):
+        """Return what is drawn in a chart."""
+        return self.page.locator(f"figure[data-chart={chart}] canvas").evaluate("canvas => canvas.toDataURL()")
+
     def num_drawn(self):
         """Count the charts with something in them."""
         return self.page.evaluate(
@@ -120,7 +124,7 @@ class Opened:
         )
 
 
-NUM_CHARTS = 5  # lengths, speed, embedding, label, score
+NUM_CHARTS = 6  # lengths, speed, speed by stage, embedding, label, score
 
 
 @pytest.mark.parametrize(("size", "scheme"), list(product(SIZES, ("light", "dark"))))
@@ -190,6 +194,26 @@ def test_numbers_are_those_of_the_report_and_the_summary(browser, tmp_path):
     drawn = json.loads(opened.page.locator("#charts").text_content())
     assert drawn["statistics"] == report["statistics"]["columns"]
     assert sum(drawn["lengths"]["counts"][""]) == report["totals"]["rows_out"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_legend_shows_every_series_and_hides_those_that_are_clicked(browser, tmp_path, size):
+    opened = Opened(browser, tmp_path, report_of(PLAIN), size)
+    legend = opened.page.locator("figure[data-chart=vectors] button")
+    assert legend.all_text_contents() == sorted(PLAIN)  # each has 100 rows
+    edge = opened.page.viewport_size["width"]
+    assert all(0 < box["x"] < box["x"] + box["width"] < edge for box in (key.bounding_box() for key in legend.all()))
+    colors = [key.evaluate("e => e.firstChild.style.backgroundColor") for key in legend.all()]
+    assert len(set(colors)) == len(PLAIN)
+    before = opened.picture("vectors")
+    legend.nth(1).click()
+    assert [key.get_attribute("aria-pressed") for key in legend.all()] == ["true", "false", "true", "true", "true"]
+    without = opened.picture("vectors")
+    assert without != before
+    legend.nth(1).press("Enter")
+    assert opened.picture("vectors") != without
+    legend.nth(1).press("Enter")
+    assert opened.picture("vectors") == without
 
 
 def test_run_that_added_nothing_has_no_speed(browser, tmp_path):
