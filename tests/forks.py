@@ -14,6 +14,9 @@ FORKS.set_forkserver_preload([
     "tests.chaos.stores.driver_process",
     "tests.chaos.driver.scenarios",
     "pipelines.checkpoints.cache",
+    "xlm_core.checkpoint.pretrained",  # this and the following are imported by the first shard
+    "xlm_core.inference.collectors",
+    "xlm_core.inference.model",
 ])  # fmt: skip
 
 # Process.start() also reaps processes that have ended, so another thread could lose their exit status.
