@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -138,13 +139,15 @@ def print_manifests(
         except ValueError as error:
             raise FatalError(f"{option}: {error}") from None
 
-    when = None if schedule is None else kuberay.Schedule(schedule, time_zone or "Etc/UTC")
+    if deadline_hours is not None and math.isnan(deadline_hours):  # which `click.FloatRange` accepts
+        raise FatalError("--deadline-hours: got nan, expected a number of hours")
+    when = None if schedule is None else kuberay.Schedule(schedule, "Etc/UTC" if time_zone is None else time_zone)
     # RayCronJob has no concurrencyPolicy, so a run should end before the next is due.
     longest_s = kuberay.DAY_S if when is None or plain_cron_job else min(kuberay.DAY_S, when.shortest_gap_s)
     tag = f"xlm-batch:{importlib.metadata.version('xlm-batch')}"
     options = kuberay.KubeRayOptions(
-        image=image or f"{tag}-cpu",
-        gpu_image=gpu_image if image or gpu_image else f"{tag}-cuda",
+        image=f"{tag}-cpu" if image is None else image,
+        gpu_image=f"{tag}-cuda" if image is None and gpu_image is None else gpu_image,
         cpu_workers=parse("--cpu-workers", cpu_workers),
         gpu_workers=parse("--gpu-workers", gpu_workers),
         deadline_s=longest_s if deadline_hours is None else round(deadline_hours * 3600),

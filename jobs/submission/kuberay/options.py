@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from jobs.submission.kuberay.schedule import DAY_S
 from pipelines.errors import FatalError
+from pipelines.formatting import excerpt
 
 # The label with which a provider marks spot nodes. GKE and AKS also taint such nodes with it.
 SPOT_LABELS = {
@@ -17,8 +18,8 @@ SPOT_LABELS = {
     "karpenter": ("karpenter.sh/capacity-type", "spot"),
 }
 
-_DNS_NAME = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
-_MAX_DNS_NAME = 253
+_LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_LABELS = f"(?=.{{1,253}}$){_LABEL}(?:\\.{_LABEL})*"
 
 
 class Replicas(NamedTuple):
@@ -77,12 +78,22 @@ class KubeRayOptions:
         Raises:
             FatalError: Kubernetes would refuse one.
         """
-        names = [("--namespace", self.namespace), *(("--secret", name) for name in self.secrets)]
+        if not re.fullmatch(_LABEL, self.namespace):
+            raise FatalError(
+                f"--namespace {excerpt(self.namespace)!r}: expected at most 63 lower-case letters, digits and dashes, "
+                "with a letter or digit at both ends"
+            )
+        names = [("--secret", name) for name in self.secrets]
         if self.service_account is not None:
             names.append(("--service-account", self.service_account))
         for option, name in names:
-            if not _DNS_NAME.fullmatch(name) or len(name) > _MAX_DNS_NAME:
-                raise FatalError(f"{option} {name!r}: expected lower-case letters, digits, dashes and dots")
+            if not re.fullmatch(_LABELS, name):
+                raise FatalError(
+                    f"{option} {excerpt(name)!r}: expected lower-case letters, digits, dashes and dots, with a letter "
+                    "or digit at both ends of each part"
+                )
         for option, image in (("--image", self.image), ("--gpu-image", self.gpu_image)):
             if image is not None and not re.fullmatch(r"[\w.:/@-]+", image, re.ASCII):
-                raise FatalError(f"{option} {image!r}: expected an image, such as registry.example.com/xlm-batch:1.0")
+                raise FatalError(
+                    f"{option} {excerpt(image)!r}: expected an image, such as registry.example.com/xlm-batch:1.0"
+                )

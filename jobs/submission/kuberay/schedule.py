@@ -45,7 +45,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         self._parse()
-        known = zoneinfo.available_timezones()
+        known = zoneinfo.available_timezones() - {"localtime"}  # the zone of this machine
         if known and self.time_zone not in known:  # images without the tz database know none
             similar = closest_name(self.time_zone, known)
             hint = f"; did you mean {similar}?" if similar else ", such as Europe/Berlin"

@@ -64,6 +64,11 @@ def worker_groups(compute: ComputeSettings, options: KubeRayOptions) -> list[Wor
     is_auto = compute.tokenizers == "auto" and (has_gpus or compute.models == "auto")
     need = None if is_auto else _fewest(lambda pods: fits(pods, gpu.high, tokenizers=True))
     cpu = _replicas("cpu", options.cpu_workers, need, compute)
+    if not fits(cpu.high, gpu.high, tokenizers=True):
+        raise FatalError(
+            f"--cpu-workers allows {format_count(cpu.high, 'pod')} and --gpu-workers {format_count(gpu.high, 'pod')}, "
+            "which cannot run the job; set them or --worker-cpus higher"
+        )
     groups = [WorkerGroup("cpu", cpu, options.worker_cpus, options.worker_memory_gib)]
     if has_gpus:
         groups.append(WorkerGroup("gpu", gpu, options.worker_cpus, options.worker_memory_gib, int(gpu_node.gpus)))

@@ -99,6 +99,11 @@ def test_runs_have_a_deadline(submit, options, deadline_s):
         (["--kuberay", "--schedule", "0 2 * *"], "--schedule '0 2 * *': got 4 fields"),
         (["--kuberay", "--cpu-workers", "2:1"], "--cpu-workers: got '2:1', expected MAX or MIN:MAX"),
         (["--kuberay", "--spot", "azure"], "invalid value for '--spot'"),
+        (["--kuberay", "--deadline-hours", "nan"], "--deadline-hours: got nan, expected a number of hours"),
+        (["--kuberay", "--cpu-workers", "0", "--gpu-workers", "0"], "--cpu-workers allows 0 pods and --gpu-workers 0"),
+        (["--kuberay", "--image", ""], "--image '': expected an image"),
+        (["--kuberay", "--gpu-image", ""], "--gpu-image '': expected an image"),
+        (["--kuberay", "--schedule", "0 2 * * *", "--time-zone", ""], "--time-zone : not a time zone"),
     ],
 )
 def test_invalid_options_are_one_line(submit, monkeypatch, options, message):

@@ -160,7 +160,12 @@ def test_scheduled_runs_do_not_overlap():
     ("options", "message"),
     [
         ({"namespace": "Team A"}, "--namespace 'Team A': expected"),
+        ({"namespace": "team.a"}, "--namespace 'team.a': expected"),
+        ({"namespace": "a" * 64}, "--namespace 'aaaa"),
         ({"secrets": ("a", "b_c")}, "--secret 'b_c': expected"),
+        ({"secrets": ("a..b",)}, "--secret 'a..b': expected"),
+        ({"secrets": ("a\n",)}, "--secret 'a': expected"),
+        ({"service_account": "a.-b"}, "--service-account 'a.-b': expected"),
         ({"service_account": ""}, "--service-account '': expected"),
         ({"image": "a b"}, "--image 'a b': expected an image"),
         ({"gpu_image": "$(x)"}, "--gpu-image '$(x)': expected an image"),
