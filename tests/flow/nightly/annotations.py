@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.job_file.load import load_job
-from pipelines.output.directory import Output
-from pipelines.run.execute import run
-from pipelines.storage import locate
+from jobs import cli
+from tests import forks
 from tests.flow.in_process import without_ray
-from tests.flow.run.outputs import quiet_console, wait_until
+from tests.flow.run.outputs import ledger_records, wait_until
 from tests.processes import MARKER, find_processes
 
 Files = dict[str, tuple[int, bytes]]
@@ -50,7 +49,8 @@ class Night(NamedTuple):
 
     @property
     def results(self) -> dict[str, bytes]:
-        return results_of(self.files)
+        """Parts and files of rejected rows."""
+        return {path: file[1] for path, file in self.files.items() if path.startswith(("data/", "_xlm/rejected/"))}
 
 
 class Annotations:
@@ -68,11 +68,8 @@ class Annotations:
         pq.write_table(pa.Table.from_pylist(rows), self.corpus / name)
 
     def start(self, *settings: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "jobs.cli", "run", "nightly.yaml"]
-        for setting in [*SETTINGS, *settings]:
-            command += ["--set", setting]
         return subprocess.Popen(
-            command,
+            [sys.executable, "-m", "jobs.cli", *_arguments(*settings)],
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -84,10 +81,19 @@ class Annotations:
 
     def end(self, process: subprocess.Popen[str]) -> Night:
         out, err = process.communicate(timeout=240)
-        return Night(process.returncode, out, err, self.files(), self.recorded())
+        return Night(process.returncode, out, err, _files(self.out), self.recorded())
 
     def run(self, *settings: str) -> Night:
         return self.end(self.start(*settings))
+
+    def run_without_ray(self, *settings: str, out: Path | None = None) -> Night:
+        """Run the command line in a process that computes all shards itself, into another output if one is given."""
+        out = out or self.out
+        prints = self.folder / "out.txt", self.folder / "err.txt"
+        process, receiving = forks.start(_run_here, self.folder, _arguments(*settings, f"output.path={out}"), *prints)
+        status = receiving.recv()
+        forks.join(process)
+        return Night(status, *(path.read_text(encoding="utf-8") for path in prints), _files(out), _recorded(out))
 
     def run_twice_at_once(self) -> tuple[Night, Night]:
         """Start a run while another one has the lock, and then kill that one.
@@ -107,42 +113,38 @@ class Annotations:
         first.kill()
         killed = self.end(first)
         wait_until(lambda: not find_processes(self._id))
-        return killed._replace(files=self.files()), second
-
-    def run_in_one_process(self) -> dict[str, bytes]:
-        """Compute the corpus at once, in this process, into an empty output, and return its results."""
-        out = self.folder / "expected"
-        with pytest.MonkeyPatch.context() as patch:
-            without_ray(patch)
-            patch.chdir(self.folder)
-            run(load_job("nightly.yaml", [*SETTINGS, f"output.path={out}"]), quiet_console())
-        results = results_of(read_files(out))
-        shutil.rmtree(out)
-        return results
+        return killed._replace(files=_files(self.out)), second
 
     def is_locked(self) -> bool:
         lock = self.out / "_xlm" / "lock"
         return lock.exists() and lock.stat().st_size > 0
 
     def recorded(self) -> set[str]:
-        return {f"data/{record.part}" for record in Output(locate(str(self.out))).ledger.load().values()}
-
-    def files(self) -> Files:
-        return read_files(self.out)
+        return _recorded(self.out)
 
     def clean_up(self) -> None:
         for pid in find_processes(self._id):
             os.kill(pid, signal.SIGKILL)
 
 
-def read_files(out: Path) -> Files:
+def _arguments(*settings: str) -> list[str]:
+    return ["run", "nightly.yaml", *(f"--set={setting}" for setting in (*SETTINGS, *settings))]
+
+
+def _run_here(folder: Path, arguments: list[str], out: Path, err: Path) -> int:
+    os.chdir(folder)
+    with out.open("w") as stdout, err.open("w") as stderr, redirect_stdout(stdout), redirect_stderr(stderr):
+        without_ray(pytest.MonkeyPatch())
+        return cli.main(arguments)
+
+
+def _recorded(out: Path) -> set[str]:
+    return {f"data/{record.part}" for record in ledger_records(out)}
+
+
+def _files(out: Path) -> Files:
     return {
         str(file.relative_to(out)): (file.stat().st_mtime_ns, file.read_bytes())
         for file in sorted(out.rglob("*"))
         if file.is_file() and file.name != "lock"
     }
-
-
-def results_of(files: Files) -> dict[str, bytes]:
-    """Return the parts and the files of rejected rows."""
-    return {path: file[1] for path, file in files.items() if path.startswith(("data/", "_xlm/rejected/"))}

@@ -15,18 +15,18 @@ from tests.flow.nightly.annotations import Annotations, Night
 class Nights(NamedTuple):
     """Runs in their order. Before some of them, the corpus changes as the comments in `nights` say.
 
-    The results of one run over the corpus at that time are `expected` and `changed_expected`.
+    `expected` and `changed_expected` compute the corpus of `resumed` and `changed` at once, into outputs of their own.
     """
 
     folder: Annotations
     overlapping: Night
     killed: Night
     resumed: Night
-    expected: dict[str, bytes]
+    expected: Night
     idle: Night
     refused: Night
     changed: Night
-    changed_expected: dict[str, bytes]
+    changed_expected: Night
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +38,14 @@ def nights(demo: Path, corpus: list[dict[str, str]], tmp_path_factory: pytest.Te
         killed, overlapping = folder.run_twice_at_once()
         # A new file, with an id that is in the corpus already and a row without a text.
         folder.add("03.parquet", [*corpus[200:204], corpus[0], {**corpus[204], "text": None}])
-        resumed, expected = folder.run(), folder.run_in_one_process()
-        idle = folder.run()
+        resumed, expected = folder.run(), folder.run_without_ray(out=folder.folder / "resumed")
+        idle = folder.run_without_ray()
         # One file is replaced, and one is missing.
         folder.add("01.parquet", corpus[300:320])
         (folder.corpus / "02.parquet").unlink()
-        refused = folder.run()
-        changed, changed_expected = folder.run("policy.max_removed=1.0"), folder.run_in_one_process()
+        refused = folder.run_without_ray()
+        changed = folder.run_without_ray("policy.max_removed=1.0")
+        changed_expected = folder.run_without_ray(out=folder.folder / "changed")
         yield Nights(folder, overlapping, killed, resumed, expected, idle, refused, changed, changed_expected)
     finally:
         folder.clean_up()
@@ -72,7 +73,7 @@ def test_a_run_that_was_killed_is_completed_by_the_next(nights):
     }
     assert set(resumed.parts) == resumed.recorded
     assert len(resumed.parts) == 126
-    assert resumed.results == nights.expected
+    assert resumed.results == nights.expected.results
     assert "_SUCCESS" in resumed.files
 
 
@@ -118,6 +119,6 @@ def test_parts_follow_files_that_were_replaced_and_removed(nights):
 
 
 def test_the_output_is_that_of_one_run_over_the_last_corpus(nights):
-    assert nights.changed.results == nights.changed_expected
+    assert nights.changed.results == nights.changed_expected.results
     report = json.loads((nights.folder.out / "_xlm" / "report.json").read_text())
     assert report["totals"]["rows_in"] == 26
