@@ -7,7 +7,7 @@ from typing import Any
 from pipelines.report.timeline import STAGES
 
 _MAX_INTERVALS = 40  # of the chart of throughput: a phone has room for no more
-_FEW_INTERVALS = 12
+_FEW_INTERVALS = 8
 _MIN_INTERVALS = 3  # with results; fewer are no chart
 _MAX_LANGS = 12  # colours that can be distinguished
 
@@ -22,25 +22,26 @@ def build_charts(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _timeline(timeline: dict[str, Any]) -> dict[str, Any] | None:
-    """Merge intervals until they are few enough to draw.
+    """Merge the intervals from the first results on, until they are few enough to draw.
 
     The speed of a stage is the tokens of the shards that finished, divided by the seconds that the stage took for them.
     """
-    num_used = sum(tokens > 0 for tokens in timeline["tokens"])
-    if num_used < _MIN_INTERVALS:
+    used = [i for i, number in enumerate(timeline["tokens"]) if number > 0]
+    if len(used) < _MIN_INTERVALS:
         return None
     # Shards can take longer than an interval. With about as many intervals as had results, few are empty by chance.
-    num_shown = min(max(num_used, _FEW_INTERVALS), _MAX_INTERVALS)
-    merged = -(-len(timeline["tokens"]) // num_shown)
-    tokens = _merge(timeline["tokens"], merged)
+    num_shown = min(max(len(used), _FEW_INTERVALS), _MAX_INTERVALS)
+    merged = -(-(len(timeline["tokens"]) - used[0]) // num_shown)
+    tokens = _merge(timeline["tokens"][used[0] :], merged)
     interval_s = timeline["interval_s"] * merged
     return {
+        "start_s": timeline["interval_s"] * used[0],
         "interval_s": interval_s,
         "tokens_per_s": [round(number / interval_s, 1) for number in tokens],
         "stages": {
             stage: [
                 round(number / seconds, 1) if number and seconds else None
-                for number, seconds in zip(tokens, _merge(timeline[f"{stage}_s"], merged), strict=True)
+                for number, seconds in zip(tokens, _merge(timeline[f"{stage}_s"][used[0] :], merged), strict=True)
             ]
             for stage in STAGES
         },

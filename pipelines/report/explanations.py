@@ -31,16 +31,16 @@ def explain_reason(reason: str) -> str:
 
 def describe_verdict(report: dict[str, Any]) -> str:
     """Describe in a few words how the run ended."""
-    failed = format_count(report["totals"]["failed_shards"], "failed shard")
+    failed = report["totals"]["failed_shards"]
     match report["status"]:
         case "complete":
             return "Finished"
         case "complete except for failed shards":
-            return f"Finished, except for {failed}"
+            return f"Finished, except for {format_count(failed, 'failed shard')}"
         case "interrupted":
             return "Interrupted"
         case "failed shards":
-            return f"Failed: {failed}"
+            return f"Failed: errors in {format_count(failed, 'shard')}"
         case "storage failed":
             return "Failed: storage errors"
         case status:
@@ -52,6 +52,8 @@ def describe_status(report: dict[str, Any]) -> str:
     totals, policy = report["totals"], report["settings"]["policy"]
     left = f"{format_count(totals['rows_left'], 'row')} of {totals['rows_corpus']:,} are not processed yet."
     match report["status"]:
+        case "complete" if not totals["rows_out"]:
+            return "No row is written: every row of the corpus is rejected or dropped by the filter."
         case "complete":
             return "Every row of the corpus is written, rejected or dropped by the filter."
         case "complete except for failed shards":
@@ -94,8 +96,13 @@ def describe_bottleneck(busy: dict[str, float]) -> str:
     if not busy:
         return ""
     (first, share), *others = busy.items()
-    rest = "".join(f", those of {stage} for {format_percent(other, 1)}" for stage, other in others)
-    were_busy = f"were busy for {format_percent(share, 1)} of the time{rest}."
+    rest = "".join(f", those of {stage} for {_percent(other)}" for stage, other in others)
+    were_busy = f"were busy for {_percent(share)} of the time{rest}."
     if share < _MIN_BUSY:
-        return f"The workers of {first} {were_busy} Otherwise they started, or waited for storage or other stages."
+        rest_of_time = "The rest of the time they were starting, or waiting for storage or other stages."
+        return f"The workers of {first} {were_busy} {rest_of_time}"
     return f"The bottleneck is {first}: its workers {were_busy}"
+
+
+def _percent(share: float) -> str:
+    return format_percent(share, 1).replace(" ", "\u00a0")

@@ -116,7 +116,7 @@ def _environment() -> Environment:
         "reason": explain_reason,
         "out_of_memory": out_of_memory_note,
     }
-    functions: dict[str, Any] = {"percent": format_percent}
+    functions: dict[str, Any] = {"percent": lambda part, whole: format_percent(part, whole).replace(" ", "\u00a0")}
     environment.filters.update(filters)
     environment.globals.update(functions)
     return environment

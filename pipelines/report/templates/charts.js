@@ -16,7 +16,6 @@
   const count = (value) => value.toLocaleString("en-US", { maximumFractionDigits: 2 });
   const compact = (value) => value.toLocaleString("en-US", { notation: "compact", maximumFractionDigits: 1 });
   const percent = (part, whole) => (whole ? `${((100 * part) / whole).toFixed(1)} %` : "0 %");
-  const duration = (s) => (s < 120 ? `${+s.toFixed(1)} s` : s < 7200 ? `${+(s / 60).toFixed(1)} min` : `${+(s / 3600).toFixed(1)} h`);
 
   const axis = ({ axisLabel, ...more }) => ({
     axisLine: { lineStyle: { color: css("--line") } }, axisTick: { show: false },
@@ -53,24 +52,27 @@
   };
 
   const speed = (series, y) => {
-    const { interval_s: width, tokens_per_s: { length } } = values.timeline;
+    const { start_s: start, interval_s: width, tokens_per_s: { length } } = values.timeline;
+    const end = start + width * length;
+    const [unit, unit_s] = end < 120 ? ["s", 1] : end < 7200 ? ["min", 60] : ["h", 3600];
+    const x = (i) => (start + i * width) / unit_s;
     return base({
       xAxis: axis({
-        type: "value", min: 0, max: width * length, splitLine: { show: false },
-        axisLabel: { formatter: duration, showMaxLabel: false },
+        type: "value", min: x(0), max: x(length), splitLine: { show: false },
+        axisLabel: { formatter: `{value} ${unit}`, showMinLabel: false, showMaxLabel: false },
       }),
       yAxis: axis({ splitNumber: 3, axisLabel: { formatter: compact }, ...y }),
       tooltip: {
         trigger: "axis", axisPointer: { lineStyle: { color: css("--off") } },
         formatter: (items) => [
-          `after ${duration(items[0].axisValue)}`,
+          `after ${+items[0].axisValue.toFixed(1)} ${unit}`,
           ...items.filter((item) => item.value[1] !== null).map((item) => `${item.seriesName}: ${count(item.value[1])}`),
         ].join("\n"),
       },
       // a level line for each interval, and a gap where no shard finished
       series: series.map(({ list, ...more }) => ({
-        type: "line", symbol: "none", lineStyle: { width: 1.75 },
-        data: list.flatMap((value, i) => [[i * width, value], [(i + 1) * width, value]]), ...more,
+        type: "line", step: "end", symbol: "none", lineStyle: { width: 1.75 },
+        data: list.flatMap((value, i) => [[x(i), value], [x(i + 1), value]]), ...more,
       })),
     });
   };

@@ -14,7 +14,7 @@ HOSTILE = "<script>alert('x')</script>"
 VERDICTS = {
     "complete": "Finished",
     "complete except for failed shards": "Finished, except for 1 failed shard",
-    "failed shards": "Failed: 1 failed shard",
+    "failed shards": "Failed: errors in 1 shard",
     "storage failed": "Failed: storage errors",
     "too many rejected rows": "Failed: too many rejected rows",
     "interrupted": "Interrupted",

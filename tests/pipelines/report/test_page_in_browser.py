@@ -223,4 +223,4 @@ def test_run_that_added_nothing_has_no_speed(browser, tmp_path):
 
 def _rows(opened, table):
     rows = opened.page.locator(f"{table} >> tbody tr").all()
-    return [[cell.strip() for cell in row.locator("td").all_text_contents()] for row in rows]
+    return [[" ".join(cell.split()) for cell in row.locator("td").all_text_contents()] for row in rows]
