@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -37,23 +38,29 @@ def learn_merges(words: Mapping[str, int], num_merges: int) -> list[tuple[Pair, 
         for pair in pairwise(parts):
             counts[pair] += words[word]
             words_with_pair.setdefault(pair, set()).add(word)
+    heap = [(-count, pair) for pair, count in counts.items()]
+    heapify(heap)
     merges: list[tuple[Pair, int]] = []
-    while len(merges) < num_merges and counts:
-        best, count = min(counts.items(), key=lambda item: (-item[1], item[0]))
-        if count < 2:
+    while len(merges) < num_merges and heap:
+        negative, best = heappop(heap)
+        if counts[best] != -negative:
+            continue  # the count has changed, and is in the heap, too
+        if counts[best] < 2:
             break
-        merges.append((best, count))
+        merges.append((best, counts[best]))
+        changed: set[Pair] = set()
         for word in sorted(words_with_pair.pop(best)):
             parts = symbols[word]
             for pair in pairwise(parts):
                 counts[pair] -= words[word]
-                if counts[pair] <= 0:
-                    del counts[pair]
+                changed.add(pair)
             symbols[word] = parts = _merge(parts, best)
             for pair in pairwise(parts):
                 counts[pair] += words[word]
+                changed.add(pair)
                 words_with_pair.setdefault(pair, set()).add(word)
-        counts.pop(best, None)
+        for pair in changed - {best}:
+            heappush(heap, (-counts[pair], pair))
     return merges
 
 
