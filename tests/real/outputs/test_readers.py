@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -23,10 +22,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from jobs.job_file import load_job
 from pipelines.errors import FatalError
 from pipelines.output.directory import Output
 from pipelines.run.prepare import prepare_job
 from pipelines.storage import locate
+from tests import forks
+from tests.chaos.driver.scenarios import run_job
 from tests.flow.in_process import run_to_records
 
 SHARD_ROWS = 4
@@ -239,27 +241,23 @@ def test_results_are_opened_by_their_plain_path(complete, tmp_path, reader, requ
 
 @pytest.mark.long
 def test_output_of_a_running_job_is_readable_at_any_moment(demo, tmp_path):
-    out, counts = tmp_path / "out", {"pyarrow": [0], "polars": [0], "duckdb": [0]}
-    settings = [f"output.path={out}", "output.rows_per_shard=32", "compute.tokenizers=1", "compute.models=1"]
-    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
-    for setting in settings:
-        command += ["--set", setting]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[3], stdout=subprocess.DEVNULL)
-    path = str(out / "data")
+    path, counts = str(tmp_path / "out" / "data"), {"pyarrow": [0], "polars": [0], "duckdb": [0]}
+    job = load_job(demo / "job.yaml", [f"output.path={tmp_path / 'out'}", "output.rows_per_shard=4"])
+    process, receiving = forks.start(run_job, job)
     running = True
     while running:
-        running = process.poll() is None  # so that all readers also read the finished output
-        time.sleep(0.2)  # the run needs the processor, too
+        running = not receiving.poll()  # so that all readers also read the finished output
         if not list(Path(path).glob("*")):
             continue
         counts["pyarrow"].append(ds.dataset(path).count_rows())
         counts["polars"].append(pl.scan_parquet(path).select(pl.len()).collect().item())
         counts["duckdb"].append(duckdb.sql(f"SELECT count(*) FROM read_parquet('{path}')").fetchall()[0][0])
-    assert process.returncode == 0
-    num_rows = sum(record.rows_out for record in Output(locate(str(out))).ledger.load().values())
+    report = receiving.recv().report
+    forks.join(process)
     for found in counts.values():
         assert found == sorted(found)
-        assert found[-1] == num_rows
+        assert found[-1] == report["totals"]["rows_out"]
+        assert len(set(found)) > 2, "no reader read a part of the output"
 
 
 def test_commands_name_the_directory_that_they_need(complete, capsys):
