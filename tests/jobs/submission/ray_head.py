@@ -94,21 +94,19 @@ class RayHead:
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if marker in _environment_of(path)]
 
     def stop(self) -> list[int]:
-        """Stop the head, and return the drivers that it left. They are killed, as are Ray's agents.
+        """Kill all processes of the head, and return the drivers of jobs that had not ended.
 
-        The agents wait for the head for half a minute.
+        If the head has run a job, Ray takes half a minute to stop.
         """
-        self._process.terminate()
-        try:
-            self._process.wait(60)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
         deadline = time.monotonic() + 30
         while (drivers := list(filter(_is_driver, self.processes()))) and time.monotonic() < deadline:
             time.sleep(0.2)
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        while processes := self.processes():
+            for pid in processes:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.05)
+        self._process.wait()
         return drivers
 
     def _answers(self) -> bool:
