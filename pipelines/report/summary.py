@@ -40,7 +40,7 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"{failed}, such as {first['shard']}: {first['error']}")
     tokens, elapsed = format_count(run["tokens"], "token"), format_duration(run["elapsed_s"])
     if run["tokens_per_s"] is None:
-        lines.append(f"{format_count(totals['tokens'], 'token')}; none were added by this run")
+        lines.append(f"{format_count(totals['tokens'], 'token')}; none were computed by this run")
     else:
         lines.append(f"{tokens} in {elapsed}, {run['tokens_per_s']:,.0f} tokens/s")
     lines.append(f"results in {report['data']} ({format_size(totals['bytes'])}); report in {out}/_xlm/report.html")

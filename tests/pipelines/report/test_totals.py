@@ -56,7 +56,7 @@ def test_speed_is_that_of_this_run_only():
 def test_run_without_work_has_no_speed():
     report = build_report(job(), 3000, RECORDS, {}, IDLE, "complete")
     assert report["run"]["tokens_per_s"] is None
-    assert "200,000 tokens; none were added by this run" in summary_lines(report)
+    assert "200,000 tokens; none were computed by this run" in summary_lines(report)
 
 
 @pytest.mark.parametrize("num_failed", [1, 50, 51, 700])
