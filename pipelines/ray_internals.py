@@ -14,6 +14,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The function that replaces the handler of SIGTERM when Ray starts.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
+- The token of `RAY_AUTH_MODE=token`. If a header cannot have its characters, Ray's core aborts the process.
 - The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
@@ -30,10 +31,12 @@ from typing import Any, cast
 
 import ray
 from ray._private import utils, worker
+from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
 from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated import autoscaler_pb2
+from ray.exceptions import AuthenticationError
 from ray.experimental.internal_kv import (
     _internal_kv_del,
     _internal_kv_exists,
@@ -46,6 +49,16 @@ _EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
 _MAX_ADDABLE = 1_000  # nodes of one type, also if the autoscaler has no limit
 _STATUS_TIMEOUT_S = 10
 _PREFETCH_THREAD = "Prefetcher"
+
+
+def find_token_header() -> str | None:
+    """Return the header with which Ray sends the token of a cluster; None without `RAY_AUTH_MODE=token` or a token."""
+    try:
+        return get_auth_headers_if_auth_enabled({}).get("authorization")
+    except AuthenticationError:
+        return None
+    except UnicodeDecodeError as error:
+        return error.object.decode("latin-1")
 
 
 def put_key(key: str) -> None:

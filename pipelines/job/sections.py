@@ -158,8 +158,9 @@ class ComputeSettings(Settings):
 
     address: NonEmptyStr | None = Field(
         default=None,
-        description="local starts Ray on this machine. auto, or the address of a Ray cluster, joins a running one. By "
-        "default, a job joins the cluster of RAY_ADDRESS, which Ray sets for submitted jobs, and is local without it.",
+        description="local starts Ray on this machine. auto, or the address of a Ray cluster, joins a running one; "
+        "a cluster with a token needs the environment variables RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. By default, a "
+        "job joins the cluster of RAY_ADDRESS, which Ray sets for submitted jobs, and is local without it.",
     )
     tokenizers: AutoOrCount = Field(default="auto", description="Number of tokenizer processes.")
     models: AutoOrCount = Field(default="auto", description="Number of model processes.")

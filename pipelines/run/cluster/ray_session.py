@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import ray
 from ray.data import DataContext
+from ray.exceptions import AuthenticationError
 from ray.util.annotations import RayDeprecationWarning
 
 from pipelines.environment import environment
@@ -24,6 +25,7 @@ from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import one_line
 from pipelines.ray_internals import (
     addable_nodes,
+    find_token_header,
     has_autoscaler,
     join_ray_data_threads,
     keep_sigterm_handler,
@@ -68,6 +70,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
     try:
         with cluster_watch():
             address = _find_address(settings) if owns_ray else ""
+            _check_token()
             if owns_ray and address == "local":
                 _remove_abandoned_folders()
                 folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_PARENT_FOLDER)
@@ -149,14 +152,30 @@ def _find_address(settings: ComputeSettings) -> str:
     return address
 
 
+def _check_token() -> None:
+    """Check the token with which Ray connects, if there is one. With other characters, Ray's core aborts."""
+    header = find_token_header() or ""
+    if not (header.isascii() and header.isprintable()):
+        raise FatalError(
+            "the token of RAY_AUTH_MODE=token has characters other than printable ASCII; correct RAY_AUTH_TOKEN, or "
+            "the file of RAY_AUTH_TOKEN_PATH"
+        )
+
+
 def _join(address: str) -> None:
     try:
-        with _discard_stderr(), _block_sigterm():
+        # Ray would try 20 times, of half a minute each.
+        with _discard_stderr(), _block_sigterm(), environment(RAY_gcs_server_port_wait_time_s="1"):
             ray.init(address=address, configure_logging=False, log_to_driver=False)
     except ConnectionError as error:
         raise FatalError(
             f"Ray at {address}: no cluster answers ({describe_error(error)}); start it, or correct compute.address; a "
             "cluster with tokens needs RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"
+        ) from None
+    except AuthenticationError:
+        raise FatalError(
+            f"Ray at {address}: RAY_AUTH_MODE is token, but no token is set; set RAY_AUTH_TOKEN to the cluster's "
+            "token, or RAY_AUTH_TOKEN_PATH to a file with it"
         ) from None
     except RuntimeError as error:
         if "Version mismatch" not in str(error):

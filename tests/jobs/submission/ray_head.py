@@ -42,6 +42,7 @@ class RayHead:
 
     Attributes:
         address: the URL of its dashboard.
+        node_address: the address that drivers join.
         token: the token that it requires.
     """
 
@@ -49,6 +50,7 @@ class RayHead:
         self.token, self._id = secrets.token_hex(16), uuid.uuid4().hex
         ports = dict(zip(_PORTS, free_ports(len(_PORTS)), strict=True))
         self.address = f"http://127.0.0.1:{ports['dashboard-port']}"
+        self.node_address = f"127.0.0.1:{ports['port']}"
         python = Path(sys.executable).parent
         command = [python / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
         command += ["--dashboard-host=127.0.0.1", f"--temp-dir={folder / 'ray'}", f"--num-cpus={num_cpus}"]

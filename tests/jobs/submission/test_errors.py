@@ -126,10 +126,34 @@ def test_file_of_a_token_that_is_no_text(fake_head, tmp_path):
     check_error(ended, 2, "RAY_AUTH_MODE is token, but no token is set; ")
 
 
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, "RAY_AUTH_MODE is token, but no token is set; set RAY_AUTH_TOKEN to the cluster's token, or"),
+        (
+            "geheim€",
+            "the token of RAY_AUTH_MODE=token has characters other than printable ASCII; correct RAY_AUTH_TOKEN",
+        ),
+        ("geheim", "no cluster answers (Failed to connect to Ray cluster at "),
+    ],
+)
+def test_token_of_a_run_that_joins_a_cluster(token, message, head, job, tmp_path):
+    variables = {"HOME": str(tmp_path), "RAY_AUTH_MODE": "token"} | ({} if token is None else {"RAY_AUTH_TOKEN": token})
+    settings = [f"compute.address={head.node_address}", f"output.path={tmp_path}/out"]
+    ended = call("run", job, *(f"--set={setting}" for setting in settings), **variables)
+    assert (ended.status, ended.err.count("\n")) == (2, 1), ended.err
+    assert message in ended.err
+    assert "geheim" not in ended.err
+
+
 def run_with_token(address: str, **variables: str) -> Ended:
-    """Call `xlm submit` in a process of its own: Ray keeps a token that a process has used."""
+    return call("submit", "--submission-id", "night-1", "--address", address, **variables)
+
+
+def call(*arguments: str, **variables: str) -> Ended:
+    """Call the command line in a process of its own: Ray keeps a token that a process has used."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")} | variables
-    command = [sys.executable, "-m", "jobs.cli", "submit", "--submission-id", "night-1", "--address", address]
+    command = [sys.executable, "-m", "jobs.cli", *arguments]
     ended = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     return Ended(ended.returncode, ended.stdout, ended.stderr)
 
