@@ -25,7 +25,7 @@ from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import excerpt
 
 _TIMEOUT_S = (10.0, 120.0)  # to connect, and between bytes of a response
-_TOKEN_ADVICE = "set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH to the token of the cluster"
+_TOKEN = "RAY_AUTH_TOKEN to the token of the cluster, or RAY_AUTH_TOKEN_PATH to a file with it"
 _MAX_CHARS = 200
 
 
@@ -58,7 +58,7 @@ class JobClient(JobSubmissionClient):
             with environment(RAY_API_SERVER_ADDRESS=address):  # which Ray prefers to an argument
                 super().__init__(address, headers=headers)
         except (AuthenticationError, UnicodeDecodeError):  # as it reads the token, before the first request
-            raise FatalError(f"RAY_AUTH_MODE is token, but no token is set; {_TOKEN_ADVICE}") from None
+            raise FatalError(f"RAY_AUTH_MODE is token, but no token is set; set {_TOKEN}") from None
         self._check_ray(str(self._server_ray_version))
 
     @property
@@ -100,9 +100,9 @@ class JobClient(JobSubmissionClient):
             response = super()._do_request(method, endpoint, timeout=_TIMEOUT_S, allow_redirects=False, **options)
         except AuthenticationError as error:
             needs = "requires a token" if "required" in str(error) else "refused the token"
-            raise FatalError(f"{self.address}: the cluster {needs}; {_TOKEN_ADVICE}") from None
+            raise FatalError(f"{self.address}: the cluster {needs}; set RAY_AUTH_MODE=token, and {_TOKEN}") from None
         except (UnicodeEncodeError, requests.exceptions.InvalidHeader):
-            raise FatalError(f"the token has characters that a header cannot have; {_TOKEN_ADVICE}") from None
+            raise FatalError(f"the token has characters that a header cannot have; set {_TOKEN}") from None
         except (requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError):
             raise FatalError(f"{self.address}: not a URL, expected one such as http://HOST:8265") from None
         except requests.RequestException as error:

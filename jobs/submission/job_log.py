@@ -65,7 +65,7 @@ def follow(
         except ClusterError as error:
             if lost_at is None:
                 lost_at = time.monotonic()
-                notify(f"{error}; the job continues, retrying")
+                notify(f"{error}; retrying for ten minutes")
             if time.monotonic() - lost_at > _GIVE_UP_AFTER_S:
                 raise
             time.sleep(backoff_s)

@@ -106,7 +106,7 @@ def test_cluster_with_a_token(head, xlm, job, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("token", "message"),
     [
-        (None, "RAY_AUTH_MODE is token, but no token is set; set RAY_AUTH_MODE=token, and RAY_AUTH_TOKEN or"),
+        (None, "RAY_AUTH_MODE is token, but no token is set; set RAY_AUTH_TOKEN to the token of the cluster, or"),
         ("", "RAY_AUTH_MODE is token, but no token is set; "),
         ("geheim€", "the token has characters that a header cannot have; "),
         ("geheim\nx", "the token has characters that a header cannot have; "),

@@ -55,7 +55,7 @@ def test_head_that_does_not_come_back(running, follow, monkeypatch, answer, reas
     assert (ended.status, ended.out) == (1, "")
     command = f"xlm submit --submission-id night-1 --address {running.address}"
     assert ended.err.splitlines() == [
-        f"xlm: {running.address}: {reason}; the job continues, retrying",
+        f"xlm: {running.address}: {reason}; retrying for ten minutes",
         f"xlm: {running.address}: {reason}; night-1 may be running, follow it with: {command}",
     ]
 

@@ -105,7 +105,7 @@ def test_log_is_complete_after_the_connection_was_lost(undisturbed):
     _, log, errors = undisturbed.ended["cut"]
     assert log_of(log) == log_of(undisturbed.ended["direct"][1])
     lost, again = errors.splitlines()
-    assert re.fullmatch(r"xlm: http://127.0.0.1:\d+: no answer \(.+\); the job continues, retrying", lost)
+    assert re.fullmatch(r"xlm: http://127.0.0.1:\d+: no answer \(.+\); retrying for ten minutes", lost)
     assert re.fullmatch(r"xlm: http://127.0.0.1:\d+ answers again", again)
 
 
