@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipelines.corpus import PlannedShard, plan_table, planned_shards
 from pipelines.formatting import format_count
-from pipelines.output import ShardResult
-from pipelines.rows import Rejection, RejectionReason, ShardFailure
+from pipelines.rows import Rejection, RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -105,12 +104,6 @@ def find_crashing_rows(shards: pa.Table, probe: Callable[[pa.Table], set[str]]) 
             for part in _cut(suspect)
         ]
     return {shard: rows for shard, rows in found.items() if shard not in given_up}
-
-
-def discard(table: pa.Table) -> pa.Table:
-    """Report that a shard passed all stages, or its failure, without writing it; the write stage of a probe."""
-    failure = ShardFailure.from_row(table["failure"][0].as_py())
-    return ShardResult(table["shard"][0].as_py(), failure=failure).to_table()
 
 
 def _rejection(stalled: str | None) -> Rejection:

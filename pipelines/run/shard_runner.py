@@ -12,7 +12,8 @@ import pyarrow as pa
 from pipelines.flow import StageSettings, build_dataset, stream_results
 from pipelines.log import log_event, logger
 from pipelines.rows import FailureKind
-from pipelines.run.crash_isolation import discard, isolate_crashes
+from pipelines.run.crash_isolation import isolate_crashes
+from pipelines.stages import discard
 
 if TYPE_CHECKING:
     from collections.abc import Callable

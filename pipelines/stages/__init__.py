@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pipelines.stages.read import PlanSource, Reader
     from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
     from pipelines.stages.tokenize import Tokenize, TokenizeStageSettings
-    from pipelines.stages.write import Writer
+    from pipelines.stages.write import Writer, discard
 
 __all__ = [
     "READ_CPUS",
@@ -27,6 +27,7 @@ __all__ = [
     "TokenizeStageSettings",
     "Writer",
     "allocate_pools",
+    "discard",
     "in_flight_key",
     "run_prefix",
     "stop_key",
@@ -46,6 +47,7 @@ _MODULES = {  # the module of each name
     "WRITE_CPUS": "pools",
     "Writer": "write",
     "allocate_pools": "pools",
+    "discard": "write",
     "in_flight_key": "stop_signal",
     "run_prefix": "stop_signal",
     "stop_key": "stop_signal",

@@ -98,6 +98,12 @@ class Writer:
         return replace(record, bytes=data.size, digest=sha256(data))
 
 
+def discard(table: pa.Table) -> pa.Table:
+    """Report that a shard passed all stages, or its failure, without writing it; the write stage of a probe."""
+    failure = ShardFailure.from_row(table["failure"][0].as_py())
+    return ShardResult(table["shard"][0].as_py(), failure=failure).to_table()
+
+
 def _add_source(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
     """Arrange rows by a schema; its columns `file` and `row`, if any, are the input file and the row's number in it."""
     row_numbers = rows.column(ROW) if ROW in rows.schema.names else rows.column("row")

@@ -18,6 +18,7 @@ from pipelines.job.job import Job
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
+from pipelines.stages.write import discard
 from pipelines.storage import locate
 from tests.flow.in_process import build_infer, read_output, read_rejected, run_to_records
 
@@ -282,13 +283,14 @@ def test_only_model_processes_load_torch(make_job):
     results = build_infer(stages)(tokens)
     program = """
 import pickle, sys
-source, settings, write, tokens, results = pickle.load(sys.stdin.buffer)
+source, settings, writers, tokens, results = pickle.load(sys.stdin.buffer)
 from pipelines.stages.tokenize import Tokenize
 assert Tokenize(settings, {})(next(iter(source.get_read_tasks(1)[0]())))["rows"].equals(tokens["rows"])
-assert write(results)["failure"].to_pylist() == [None]
+for write in writers:
+    assert write(results)["failure"].to_pylist() == [None]
 print("torch" in sys.modules)
 """
-    given = cloudpickle.dumps((source, stages.tokenize, stages.write, tokens, results))
+    given = cloudpickle.dumps((source, stages.tokenize, [stages.write, discard], tokens, results))
     assert (
         subprocess.run([sys.executable, "-c", program], input=given, stdout=subprocess.PIPE, check=True).stdout
         == b"False\n"

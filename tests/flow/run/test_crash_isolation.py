@@ -17,10 +17,10 @@ from pipelines.checkpoints.loading import load_model, load_tokenizer
 from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
 from pipelines.errors import ClusterError
 from pipelines.flow import build_dataset, stream_results
-from pipelines.run.crash_isolation import discard, find_crashing_rows
+from pipelines.run.crash_isolation import find_crashing_rows
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
-from pipelines.stages import Pools
+from pipelines.stages import Pools, discard
 from tests.flow.in_process import read_output, read_rejected, run_stages, without_ray
 from tests.flow.run.outputs import printed, quiet_console
 
