@@ -46,8 +46,8 @@ def parse_address(address: str) -> str:
     """
     if "@" in address:
         raise FatalError(
-            "--address: got a user name or password, expected a URL without them, such as http://HOST:8265; put them "
-            'into RAY_JOB_HEADERS, as {"Authorization": "Basic …"}'
+            "--address: got a user name or password, expected a URL without them, such as http://HOST:8265; set "
+            'RAY_JOB_HEADERS to {"Authorization": "Basic BASE64"}, with the output of printf USER:PASSWORD | base64'
         )
     url = _URL.fullmatch(address)
     if url is None or url["scheme"] not in (None, "http", "https"):

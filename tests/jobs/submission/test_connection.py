@@ -48,7 +48,7 @@ def test_invalid_addresses_name_a_valid_one(address, advice):
 
 @pytest.mark.parametrize("url", ["http://me:geheim@head:8265", "me:ge/heim@head", "ray://:geheim@head", "http://a@b"])
 def test_passwords_are_not_part_of_an_address(url):
-    with pytest.raises(FatalError, match="put them into RAY_JOB_HEADERS") as caught:
+    with pytest.raises(FatalError, match="; set RAY_JOB_HEADERS to ") as caught:
         parse_address(url)
     assert "heim" not in str(caught.value)
 
