@@ -55,15 +55,17 @@ class RunMetrics:
 
     @contextmanager
     def set_gauges(self) -> Generator[None]:
-        """Set the gauges every few seconds for the duration of a `with` block, because Ray forgets old values."""
+        """Set the gauges during a `with` block, every few seconds because Ray forgets old values, and at its end."""
         ended = threading.Event()
 
+        def set_gauges() -> None:
+            metrics.SHARDS_LEFT.record(self._shards_left, xlm_job=self._job)
+            metrics.ROWS_LEFT.record(self._rows_left, xlm_job=self._job)
+
         def set_regularly() -> None:
-            while True:
-                metrics.SHARDS_LEFT.record(self._shards_left, xlm_job=self._job)
-                metrics.ROWS_LEFT.record(self._rows_left, xlm_job=self._job)
-                if ended.wait(_SET_GAUGES_EVERY_S):
-                    return
+            set_gauges()
+            while not ended.wait(_SET_GAUGES_EVERY_S):
+                set_gauges()
 
         thread = threading.Thread(target=set_regularly, daemon=True)
         thread.start()
@@ -72,3 +74,4 @@ class RunMetrics:
         finally:
             ended.set()
             thread.join()
+            set_gauges()

@@ -107,7 +107,11 @@ def scraped(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None,
         thread.join()
     deadline = time.monotonic() + 60
     num_failed = scraped.report["totals"]["failed_shards"]
-    while scraped.of(TOKENS) < scraped.report["totals"]["tokens"] or scraped.of(SHARDS, "failed") < num_failed:
+    while (
+        scraped.of(TOKENS) < scraped.report["totals"]["tokens"]
+        or scraped.of(SHARDS, "failed") < num_failed
+        or scraped.of(SHARDS_LEFT) > 0
+    ):
         assert time.monotonic() < deadline, scraped.last
         time.sleep(0.5)
         scraped.scrape(metrics_port)
@@ -129,10 +133,11 @@ def test_counters_are_those_of_the_report(scraped):
         assert scraped.of(SHARD_SECONDS, stage, suffix="_count") == totals["shards"]
 
 
-def test_gauges_begin_with_the_whole_plan(scraped):
+def test_gauges_begin_with_the_whole_plan_and_end_with_nothing_left(scraped):
     totals = scraped.report["totals"]
     assert scraped.first[SHARDS_LEFT.exported_name,] == totals["shards"] + totals["failed_shards"]
     assert scraped.first[ROWS_LEFT.exported_name,] == totals["rows_corpus"]
+    assert scraped.last[SHARDS_LEFT.exported_name,] == scraped.last[ROWS_LEFT.exported_name,] == 0
 
 
 def test_passes_and_memory_of_model_processes(scraped):
