@@ -23,7 +23,7 @@ def describe_too_many_rejected(records: Iterable[ShardRecord], policy: PolicySet
     Args:
         records: of all committed shards.
         policy: contains the limit.
-        num_left: number of rows that are not processed yet, all of which may be good.
+        num_left: number of rows that are not processed yet, all of which may be good; not those of failed shards.
 
     Returns:
         One line; None if the rejected rows are within the limit.

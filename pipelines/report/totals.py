@@ -36,6 +36,7 @@ class RunRecord:
         tokens: tokens that it fed to the model.
         timeline: its speed over time.
         workers: number of workers of the stages that have a pool; empty if it computed nothing.
+        rows_failed: rows of its failed shards.
     """
 
     started_s: float
@@ -43,6 +44,7 @@ class RunRecord:
     tokens: int = 0
     timeline: Timeline = field(default_factory=Timeline)
     workers: Mapping[str, int] = field(default_factory=dict[str, int])
+    rows_failed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the values of the report, with the speed and the share of the time in which workers were busy."""
@@ -98,7 +100,7 @@ def build_report(
     policy = PolicySettings.model_validate(job["spec"]["policy"])
     return {
         "status": status,
-        "too_many_rejected": describe_too_many_rejected(records, policy, num_left),
+        "too_many_rejected": describe_too_many_rejected(records, policy, num_left - run.rows_failed),
         "name": job["spec"]["name"],
         "data": f"{job['spec']['output']['path'].rstrip('/')}/{DATA}",
         "totals": {

@@ -41,7 +41,7 @@ class Progress:
         self.started_s = time.time()
         self.workers: dict[str, int] = {}
         self._tokens, self._timeline = 0, Timeline()
-        self._num_done = self._num_rejected = self._num_failed_shards = 0
+        self._num_done = self._num_rejected = self._rows_failed = self._num_failed_shards = 0
         self._started = time.monotonic()
         # When the first shard was counted, and its rows: the remaining time is estimated without the startup.
         self._first: tuple[float, int] | None = None
@@ -78,13 +78,21 @@ class Progress:
     def count_failed(self, num_rows: int) -> None:
         """Count a shard that failed, by its number of rows."""
         self._num_done += num_rows
+        self._rows_failed += num_rows
         self._num_failed_shards += 1
         self._update()
 
     def run_record(self) -> RunRecord:
         """Return what the run did, if it ends now."""
         # by the duration, because a clock may be set during a run
-        return RunRecord(self.started_s, self.started_s + self.elapsed_s, self._tokens, self._timeline, self.workers)
+        return RunRecord(
+            self.started_s,
+            self.started_s + self.elapsed_s,
+            self._tokens,
+            self._timeline,
+            self.workers,
+            self._rows_failed,
+        )
 
     @property
     def elapsed_s(self) -> float:

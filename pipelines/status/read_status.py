@@ -185,12 +185,13 @@ def build_status(
         # Before `_SUCCESS`, a run writes that it is complete. If it was killed in between, it is not.
         state = "stopped" if run is None or run.status in (None, "complete") else "ended"
     rows_planned = sum(planned.values())
-    rows_left = rows_planned - sum(record.rows_read for record in records.values())
+    rows_left = rows_planned - sum(record.rows_read for record in records.values()) - (run.rows_failed if run else 0)
+    rows_left = max(rows_left, 0)
     too_many_rejected = policy and describe_too_many_rejected(records.values(), policy, rows_left)
     speed = Speed()
     if run is not None:
         until_s = now_s if state == "running" else run.ended_s or max((c.time_s for c in commits), default=0.0)
-        speed = measure_speed(commits, run.started_s, until_s, max(rows_left - run.rows_failed, 0))
+        speed = measure_speed(commits, run.started_s, until_s, rows_left)
         if state != "running":
             speed = speed._replace(seconds_left=None)
     return Status(

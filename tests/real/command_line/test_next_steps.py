@@ -80,6 +80,30 @@ def test_too_many_rejected_rows_are_named_by_reason_and_language_and_the_advice_
     assert REJECTED in check_lines(job)
 
 
+def test_rows_of_failed_shards_do_not_count_as_good_ones(job_with_bad_rows, monkeypatch, capsys):
+    """Six of the ten rows that are processed are rejected, and all of them are in one shard. The other shard fails."""
+
+    def fail_second(writer, shard):
+        if shard.id.endswith("-000000010"):
+            raise ShardError("a fault")
+        return write(writer, shard)
+
+    write = Writer.write
+    monkeypatch.setattr(Writer, "write", fail_second)
+    job = job_with_bad_rows.model_copy(
+        update={
+            "output": job_with_bad_rows.output.model_copy(update={"rows_per_shard": 10}),
+            "policy": job_with_bad_rows.policy.model_copy(update={"max_rejected": 0.5, "max_failed_shards": 1}),
+        }
+    )
+    assert run_job(job, quiet_console()) == ExitStatus.INCOMPLETE
+    too_many = (
+        "6 rows rejected of 10 processed, and policy.max_rejected is 0.5: unknown_lang 4, null_text 2; by language"
+    )
+    assert f"xlm: {too_many}" in capsys.readouterr().err
+    assert f"demo: {too_many}" in status_lines(job.output.path)
+
+
 def show_lines(out: str) -> str:
     console = quiet_console()
     console.width = 500
