@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import os
+import re
 import shutil
 import signal
 import tempfile
@@ -145,8 +146,9 @@ def _find_address(settings: ComputeSettings) -> str:
     if address is None:
         source, address = "RAY_ADDRESS", os.environ.get("RAY_ADDRESS") or "local"
     if "://" in address:
+        url = re.sub("//.*@", "//…@", address)  # without a password
         raise FatalError(
-            f"{source} {address}: not the address of a cluster's node, expected HOST:PORT, auto or local; xlm submit "
+            f"{source} {url}: not the address of a cluster's node, expected HOST:PORT, auto or local; xlm submit "
             "runs a job on a cluster from outside, and compute.address=local on this machine"
         )
     return address

@@ -146,6 +146,15 @@ def test_token_of_a_run_that_joins_a_cluster(token, message, head, job, tmp_path
     assert "geheim" not in ended.err
 
 
+def test_run_does_not_join_a_dashboard(xlm, job, tmp_path):
+    settings = ["--set", "compute.address=http://me:geheim@head:8265", "--set", f"output.path={tmp_path}/out"]
+    ended = xlm("run", job, *settings)
+    assert (ended.status, ended.err.count("\n")) == (2, 1)
+    assert ended.err.startswith(
+        "xlm: compute.address http://…@head:8265: not the address of a cluster's node, expected "
+    )
+
+
 def run_with_token(address: str, **variables: str) -> Ended:
     return call("submit", "--submission-id", "night-1", "--address", address, **variables)
 
