@@ -39,7 +39,7 @@ def follow(
         submission_id: the id of the job.
         write: receives the log, in pieces.
         notify: receives a message when the connection is lost, when it is there again, and when the head cannot read
-            the log. Then only the status of the job is followed.
+            the log. Then the status of the job is followed, and `write` receives the message with which it ended.
 
     Returns:
         The details of the job, which has ended.
@@ -53,7 +53,7 @@ def follow(
         try:
             details = client.get_job_info(submission_id)  # before the log, so that the log of an ended job is complete
             try:
-                log = client.get_job_logs(submission_id)
+                log, is_readable = client.get_job_logs(submission_id), True
             except HeadError as error:  # it fails for a log with a byte that is not UTF-8
                 if is_readable:
                     notify(f"{error}; the log cannot be read, {submission_id} is followed without it")
@@ -77,5 +77,7 @@ def follow(
         write(log[num_written:])
         num_written = max(num_written, len(log))
         if details.status.is_terminal():
+            if not is_readable and details.message:
+                write(f"{details.message.rstrip()}\n")  # of a failed job, with the last lines of its log
             return details
         time.sleep(max(_POLL_EVERY_S, len(log) / _LOG_CHARS_PER_S))

@@ -72,12 +72,13 @@ def test_token_that_is_refused_later(running, follow):
 def test_job_whose_log_cannot_be_read(head, submit):
     """Ray fails to read a log with a byte that is not UTF-8."""
     connect(head.address).submit_job(
-        entrypoint="printf '\\377'; sleep 2; exit 3",
+        entrypoint="printf '\\377'; sleep 2; echo what went wrong; exit 3",
         submission_id="binary-log",
         metadata={"xlm_submission": "binary-log", "xlm_job": ""},
     )
     ended = submit("--submission-id", "binary-log")
     assert ended.status == 3
+    assert ended.out.endswith("what went wrong\n")
     assert ended.err.startswith(f"xlm: {head.address}: status 500, UnicodeDecodeError: ")
     assert ended.err.endswith("; the log cannot be read, binary-log is followed without it\n")
     assert ended.err.count("\n") == 1
