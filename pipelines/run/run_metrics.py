@@ -7,13 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines import metrics
+from pipelines.report import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from pipelines.output import ShardRecord
-
-_STAGES = ("read", "tokenize", "infer", "write")
 
 _SET_GAUGES_EVERY_S = 5.0
 
@@ -40,7 +39,7 @@ class RunMetrics:
         metrics.OOM_HALVINGS.record(record.oom_halvings, xlm_job=job)
         for reason, num_rows in record.reasons.items():
             metrics.ROWS_REJECTED.record(num_rows, xlm_job=job, reason=reason)
-        for stage in _STAGES:
+        for stage in STAGES:
             seconds: float = getattr(record, f"{stage}_s")
             metrics.STAGE_SECONDS.record(seconds, xlm_job=job, stage=stage)
             metrics.SHARD_SECONDS.record(seconds, xlm_job=job, stage=stage)
