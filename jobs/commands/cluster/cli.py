@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.commands.cluster.manifests import (
     SubmitCommand,
@@ -80,7 +81,9 @@ def submit_command(
     """
     check_manifest_options(manifest)
     if manifest["kuberay"]:
-        if job is None or submission_id is not None or no_wait or stop or pip:
+        source = click.get_current_context().get_parameter_source("address")
+        has_address = source == ParameterSource.COMMANDLINE  # RAY_API_SERVER_ADDRESS may be set for other commands
+        if job is None or submission_id is not None or no_wait or stop or pip or has_address:
             raise click.UsageError("--kuberay takes the job file, --set and options of manifests")
         from jobs.submission import ship_job
 

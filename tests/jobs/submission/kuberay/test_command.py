@@ -49,6 +49,11 @@ def test_prints_manifests(submit, options, kinds):
     assert [manifest["kind"] for manifest in manifests] == kinds
 
 
+def test_address_of_the_environment_is_for_other_commands(submit, monkeypatch):
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://head:8265")
+    assert submit("--kuberay")[0] == 0
+
+
 def test_overrides_are_in_the_job_file(submit):
     _, (config_map, ray_job), _ = submit(
         "--kuberay", "--set", "compute.models=6", "--set", "compute.gpus_per_model=0.5"
@@ -95,6 +100,10 @@ def test_runs_have_a_deadline(submit, options, deadline_s):
         (["--retries", "0"], "--retries is for manifests; add --kuberay"),
         (["--kuberay", "--time-zone", "Etc/UTC"], "--time-zone is for scheduled jobs; add --schedule"),
         (["--kuberay", "--plain-cron-job"], "--plain-cron-job is for scheduled jobs; add --schedule"),
+        (
+            ["--kuberay", "--address", "http://head:8265"],
+            "--kuberay takes the job file, --set and options of manifests",
+        ),
         (["--kuberay", "--stop"], "--kuberay takes the job file, --set and options of manifests"),
         (["--kuberay", "--schedule", "0 2 * *"], "--schedule '0 2 * *': got 4 fields"),
         (["--kuberay", "--cpu-workers", "2:1"], "--cpu-workers: got '2:1', expected MAX or MIN:MAX"),
