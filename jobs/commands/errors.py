@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,12 +39,24 @@ def run_with_log(call: Callable[[], Any], command: str, *, log_name: str, path: 
             return call()
         except (click.ClickException, click.Abort, click.exceptions.Exit):
             raise
-        except Exception as error:
+        except Exception as raised:
+            error = _unprintable(raised) or raised
             print_error(*_explain(error, f"; {RESUME_HINT}" if command in _RESUMABLE else ""))
             # The default file is for errors that their message does not explain.
             level = logging.WARNING if isinstance(error, (FatalError, RetryableError)) else logging.ERROR
             logger.log(level, "xlm %s: %s\n%s", command, _message(error), format_traceback(error))
             return _exit_status(error)
+
+
+def _unprintable(error: Exception) -> FatalError | None:
+    """Return an error that explains a character which stdout cannot encode, if this is the error."""
+    encoding = sys.stdout.encoding
+    if not isinstance(error, UnicodeEncodeError) or encoding.lower().replace("-", "") == "utf8":
+        return None
+    return FatalError(
+        f"stdout has the encoding {encoding}, which does not have {error.object[error.start]!a}; set "
+        "PYTHONIOENCODING=utf-8"
+    )
 
 
 def _exit_status(error: Exception) -> ExitStatus:

@@ -1,5 +1,6 @@
 """`xlm submit --kuberay`: one command prints manifests, without Ray and without a cluster."""
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -52,6 +53,14 @@ def test_prints_manifests(submit, options, kinds):
 def test_address_of_the_environment_is_for_other_commands(submit, monkeypatch):
     monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://head:8265")
     assert submit("--kuberay")[0] == 0
+
+
+def test_characters_that_stdout_cannot_encode_are_an_error(submit, monkeypatch):
+    """An escaped character would be another job."""
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="latin-1"))
+    status, _, errors = submit("--kuberay", "--set", "input.filter=name == 'Łódź'")
+    message = r"stdout has the encoding latin-1, which does not have '\u0141'; set PYTHONIOENCODING=utf-8"
+    assert (status, errors) == (2, f"xlm: {message}\n")
 
 
 def test_overrides_are_in_the_job_file(submit):
