@@ -1,4 +1,4 @@
-"""Start processes quickly: forks of a server process that has imported everything and has no threads or connections."""
+"""Start processes quickly: forks of a server process that has loaded everything and has no threads or connections."""
 
 import multiprocessing
 import threading
@@ -17,6 +17,7 @@ FORKS.set_forkserver_preload([
     "xlm_core.checkpoint.pretrained",  # this and the following are imported by the first shard
     "xlm_core.inference.collectors",
     "xlm_core.inference.model",
+    "tests.preloaded",
 ])  # fmt: skip
 
 # Process.start() also reaps processes that have ended, so another thread could lose their exit status.

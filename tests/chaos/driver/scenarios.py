@@ -23,17 +23,12 @@ from rich.console import Console
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.job import Job
-from pipelines.report.page import _environment
 from pipelines.run import run
 from pipelines.stages import read as read_stage
 from pipelines.storage import Location
 from tests import forks
 from tests.chaos.driver.fault_points import Handler, ignore_points, kill_at_nth, record_points, watch_changes
 from tests.flow.in_process import without_ray
-
-# Compiled by the server instead of in each of its forks.
-for template in _environment().list_templates(["j2"]):
-    _environment().get_template(template)
 
 
 class RunResult(NamedTuple):
