@@ -16,7 +16,8 @@ _REASONS = {
     "null_text": "the text is null",
     "empty_text": "the text is empty, or only spaces",
     "too_many_chars": "the text is longer than tokenizer.max_chars",
-    "too_many_tokens": "the row is longer than tokenizer.max_length; on_overflow: truncate or window processes it",
+    "too_many_tokens": "the row is longer than tokenizer.max_length; on_overflow: truncate processes it, and so does "
+    "window if the first text of a pair leaves room",
     "duplicate_id": "an earlier row has the same id",
     "killed_worker": "the worker died each time it processed the row; xlm run --retry-rejected computes it again",
 }

@@ -95,25 +95,27 @@ class Annotations:
         forks.join(process)
         return Night(status, *(path.read_text(encoding="utf-8") for path in prints), _files(out), _recorded(out))
 
-    def run_twice_at_once(self) -> tuple[Night, Night]:
+    def run_twice_at_once(self) -> tuple[Night, Night, Files]:
         """Start a run while another one has the lock, and then kill that one.
 
         The first run is suspended as soon as it has the lock, until the second one has ended. It is killed as the
         kernel does when memory runs out, with SIGKILL, once it has recorded some of its parts.
 
         Returns:
-            The run that was killed, and the second run.
+            The run that was killed, the second run, and the output's files before the second run.
         """
         first = self.start()
         wait_until(lambda: self.is_locked() or first.poll() is not None)
         first.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, first.pid, os.WSTOPPED)
+        before = _files(self.out)
         second = self.run()
         first.send_signal(signal.SIGCONT)
         wait_until(lambda: self.recorded() or first.poll() is not None)
         first.kill()
         killed = self.end(first)
         wait_until(lambda: not find_processes(self._id))
-        return killed._replace(files=_files(self.out)), second
+        return killed._replace(files=_files(self.out)), second, before
 
     def is_locked(self) -> bool:
         lock = self.out / "_xlm" / "lock"

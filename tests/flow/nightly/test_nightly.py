@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 import pytest
 
 from tests.flow.in_process import read_rejected
-from tests.flow.nightly.annotations import Annotations, Night
+from tests.flow.nightly.annotations import Annotations, Files, Night
 
 
 class Nights(NamedTuple):
@@ -19,6 +19,7 @@ class Nights(NamedTuple):
     """
 
     folder: Annotations
+    suspended: Files
     overlapping: Night
     killed: Night
     resumed: Night
@@ -35,7 +36,7 @@ def nights(demo: Path, corpus: list[dict[str, str]], tmp_path_factory: pytest.Te
     try:
         folder.add("01.parquet", corpus[:10])
         folder.add("02.parquet", corpus[10:120])
-        killed, overlapping = folder.run_twice_at_once()
+        killed, overlapping, suspended = folder.run_twice_at_once()
         # A new file, with an id that is in the corpus already and a row without a text.
         folder.add("03.parquet", [*corpus[200:204], corpus[0], {**corpus[204], "text": None}])
         resumed, expected = folder.run(), folder.run_without_ray(out=folder.folder / "resumed")
@@ -46,7 +47,9 @@ def nights(demo: Path, corpus: list[dict[str, str]], tmp_path_factory: pytest.Te
         refused = folder.run_without_ray()
         changed = folder.run_without_ray("policy.max_removed=1.0")
         changed_expected = folder.run_without_ray(out=folder.folder / "changed")
-        yield Nights(folder, overlapping, killed, resumed, expected, idle, refused, changed, changed_expected)
+        yield Nights(
+            folder, suspended, overlapping, killed, resumed, expected, idle, refused, changed, changed_expected
+        )
     finally:
         folder.clean_up()
 
@@ -57,7 +60,7 @@ def test_a_run_that_overlaps_is_refused_and_disturbs_nothing(nights):
     assert night.err.startswith(f"xlm: {nights.folder.out}: another run is writing here (process ")
     assert night.err.endswith("; wait for it, or stop it\n")
     assert night.err.count("\n") == 1
-    assert night.files == {}  # the first run had the lock, but had not started to compute
+    assert night.files == nights.suspended
     assert nights.killed.recorded  # it computed parts afterwards
 
 
