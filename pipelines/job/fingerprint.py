@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Increment this when the same settings give other results or records than before, so that a resumed output does not
 # mix the two.
-RESULT_FORMAT = 6
+RESULT_FORMAT = 7
 
 # Where a task's head and calibration data are stored. The fingerprint contains their contents instead.
 _TASK_LOCATIONS = {"head", "calibration"}
