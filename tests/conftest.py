@@ -49,6 +49,8 @@ def _own_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
         # Ray starts idle worker processes in advance: 4 of the 26 CPU seconds that a run of the demo takes
         patch.setenv("RAY_prestart_worker_first_driver", "0")
         patch.setenv("RAY_enable_worker_prestart", "0")
+        # instead of 15: while two other processes are busy, the first part of a run then takes two minutes
+        patch.setenv("RAY_worker_niceness", "0")
         yield
 
 
