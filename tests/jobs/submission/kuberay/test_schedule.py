@@ -51,5 +51,5 @@ def test_unknown_time_zones():
     with pytest.raises(FatalError, match=r"--time-zone Europe/Berln: .*did you mean Europe/Berlin\?"):
         Schedule("0 2 * * *", "Europe/Berln")
     for other in ("🕑", "localtime", ""):
-        with pytest.raises(FatalError, match=r"such as Europe/Berlin|did you mean"):
+        with pytest.raises(FatalError, match="such as Europe/Berlin"):
             Schedule("0 2 * * *", other)
