@@ -232,14 +232,8 @@ class Output:
         try:
             report = (self.bookkeeping / layout.REPORT_JSON).read_bytes()
             ended = datetime.fromisoformat(json.loads(report)["run"]["ended"])
-        except (
-            FileNotFoundError,
-            LookupError,
-            TypeError,
-            ValueError,
-            RecursionError,
-        ):  # there is none, or it is damaged
-            return
+        except (FileNotFoundError, LookupError, TypeError, ValueError, RecursionError):
+            return  # there is none, or it is damaged
         (self._reports / layout.old_report_name(ended)).put(report)
         for file in self._reports.list()[:-_REPORTS_KEPT]:
             (self._reports / file.name).delete()

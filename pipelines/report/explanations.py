@@ -105,5 +105,10 @@ def describe_bottleneck(busy: dict[str, float]) -> str:
     return f"The bottleneck is {first}: its workers {were_busy}"
 
 
+def unbroken(text: str) -> str:
+    """Keep a number and its unit on one line."""
+    return text.replace(" ", "\u00a0")
+
+
 def _percent(share: float) -> str:
-    return format_percent(share, 1).replace(" ", "\u00a0")
+    return unbroken(format_percent(share, 1))

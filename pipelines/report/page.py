@@ -26,6 +26,7 @@ from pipelines.report.explanations import (
     describe_verdict,
     explain_reason,
     next_step,
+    unbroken,
 )
 from pipelines.report.summary import MAX_LANG_CHARS, out_of_memory_note
 
@@ -108,7 +109,7 @@ def _environment() -> Environment:
         "rounded": lambda value: f"{value:,.0f}",
         "significant": _significant,
         "plural": format_count,
-        "duration": lambda seconds: format_duration(seconds).replace(" ", "\u00a0"),
+        "duration": lambda seconds: unbroken(format_duration(seconds)),
         "size": format_size,
         "time": lambda time: f"{datetime.fromisoformat(time):%Y-%m-%d %H:%M} UTC",
         "isolate": _isolate,
@@ -116,7 +117,7 @@ def _environment() -> Environment:
         "reason": explain_reason,
         "out_of_memory": out_of_memory_note,
     }
-    functions: dict[str, Any] = {"percent": lambda part, whole: format_percent(part, whole).replace(" ", "\u00a0")}
+    functions: dict[str, Any] = {"percent": lambda part, whole: unbroken(format_percent(part, whole))}
     environment.filters.update(filters)
     environment.globals.update(functions)
     return environment
