@@ -95,10 +95,18 @@ def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
             "it lower"
         )
     tokenizers = max(1, int(rest)) if settings.tokenizers == "auto" else settings.tokenizers
-    tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers) - 0.01, 2))
+    tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers, _largest_free(nodes, models, model_cpus)) - 0.01, 2))
     if tokenizer_cpus in (READ_CPUS, WRITE_CPUS, model_cpus):
         tokenizer_cpus -= 0.005
     return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads)
+
+
+def _largest_free(nodes: Sequence[Node], models: int, model_cpus: float) -> float:
+    """Return the most CPUs that a node has left, if the models are spread so that this is as little as possible."""
+    free = [node.cpus for node in nodes]
+    for _ in range(models):
+        free[free.index(max(free))] -= model_cpus
+    return max(free)
 
 
 def _cpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Allocation of a cluster's CPUs and GPUs to the stages."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipelines.errors import FatalError
@@ -17,6 +17,7 @@ NODES = st.lists(st.builds(Node, st.integers(1, 96).map(float), st.integers(0, 8
     models=st.one_of(st.just("auto"), st.integers(1, 100)),
     tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
 )
+@example(nodes=[Node(1.0, 1.0)] * 2, per_model=1.0, models="auto", tokenizers="auto")  # 0.5 CPUs are left on each
 def test_allocated_workers_fit_the_nodes(nodes, per_model, models, tokenizers):
     settings = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
     cpus, gpus = sum(node.cpus for node in nodes), [node.gpus for node in nodes]
