@@ -47,10 +47,8 @@ chaos: .venv/test  ## inject every kind of fault and write the results to a tabl
 bad-input: .venv/test  ## give every kind of bad input to a job, and write the table of the messages
 	.venv/bin/python -m tests.chaos.bad_input.catalogue
 
-bench: .venv/test  ## measure speed relative to the reference implementation
-	.venv/bin/python -m tests.bench.bench_tokenizer
-	.venv/bin/python -m tests.bench.bench_model
-	.venv/bin/python -m tests.bench.bench_language_model
+bench: .venv/test  ## measure speed, and keep the table in tests/bench/RESULTS.md; XLM_TEST_CORPORA: texts to run on
+	.venv/bin/python -m tests.bench.run
 
 parity: .venv/test  ## write the table of the largest differences from the reference
 	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity

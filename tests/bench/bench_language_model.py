@@ -1,40 +1,45 @@
-"""Time of scoring and generation relative to the reference: `python -m tests.bench.bench_language_model`."""
+"""Time of scoring and generation relative to the reference: `python -m tests.bench.run language-model`."""
 
 import tempfile
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
 import transformers
 
-from tests.bench.timing import compare_times
-from xlm_core import GenerationSettings, XLMWithLMHeadModel, generate, score_masked
+from tests.bench.corpora import Corpora, write_checkpoint
+from tests.bench.table import Row
+from tests.bench.timing import time_alternately
+from xlm_core import GenerationSettings, XLMTokenizer, XLMWithLMHeadModel, generate, score_masked
 
-ROUNDS = 3
-VOCABULARY, MASK = 60_000, 5
+ROUNDS, SENTENCES, MASK = 3, 12, 5
 
 
-def main() -> None:
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    rng = np.random.default_rng(0)
-    lengths = np.clip(rng.lognormal(np.log(22), 0.5, 12).astype(int), 5, 60)
-    cu_seqlens = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    ids = rng.integers(20, VOCABULARY, cu_seqlens[-1]).astype(np.int32)
-    prompts = [torch.from_numpy(ids[a:b].astype(np.int64))[None].to(device) for a, b in pairwise(cu_seqlens)]
-    for causal, compare in ((False, compare_scoring), (True, compare_generation)):
-        config = transformers.XLMConfig(
-            vocab_size=VOCABULARY, emb_dim=512, n_layers=6, n_heads=8, causal=causal, mask_token_id=MASK
+def measure(corpora: Corpora) -> Iterator[Row]:
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_checkpoint(Path(name) / "checkpoint", corpora.sentences, mask_token_id=MASK)
+        encoding = XLMTokenizer.from_pretrained(folder, zh="rjieba", ja="fugashi").encode_batch(
+            [text for _, text in corpora.sentences[:SENTENCES]],
+            [lang for lang, _ in corpora.sentences[:SENTENCES]],
+            max_length=64,
         )
-        reference = transformers.XLMWithLMHeadModel(config).eval()
-        with tempfile.TemporaryDirectory() as folder:
-            reference.save_pretrained(folder)
-            ours = XLMWithLMHeadModel.from_pretrained(folder, device=device)
-        with torch.inference_mode():
-            compare(ours, reference.to(device), prompts, ids, cu_seqlens)
+        ids, cu_seqlens = encoding.input_ids, encoding.cu_seqlens
+        prompts = [torch.from_numpy(ids[a:b].astype(np.int64))[None] for a, b in pairwise(cu_seqlens)]
+        for what, causal, functions in (
+            ("pseudo-log-likelihoods, one padded batch for each sentence", False, scoring),
+            ("20 tokens of greedy text, one prompt at a time without a cache", True, generation),
+        ):
+            reference = transformers.XLMWithLMHeadModel.from_pretrained(folder, causal=causal).eval()
+            ours = XLMWithLMHeadModel.from_pretrained(folder, causal=causal)
+            with torch.inference_mode():
+                times = time_alternately(functions(ours, reference, prompts, ids, cu_seqlens), ROUNDS)
+            yield Row(f"{what}: the reference", times.speedup("ours", over="reference"))
 
 
-def compare_scoring(ours, reference, prompts, ids, cu_seqlens) -> None:
-    """Compare pseudo-log-likelihoods: packed copies with logits at masks only, and one padded batch per sentence."""
+def scoring(ours, reference, prompts, ids, cu_seqlens) -> dict[str, Callable[[], object]]:
+    """Packed copies with logits at masks only, and one padded batch for each sentence."""
 
     def theirs() -> None:
         for prompt in prompts:
@@ -43,28 +48,21 @@ def compare_scoring(ours, reference, prompts, ids, cu_seqlens) -> None:
             scores[torch.arange(len(copies)), torch.arange(len(copies)), prompt[0]].sum()
 
     scored = np.ones(len(ids), np.bool_)
-    report(
-        "masked scores", lambda: score_masked(ours.trunk, ours.head, ids, cu_seqlens, None, scored, MASK, 4096), theirs
-    )
+    return {
+        "ours": lambda: score_masked(ours.trunk, ours.head, ids, cu_seqlens, None, scored, MASK, 4096),
+        "reference": theirs,
+    }
 
 
-def compare_generation(ours, reference, prompts, ids, cu_seqlens) -> None:
-    """Compare twenty tokens of greedy text: packed prompts with a cache, and single prompts without a cache."""
+def generation(ours, reference, prompts, ids, cu_seqlens) -> dict[str, Callable[[], object]]:
+    """Packed prompts with a cache, and single prompts without a cache."""
     settings = GenerationSettings(max_new_tokens=20, mask_token_id=MASK)
 
     def theirs() -> None:
         for prompt in prompts:
             reference.generate(prompt, max_new_tokens=20, do_sample=False, use_cache=False, eos_token_id=None)
 
-    report("generation", lambda: generate(ours.trunk, ours.head, ids, cu_seqlens, None, settings), theirs)
-
-
-def report(what, ours, theirs) -> None:
-    ratio = compare_times(ours, theirs, ROUNDS)
-    print(
-        f"{what}: {ratio.median:.2f} of the reference's time ({ratio.low:.2f} to {ratio.high:.2f} in {ROUNDS} rounds)"
-    )
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "ours": lambda: generate(ours.trunk, ours.head, ids, cu_seqlens, None, settings),
+        "reference": theirs,
+    }

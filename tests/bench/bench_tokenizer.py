@@ -1,34 +1,32 @@
-"""Time of the tokenizer relative to the reference: `python -m tests.bench.bench_tokenizer`.
+"""Time of the tokenizer relative to the reference, for each language: `python -m tests.bench.run tokenizer`.
 
 Ours also computes the characters of each token, which the reference does not.
 """
 
-import json
 import tempfile
-from importlib.resources import files
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import transformers
 
-from jobs.demo.build import write_checkpoint
-from tests.bench.timing import compare_times
+from tests.bench.corpora import Corpora, write_checkpoint
+from tests.bench.table import Row
+from tests.bench.timing import time_alternately
 from xlm_core import XLMTokenizer
 
 ROUNDS = 7
+TEXTS = 200  # of each language
 
 
-def main() -> None:
+def measure(corpora: Corpora) -> Iterator[Row]:
     transformers.logging.set_verbosity_error()
-    lines = (files("jobs.demo") / "corpus.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [json.loads(line) for line in lines]
     with tempfile.TemporaryDirectory() as folder:
-        write_checkpoint(Path(folder), rows)
-        checkpoint = Path(folder) / "checkpoint"
+        checkpoint = write_checkpoint(Path(folder) / "checkpoint", corpora.sentences, emb_dim=8, n_layers=1)
         reference = transformers.XLMTokenizer(str(checkpoint / "vocab.json"), str(checkpoint / "merges.txt"))
-        print(f"{'language':10}{'ours, us per text':>18}{'ratio to reference':>22}   (medians of {ROUNDS} rounds)")
-        for lang in sorted({row["lang"] for row in rows} - {"ja"}):
-            texts = [row["text"] for row in rows if row["lang"] == lang] * 10
-            ours = XLMTokenizer.from_pretrained(checkpoint, zh="rjieba")
+        for lang in sorted({lang for lang, _ in corpora.sentences} - {"ja", "zh"}):
+            texts = [text for own_lang, text in corpora.sentences if own_lang == lang][:TEXTS]
+            ours = XLMTokenizer.from_pretrained(checkpoint)
 
             def encode(texts=texts, lang=lang, ours=ours) -> None:
                 ours.encode_batch(texts, [lang] * len(texts))
@@ -37,9 +35,5 @@ def main() -> None:
                 for text in texts:
                     reference.convert_tokens_to_ids(reference._tokenize(text, lang=lang))
 
-            ratio = compare_times(encode, encode_reference, ROUNDS)
-            print(f"{lang:10}{ratio.ours_s / len(texts) * 1e6:18.0f}{ratio.median:22.2f}")
-
-
-if __name__ == "__main__":
-    main()
+            times = time_alternately({"ours": encode, "reference": encode_reference}, ROUNDS, time.process_time)
+            yield Row(f"text to ids and offsets, {lang}: the reference", times.speedup("ours", over="reference"))

@@ -1,32 +1,45 @@
-"""Timing of two implementations, alternately in the same run, so that both see the same load of the machine."""
+"""Timing of several functions, alternately in the same run, so that all see the same load of the machine."""
 
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-
 
 @dataclass(frozen=True)
-class Ratio:
-    """Time of ours divided by the time of the reference: median, minimum and maximum over the rounds."""
+class Times:
+    """The seconds of each function in each round."""
 
-    median: float
-    low: float
-    high: float
-    ours_s: float  # median time of ours
+    seconds: dict[str, list[float]]
+
+    def median(self, name: str) -> float:
+        """Return the median seconds of a function. Compare functions by `ratio`, not by this."""
+        return statistics.median(self.seconds[name])
+
+    def ratio(self, name: str, to: str) -> float:
+        """Return the median, over the rounds, of one function's time divided by another's."""
+        return statistics.median(a / b for a, b in zip(self.seconds[name], self.seconds[to], strict=True))
+
+    def speedup(self, name: str, over: str) -> str:
+        """Return how many times as fast a function is as another, such as "6.0 x"."""
+        return f"{self.ratio(over, name):.2g} x"
 
 
-def compare_times(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> Ratio:
-    """Run both functions once as a warm-up, then time them in each round."""
-    spent = [(_seconds(ours), _seconds(theirs)) for _ in range(rounds + 1)][1:]
-    ratios = sorted(ours_s / theirs_s for ours_s, theirs_s in spent)
-    return Ratio(ratios[rounds // 2], ratios[0], ratios[-1], sorted(ours_s for ours_s, _ in spent)[rounds // 2])
+def time_alternately(
+    functions: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> Times:
+    """Run all functions once as a warm-up, then time them in each round.
 
-
-def _seconds(function: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    function()
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
+    Args:
+        functions: by name.
+        rounds: how often each is timed.
+        clock: `time.process_time` for functions with a single thread, because other processes do not change it.
+    """
+    times = Times({name: [] for name in functions})
+    for number in range(rounds + 1):
+        for name, function in functions.items():
+            began = clock()
+            function()
+            if number:
+                times.seconds[name].append(clock() - began)
+    return times
