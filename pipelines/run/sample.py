@@ -8,7 +8,6 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-import torch
 
 from pipelines.corpus import planned_shards
 from pipelines.errors import FatalError, ShardError
@@ -42,6 +41,8 @@ def compute_sample(prepared: Prepared, num_rows: int) -> Output:
     Raises:
         FatalError: a stage failed, or the filter drops every row that was read.
     """
+    import torch  # here, because runs do not compute samples
+
     stages, job = prepared.stages, prepared.job
     output = Output(locate(f"memory://xlm-sample-{uuid.uuid4().hex}"))
     output.begin(prepared.description, prepared.plan.shards)

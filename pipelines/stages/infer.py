@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import ray
-import torch
 
 from pipelines import metrics
 from pipelines.errors import FatalError, ShardError
@@ -20,10 +19,12 @@ from pipelines.stages.stop_signal import begin
 from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import find_distinct_rows
 from xlm_core.errors import DeviceMemoryError, NotFiniteError
-from xlm_core.inference import choose_precision, default_max_tokens, is_out_of_memory, run_collectors
+from xlm_core.inference import choose_precision, default_max_tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+
+    import torch
 
     from pipelines.rows import Shard
     from pipelines.tasks import Task
@@ -110,6 +111,11 @@ class Infer:
         return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
     def _load(self) -> tuple[Model, list[Task[Any]]]:
+        # Here, because the driver imports this module, too, and does not need torch.
+        import torch
+
+        from xlm_core.inference import is_out_of_memory
+
         self._start_limit.check()
         torch.set_num_threads(self._num_threads)
         on_gpu = self._on_gpu
@@ -136,12 +142,16 @@ class Infer:
 def _memory_bytes(device: torch.device) -> int:
     """Return the memory of this process: reserved by torch on a GPU; its largest resident set so far on a CPU."""
     if device.type == "cuda":
+        import torch
+
         return torch.cuda.memory_reserved(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _describe_invisible_gpu() -> str:
     """Describe that Ray has assigned a GPU to this process, and torch does not see one."""
+    import torch
+
     ids = ", ".join(map(str, ray.get_gpu_ids())) or "unknown"
     version = f"CUDA {torch.version.cuda}" if torch.version.cuda else "no CUDA"
     return (
@@ -162,6 +172,8 @@ def _run_tasks(
     model: Model, tasks: list[Task[Any]], sequences: Sequences, rows: pa.RecordBatch
 ) -> tuple[list[Any], int]:
     """Return the result of each task, and how often the token budget was halved."""
+    from xlm_core.inference import run_collectors
+
     try:
         return run_collectors(
             model,

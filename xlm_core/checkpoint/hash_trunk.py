@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import torch
+import numpy as np
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.formats import open_weights
@@ -26,7 +26,7 @@ def trunk_hash(path: str | Path) -> str | None:
     digest = hashlib.sha256()
     names = sorted(name for name in by_name if is_trunk_tensor(name, config))
     for name in names:
-        tensor = weights.read(by_name[name]).contiguous()
-        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+        source = by_name[name]
+        digest.update(f"{name}\0torch.{weights.dtypes[source]}\0{weights.shapes[source]}\0".encode())
+        digest.update(np.ascontiguousarray(weights.values(source)).reshape(-1).view(np.uint8).data)
     return digest.hexdigest() if names else None

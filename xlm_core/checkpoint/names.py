@@ -5,17 +5,20 @@ trunk have the prefix `transformer.`. Canonical names, which this module uses, a
 prefix. Modules have other names, and only this module maps one to the other.
 """
 
+from __future__ import annotations
+
 import re
-from collections.abc import Callable, Mapping
-from typing import Literal, get_args
+from functools import partial
+from typing import TYPE_CHECKING, Literal, get_args
 
-import torch
-from torch import Tensor, nn
-
-from xlm_core.checkpoint.config import XLMConfig
-from xlm_core.checkpoint.meta_init import on_meta_device
 from xlm_core.errors import FatalError, format_value
-from xlm_core.positions import sinusoidal_positions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor, nn
+
+    from xlm_core.checkpoint.config import XLMConfig
 
 Shape = tuple[int, ...]
 ModelPart = Literal["trunk", "head"]
@@ -127,6 +130,8 @@ def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
     Raises:
         FatalError: torch cannot build the layer, for instance because many clusters and a large divisor overflow.
     """
+    from torch import nn
+
     assert config.asm_cutoffs is not None  # XLMConfig requires both if asm is true
     assert config.asm_div_value is not None
     try:
@@ -143,6 +148,8 @@ def adaptive_softmax(config: XLMConfig) -> nn.AdaptiveLogSoftmaxWithLoss:
 def _word_predictions(config: XLMConfig) -> dict[str, Shape]:
     if not config.asm:
         return _linear("pred_layer.proj", config.vocab_size, config.emb_dim)
+    from xlm_core.checkpoint.meta_init import on_meta_device
+
     with on_meta_device():
         softmax = adaptive_softmax(config)
     return {f"pred_layer.proj.{name}": tuple(tensor.shape) for name, tensor in softmax.state_dict().items()}
@@ -174,10 +181,14 @@ def derivable_tensors(config: XLMConfig, kind: ModelKind) -> dict[str, Callable[
     """Return the tensors that a file may omit: a function that computes one, or the tensor that it is tied to."""
     derivable: dict[str, Callable[[], Tensor] | str] = {**tied_tensors(config, kind)}
     if config.sinusoidal_embeddings:
-        derivable["position_embeddings.weight"] = lambda: sinusoidal_positions(
-            config.max_position_embeddings, config.emb_dim
-        )
+        derivable["position_embeddings.weight"] = partial(_sinusoidal_table, config)
     return derivable
+
+
+def _sinusoidal_table(config: XLMConfig) -> Tensor:
+    from xlm_core.positions import sinusoidal_positions
+
+    return sinusoidal_positions(config.max_position_embeddings, config.emb_dim)
 
 
 def tied_tensors(config: XLMConfig, kind: ModelKind) -> dict[str, str]:
@@ -207,6 +218,8 @@ def file_to_module(tensors: Mapping[str, Tensor], trunk: str, head: str) -> dict
         tensors: by canonical name.
         trunk, head: the prefixes of both parts in the module, such as `trunk.`; may be empty.
     """
+    import torch
+
     state: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if name.startswith(tuple(prefix for prefixes, _ in _HEADS.values() for prefix in prefixes)):

@@ -1,7 +1,8 @@
 """Run a trunk and its heads over the tokens of many rows. Jobs and the class `XLM` compute their results with it.
 
 `model` plans and runs forward passes, `run` repeats them in smaller ones if memory runs out, `collectors` turn their
-output into the results of each task, `heads` checks and loads heads, and `defaults` chooses what its user leaves open.
+output into the results of each task, `heads` checks and loads heads, `task_checks` checks that they suit a task, and
+`defaults` chooses what its user leaves open.
 """
 
 from typing import TYPE_CHECKING
@@ -19,21 +20,12 @@ if TYPE_CHECKING:
         FoundAnswers,
         LabelledSpans,
         MaskCollector,
-        PoolingName,
-        Problem,
         Sampling,
         ScoreCollector,
         TaggingCollector,
         TextScores,
         answer_collector,
-        check_answering,
-        check_causal,
-        check_classification,
-        check_embedding,
-        check_masked,
         rank_labels,
-        read_label_scheme,
-        trained_problem,
     )
     from xlm_core.inference.defaults import (
         DEFAULT_MAX_LENGTH,
@@ -54,6 +46,17 @@ if TYPE_CHECKING:
     )
     from xlm_core.inference.model import Model, Pass
     from xlm_core.inference.run import Collector, is_out_of_memory, run_collectors
+    from xlm_core.inference.task_checks import (
+        PoolingName,
+        Problem,
+        check_answering,
+        check_causal,
+        check_classification,
+        check_embedding,
+        check_masked,
+        read_label_scheme,
+        trained_problem,
+    )
 
 __all__ = [
     "DEFAULT_MAX_LENGTH",
@@ -115,20 +118,20 @@ _MODULES = {  # the module of each name
     "MaskCollector": "collectors",
     "Model": "model",
     "Pass": "model",
-    "PoolingName": "collectors",
+    "PoolingName": "task_checks",
     "Precision": "defaults",
-    "Problem": "collectors",
+    "Problem": "task_checks",
     "Sampling": "collectors",
     "ScoreCollector": "collectors",
     "TaggingCollector": "collectors",
     "TextScores": "collectors",
     "answer_collector": "collectors",
     "answering_kind": "heads",
-    "check_answering": "collectors",
-    "check_causal": "collectors",
-    "check_classification": "collectors",
-    "check_embedding": "collectors",
-    "check_masked": "collectors",
+    "check_answering": "task_checks",
+    "check_causal": "task_checks",
+    "check_classification": "task_checks",
+    "check_embedding": "task_checks",
+    "check_masked": "task_checks",
     "choose_device": "defaults",
     "choose_precision": "defaults",
     "default_max_length": "defaults",
@@ -140,9 +143,9 @@ _MODULES = {  # the module of each name
     "max_prompt_length": "defaults",
     "rank_labels": "collectors",
     "read_head_config": "heads",
-    "read_label_scheme": "collectors",
+    "read_label_scheme": "task_checks",
     "run_collectors": "run",
-    "trained_problem": "collectors",
+    "trained_problem": "task_checks",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -254,3 +255,14 @@ def test_row_groups_that_cannot_be_read_are_counted(corpus_job, tmp_path):
     )
     assert expected in printed
     assert status == ExitStatus.INCOMPLETE
+
+
+def test_torch_is_not_loaded(demo, tmp_path):
+    """It takes half of the command's time; the weights of the checkpoint and the heads are checked without it."""
+    code = f"""
+import sys
+from jobs.cli import main
+assert main(["check", "{demo}/job.yaml", "--set", "output.path={tmp_path}/out"]) == 0
+assert "torch" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

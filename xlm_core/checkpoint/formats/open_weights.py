@@ -6,8 +6,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from xlm_core.checkpoint.files import BIN_FILE, H5_FILE, INDEX_SUFFIX, SAFETENSORS_FILE, weights_path
-from xlm_core.checkpoint.formats.original import read_original
-from xlm_core.checkpoint.formats.pytorch import open_pytorch
 from xlm_core.checkpoint.formats.safetensors import open_safetensors
 from xlm_core.checkpoint.formats.sharded import open_sharded
 from xlm_core.checkpoint.formats.tensorflow import open_keras
@@ -18,11 +16,18 @@ if TYPE_CHECKING:
 
     from xlm_core.checkpoint.formats.weights import Weights
 
+
+def _open_pytorch(path: Path) -> Weights:
+    from xlm_core.checkpoint.formats.pytorch import open_pytorch  # loads torch
+
+    return open_pytorch(path)
+
+
 _OPEN: dict[str, Callable[[Path], Weights]] = {
     SAFETENSORS_FILE: open_safetensors,
     SAFETENSORS_FILE + INDEX_SUFFIX: partial(open_sharded, open_shard=open_safetensors),
-    BIN_FILE: open_pytorch,
-    BIN_FILE + INDEX_SUFFIX: partial(open_sharded, open_shard=open_pytorch),
+    BIN_FILE: _open_pytorch,
+    BIN_FILE + INDEX_SUFFIX: partial(open_sharded, open_shard=_open_pytorch),
     H5_FILE: open_keras,
 }
 
@@ -37,4 +42,8 @@ def open_weights(directory: Path) -> Weights:
         CheckpointError: there are no weights, or a file is truncated, is not a weights file, or would run code.
     """
     path = weights_path(directory)
-    return _OPEN[path.name](path) if path.name in _OPEN else read_original(path).weights
+    if path.name in _OPEN:
+        return _OPEN[path.name](path)
+    from xlm_core.checkpoint.formats.original import read_original  # loads torch
+
+    return read_original(path).weights

@@ -21,6 +21,8 @@ from xlm_core.errors import CheckpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
 _KIND = "a PyTorch weights file"
 _ADVICE = re.compile(r"(Weights only load failed|Please file an issue|Check the documentation).*")
 
@@ -78,8 +80,12 @@ def weights_from_mapping(path: Path, content: object, format_name: str) -> Weigh
         format_name,
         {name: tuple(tensor.shape) for name, tensor in tensors.items()},
         dtypes,
-        lambda name: tensors[name],
+        lambda name: _values(tensors[name]),
     )
+
+
+def _values(tensor: Tensor) -> NDArray[Any]:
+    return (tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor).numpy(force=True)
 
 
 def _check_archive(path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import math
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from xlm_core.checkpoint.formats.tensorflow import from_tensorflow
@@ -12,7 +15,9 @@ from xlm_core.checkpoint.formats.weights import Weights, check_first_bytes, dama
 if TYPE_CHECKING:
     from pathlib import Path
 
-_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    from numpy.typing import NDArray
+
+_DTYPES = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64"}
 
 
 def open_safetensors(path: Path) -> Weights:
@@ -23,16 +28,28 @@ def open_safetensors(path: Path) -> Weights:
     """
     check_first_bytes(path)
     try:
-        file = safe_open(path, framework="pt")
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  # not a dict
-        saved_by = (file.metadata() or {}).get("format")
+        with safe_open(path, framework="np"):  # checks the header; torch would be loaded by framework="pt"
+            header, start = _read_header(path)
     except (SafetensorError, OSError) as error:
         raise damaged_file_error(path, "a safetensors file", error) from None
-    weights = Weights(
-        path,
-        "safetensors written by TensorFlow" if saved_by == "tf" else "safetensors",
-        {name: tuple(part.get_shape()) for name, part in slices.items()},
-        {name: _DTYPES.get(dtype := str(part.get_dtype()), dtype) for name, part in slices.items()},
-        file.get_tensor,
-    )
+    saved_by = header.pop("__metadata__", {}).get("format")
+    shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
+    dtypes = {name: _DTYPES.get(dtype := str(tensor["dtype"]), dtype) for name, tensor in header.items()}
+
+    def values(name: str) -> NDArray[Any]:
+        dtype = np.dtype("uint16" if dtypes[name] == "bfloat16" else dtypes[name])
+        if not math.prod(shapes[name]):
+            return np.empty(shapes[name], dtype)
+        # Copy-on-write, because torch warns of arrays that cannot be written.
+        return np.memmap(path, dtype, "c", start + header[name]["data_offsets"][0], shapes[name])
+
+    format_name = "safetensors written by TensorFlow" if saved_by == "tf" else "safetensors"
+    weights = Weights(path, format_name, shapes, dtypes, values)
     return from_tensorflow(weights) if saved_by == "tf" else weights
+
+
+def _read_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a file, and the position of the values, to which the header's offsets refer."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return json.loads(file.read(size)), 8 + size

@@ -52,7 +52,7 @@ def open_sharded(path: Path, open_shard: Callable[[Path], Weights]) -> Weights:
         f"{next(iter(shards.values())).format_name} in {format_count(len(shards), 'shard')}",
         {tensor: shards[name].shapes[tensor] for tensor, name in weight_map.items()},
         {tensor: shards[name].dtypes[tensor] for tensor, name in weight_map.items()},
-        lambda tensor: shards[weight_map[tensor]].read(tensor),
+        lambda tensor: shards[weight_map[tensor]].values(tensor),
     )
 
 

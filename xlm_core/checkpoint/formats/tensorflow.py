@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
 
 from xlm_core.checkpoint.formats.weights import Weights, check_first_bytes, damaged_file_error
 from xlm_core.errors import CheckpointError
@@ -17,7 +17,7 @@ from xlm_core.errors import CheckpointError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from torch import Tensor
+    from numpy.typing import NDArray
 
 _MODEL_PARTS = ("transformer", "pred_layer.proj", "sequence_summary", "logits_proj", "classifier", "qa_outputs")
 _LEAVES = {"kernel": "weight", "gamma": "weight", "beta": "bias", "embeddings": "weight"}
@@ -54,13 +54,13 @@ def open_keras(path: Path) -> Weights:
     except Exception as error:  # a damaged file can raise any exception
         raise damaged_file_error(path, _KIND, error) from None
 
-    def read(name: str) -> Tensor:
+    def values(name: str) -> NDArray[Any]:
         try:
-            return torch.from_numpy(datasets[name][()])
+            return datasets[name][()]
         except OSError as error:
             raise damaged_file_error(path, _KIND, f"{name}: {error}") from None
 
-    return from_tensorflow(Weights(path, "TensorFlow (.h5)", shapes, dtypes, read))
+    return from_tensorflow(Weights(path, "TensorFlow (.h5)", shapes, dtypes, values))
 
 
 def from_tensorflow(weights: Weights) -> Weights:
@@ -73,14 +73,14 @@ def from_tensorflow(weights: Weights) -> Weights:
         sources.setdefault(_rename(source), []).append(source)
     shapes = {name: _shape(weights, names[0]) for name, names in sources.items()}
 
-    def read(name: str) -> Tensor:
-        first, *others = (weights.read(source) for source in sources[name])
-        if not all(torch.equal(first, other) for other in others):
+    def values(name: str) -> NDArray[Any]:
+        first, *others = (weights.values(source) for source in sources[name])
+        if not all(np.array_equal(first, other) for other in others):
             raise CheckpointError(f"{weights.path}: {' and '.join(sources[name])} have different values")
         return first.T if _is_kernel(sources[name][0]) else first
 
     dtypes = {name: weights.dtypes[names[0]] for name, names in sources.items()}
-    return Weights(weights.path, weights.format_name, shapes, dtypes, read)
+    return Weights(weights.path, weights.format_name, shapes, dtypes, values)
 
 
 def _rename(source: str) -> str:

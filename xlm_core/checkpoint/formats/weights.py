@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xlm_core.errors import CheckpointError
 from xlm_core.files import check_regular_file
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
 FLOAT_DTYPES = (
@@ -32,7 +33,16 @@ class Weights:
     format_name: str  # for display
     shapes: Mapping[str, tuple[int, ...]]
     dtypes: Mapping[str, str]  # one of FLOAT_DTYPES; another dtype, or the name of a defect, marks an unusable tensor
-    read: Callable[[str], Tensor]  # returns a CPU tensor, possibly a view of the file: copy it before the file changes
+    # Returns the values of a tensor, possibly a view of the file: copy them before the file changes. Those of bfloat16,
+    # which NumPy does not have, are returned as uint16 of the same bits.
+    values: Callable[[str], NDArray[Any]]
+
+    def read(self, name: str) -> Tensor:
+        """Return a tensor on the CPU, possibly a view of the file: copy it before the file changes."""
+        import torch  # here, because a checkpoint can be checked without it
+
+        tensor = torch.from_numpy(self.values(name))
+        return tensor.view(torch.bfloat16) if self.dtypes[name] == "bfloat16" else tensor
 
 
 def check_first_bytes(path: Path) -> None:

@@ -1,19 +1,13 @@
 """Collectors: from forward passes to results. One module per task; results are NumPy arrays and strings."""
 
-from xlm_core.inference.collectors.answering import FoundAnswers, answer_collector, check_answering
+from xlm_core.inference.collectors.answering import FoundAnswers, answer_collector
 from xlm_core.inference.collectors.choosing import ChoiceCollector, Choices
-from xlm_core.inference.collectors.classification import (
-    ClassificationCollector,
-    Problem,
-    check_classification,
-    rank_labels,
-    trained_problem,
-)
-from xlm_core.inference.collectors.continuing import ContinuationCollector, Sampling, check_causal
-from xlm_core.inference.collectors.embedding import EmbeddingCollector, PoolingName, check_embedding
-from xlm_core.inference.collectors.filling import FilledMasks, MaskCollector, check_masked
+from xlm_core.inference.collectors.classification import ClassificationCollector, rank_labels
+from xlm_core.inference.collectors.continuing import ContinuationCollector, Sampling
+from xlm_core.inference.collectors.embedding import EmbeddingCollector
+from xlm_core.inference.collectors.filling import FilledMasks, MaskCollector
 from xlm_core.inference.collectors.scoring import ScoreCollector, TextScores
-from xlm_core.inference.collectors.tagging import LabelledSpans, TaggingCollector, read_label_scheme
+from xlm_core.inference.collectors.tagging import LabelledSpans, TaggingCollector
 
 __all__ = [
     "ChoiceCollector",
@@ -25,19 +19,10 @@ __all__ = [
     "FoundAnswers",
     "LabelledSpans",
     "MaskCollector",
-    "PoolingName",
-    "Problem",
     "Sampling",
     "ScoreCollector",
     "TaggingCollector",
     "TextScores",
     "answer_collector",
-    "check_answering",
-    "check_causal",
-    "check_classification",
-    "check_embedding",
-    "check_masked",
     "rank_labels",
-    "read_label_scheme",
-    "trained_problem",
 ]

@@ -19,7 +19,6 @@ from xlm_core.decoding import (
     no_answer_scores,
     simple_candidates,
 )
-from xlm_core.errors import FatalError
 from xlm_core.heads import QuestionAnsweringHead
 from xlm_core.inference.run import Collector
 from xlm_core.ragged import cumulative_lengths
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlm_core.checkpoint import HeadKind, XLMConfig
     from xlm_core.decoding import Candidates, Sequences
     from xlm_core.heads import QuestionAnsweringSimpleHead
     from xlm_core.inference.model import Pass
@@ -50,19 +48,6 @@ class FoundAnswers(NamedTuple):
     end: NDArray[np.int64]
     score: NDArray[np.float32]
     no_answer: NDArray[np.float32]
-
-
-def check_answering(kind: HeadKind, head: XLMConfig) -> None:
-    """Check that a head that scores starts and ends has these two outputs.
-
-    Raises:
-        FatalError: it has others.
-    """
-    if kind == "question-answering-simple" and head.num_labels != 2:
-        raise FatalError(
-            f"question-answering: the head has {head.num_labels} outputs, expected 2, for start and end; name a "
-            "head that was trained to answer questions"
-        )
 
 
 def answer_collector(

@@ -5,56 +5,19 @@ Letters: S sequences, N rows, C labels, K labels of a row.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlm_core.errors import FatalError
 from xlm_core.inference.run import Collector
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xlm_core.checkpoint import XLMConfig
     from xlm_core.decoding import Sequences
     from xlm_core.heads import SequenceClassificationHead
     from xlm_core.inference.model import Pass
-
-Problem = Literal["single-label", "multi-label", "regression"]
-
-# The values of `problem_type` in a head's config.json.
-_PROBLEMS: dict[str, Problem] = {
-    "single_label_classification": "single-label",
-    "multi_label_classification": "multi-label",
-    "regression": "regression",
-}
-
-
-def trained_problem(head: XLMConfig) -> Problem | None:
-    """Return what a head was trained for; None if its configuration does not name it. One output is a regression."""
-    problem_type = head.problem_type or ("regression" if head.num_labels == 1 else None)
-    return None if problem_type is None else _PROBLEMS[problem_type]
-
-
-def check_classification(head: XLMConfig, problem: Problem) -> None:
-    """Check that a head was trained for a problem and has one output for each label.
-
-    Raises:
-        FatalError: it was not, or does not.
-    """
-    trained = trained_problem(head)
-    if trained not in (None, problem):
-        problem_type = head.problem_type or "regression"
-        raise FatalError(
-            f"text-classification: the head was trained for {problem_type}, got problem {problem}; set problem to "
-            f"{trained}"
-        )
-    width = head.num_labels if head.summary_use_proj and head.summary_proj_to_labels else head.emb_dim
-    if width != head.num_labels:
-        raise FatalError(
-            f"text-classification: the head's output has width {width}, expected {head.num_labels}, one score for "
-            "each label; correct summary_use_proj and summary_proj_to_labels in its config.json"
-        )
+    from xlm_core.inference.task_checks import Problem
 
 
 class ClassificationCollector(Collector["NDArray[np.float32]"]):

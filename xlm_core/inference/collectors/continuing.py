@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlm_core.errors import FatalError
 from xlm_core.generation import GenerationSettings, generate
 from xlm_core.inference.run import Collector
 from xlm_core.ragged import cumulative_lengths
@@ -15,7 +14,6 @@ from xlm_core.ragged import cumulative_lengths
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from xlm_core.checkpoint import XLMConfig
     from xlm_core.decoding import Sequences
     from xlm_core.heads import LanguageModelHead
     from xlm_core.inference.model import Model
@@ -38,19 +36,6 @@ class Sampling:
     top_k: int | None = None
     top_p: float = 1.0
     seed: int = 0
-
-
-def check_causal(trunk: XLMConfig) -> None:
-    """Check that a trunk can continue texts.
-
-    Raises:
-        FatalError: it is masked.
-    """
-    if not trunk.causal:
-        raise FatalError(
-            "text-generation: the model is masked and cannot continue a text; use a causal checkpoint, or set "
-            "the objective (in a job: model.objective) to causal if the checkpoint was trained that way"
-        )
 
 
 class ContinuationCollector(Collector[list[str]]):

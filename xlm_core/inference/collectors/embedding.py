@@ -5,13 +5,12 @@ Letters: S sequences, N rows, D dimensions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.nn import functional as F
 
-from xlm_core.errors import FatalError, format_count
 from xlm_core.heads import POOLINGS
 from xlm_core.inference.run import Collector
 
@@ -20,33 +19,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlm_core.checkpoint import XLMConfig
     from xlm_core.decoding import Sequences
     from xlm_core.inference.model import Pass
-
-PoolingName = Literal["first", "mean", "last", "max"]
-
-
-def check_embedding(layers: Sequence[int], truncate_dim: int | None, config: XLMConfig) -> int:
-    """Check that a trunk has the layers and dimensions of vectors, and return the number of dimensions.
-
-    Raises:
-        FatalError: it does not.
-    """
-    for layer in layers:
-        if not -config.n_layers - 1 <= layer <= config.n_layers:
-            raise FatalError(
-                f"feature-extraction: got layer {layer}, but the checkpoint has "
-                f"{format_count(config.n_layers, 'layer')}; set layer to 0 (embeddings) to {config.n_layers}, or "
-                f"-1 (last layer) to {-config.n_layers - 1}"
-            )
-    dim = truncate_dim or config.emb_dim
-    if dim > config.emb_dim:
-        raise FatalError(
-            f"feature-extraction: got truncate_dim {dim}, but the checkpoint's vectors have {config.emb_dim} "
-            "dimensions; lower truncate_dim"
-        )
-    return dim
+    from xlm_core.inference.task_checks import PoolingName
 
 
 class EmbeddingCollector(Collector["NDArray[np.float32]"]):

@@ -10,14 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 
-from xlm_core.errors import FatalError
 from xlm_core.inference.run import Collector
 from xlm_core.tokenizer import END_OF_WORD
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from xlm_core.checkpoint import XLMConfig
     from xlm_core.decoding import Sequences
     from xlm_core.heads import LanguageModelHead
     from xlm_core.inference.model import Model, Pass
@@ -35,19 +33,6 @@ class FilledMasks(NamedTuple):
     row_offsets: NDArray[np.int64]
     tokens: list[str]
     scores: NDArray[np.float32]
-
-
-def check_masked(trunk: XLMConfig) -> None:
-    """Check that a trunk can fill masks.
-
-    Raises:
-        FatalError: it is causal.
-    """
-    if trunk.causal:
-        raise FatalError(
-            "fill-mask: the model is causal and cannot use the text after a mask; use a masked checkpoint, or set "
-            "the objective (in a job: model.objective) to masked if the checkpoint was trained that way"
-        )
 
 
 class MaskCollector(Collector[FilledMasks]):

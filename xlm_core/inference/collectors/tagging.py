@@ -15,9 +15,7 @@ from xlm_core.decoding import (
     drop_blank_words,
     find_entities,
     join_subwords,
-    parse_label_scheme,
 )
-from xlm_core.errors import FatalError
 from xlm_core.inference.heads import head_labels
 from xlm_core.inference.run import Collector
 
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlm_core.checkpoint import XLMConfig
-    from xlm_core.decoding import Aggregation, LabelScheme, SchemeName, Sequences, WordSpans
+    from xlm_core.decoding import Aggregation, LabelScheme, Sequences, WordSpans
     from xlm_core.heads import TokenClassificationHead
     from xlm_core.inference.model import Pass
 
@@ -47,18 +44,6 @@ class LabelledSpans(NamedTuple):
     end: NDArray[np.int64]
     label: NDArray[np.object_]
     score: NDArray[np.float32]
-
-
-def read_label_scheme(head: XLMConfig, scheme: SchemeName) -> LabelScheme:
-    """Return how the labels of a head mark entities.
-
-    Raises:
-        FatalError: they do not follow the scheme.
-    """
-    try:
-        return parse_label_scheme(head_labels(head), scheme)
-    except FatalError as error:
-        raise FatalError(f"token-classification: {error}") from None
 
 
 class TaggingCollector(Collector[LabelledSpans]):
