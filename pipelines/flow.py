@@ -10,32 +10,32 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import ray.data
-from ray.data import ActorPoolStrategy
+from ray.data import ActorPoolStrategy, Datasource, ReadTask
+from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 
+from pipelines.corpus import group_by_row_group, planned_shards
 from pipelines.errors import ClusterError
 from pipelines.output import ShardResult
 from pipelines.stages import (
     READ_CPUS,
     WRITE_CPUS,
     Infer,
-    InferStageSettings,
-    PlanSource,
     Pools,
-    Reader,
     Tokenize,
-    TokenizeStageSettings,
+    stop_requested,
 )
 from pipelines.storage import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Iterable
 
     import pyarrow as pa
     from ray.data import Dataset
 
+    from pipelines.corpus import PlannedShard
     from pipelines.rows import PreRejected
-    from pipelines.stages import Writer
+    from pipelines.stages import Reader, StageSettings
 
 # Each stage receives one whole shard per call.
 _ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
@@ -49,16 +49,6 @@ _ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRI
 # How many processes of a stage may start before one has finished a shard. A single shard with a row that crashes its
 # process starts at most ten before one finishes a slice without that row.
 _MIN_STARTS = 20
-
-
-@dataclass(frozen=True)
-class StageSettings:
-    """The settings of the four stages."""
-
-    read: Reader
-    tokenize: TokenizeStageSettings
-    infer: InferStageSettings
-    write: Writer
 
 
 def build_dataset(
@@ -119,6 +109,52 @@ def build_dataset(
         # Each shard then becomes a block of its own, although a row group is still read once for all its shards.
         dataset.context.target_max_block_size = 1
     return dataset
+
+
+class PlanSource(Datasource):
+    """A Ray Data source that reads a part of the plan.
+
+    Args:
+        reader: what to read.
+        plan: the shards to read.
+    """
+
+    def __init__(self, reader: Reader, plan: pa.Table):
+        super().__init__()
+        self._reader = reader
+        self._groups = list(group_by_row_group(planned_shards(plan)))
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of read tasks."""
+        return len(self._groups)
+
+    def get_name(self) -> str:
+        """Return the name that Ray displays."""
+        return "Corpus"
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Return None: the size of a compressed file does not tell the size of its text in memory."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
+        """Return the read tasks, whatever parallelism Ray asks for."""
+        return [
+            ReadTask(_ReadGroup(self._reader, group), BlockMetadata(len(group), None, None, None))
+            for group in self._groups
+        ]
+
+
+@dataclass(frozen=True)
+class _ReadGroup:
+    reader: Reader
+    planned: list[PlannedShard]
+
+    def __call__(self) -> Iterable[pa.Table]:
+        if stop_requested():
+            schema = self.reader.schema
+            return (self.reader.empty_shard(shard).stopped(schema).to_table() for shard in self.planned)
+        return (shard.to_table() for shard in self.reader.read(self.planned))
 
 
 def _max_starts(num_workers: int) -> int:

@@ -1,9 +1,15 @@
 """Run a job around the pipeline: preparation, Ray session, commits, crashes, early stops and progress."""
 
-from pipelines.run.execute import check_before_changes, check_output, run
-from pipelines.run.languages import LanguageSurvey, LangUse, survey_languages
-from pipelines.run.prepare import Prepared, prepare_job
-from pipelines.run.sample import compute_sample
+from typing import TYPE_CHECKING
+
+from xlm_core.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from pipelines.run.checks import LanguageSurvey, LangUse, survey_languages
+    from pipelines.run.execute import run
+    from pipelines.run.output_checks import check_before_changes, check_output
+    from pipelines.run.prepare import Prepared, prepare_job
+    from pipelines.run.sample import compute_sample
 
 __all__ = [
     "LangUse",
@@ -16,3 +22,17 @@ __all__ = [
     "run",
     "survey_languages",
 ]
+
+_MODULES = {  # the module of each name; only `execute` and `sample` import Ray
+    "LangUse": "checks",
+    "LanguageSurvey": "checks",
+    "Prepared": "prepare",
+    "check_before_changes": "output_checks",
+    "check_output": "output_checks",
+    "compute_sample": "sample",
+    "prepare_job": "prepare",
+    "run": "execute",
+    "survey_languages": "checks",
+}
+
+__getattr__ = lazy_names(__name__, _MODULES)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from pipelines.corpus import find_duplicates
-from pipelines.errors import ClusterError, FatalError
+from pipelines.errors import ClusterError
 from pipelines.formatting import format_count
 from pipelines.log import announce
 from pipelines.output import (
     Output,
     check_parts,
-    compare_with_plan,
     describe_too_many_rejected,
     remove_stale_parts,
 )
 from pipelines.report import build_report, collect_statistics, render_or_explain
-from pipelines.rows import PreRejected, Rejection, RejectionReason
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import Stop, graceful_stop, stop_signals
-from pipelines.run.languages import check_segmenters
+from pipelines.run.output_checks import check_before_changes, compare_output
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.run_metrics import RunMetrics
@@ -38,17 +34,15 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.job import Job, PolicySettings
-    from pipelines.output import Lock, OutputState, ShardRecord
+    from pipelines.output import Lock, ShardRecord
     from pipelines.report import RunRecord
+    from pipelines.rows import PreRejected
 
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
 # so it must be neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
 WAVE_SHARDS = 4_000
 
 _SIGTERM_FOLLOWS_WITHIN_S = 2.0
-
-# If more rows than this repeat an id, input.id names a column that does not contain ids, and the rest is not counted.
-_MAX_REPEATED_SHARE = 0.1
 
 
 def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dict[str, Any]:
@@ -73,11 +67,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     output = Output(prepared.output)
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)
-    if output.is_complete and (state := _compare(prepared, retry_rejected)).is_complete:
+    if output.is_complete and (state := compare_output(prepared, retry_rejected)).is_complete:
         return _report_nothing_to_do(job.policy, prepared, state.done, console)
     with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
-        state = _compare(prepared, retry_rejected)
+        state = compare_output(prepared, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(job.policy, prepared, state.done, console)
         pre_rejected = check_before_changes(job, prepared, state)
@@ -95,74 +89,6 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
             if len(state.todo):
                 _compute(job, prepared, state.todo, commits, progress, metrics, pre_rejected, stop, notify)
             return _finish(prepared, output, lock, commits, progress, run_file)
-
-
-def check_output(prepared: Prepared) -> OutputState:
-    """Check that a run may write to the output, without writing, and compare the output with the plan.
-
-    Raises:
-        FatalError: it is not writable, locked by another run, or contains the results of another job.
-    """
-    output = Output(prepared.output)
-    output.check_fingerprint(prepared.fingerprint)
-    output.check_access()
-    return _compare(prepared)
-
-
-def _compare(prepared: Prepared, retry_rejected: Collection[str] = ()) -> OutputState:
-    return compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters, retry_rejected)
-
-
-def check_before_changes(job: Job, prepared: Prepared, state: OutputState) -> PreRejected:
-    """Check all that ends a run before it changes the output.
-
-    Returns:
-        The rows that are rejected before they are tokenized.
-
-    Raises:
-        FatalError: too many parts would be removed, a row's language has no segmenter, or ids are repeated.
-    """
-    state.check_removal(job.policy.max_removed, prepared.output.url)
-    if not len(state.todo):
-        return {}
-    check_segmenters(job, prepared.tokenizer, state.todo)
-    return reject_duplicate_ids(job, state)
-
-
-def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
-    """Apply `policy.duplicate_ids`: find the rows whose id an earlier row has.
-
-    Returns:
-        The rows to reject; none if the policy is to ignore them.
-
-    Raises:
-        FatalError: there are such rows, and the policy is to end the run.
-    """
-    pre_rejected: PreRejected = {}
-    policy = job.policy.duplicate_ids
-    if job.input.id is None or policy == "ignore":
-        return pre_rejected
-    found = find_duplicates(
-        state.shards,
-        job.input.id,
-        job.input.filter,
-        state.repeats,
-        job.storage,
-        max_share=_MAX_REPEATED_SHARE if policy == "error" else 1.0,
-    )
-    if policy == "error" and (first := list(islice(found.repeats, 3))):
-        shown = "; ".join(f"{r.file} row {r.row} has that of {r.first_file} row {r.first_row}" for r in first)
-        rows = format_count(found.num_repeats, "row")
-        rows = f"{rows} of the first {found.num_rows:,}" if found.ended_early else rows
-        raise FatalError(
-            f"input.id {job.input.id}: {rows} with the id of an earlier row "
-            f"({shown}{' …' if found.num_repeats > len(first) else ''}); name a column of unique ids, or set "
-            "policy.duplicate_ids to reject or ignore"
-        )
-    rejection = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
-    for repeat in found.repeats:
-        pre_rejected.setdefault(repeat.shard, {})[repeat.row] = rejection
-    return pre_rejected
 
 
 def _compute(

@@ -19,14 +19,11 @@ from pipelines.checkpoints import (
 )
 from pipelines.corpus import make_plan
 from pipelines.errors import FatalError
-from pipelines.flow import StageSettings
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import DATA, Output, encode_schema, part_name
 from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
-from pipelines.run.checkpoint_checks import check_fixed_lang, choose_max_length
-from pipelines.run.heads import pin_heads
-from pipelines.run.languages import segmented_langs
-from pipelines.stages import InferStageSettings, Reader, TokenizeStageSettings, Writer
+from pipelines.run.checks import check_fixed_lang, choose_max_length, pin_heads, segmented_langs
+from pipelines.stages import InferStageSettings, Reader, StageSettings, TokenizeStageSettings, Writer
 from pipelines.storage import find_files_below, find_overlap, locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.flow import StageSettings, build_dataset, stream_results
+from pipelines.flow import build_dataset, stream_results
 from pipelines.log import log_event, logger
 from pipelines.rows import FailureKind
 from pipelines.run.crash_isolation import isolate_crashes
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pipelines.rows import PreRejected
     from pipelines.run.commits import Commits
     from pipelines.run.graceful_stop import Stop
-    from pipelines.stages import Pools
+    from pipelines.stages import Pools, StageSettings
 
 _CRASHED = "the worker died each time it computed this shard, and the crash could not be narrowed down to a few rows"
 _STALLED_ADVICE = (

@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from pipelines.stages.infer import Infer, InferStageSettings
+    from pipelines.stages.infer import Infer
     from pipelines.stages.lang_checks import LangChecks
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
-    from pipelines.stages.read import PlanSource, Reader
-    from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key
-    from pipelines.stages.tokenize import Tokenize, TokenizeStageSettings
+    from pipelines.stages.read import Reader
+    from pipelines.stages.settings import InferStageSettings, StageSettings, TokenizeStageSettings
+    from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key, stop_requested
+    from pipelines.stages.tokenize import Tokenize
     from pipelines.stages.write import Writer, discard
 
 __all__ = [
@@ -20,9 +21,9 @@ __all__ = [
     "InferStageSettings",
     "LangChecks",
     "Node",
-    "PlanSource",
     "Pools",
     "Reader",
+    "StageSettings",
     "Tokenize",
     "TokenizeStageSettings",
     "Writer",
@@ -31,19 +32,20 @@ __all__ = [
     "in_flight_key",
     "run_prefix",
     "stop_key",
+    "stop_requested",
 ]
 
 _MODULES = {  # the module of each name
     "Infer": "infer",
-    "InferStageSettings": "infer",
+    "InferStageSettings": "settings",
     "LangChecks": "lang_checks",
     "Node": "pools",
-    "PlanSource": "read",
     "Pools": "pools",
     "READ_CPUS": "pools",
     "Reader": "read",
+    "StageSettings": "settings",
     "Tokenize": "tokenize",
-    "TokenizeStageSettings": "tokenize",
+    "TokenizeStageSettings": "settings",
     "WRITE_CPUS": "pools",
     "Writer": "write",
     "allocate_pools": "pools",
@@ -51,6 +53,7 @@ _MODULES = {  # the module of each name
     "in_flight_key": "stop_signal",
     "run_prefix": "stop_signal",
     "stop_key": "stop_signal",
+    "stop_requested": "stop_signal",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

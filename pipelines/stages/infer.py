@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,11 +22,12 @@ from xlm_core.errors import DeviceMemoryError, NotFiniteError
 from xlm_core.inference import choose_precision, default_max_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Hashable
 
     import torch
 
     from pipelines.rows import Shard
+    from pipelines.stages.settings import InferStageSettings
     from pipelines.tasks import Task
     from xlm_core.decoding import Sequences
     from xlm_core.inference import Model
@@ -34,30 +35,6 @@ if TYPE_CHECKING:
 # If this environment variable is set, Ray's GPUs are only nominal, and models run on the CPU. Tests use it to place
 # workers as on a cluster with GPUs.
 SIMULATED_GPUS = "XLM_SIMULATED_GPUS"
-
-
-@dataclass(frozen=True)
-class InferStageSettings:
-    """What a model process needs.
-
-    Attributes:
-        job: the job's name, for metrics.
-        load: builds trunk and tasks, given a device, a data type, and the maximum number of tokens per forward pass;
-            called once in each process.
-        precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
-        max_tokens: maximum number of tokens per forward pass; None for the default of the device.
-        text_columns: the input's text columns.
-        schema: of the rows passed on: input columns and results.
-        timeout_s: limit on the time without progress.
-    """
-
-    job: str
-    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task[Any]]]]
-    precision: str
-    max_tokens: int | None
-    text_columns: list[str]
-    schema: pa.Schema
-    timeout_s: float
 
 
 class Infer:

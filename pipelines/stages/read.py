@@ -7,25 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from ray.data import Datasource, ReadTask
-from ray.data.block import BlockMetadata
 
 from pipelines.corpus import (
     UnsupportedInputError,
     explain_unreadable,
-    group_by_row_group,
-    planned_shards,
     read_row_group,
     select_rows,
 )
 from pipelines.errors import ShardError
 from pipelines.formatting import format_count
 from pipelines.rows import Shard, ShardStats, cast_table, empty_batch
-from pipelines.stages.stop_signal import stop_requested
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from pipelines.corpus import PlannedShard
     from pipelines.storage import StoreSettings
@@ -118,49 +113,3 @@ def _check_unchanged(location: Location, planned: FileInfo) -> None:
             f"{planned.url}: changed after the plan was made (size {planned.size} to {found.size}); run the job again "
             "to plan with the new file"
         )
-
-
-class PlanSource(Datasource):
-    """A Ray Data source that reads a part of the plan.
-
-    Args:
-        reader: what to read.
-        plan: the shards to read.
-    """
-
-    def __init__(self, reader: Reader, plan: pa.Table):
-        super().__init__()
-        self._reader = reader
-        self._groups = list(group_by_row_group(planned_shards(plan)))
-
-    @property
-    def num_tasks(self) -> int:
-        """Number of read tasks."""
-        return len(self._groups)
-
-    def get_name(self) -> str:
-        """Return the name that Ray displays."""
-        return "Corpus"
-
-    def estimate_inmemory_data_size(self) -> int | None:
-        """Return None: the size of a compressed file does not tell the size of its text in memory."""
-        return None
-
-    def get_read_tasks(self, parallelism: int, *_: object, **__: object) -> list[ReadTask]:
-        """Return the read tasks, whatever parallelism Ray asks for."""
-        return [
-            ReadTask(_ReadGroup(self._reader, group), BlockMetadata(len(group), None, None, None))
-            for group in self._groups
-        ]
-
-
-@dataclass(frozen=True)
-class _ReadGroup:
-    reader: Reader
-    planned: list[PlannedShard]
-
-    def __call__(self) -> Iterable[pa.Table]:
-        if stop_requested():
-            schema = self.reader.schema
-            return (self.reader.empty_shard(shard).stopped(schema).to_table() for shard in self.planned)
-        return (shard.to_table() for shard in self.reader.read(self.planned))

@@ -5,7 +5,7 @@ Shapes: N rows, S sequences, T tokens.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,45 +36,14 @@ from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.tokenizer import RowTokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
     from pipelines.rows import PreRejected, Shard
     from pipelines.stages.row_checks import InputRow
+    from pipelines.stages.settings import TokenizeStageSettings
     from xlm_core import XLMTokenizer
 
 # Checkpoints have up to 100 languages. If a shard spells them in more ways than this, its further rows are counted
 # under the checkpoint's codes.
 _MAX_LANGS = 1_000
-
-
-@dataclass(frozen=True)
-class TokenizeStageSettings:
-    """What a tokenizer process needs.
-
-    Attributes:
-        load: builds the tokenizer; called once in each process.
-        input: the input columns and their roles.
-        tokenizer: what to do with rows that are longer than `max_length`.
-        max_length: maximum number of tokens of a row; within the model's positions.
-        segmenters: the segmenters of the job, as in `ShardRecord`.
-        policy: what to do with rows of an unknown language.
-        mask_marker: what stands for a mask in a text, if a task fills masks.
-        has_choices: whether the texts of a row are a premise and choices.
-        schema: of the rows passed on.
-        timeout_s: limit on the time without progress.
-    """
-
-    load: Callable[[], XLMTokenizer]
-    input: InputSettings
-    tokenizer: TokenizerSettings
-    max_length: int
-    segmenters: Mapping[str, str]
-    policy: PolicySettings
-    mask_marker: str | None
-    has_choices: bool
-    schema: pa.Schema
-    timeout_s: float
 
 
 class Tokenize:

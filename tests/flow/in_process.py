@@ -7,17 +7,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from pipelines.flow import StageSettings
+from pipelines.flow import PlanSource
 from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.output.resume import compare_with_plan
 from pipelines.output.shard_record import ShardRecord, ShardResult
 from pipelines.rows.rejection import PreRejected
-from pipelines.run.execute import reject_duplicate_ids
+from pipelines.run.output_checks import reject_duplicate_ids
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Node, Pools
-from pipelines.stages.read import PlanSource
+from pipelines.stages.settings import StageSettings
 from pipelines.stages.tokenize import Tokenize
 from pipelines.storage import Location, locate
 

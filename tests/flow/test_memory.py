@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pipelines.flow import PlanSource
 from pipelines.job.job import Job
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_failure import FailureKind
 from pipelines.run.prepare import prepare_job
-from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from tests.flow.in_process import build_infer
 from xlm_core import LanguageModelHead, XLMModel

@@ -7,13 +7,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.flow import PlanSource
 from pipelines.rows.rejection import Rejection, RejectionReason
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_failure import STOPPED
 from pipelines.run.prepare import prepare_job
 from pipelines.stages import row_checks
 from pipelines.stages import run_stage as stage
-from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer
 

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from ray import cloudpickle
 
+from pipelines.flow import PlanSource
 from pipelines.job.job import Job
 from pipelines.run.prepare import prepare_job
-from pipelines.stages.read import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from pipelines.stages.write import discard
 from pipelines.storage import locate

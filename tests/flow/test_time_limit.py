@@ -103,7 +103,7 @@ import pyarrow as pa
 from jobs.job_file.load import load_job
 from pipelines.stages.infer import Infer
 from pipelines.run.prepare import prepare_job
-from pipelines.stages.read import PlanSource
+from pipelines.flow import PlanSource
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMModel, XLMTokenizer
 

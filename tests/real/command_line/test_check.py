@@ -98,7 +98,7 @@ def test_filter_and_languages_of_the_rows_that_it_keeps(corpus_job):
 
 
 def test_column_that_does_not_contain_languages_is_not_read_to_its_end(corpus_job, monkeypatch):
-    monkeypatch.setattr("pipelines.run.languages._MAX_LANGS", 50)
+    monkeypatch.setattr("pipelines.run.checks.languages._MAX_LANGS", 50)
     job = corpus_job(pa.array([f"text {i} of a row" for i in range(300)]), row_group_size=60)
     status, printed = check(job)
     assert "the first 60 rows have 60 different values; input.lang is probably the wrong column" in printed
@@ -131,7 +131,7 @@ def test_japanese_rows_without_a_segmenter_stop_a_run_before_its_first_shard(cor
 def test_run_reads_the_languages_only_if_a_segmenter_is_missing(corpus_job, monkeypatch):
     without_ray(monkeypatch)
     counted = list[str]()
-    monkeypatch.setattr("pipelines.run.languages.count_langs", lambda *_: counted.append("") or iter(()))
+    monkeypatch.setattr("pipelines.run.checks.languages.count_langs", lambda *_: counted.append("") or iter(()))
     assert run(corpus_job(pa.array(["en"])), quiet_console())["status"] == "complete"
     assert not counted
 
@@ -257,12 +257,12 @@ def test_row_groups_that_cannot_be_read_are_counted(corpus_job, tmp_path):
     assert status == ExitStatus.INCOMPLETE
 
 
-def test_torch_is_not_loaded(demo, tmp_path):
-    """It takes half of the command's time; the weights of the checkpoint and the heads are checked without it."""
+def test_neither_ray_nor_torch_is_loaded(demo, tmp_path):
+    """They take most of a command's time. The weights of checkpoint and heads are checked without torch."""
     code = f"""
 import sys
 from jobs.cli import main
 assert main(["check", "{demo}/job.yaml", "--set", "output.path={tmp_path}/out"]) == 0
-assert "torch" not in sys.modules
+assert "ray" not in sys.modules and "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)

@@ -15,7 +15,7 @@ from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.output import Output, OutputState
 from pipelines.run import check_output, prepare_job, run
-from pipelines.run.execute import check_before_changes
+from pipelines.run.output_checks import check_before_changes
 from pipelines.storage import locate
 from pipelines.verify import verify
 from tests.flow.in_process import run_to_records, without_ray

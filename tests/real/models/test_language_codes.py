@@ -16,7 +16,7 @@ import pytest
 from pipelines.errors import FatalError
 from pipelines.job import InputSettings, PolicySettings
 from pipelines.rows import ROW, Rejection, RejectionReason
-from pipelines.run.checkpoint_checks import check_fixed_lang
+from pipelines.run.checks.checkpoint import check_fixed_lang
 from pipelines.run.prepare import prepare_job
 from pipelines.stages import tokenize
 from pipelines.stages.lang_checks import LangChecks

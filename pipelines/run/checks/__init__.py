@@ -1,0 +1,22 @@
+"""What is checked before the settings of the stages are derived: the checkpoint, its heads and the languages."""
+
+from pipelines.run.checks.checkpoint import check_fixed_lang, choose_max_length
+from pipelines.run.checks.heads import pin_heads
+from pipelines.run.checks.languages import (
+    LanguageSurvey,
+    LangUse,
+    check_segmenters,
+    segmented_langs,
+    survey_languages,
+)
+
+__all__ = [
+    "LangUse",
+    "LanguageSurvey",
+    "check_fixed_lang",
+    "check_segmenters",
+    "choose_max_length",
+    "pin_heads",
+    "segmented_langs",
+    "survey_languages",
+]

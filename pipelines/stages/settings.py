@@ -1,0 +1,82 @@
+"""The settings of the stages. The driver resolves a job file into them, before it imports Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pyarrow as pa
+    import torch
+
+    from pipelines.job import InputSettings, PolicySettings, TokenizerSettings
+    from pipelines.stages.read import Reader
+    from pipelines.stages.write import Writer
+    from pipelines.tasks import Task
+    from xlm_core import XLMTokenizer
+    from xlm_core.inference import Model
+
+
+@dataclass(frozen=True)
+class TokenizeStageSettings:
+    """What a tokenizer process needs.
+
+    Attributes:
+        load: builds the tokenizer; called once in each process.
+        input: the input columns and their roles.
+        tokenizer: what to do with rows that are longer than `max_length`.
+        max_length: maximum number of tokens of a row; within the model's positions.
+        segmenters: the segmenters of the job, as in `ShardRecord`.
+        policy: what to do with rows of an unknown language.
+        mask_marker: what stands for a mask in a text, if a task fills masks.
+        has_choices: whether the texts of a row are a premise and choices.
+        schema: of the rows passed on.
+        timeout_s: limit on the time without progress.
+    """
+
+    load: Callable[[], XLMTokenizer]
+    input: InputSettings
+    tokenizer: TokenizerSettings
+    max_length: int
+    segmenters: Mapping[str, str]
+    policy: PolicySettings
+    mask_marker: str | None
+    has_choices: bool
+    schema: pa.Schema
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class InferStageSettings:
+    """What a model process needs.
+
+    Attributes:
+        job: the job's name, for metrics.
+        load: builds trunk and tasks, given a device, a data type, and the maximum number of tokens per forward pass;
+            called once in each process.
+        precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
+        max_tokens: maximum number of tokens per forward pass; None for the default of the device.
+        text_columns: the input's text columns.
+        schema: of the rows passed on: input columns and results.
+        timeout_s: limit on the time without progress.
+    """
+
+    job: str
+    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task[Any]]]]
+    precision: str
+    max_tokens: int | None
+    text_columns: list[str]
+    schema: pa.Schema
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class StageSettings:
+    """The settings of the four stages."""
+
+    read: Reader
+    tokenize: TokenizeStageSettings
+    infer: InferStageSettings
+    write: Writer
