@@ -74,7 +74,7 @@ def read_preview(location: Location, limit: int) -> Preview:
     """
     output = Output(location)
     job = output.read_existing_job()
-    records = [record for _, record in sorted(output.ledger.load().items())]
+    records = sorted(output.ledger.load(), key=lambda record: record.shard)
     if not records:
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
     with _open(output.parts / records[0].part) as file:

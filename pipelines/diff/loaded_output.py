@@ -38,7 +38,7 @@ class LoadedOutput:
     def __init__(self, location: Location):
         output = Output(location)
         job = output.read_existing_job()
-        records = sorted(output.ledger.load().values(), key=lambda record: (record.file, record.part))
+        records = sorted(output.ledger.load(), key=lambda record: (record.file, record.part))
         if not records:
             raise FatalError(f"{location.url}: no results yet, because no shard is committed; run the job first")
         self.url, self.is_complete = location.url, output.is_complete

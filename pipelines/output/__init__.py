@@ -2,7 +2,7 @@
 
 from pipelines.output.directory import Output, find_differences
 from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, RUN_FILE, SUCCESS, is_part_name, part_name
-from pipelines.output.ledger import Commit
+from pipelines.output.ledger import COMMITTED, Records, retry_if_replaced
 from pipelines.output.lock import Holder, Lock, find_holder
 from pipelines.output.orphans import Orphan, find_orphans
 from pipelines.output.parts import (
@@ -21,6 +21,7 @@ from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
 
 __all__ = [
     "BOOKKEEPING",
+    "COMMITTED",
     "DATA",
     "JOB_FILE",
     "PLAN_FILE",
@@ -28,12 +29,12 @@ __all__ = [
     "RUN_FILE",
     "SHARD_COUNTS",
     "SUCCESS",
-    "Commit",
     "Holder",
     "Lock",
     "Orphan",
     "Output",
     "OutputState",
+    "Records",
     "ShardRecord",
     "ShardResult",
     "check_parts",
@@ -51,5 +52,6 @@ __all__ = [
     "part_bytes",
     "part_name",
     "remove_stale_parts",
+    "retry_if_replaced",
     "sha256",
 ]

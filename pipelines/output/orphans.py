@@ -46,7 +46,7 @@ def find_orphans(output: Output) -> list[Orphan]:
     """
     # List before loading the ledger, so that parts committed in between have a record.
     files = output.location.list(recursive=True)
-    records = output.ledger.load()
+    records = {record.shard: record for record in output.ledger.load()}
     orphans: list[Orphan] = []
     for file in files:
         path = file.url[len(output.location.url.rstrip("/")) + 1 :]

@@ -95,7 +95,8 @@ def compare_with_plan(
     notes: list[str] = []
     planned_ids: list[str] = planned["shard"].to_pylist()
     planned_parts = {part_name(shard) for shard in planned_ids}
-    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()
+    records = {record.shard: record for record in output.ledger.load()}
+    sizes, rejected = output.list_parts(), output.list_rejected_parts()
     unrecorded = [part_name(shard) in sizes and shard not in records for shard in planned_ids]
     adopted = adopt_parts(output, planned.filter(pa.array(unrecorded, pa.bool_())).to_pylist(), records, segmenters)
     records |= adopted

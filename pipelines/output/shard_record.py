@@ -43,7 +43,7 @@ RECORD = pa.schema(
 )
 
 # A shard without rejected rows has no file of them.
-_NULLABLE = {"rejected_bytes", "rejected_digest"}
+MAY_BE_NULL = {"rejected_bytes", "rejected_digest"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def _digest(row: dict[str, Any]) -> str:
 
 
 def _is_valid(row: dict[str, Any]) -> bool:
-    if any(value is None for name, value in row.items() if name not in _NULLABLE):
+    if any(value is None for name, value in row.items() if name not in MAY_BE_NULL):
         return False
     if not SHARD_ID.fullmatch(row["shard"]) or row["part"] != part_name(row["shard"]):
         return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipelines.formatting import format_time
 from pipelines.job import parse_policy
-from pipelines.output import describe_too_many_rejected, find_holder
+from pipelines.output import COMMITTED, describe_too_many_rejected, find_holder, retry_if_replaced
 from pipelines.status.run_file import RunDescription, read_run
 from pipelines.status.speed import Speed, measure_speed
 
@@ -17,10 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipelines.job import PolicySettings
-    from pipelines.output import Commit, Holder, Output, ShardRecord
-
-# A run that begins may replace the ledger while it is read.
-_ATTEMPTS = 3
+    from pipelines.output import Holder, Output, Records, ShardRecord
 
 State = Literal["preparing", "running", "complete", "stopped", "ended"]
 
@@ -140,15 +137,17 @@ def read_status(output: Output) -> Status:
     job = output.read_existing_job() if holder is None else output.read_job()
     if job is None:
         return Status(None, "preparing", holder, None)
-    return build_status(
-        job["spec"].get("name"),
-        parse_policy(job["spec"]),
-        output.read_planned_rows(),
-        _read_commits(output),
-        read_run(output),
-        holder,
-        is_complete=output.is_complete,
-        now_s=time.time(),
+    return retry_if_replaced(
+        lambda: build_status(
+            job["spec"].get("name"),
+            parse_policy(job["spec"]),
+            output.read_planned_rows(),
+            output.ledger.history(),
+            read_run(output),
+            holder,
+            is_complete=output.is_complete,
+            now_s=time.time(),
+        )
     )
 
 
@@ -156,7 +155,7 @@ def build_status(
     name: str | None,
     policy: PolicySettings | None,
     planned: Mapping[str, int],
-    commits: Sequence[Commit],
+    history: Records,
     run: RunDescription | None,
     holder: Holder | None,
     *,
@@ -169,13 +168,13 @@ def build_status(
         name: the job's name.
         policy: its limits; None if they are not known.
         planned: the rows of each shard of the plan.
-        commits: the commits in the ledger, the earliest first.
+        history: the records in the ledger.
         run: what the last run that began to compute says about itself.
         holder: the run that holds the lock.
         is_complete: whether the output is marked as complete.
         now_s: the current time, in seconds since the epoch.
     """
-    records = {record.shard: record for commit in commits for record in commit.records if record.shard in planned}
+    records = {record.shard: record for record in history.current() if record.shard in planned}
     state: State
     if holder is not None:
         state = "running" if run is not None and run.locked_s == holder.since_s else "preparing"
@@ -190,8 +189,8 @@ def build_status(
     too_many_rejected = policy and describe_too_many_rejected(records.values(), policy, rows_left)
     speed = Speed()
     if run is not None:
-        until_s = now_s if state == "running" else run.ended_s or max((c.time_s for c in commits), default=0.0)
-        speed = measure_speed(commits, run.started_s, until_s, rows_left)
+        until_s = now_s if state == "running" else run.ended_s or history.column(COMMITTED).max(initial=0) / 1e9
+        speed = measure_speed(history, run.started_s, until_s, rows_left)
         if state != "running":
             speed = speed._replace(seconds_left=None)
     return Status(
@@ -205,15 +204,6 @@ def build_status(
         too_many_rejected=too_many_rejected,
         speed=speed,
     )
-
-
-def _read_commits(output: Output) -> Sequence[Commit]:
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return output.ledger.commits()
-        except FileNotFoundError:
-            continue
-    return output.ledger.commits()
 
 
 def _iso_time(seconds: float | None) -> str | None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pipelines.output import COMMITTED
 
-    from pipelines.output import Commit
+if TYPE_CHECKING:
+    from pipelines.output import Records
 
 
 class Speed(NamedTuple):
@@ -22,22 +22,22 @@ class Speed(NamedTuple):
     seconds_left: float | None = None
 
 
-def measure_speed(commits: Sequence[Commit], started_s: float, until_s: float, rows_left: int) -> Speed:
+def measure_speed(history: Records, started_s: float, until_s: float, rows_left: int) -> Speed:
     """Measure the speed of a run.
 
     Args:
-        commits: the commits of the output, the earliest first; those before `started_s` are of earlier runs.
+        history: the records of the output; those that were committed before `started_s` are of earlier runs.
         started_s: when the run began to compute, in seconds since the epoch.
         until_s: the current time, or when the run ended.
         rows_left: rows that the run still has to process.
     """
-    commits = [commit for commit in commits if commit.time_s > started_s]
-    if not commits or until_s <= started_s:
+    records = history.filter(history.column(COMMITTED) > started_s * 1e9)
+    if not len(records) or until_s <= started_s:
         return Speed()
-    num_tokens = sum(record.tokens for commit in commits for record in commit.records)
+    num_tokens = records.sum("tokens")
     tokens_per_s = num_tokens / (until_s - started_s) if num_tokens else None
     # Ray and the models start before the first commit, so the time left is estimated from later ones.
-    first, *later = commits
-    num_rows = sum(record.rows_read for commit in later for record in commit.records)
-    left = (until_s - first.time_s) / num_rows * rows_left if num_rows else None
+    first_ns = records.column(COMMITTED)[0]
+    num_rows = records.filter(records.column(COMMITTED) > first_ns).sum("rows_read")
+    left = (until_s - first_ns / 1e9) / num_rows * rows_left if num_rows else None
     return Speed(tokens_per_s, left)

@@ -88,7 +88,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     job, job_problems = read_job_description(output)
     plan, plan_problems = check_plan(output, read_plan(output), may_skip=job.input.filter is not None)
     history = output.ledger.history()
-    records = {record.shard: record for record in history}
+    records = {record.shard: record for record in history.current()}
     done = [shard for shard in plan if shard.id in records]
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
     num_left = sum(shard.num_rows for shard in plan if shard.id not in records)

@@ -23,6 +23,7 @@ PACKAGES = ("xlm_core", "pipelines", "jobs", "tests")
 TIMEOUT_S = 180.0  # a test that does not end in time has failed as well; each takes about 30 s
 
 KILLS = "tests/chaos/driver/test_kills.py::test_next_run_completes_after_a_kill_at_each_named_point"
+MERGES = "tests/chaos/driver/test_kills.py::test_kill_while_ledger_files_are_merged_loses_no_record"
 ENDS = "tests/chaos/driver/test_kills.py::test_scenarios_without_faults_have_the_expected_rows"
 DISK_ERRORS = "tests/chaos/driver/test_disk_errors.py::test_"
 INTERFERENCE = "tests/chaos/driver/test_interference.py::test_"
@@ -34,8 +35,7 @@ _EVERY_PART_IS_COMMITTED = """
     for shard in planned_ids:
         if (size := sizes.get(part_name(shard))) is not None:
             values = dict.fromkeys(SHARD_COUNTS, 0) | dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
-            values |= dict.fromkeys(("file", "digest", "rejected_digest", "ids_digest"), "")
-            values |= {"segmenters": {}}
+            values |= dict.fromkeys(("file", "digest", "rejected_digest", "ids_digest"), "") | {"segmenters": {}}
             values |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "precision": "float32"}
             records.setdefault(shard, ShardRecord(shard=shard, reasons={}, rejected_langs={}, langs=(), **values))
 """
@@ -63,9 +63,8 @@ SAFEGUARDS = [
     Safeguard(
         "ledger: a part without a record counts as committed",
         "pipelines/output/resume.py",
-        "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n",
-        "    records, sizes, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()\n"
-        + _EVERY_PART_IS_COMMITTED,
+        "    sizes, rejected = output.list_parts(), output.list_rejected_parts()\n",
+        "    sizes, rejected = output.list_parts(), output.list_rejected_parts()\n" + _EVERY_PART_IS_COMMITTED,
         KILLS,
     ),
     Safeguard(
@@ -81,6 +80,14 @@ SAFEGUARDS = [
         "and _num_repeats(record):\n",
         "and False:\n",
         ENDS,
+    ),
+    Safeguard(
+        "ledger: files are deleted before they are merged",
+        "pipelines/output/ledger/ledger.py",
+        "        self._write(rows for _, rows in Records.load(files).batches(LEDGER_FILE.names))\n",
+        "        tables = [rows for _, rows in Records.load(files).batches(LEDGER_FILE.names)]\n"
+        "        [file.delete() for file in files]\n        self._write(tables)\n",
+        MERGES,
     ),
     Safeguard(
         "atomic write: files are written in place",
@@ -196,8 +203,7 @@ def failing_test(safeguard: Safeguard, tree: Path) -> str | None:
     Raises:
         AssertionError: the safeguard's text does not occur exactly once, or the tests could not run.
     """
-    path = tree / safeguard.file
-    source = path.read_text(encoding="utf-8")
+    source = (path := tree / safeguard.file).read_text(encoding="utf-8")
     path.write_text(without_safeguard(safeguard, source), encoding="utf-8")
     try:
         return first_failure([safeguard.test], tree)

@@ -31,10 +31,9 @@ def read_contents(out: Path) -> dict[str, object]:
             continue  # of earlier runs, which are more after a fault
         elif name != "_xlm/lock" and (path.parent.name != "ledger" or path.suffix != ".parquet"):
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    ledger = Output(locate(str(out))).ledger.load()
     untimed = {
-        shard: {key: value for key, value in record.to_row().items() if not key.endswith("_s")}
-        for shard, record in ledger.items()
+        record.shard: {key: value for key, value in record.to_row().items() if not key.endswith("_s")}
+        for record in Output(locate(str(out))).ledger.load()
     }
     return found | {"ledger": untimed}
 

@@ -83,7 +83,10 @@ def run_in_fork(function: Callable[..., Any], *args: Any) -> Any:
 
 
 def run_job(job: Job, make_handler: Callable[[], Handler] = ignore_points, retry: Sequence[str] = ()) -> RunResult:
-    """Run a job in this process. A handler is called at each fault point. Each shard is committed at once."""
+    """Run a job in this process. A handler is called at each fault point.
+
+    Each shard is committed at once, and two commits are merged by the next one.
+    """
     points: list[str] = []
     record, handle = record_points(points), make_handler()
 
@@ -93,6 +96,7 @@ def run_job(job: Job, make_handler: Callable[[], Handler] = ignore_points, retry
 
     with pytest.MonkeyPatch.context() as patch:
         without_ray(patch)
+        patch.setattr("pipelines.output.ledger.ledger._MAX_SMALL_FILES", 2)
         with watch_changes(Path(job.output.path), record_and_handle):
             try:
                 return RunResult(run(job, Console(file=io.StringIO()), retry), None, points)

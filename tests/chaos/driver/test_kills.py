@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
+from pipelines.output import Output
+from pipelines.storage import locate
 from tests.chaos.driver.check_rounds import check_rounds
 from tests.chaos.driver.driver_faults import kill
-from tests.chaos.driver.fault_points import exit_if_change_is_missed
-from tests.chaos.driver.output_contents import count_rows
+from tests.chaos.driver.fault_points import exit_if_change_is_missed, kill_at
+from tests.chaos.driver.output_contents import count_rows, find_differences, read_contents, read_contents_once
 from tests.chaos.driver.scenarios import Scenario, copy_start, run_in_fork, run_job, with_output
 
 # The steps of an atomic write, and the files that a run writes atomically.
@@ -61,6 +63,25 @@ def test_next_run_completes_after_a_kill_at_each_named_point(scenarios, tmp_path
         scenario, number = random.choice(found)
         rounds.append((scenario, f"killed at {number} ({point})", [kill(number)]))
     check_rounds(rounds, tmp_path)
+
+
+def test_kill_while_ledger_files_are_merged_loses_no_record(scenarios, tmp_path):
+    """A part without its record would be computed again, or read again to prove itself."""
+    scenario = scenarios["first_run"]
+    points = scenario.result.points
+    commits = [number for number, point in enumerate(points) if point == "ledger: rename, after"]
+    third, merged = commits[2:4]  # two commits are merged by the third one
+    deleted = [number for number, point in enumerate(points) if point == "ledger: delete, after"]
+    assert third < merged < deleted[0]
+    assert len(deleted) == 3
+    for number in range(third, deleted[-1] + 1):
+        if changes_files(points, number):
+            out = tmp_path / f"out-{number}"
+            assert run_in_fork(run_job, with_output(scenario.job, out), partial(kill_at, number)) is None
+            records = list(Output(locate(str(out))).ledger.load())
+            assert len(records) == len({record.shard for record in records}) == 3
+            assert run_in_fork(run_job, with_output(scenario.job, out)).outcome == scenario.result.outcome
+            assert not find_differences(read_contents(out), read_contents_once(scenario.end))
 
 
 def changes_files(points: Sequence[str], number: int) -> bool:

@@ -35,7 +35,7 @@ def modification_times(out: Path) -> dict[str, int]:
 
 
 def ledger_records(out: Path) -> list[ShardRecord]:
-    return list(Output(locate(str(out))).ledger.load().values())
+    return list(Output(locate(str(out))).ledger.load())
 
 
 def wait_until(condition: Callable[[], object]) -> None:

@@ -145,7 +145,7 @@ def test_incomplete_output_is_compared_as_far_as_it_is_committed(run, rows, tmp_
     shutil.copytree(complete, partial)
     output = Output(locate(str(partial)))
     output.mark_incomplete()
-    first, *_ = output.ledger.load().values()
+    first, *_ = output.ledger.load()
     output.ledger.replace([first])
     diff = compare(str(partial), complete)
     assert (diff.total.both, diff.total.only_a, diff.total.only_b) == (first.rows_out, 0, 20 - first.rows_out)

@@ -57,7 +57,7 @@ def test_resume_computes_only_parts_that_prove_nothing(killed, monkeypatch, tmp_
     assert "adopting 3 parts" in printed(console)
     assert "4 rows in 1 shard, 4 already done" in printed(console)
     assert result_digests(tmp_path / "out") == result_digests(tmp_path / "whole")
-    found = sorted(output.ledger.load().values(), key=lambda record: record.shard)
+    found = sorted(output.ledger.load(), key=lambda record: record.shard)
     assert [untimed(record) for record in found] == [untimed(record) for record in records]
 
 

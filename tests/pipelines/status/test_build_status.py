@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from pipelines.output import Commit, Holder
+from pipelines.output import Holder
 from pipelines.output.directory import Output
+from pipelines.output.ledger import Ledger
 from pipelines.status.read_status import build_status
 from pipelines.status.run_file import RunDescription, RunFile, read_run
 from pipelines.status.speed import Speed, measure_speed
@@ -20,9 +21,30 @@ def records(*numbers, rows=100, tokens=500):
     return [make_record(number, rows_read=rows, tokens=tokens) for number in numbers]
 
 
-def status_of(run=RUN, holder=None, is_complete=False, commits=(), planned=4, now_s=1100.0, policy=None):
-    shards = {record.shard: record.rows_read for record in records(*range(planned))}
-    return build_status("job", policy, shards, commits, run, holder, is_complete=is_complete, now_s=now_s)
+@pytest.fixture
+def make_history(tmp_path, monkeypatch):
+    """Return a function that appends records at given times, and loads the ledger."""
+
+    def make(*commits):
+        ledger = Ledger(locate(str(tmp_path / "ledger")))
+        ledger.replace([])
+        for time_s, appended in commits:
+            with monkeypatch.context() as patch:
+                patch.setattr("time.time_ns", lambda time_s=time_s: int(time_s * 1e9))
+                ledger.append(appended)
+        return ledger.history()
+
+    return make
+
+
+@pytest.fixture
+def status_of(make_history):
+    def status(run=RUN, holder=None, is_complete=False, commits=(), now_s=1100.0, policy=None):
+        shards = {record.shard: record.rows_read for record in records(*range(4))}
+        history = make_history(*commits)
+        return build_status("job", policy, shards, history, run, holder, is_complete=is_complete, now_s=now_s)
+
+    return status
 
 
 @pytest.mark.parametrize(
@@ -40,33 +62,33 @@ def status_of(run=RUN, holder=None, is_complete=False, commits=(), planned=4, no
         (None, None, True, "complete"),  # by a version that wrote no file
     ],
 )
-def test_state(run, holder, is_complete, state):
+def test_state(status_of, run, holder, is_complete, state):
     assert status_of(run, holder, is_complete).state == state
 
 
-def test_time_left_is_that_of_rows_that_are_neither_done_nor_failed():
-    commits = [Commit(1010.0, records(0)), Commit(1060.0, records(1))]
+def test_time_left_is_that_of_rows_that_are_neither_done_nor_failed(status_of):
+    commits = [(1010.0, records(0)), (1060.0, records(1))]
     assert status_of(RUN, HOLDER, commits=commits, now_s=1060.0).speed == Speed(1000 / 60, 100.0)
     failed = replace(RUN, num_failed=1, rows_failed=100)
     assert status_of(failed, HOLDER, commits=commits, now_s=1060.0).speed == Speed(1000 / 60, 50.0)
 
 
-def test_commits_of_earlier_runs_do_not_count_for_the_speed():
-    commits = [Commit(500.0, records(0, 1, tokens=9_999)), Commit(1020.0, records(2)), Commit(1030.0, records(3))]
-    assert measure_speed(commits, started_s=1000.0, until_s=1040.0, rows_left=50) == Speed(25.0, 10.0)
-    assert measure_speed(commits[:1], started_s=1000.0, until_s=1040.0, rows_left=50) == Speed()
+def test_commits_of_earlier_runs_do_not_count_for_the_speed(make_history):
+    commits = [(500.0, records(0, 1, tokens=9_999)), (1020.0, records(2)), (1030.0, records(3))]
+    assert measure_speed(make_history(*commits), started_s=1000.0, until_s=1040.0, rows_left=50) == Speed(25.0, 10.0)
+    assert measure_speed(make_history(*commits[:1]), started_s=1000.0, until_s=1040.0, rows_left=50) == Speed()
 
 
-def test_speed_of_a_run_that_ended_does_not_change():
-    commits = [Commit(1010.0, records(0)), Commit(1050.0, records(1))]
+def test_speed_of_a_run_that_ended_does_not_change(status_of):
+    commits = [(1010.0, records(0)), (1050.0, records(1))]
     killed, interrupted = RUN, replace(RUN, status="interrupted", ended_s=1100.0)
     for now_s in (2_000.0, 9_000.0):
         assert status_of(killed, commits=commits, now_s=now_s).speed == Speed(20.0, None)
         assert status_of(interrupted, commits=commits, now_s=now_s).speed == Speed(10.0, None)
 
 
-def test_shards_that_were_computed_again_or_are_not_planned_any_more_count_once_or_not():
-    commits = [Commit(1010.0, records(0, 1, 8)), Commit(1050.0, records(1, tokens=7))]
+def test_shards_that_were_computed_again_or_are_not_planned_any_more_count_once_or_not(status_of):
+    commits = [(1010.0, records(0, 1, 8)), (1050.0, records(1, tokens=7))]
     status = status_of(commits=commits)
     assert len(status.records) == 2
     assert status.count("rows_read") == 200

@@ -29,7 +29,7 @@ class OutputCopy:
     def __init__(self, path: Path):
         self.path = path
         self.output = Output(locate(str(self.path)))
-        self.records: list[ShardRecord] = self.output.ledger.history()
+        self.records: list[ShardRecord] = list(self.output.ledger.history())
 
     def verify(self) -> Verdict:
         return verify(self.output)

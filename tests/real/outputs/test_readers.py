@@ -207,7 +207,7 @@ def run_under_way(out: Path) -> Iterator[None]:
         while not stop.is_set():
             for name, data in parts.items():
                 output.put_part(name, data)
-            output.ledger.replace(output.ledger.history())
+            output.ledger.replace([], output.ledger.history())
 
     writer = threading.Thread(target=keep_writing)
     with output.lock():

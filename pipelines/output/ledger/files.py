@@ -1,0 +1,137 @@
+"""The files of the ledger: how records are encoded, and which files are refused when they are read."""
+
+from __future__ import annotations
+
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from pipelines.errors import FatalError
+from pipelines.output.layout import SHARD_ID, part_name
+from pipelines.output.shard_record import MAY_BE_NULL, RECORD, SHARD_COUNTS
+from pipelines.rows import NUM_LENGTH_BINS
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator, Sequence
+    from concurrent.futures import Future
+
+    from pipelines.output.shard_record import ShardRecord
+    from pipelines.storage import Location
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
+# When a record was committed: nanoseconds since the epoch, by the clock of the run that appended it. A shard is in a
+# commit once, so records of one shard and one time are copies of each other.
+COMMITTED = "committed_ns"
+LEDGER_FILE = RECORD.append(pa.field(COMMITTED, pa.int64(), nullable=False))
+
+# A record has up to 3 kB in memory, most of it lengths by language; a file is read one row group at a time.
+_ROWS_PER_ROW_GROUP = 2_000
+
+_READ_THREADS = 8  # reading a small file is mostly waiting
+
+
+def to_table(records: Sequence[ShardRecord], committed_ns: int) -> pa.Table:
+    """Convert records that are committed at one time to rows of a ledger file."""
+    table = pa.Table.from_pylist([record.to_row() for record in records], RECORD)
+    return table.append_column(LEDGER_FILE.field(COMMITTED), pa.array([committed_ns] * len(table), pa.int64()))
+
+
+def encode_files(tables: Iterable[pa.Table], max_bytes: int) -> Iterator[pa.Buffer]:
+    """Encode rows as one or more files. A file ends with the row group that exceeds `max_bytes`."""
+    groups = _regroup(tables)
+    for first in groups:
+        sink = pa.BufferOutputStream()
+        with pq.ParquetWriter(sink, LEDGER_FILE, compression="zstd") as writer:
+            for group in chain([first], groups):
+                writer.write_table(group)
+                if sink.tell() >= max_bytes:
+                    break
+        yield sink.getvalue()
+
+
+def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Split and join tables, such that each has `_ROWS_PER_ROW_GROUP` rows, except for the last one."""
+    pending = LEDGER_FILE.empty_table()
+    for table in tables:
+        pending = pa.concat_tables([pending, table])
+        while len(pending) >= _ROWS_PER_ROW_GROUP:
+            yield pending.slice(0, _ROWS_PER_ROW_GROUP).combine_chunks()
+            pending = pending.slice(_ROWS_PER_ROW_GROUP)
+    if len(pending):
+        yield pending.combine_chunks()
+
+
+def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, bytes]]:
+    """Read files in order, a few of them ahead of the consumer.
+
+    Raises:
+        FileNotFoundError: a file was deleted.
+    """
+    pending: deque[tuple[Location, Future[bytes]]] = deque()
+    with ThreadPoolExecutor(_READ_THREADS) as pool:
+        for file in files:
+            pending.append((file, pool.submit(file.read_bytes)))
+            if len(pending) > _READ_THREADS:
+                first, data = pending.popleft()
+                yield first, data.result()
+        for first, data in pending:
+            yield first, data.result()
+
+
+def read_rows(location: Location, data: bytes, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Read some columns of a ledger file, one row group at a time.
+
+    Raises:
+        FatalError: the file is damaged.
+    """
+    with damaged_file_error(location):
+        file = pq.ParquetFile(pa.BufferReader(data))
+        schema = pa.schema([LEDGER_FILE.field(name) for name in columns])
+        file.schema_arrow.empty_table().select(LEDGER_FILE.names)
+        for group in range(file.num_row_groups):
+            rows = file.read_row_group(group, list(columns), use_threads=False).select(columns).cast(schema)
+            _check(rows)
+            yield rows.combine_chunks()
+
+
+@contextmanager
+def damaged_file_error(location: Location) -> Generator[None]:
+    """Convert errors in a ledger file to one that names the file and what to do."""
+    try:
+        yield
+    # Other columns, text that is not UTF-8, or not Parquet. The bytes are in memory, so OSError is no disk error.
+    except (LookupError, ValueError, TypeError, OSError, pa.ArrowException):
+        raise FatalError(
+            f"{location.url}: a damaged ledger file; delete it, and the next run computes its shards again"
+        ) from None
+
+
+def _check(rows: pa.Table) -> None:
+    """Check what `ShardRecord.from_row` checks, and that lengths can be added up.
+
+    Raises:
+        ValueError: a row is not a record of a committed shard.
+    """
+    rows.validate(full=True)
+    names = rows.column_names
+    is_valid = not any(rows[name].null_count for name in names if name not in MAY_BE_NULL)
+    is_valid &= all((pc.min(rows[name]).as_py() or 0) >= 0 for name in names if name in SHARD_COUNTS)
+    if is_valid and "shard" in names:
+        is_valid = pc.all(pc.match_substring_regex(rows["shard"], f"^({SHARD_ID.pattern})$")).as_py() is not False
+    if is_valid and {"shard", "part"} <= {*names}:
+        prefix, suffix = part_name("\n").split("\n")
+        parts = pc.binary_join_element_wise(prefix, rows["shard"], suffix, "")
+        is_valid = pc.all(pc.equal(parts, rows["part"])).as_py() is not False
+    if is_valid and "langs" in names:
+        lengths = pc.struct_field(pc.list_flatten(rows["langs"]), "lengths")
+        sizes = pc.list_value_length(lengths).drop_null().unique().to_pylist()
+        is_valid = {*sizes} <= {0, NUM_LENGTH_BINS} and not pc.list_flatten(lengths).null_count
+    if not is_valid:
+        raise ValueError("not a record of a committed shard")

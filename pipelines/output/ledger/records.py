@@ -1,0 +1,153 @@
+"""The records of many shards: flat columns in memory, and all columns in the files of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.output.ledger.files import COMMITTED, LEDGER_FILE, damaged_file_error, read_ahead, read_rows
+from pipelines.output.shard_record import RECORD, ShardRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.storage import Location
+
+# These take 120 bytes per record; all columns take up to 3 kB.
+_COUNTS = ("rows_read", "rows_in", "rows_out", "rows_rejected", "tokens", "bytes", "rejected_bytes")
+_FILE, _ROW = "ledger_file", "ledger_row"  # where the record is: the number of its file, and its row there
+_SCHEMA = pa.schema(
+    [
+        ("shard", pa.string()),
+        *((name, pa.int64()) for name in (*_COUNTS, COMMITTED)),
+        ("precision", pa.dictionary(pa.int32(), pa.string())),
+        (_FILE, pa.int32()),
+        (_ROW, pa.int32()),
+    ]
+)
+
+_BATCH_ROWS = 1_000  # converted to Python objects at once: 15 MB
+
+
+class Records:
+    """Records of committed shards, ordered by the time of their commit.
+
+    Iteration reads the records from the ledger's files again, a batch at a time. It raises FileNotFoundError if a run
+    has replaced the files since; see `retry_if_replaced`.
+
+    Args:
+        files: the files of the ledger.
+        table: a row for each record, with the columns that are kept in memory.
+    """
+
+    def __init__(self, files: Sequence[Location], table: pa.Table):
+        self._files, self._table = files, table
+
+    @classmethod
+    def load(cls, files: Sequence[Location]) -> Records:
+        """Load the records in some files, without copies that an interrupted rewrite of files left behind.
+
+        Raises:
+            FatalError: a file is damaged.
+            FileNotFoundError: a file was deleted.
+        """
+        tables = [_SCHEMA.empty_table()]
+        for number, (file, data) in enumerate(read_ahead(files)):
+            first = 0
+            for rows in read_rows(file, data, LEDGER_FILE.names):
+                position = [pa.repeat(pa.scalar(number, pa.int32()), len(rows))]
+                position.append(pa.array(np.arange(first, first + len(rows), dtype=np.int32)))
+                columns = [*(rows[name] for name in _SCHEMA.names[:-2]), *position]
+                tables.append(pa.table(columns, _SCHEMA.names).cast(_SCHEMA))
+                first += len(rows)
+        table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        return cls(files, table)._ordered()
+
+    def _ordered(self) -> Records:
+        """Order records by the time of their commit, and drop copies of records."""
+        committed = self.column(COMMITTED)
+        if (committed[1:] < committed[:-1]).any():
+            return self._take(np.argsort(committed, kind="stable"))._ordered()
+        shards = self._shard_codes()
+        order = np.lexsort((committed, shards))
+        is_copied = (np.diff(shards[order]) == 0) & (np.diff(committed[order]) == 0)  # by the next one
+        return self._take(np.sort(order[~np.append(is_copied, False)])) if is_copied.any() else self
+
+    def current(self) -> Records:
+        """Return the last record of each shard."""
+        shards = self._shard_codes()
+        last = np.zeros(shards.max(initial=-1) + 1, np.int64)
+        last[shards] = np.arange(len(shards))  # of equal indices, the last one counts
+        return self if len(last) == len(self) else self._take(np.sort(last))
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def __iter__(self) -> Iterator[ShardRecord]:
+        for first in range(0, len(self), _BATCH_ROWS):
+            found: dict[int, ShardRecord] = {}
+            for numbers, rows, file in self._slice(first, _BATCH_ROWS)._batches(RECORD.names):
+                with damaged_file_error(file):
+                    records = map(ShardRecord.from_row, rows.to_pylist(maps_as_pydicts="strict"))
+                    found |= zip(numbers.tolist(), records, strict=True)
+            yield from (found[number] for number in range(len(found)))
+
+    @property
+    def shards(self) -> pa.ChunkedArray:
+        """The ids of the shards."""
+        return self._table["shard"]
+
+    @property
+    def precision(self) -> str | None:
+        """The precision of the first record, which is that of all; None if there is no record."""
+        return self._table["precision"][0].as_py() if len(self) else None
+
+    def column(self, name: str) -> NDArray[np.int64]:
+        """Return a count of each record, or the time of its commit; -1 for `rejected_bytes` that are null."""
+        return self._table[name].fill_null(-1).to_numpy()
+
+    def sum(self, name: str) -> int:
+        """Add up a count of all records."""
+        return int(self.column(name).sum())
+
+    def filter(self, mask: NDArray[np.bool_]) -> Records:
+        """Return the records that a mask selects."""
+        return Records(self._files, self._table.filter(pa.array(mask)))
+
+    def batches(self, columns: Collection[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table]]:
+        """Read columns of `LEDGER_FILE` from the files, in their order; yields numbers of records, and their rows.
+
+        Raises:
+            FatalError: a file is damaged.
+            FileNotFoundError: a file was deleted.
+        """
+        for numbers, rows, _ in self._batches(columns):
+            yield numbers, rows
+
+    def _batches(self, columns: Collection[str]) -> Iterator[tuple[NDArray[np.int64], pa.Table, Location]]:
+        files, rows = self.column(_FILE), self.column(_ROW)
+        order = np.lexsort((rows, files))
+        files, rows = files[order], rows[order]
+        used = np.unique(files)
+        for number, (file, data) in zip(used, read_ahead(self._files[i] for i in used), strict=True):
+            first = 0
+            for group in read_rows(file, data, list(columns)):
+                bounds = np.searchsorted(files, number), np.searchsorted(files, number, "right")
+                start, end = bounds[0] + np.searchsorted(rows[bounds[0] : bounds[1]], [first, first + len(group)])
+                if end > start:
+                    yield order[start:end], group.take(pa.array(rows[start:end] - first)), file
+                first += len(group)
+
+    def _shard_codes(self) -> NDArray[np.int64]:
+        """Return a number for each record, which is the same for records of the same shard."""
+        return self.shards.combine_chunks().dictionary_encode().indices.to_numpy().astype(np.int64)
+
+    def _take(self, numbers: NDArray[np.int64]) -> Records:
+        return Records(self._files, self._table.take(pa.array(numbers)))
+
+    def _slice(self, first: int, length: int) -> Records:
+        return Records(self._files, self._table.slice(first, length))
