@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, PaddingSide, as_arrays, pad_batch
-from xlm_core.tokenizer import NO_MAX_LENGTH, PackedTokenizer, Tokens, as_lists, truncated_sizes
+from xlm_core.tokenizer import NO_MAX_LENGTH, PackedTokenizer, Token, as_lists, truncated_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,12 +99,19 @@ class XLMTokenizer(PackedTokenizer):
         if return_overflowing_tokens and return_tensors is not None:
             raise ValueError("return_overflowing_tokens: its lists have different lengths; omit return_tensors")
         limit = None if cut == "do_not_truncate" else self._require_length("truncation", max_length)
-        encode = self.text_encoder(bypass_tokenizer=bypass_tokenizer, mask_marker=mask_marker)
-        sequences: list[dict[str, Any]] = []
-        for row, code in zip(rows, codes, strict=True):
-            known = self.require_lang(code)
-            texts = [encode(part, known) for part in row]
-            sequences.append(self._build_sequence(texts, known, limit, cut, stride, add_special_tokens))
+        num_texts = 1 if text_pair is None else 2
+        tokens = self.encode_texts(
+            [part for row in rows for part in row],
+            [code for code in codes for _ in range(num_texts)],
+            bypass_tokenizer=bypass_tokenizer,
+            mask_marker=mask_marker,
+        ).to_lists()
+        sequences = [
+            self._build_sequence(
+                tokens[first : first + num_texts], self.require_lang(code), limit, cut, stride, add_special_tokens
+            )
+            for first, code in zip(range(0, len(tokens), num_texts), codes, strict=True)
+        ]
         requested = {
             "input_ids": True,
             "attention_mask": return_attention_mask,
@@ -165,30 +172,29 @@ class XLMTokenizer(PackedTokenizer):
         )
 
     def _build_sequence(
-        self, texts: list[Tokens], lang: str | None, limit: int | None, cut: str, stride: int, special: bool
+        self, texts: list[list[Token]], lang: str | None, limit: int | None, cut: str, stride: int, special: bool
     ) -> dict[str, Any]:
         """Build the sequence of one row, with every value that `__call__` can return."""
         sizes = [len(text) for text in texts]
         num_special = self.num_special_tokens_to_add(len(texts) == 2) if special else 0
         num_excess = 0 if limit is None else max(sum(sizes) + num_special - limit, 0)
         kept = truncated_sizes(sizes, num_excess, cut) if num_excess else sizes
-        tokens, types, cut_off = Tokens(), list[int](), list[int]()
-        if special:
-            tokens.add(self.bos_token_id)
+        tokens = [Token(self.bos_token_id)] if special else []
+        types, cut_off = list[int](), list[int]()
         for number, (text, size) in enumerate(zip(texts, kept, strict=True)):
-            tokens.extend(text, 0, size)
+            tokens += text[:size]
             if special:
-                tokens.add(self.sep_token_id)
+                tokens.append(Token(self.sep_token_id))
             types += [number if special else 0] * (len(tokens) - len(types))
             if size < len(text):
-                cut_off = text.ids[max(size - stride, 0) :]
+                cut_off = [token.id for token in text[max(size - stride, 0) :]]
         return {
-            "input_ids": tokens.ids,
+            "input_ids": [token.id for token in tokens],
             "attention_mask": [1] * len(tokens),
             "langs": [-1 if lang is None else self.lang2id.get(lang, -1)] * len(tokens),
             "token_type_ids": types,
-            "special_tokens_mask": [int(word == -1) for word in tokens.word_ids],
-            "offset_mapping": [(max(a, 0), max(b, 0)) for a, b in zip(tokens.starts, tokens.ends, strict=True)],
+            "special_tokens_mask": [int(token.is_special) for token in tokens],
+            "offset_mapping": [(token.start, token.end) for token in tokens],
             "length": len(tokens),
             "overflowing_tokens": cut_off,
             "num_truncated_tokens": num_excess,

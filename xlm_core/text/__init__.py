@@ -1,12 +1,19 @@
 """Normalize and segment texts by language, aligned with the characters of the original."""
 
-from xlm_core.text.normalize import lower_and_strip_accents
+from xlm_core.text.normalize import fold, lower_and_strip_accents
 from xlm_core.text.segment import SEGMENTED_LANGS, Compat, SegmentedText, Segmenters
+from xlm_core.text.word_finder import WordFinder, Words
+from xlm_core.text.words import MovedWord, Word
 
 __all__ = [
     "SEGMENTED_LANGS",
     "Compat",
+    "MovedWord",
     "SegmentedText",
     "Segmenters",
+    "Word",
+    "WordFinder",
+    "Words",
+    "fold",
     "lower_and_strip_accents",
 ]

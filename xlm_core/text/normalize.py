@@ -84,6 +84,49 @@ def normalize_punctuation(aligned: AlignedText, lang: str) -> None:
             aligned.delete(control)
 
 
+def fold(word: str) -> tuple[str, list[int] | None]:
+    """Do what `lower_and_strip_accents` does, faster for nearly all words.
+
+    Returns:
+        The new word, and the index of the source of each character; None if each character has become one.
+    """
+    if word.isascii():
+        return word.lower(), None
+    text = word.translate(_FOLDED)
+    if not _FOLDED.irregular.isdisjoint(word):
+        return lower_and_strip_accents(word)
+    if len(text) == len(word) and _FOLDED.not_one.isdisjoint(word):
+        return text, None
+    return text, [i for i, c in enumerate(word) for _ in _FOLDED[ord(c)]]
+
+
+class _FoldedChars(dict[int, str]):
+    """The lower-cased form of each character without combining marks, for `str.translate`; filled on demand.
+
+    Attributes:
+        not_one: characters that become none or several.
+        irregular: characters whose form depends on their word: a sigma, and marks that are sorted and not removed.
+    """
+
+    def __init__(self) -> None:
+        self.not_one: set[str] = set()
+        self.irregular: set[str] = set()
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        parts = [part for lower in char.lower() for part in unicodedata.normalize("NFD", lower)]
+        kept = [part for part in parts if unicodedata.category(part) != "Mn"]
+        if char == "Σ" or "Σ" in kept or any(map(unicodedata.combining, kept)):
+            self.irregular.add(char)
+        self[code] = folded = "".join(kept).lower()
+        if len(folded) != 1:
+            self.not_one.add(char)
+        return folded
+
+
+_FOLDED = _FoldedChars()
+
+
 def lower_and_strip_accents(word: str) -> tuple[str, list[int]]:
     """Lower-case a word, decompose its characters and remove combining marks, as the reference does.
 

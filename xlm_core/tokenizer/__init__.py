@@ -13,7 +13,7 @@ from xlm_core.tokenizer.original_release import LOWERCASE_KEY
 from xlm_core.tokenizer.packed_tokenizer import PackedTokenizer
 from xlm_core.tokenizer.plausibility import check_vocab_size
 from xlm_core.tokenizer.row_tokens import RowTokens
-from xlm_core.tokenizer.sequences import Encoding, Tokens, truncated_sizes
+from xlm_core.tokenizer.sequences import Encoding, Token, truncated_sizes
 from xlm_core.tokenizer.vocabulary import as_lists
 
 __all__ = [
@@ -24,8 +24,8 @@ __all__ = [
     "Encoding",
     "PackedTokenizer",
     "RowTokens",
+    "Token",
     "TokenizerFiles",
-    "Tokens",
     "as_lists",
     "check_vocab_size",
     "has_tokenizer",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
+
+import numpy as np
 
 from xlm_core.errors import TokenizerError, format_value
 from xlm_core.text import Compat, Segmenters
@@ -14,13 +17,15 @@ from xlm_core.tokenizer.files import (
     read_tokenizer_files,
     write_tokenizer_files,
 )
-from xlm_core.tokenizer.sequences import Encoding, SequenceBuilder, Tokens
+from xlm_core.tokenizer.sequences import Encoding, SequenceFormat
 from xlm_core.tokenizer.subwords import WordEncoder
-from xlm_core.tokenizer.text_encoder import TextEncoder
+from xlm_core.tokenizer.text_encoder import TextEncoder, call_after
 from xlm_core.tokenizer.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from xlm_core.tokenizer.sequences import TextTokens
 
 
 class PackedTokenizer(Vocabulary):
@@ -131,8 +136,10 @@ class PackedTokenizer(Vocabulary):
             special |= set(ADDITIONAL_SPECIAL_TOKENS) & self.vocab.keys()
         # By default, text never becomes a special token. In the reference, the name of a special token in a text does.
         plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in special}
-        self._encode_word = WordEncoder(plain, self.unk_token_id, self.merges, self.lowercase)
-        self._encode_cased_word = WordEncoder(plain, self.unk_token_id, self.merges, lowercase=False)
+        encode_word = WordEncoder(plain, self.unk_token_id, self.merges, self.lowercase)
+        encode_cased_word = WordEncoder(plain, self.unk_token_id, self.merges, lowercase=False)
+        self._encoder = TextEncoder(self.segmenters.segment, encode_word)
+        self._bypass_encoder = TextEncoder(self.segmenters.split, encode_cased_word)
         self._literal_ids = {token: self.vocab[token] for token in special} if self.compat == "reference" else {}
 
     def encode_batch(
@@ -145,6 +152,7 @@ class PackedTokenizer(Vocabulary):
         overlap: int | None = None,
         bypass_tokenizer: bool = False,
         mask_marker: str | None = None,
+        with_offsets: bool = True,
         on_row: Callable[[], None] | None = None,
     ) -> Encoding:
         """Encode texts, or pairs of texts, with special tokens: `<s> A </s>` and `<s> A </s> B </s>`.
@@ -162,6 +170,7 @@ class PackedTokenizer(Vocabulary):
                 encoding, without lower-casing.
             mask_marker: each occurrence of this string in a text becomes the mask token, as a word of its own. The
                 text around it is segmented in separate parts.
+            with_offsets: whether to compute the characters of each token.
             on_row: called after each row, as texts of some languages take long.
 
         Raises:
@@ -175,7 +184,7 @@ class PackedTokenizer(Vocabulary):
                     f"{name}: got a single string {format_value(column)}, expected a list with one item per row"
                 )
         columns = [texts] if pairs is None else [texts, pairs]
-        sequences = SequenceBuilder(
+        form = SequenceFormat(
             self.bos_token_id,
             self.sep_token_id,
             self.unk_token_id,
@@ -183,28 +192,42 @@ class PackedTokenizer(Vocabulary):
             max_length=max_length,
             overlap=overlap,
         )
-        encode = self.text_encoder(bypass_tokenizer=bypass_tokenizer, mask_marker=mask_marker)
-        last_encoded: tuple[object, str | None] | None = None
-        first = Tokens()
-        for code, (text, *pair) in zip(langs, zip(*columns, strict=True), strict=True):
-            lang = self.require_lang(code)
-            # The rows of a multiple-choice question share one text object: encode it once.
-            if last_encoded is None or text is not last_encoded[0] or lang != last_encoded[1]:
-                last_encoded, first = (text, lang), encode(text, lang)
-            sequences.add_row([first, *(encode(other, lang) for other in pair)])
-            if on_row is not None:
-                on_row()
-        return sequences.build()
+        num_texts = len(columns)
+        known = [self.require_lang(code) for code in langs]
+        rows = [(lang, row) for lang, row in zip(known, zip(*columns, strict=True), strict=True)]
+        if num_texts > 1 and on_row is not None:
+            on_row = call_after(on_row, cycle([False, True]))
+        tokens = self._text_encoder(bypass_tokenizer).encode(
+            [text for _, row in rows for text in row],
+            [lang for lang, row in rows for _ in row],
+            self._literals(mask_marker),
+            with_offsets=with_offsets,
+            on_text=on_row,
+        )
+        return form.build(tokens, np.arange(len(rows) * num_texts).reshape(-1, num_texts))
+
+    def encode_texts(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        langs: Sequence[str | None],
+        *,
+        bypass_tokenizer: bool = False,
+        mask_marker: str | None = None,
+    ) -> TextTokens:
+        """Encode texts without special tokens; see `encode_batch` for the arguments."""
+        encoder = self._text_encoder(bypass_tokenizer)
+        return encoder.encode(texts, [self.require_lang(lang) for lang in langs], self._literals(mask_marker))
 
     def tokenize(self, text: str, lang: str | None, *, bypass_tokenizer: bool = False) -> list[str]:
         """Return the tokens of a text as strings, without special tokens; see `encode_batch`."""
-        return self.text_encoder(bypass_tokenizer=bypass_tokenizer).tokenize(text, self.require_lang(lang))
+        encoder = self._text_encoder(bypass_tokenizer)
+        return encoder.tokenize(text, self.require_lang(lang), self._literals(None))
 
-    def text_encoder(self, *, bypass_tokenizer: bool = False, mask_marker: str | None = None) -> TextEncoder:
-        """Build the encoder of single texts; see `encode_batch` for the arguments."""
+    def _text_encoder(self, bypass_tokenizer: bool) -> TextEncoder:
+        return self._bypass_encoder if bypass_tokenizer else self._encoder
+
+    def _literals(self, mask_marker: str | None) -> dict[str, int]:
+        """Return the strings that become one token."""
         if mask_marker == "":
             raise ValueError("mask_marker is empty; pass the string that marks a mask in the texts, or None")
-        segment = self.segmenters.split if bypass_tokenizer else self.segmenters.segment
-        encode_word = self._encode_cased_word if bypass_tokenizer else self._encode_word
-        marker = {} if mask_marker is None else {mask_marker: self.mask_token_id}
-        return TextEncoder(segment, encode_word, self._literal_ids | marker)
+        return self._literal_ids if mask_marker is None else {**self._literal_ids, mask_marker: self.mask_token_id}

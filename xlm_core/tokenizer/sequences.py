@@ -1,21 +1,75 @@
 """Build sequences from the tokens of texts: special tokens, truncation, windows.
 
-Letters: N rows, S sequences, T tokens in total.
+Letters: N rows of K texts, S sequences, T tokens in total.
 """
 
 from __future__ import annotations
 
-import sys
-from array import array
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+
+from xlm_core.ragged import concatenated_ranges, cumulative_lengths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+
+_NO_LIMIT = 2**40  # tokens
+
+
+class Token(NamedTuple):
+    """One token and its characters. A special token has none, and the offsets that the reference gives it."""
+
+    id: int
+    start: int = 0
+    end: int = 0
+    is_special: bool = True
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """The tokens of N texts, laid end to end.
+
+    Attributes:
+        ids: int32 [T].
+        starts, ends: int32 [T], the characters of each token in its text; empty if they were not requested.
+        word_ids: int32 [T], the index of the word in its text.
+        cu_sizes: int32 [N + 1]; text n has the tokens `[cu_sizes[n], cu_sizes[n + 1])`.
+    """
+
+    ids: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    ends: NDArray[np.int32]
+    word_ids: NDArray[np.int32]
+    cu_sizes: NDArray[np.int32]
+
+    @classmethod
+    def concatenate(cls, groups: Sequence[TextTokens]) -> TextTokens:
+        """Join the texts of several groups."""
+        if len(groups) == 1:
+            return groups[0]
+        none = np.zeros(0, np.int32)
+        bases = np.cumsum([0, *(len(group.ids) for group in groups)], dtype=np.int32)
+        cu_sizes = [group.cu_sizes[:-1] + base for group, base in zip(groups, bases, strict=False)]
+        return cls(
+            np.concatenate([none, *(group.ids for group in groups)]),
+            np.concatenate([none, *(group.starts for group in groups)]),
+            np.concatenate([none, *(group.ends for group in groups)]),
+            np.concatenate([none, *(group.word_ids for group in groups)]),
+            np.concatenate([*cu_sizes, bases[-1:]]),
+        )
+
+    def to_lists(self) -> list[list[Token]]:
+        """Return the tokens of each text as Python objects."""
+        columns = (self.ids.tolist(), self.starts.tolist(), self.ends.tolist())
+        tokens = [Token(*values, is_special=False) for values in zip(*columns, strict=True)]
+        bounds = self.cu_sizes.tolist()
+        return [tokens[first:stop] for first, stop in pairwise(bounds)]
 
 
 @dataclass(frozen=True)
@@ -27,7 +81,7 @@ class Encoding:
         cu_seqlens: int32 [S + 1]; sequence s is `input_ids[cu_seqlens[s]:cu_seqlens[s + 1]]`.
         offsets: int32 [T, 2], start and end (exclusive) of each token in the characters of its original text; for a
             list of words, of `" ".join(words)`. Special tokens have (-1, -1). Starts and ends never decrease within a
-            text.
+            text. [0, 2] if they were not requested.
         word_ids: int32 [T], the index of the word in its text; -1 for special tokens.
         row_ids: int32 [S], the row of each sequence. It never decreases, and every row has a sequence.
         window_starts: int32 [S], the index, among all tokens of the row's last text, of the first one in the sequence.
@@ -53,41 +107,13 @@ class Encoding:
         return len(self.cu_seqlens) - 1
 
 
-class Tokens:
-    """A growing list of tokens, of a text or a sequence. Special tokens have offsets and word ids of -1."""
+@dataclass(frozen=True)
+class SequenceFormat:
+    """How the tokens of texts become sequences: `<s> A </s>` and `<s> A </s> B </s>`.
 
-    __slots__ = ("ends", "ids", "starts", "word_ids")
-
-    def __init__(self) -> None:
-        self.ids: list[int] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.word_ids: list[int] = []
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def add(self, token_id: int, start: int = -1, end: int = -1, word_id: int = -1) -> None:
-        """Append one token."""
-        self.ids.append(token_id)
-        self.starts.append(start)
-        self.ends.append(end)
-        self.word_ids.append(word_id)
-
-    def extend(self, other: Tokens, start: int, stop: int) -> None:
-        """Append the tokens `[start, stop)` of another list."""
-        self.ids += other.ids[start:stop]
-        self.starts += other.starts[start:stop]
-        self.ends += other.ends[start:stop]
-        self.word_ids += other.word_ids[start:stop]
-
-
-class SequenceBuilder:
-    """Packs rows as sequences `<s> A </s>` and `<s> A </s> B </s>`.
-
-    Args:
+    Attributes:
         bos_id, sep_id, unk_id: ids of the token before the first text, the token after each text, and unknown tokens.
-        num_texts: texts per row, 1 or 2.
+        num_texts: K, texts per row, 1 or 2.
         max_length: maximum number of tokens in a sequence, special tokens included; None for no limit.
         overlap: tokens that consecutive windows of a row share; None to truncate rows longer than `max_length`.
 
@@ -95,80 +121,78 @@ class SequenceBuilder:
         ValueError: `max_length` has no room for the special tokens, or none in addition to `overlap`.
     """
 
-    def __init__(
-        self, bos_id: int, sep_id: int, unk_id: int, *, num_texts: int, max_length: int | None, overlap: int | None
-    ):
-        num_special = 1 + num_texts
+    bos_id: int
+    sep_id: int
+    unk_id: int
+    num_texts: int
+    max_length: int | None
+    overlap: int | None
+
+    def __post_init__(self) -> None:
+        num_special, max_length, overlap = 1 + self.num_texts, self.max_length, self.overlap
         if max_length is not None and max_length < num_special:
             raise ValueError(f"max_length: got {max_length}, expected at least {num_special} (the special tokens)")
-        self._max_length = sys.maxsize if max_length is None else max_length
-        if overlap is not None and not 0 <= overlap < self._max_length - num_special:
+        if overlap is not None and not 0 <= overlap < (max_length or _NO_LIMIT) - num_special:
             limit = " or more" if max_length is None else f" to {max_length - num_special - 1}, so that windows advance"
             raise ValueError(f"overlap: got {overlap}, expected 0{limit}")
-        self._bos_id, self._sep_id, self._unk_id, self._overlap = bos_id, sep_id, unk_id, overlap
-        # A shard has millions of tokens. An array takes 4 bytes per number; a list takes 8, plus the int object.
-        self._ids, self._starts, self._ends, self._word_ids = (array("i") for _ in range(4))
-        self._cu_seqlens = [0]
-        self._row_ids: list[int] = []
-        self._window_starts: list[int] = []
-        self._num_truncated: list[int] = []
-        self._num_tokens: list[int] = []
-        self._num_unknown: list[int] = []
 
-    def add_row(self, texts: Sequence[Tokens]) -> None:
-        """Add one row, as one sequence or as windows.
+    def build(self, tokens: TextTokens, texts_NK: NDArray[np.int64]) -> Encoding:
+        """Pack rows, each as one sequence or as windows.
 
         A pair is truncated, without windows, if its first text leaves room for at most `overlap` tokens of the second.
+
+        Args:
+            tokens: of all texts.
+            texts_NK: [N, K], the texts of each row.
         """
-        sizes = [len(text) for text in texts]
-        num_tokens = 1 + sum(sizes) + len(sizes)
-        num_excess = max(num_tokens - self._max_length, 0)
-        room = sizes[-1] - num_excess  # tokens of the last text in a sequence that holds all other tokens of the row
-        overlap = self._overlap
-        if not num_excess:
-            self._add_sequence(texts, sizes)
-        elif overlap is None or room <= overlap:
-            self._add_sequence(texts, truncated_sizes(sizes, num_excess))
-        else:
-            for start in range(0, sizes[-1] - overlap, room - overlap):
-                self._add_sequence(texts, [*sizes[:-1], start + room], start)
-            num_excess = 0
-        self._num_truncated.append(num_excess)
-        self._num_tokens.append(num_tokens)
-        self._num_unknown.append(sum(text.ids.count(self._unk_id) for text in texts))
+        sizes_NK = np.diff(tokens.cu_sizes).astype(np.int64)[texts_NK]
+        num_tokens_N = 1 + self.num_texts + sizes_NK.sum(1)
+        excess_N = np.maximum(num_tokens_N - (self.max_length or _NO_LIMIT), 0)
+        room_N = sizes_NK[:, -1] - excess_N  # tokens of the last text next to all other tokens of the row
+        overlap = _NO_LIMIT if self.overlap is None else self.overlap
+        has_windows_N = (excess_N > 0) & (room_N > overlap)
+        step_N = np.where(has_windows_N, room_N - overlap, 1)
+        num_windows_N = np.where(has_windows_N, -(-(sizes_NK[:, -1] - overlap) // step_N), 1)
+        kept_NK = sizes_NK.copy()
+        for row in np.flatnonzero((excess_N > 0) & ~has_windows_N).tolist():
+            kept_NK[row] = truncated_sizes(sizes_NK[row].tolist(), int(excess_N[row]))
 
-    def _add_sequence(self, texts: Sequence[Tokens], stops: Sequence[int], start: int = 0) -> None:
-        """Add one sequence: each text up to its stop, and the last text from `start`."""
-        last = len(texts) - 1
-        self._add_special(self._bos_id)
-        for i, (text, stop) in enumerate(zip(texts, stops, strict=True)):
-            part = slice(start if i == last else 0, stop)
-            self._ids.extend(text.ids[part])
-            self._starts.extend(text.starts[part])
-            self._ends.extend(text.ends[part])
-            self._word_ids.extend(text.word_ids[part])
-            self._add_special(self._sep_id)
-        self._cu_seqlens.append(len(self._ids))
-        self._row_ids.append(len(self._num_tokens))
-        self._window_starts.append(start)
+        row_S = np.repeat(np.arange(len(texts_NK)), num_windows_N)
+        first_S = concatenated_ranges(num_windows_N) * step_N[row_S]
+        sizes_SK = kept_NK[row_S]
+        sizes_SK[:, -1] = np.where(
+            has_windows_N[row_S], np.minimum(sizes_SK[:, -1] - first_S, room_N[row_S]), sizes_SK[:, -1]
+        )
+        source_SK = tokens.cu_sizes[:-1].astype(np.int64)[texts_NK][row_S]
+        source_SK[:, -1] += first_S
+        cu_seqlens = cumulative_lengths(1 + self.num_texts + sizes_SK.sum(1))
+        # In a sequence, one special token precedes the first text, and one follows each text.
+        target_SK = cu_seqlens[:-1, None] + 1 + np.arange(self.num_texts) + np.cumsum(sizes_SK, 1) - sizes_SK
+        lengths, steps = sizes_SK.reshape(-1), concatenated_ranges(sizes_SK.reshape(-1))
+        target_T = np.repeat(target_SK.reshape(-1), lengths) + steps
+        source_T = np.repeat(source_SK.reshape(-1), lengths) + steps
 
-    def _add_special(self, token_id: int) -> None:
-        self._ids.append(token_id)
-        for column in (self._starts, self._ends, self._word_ids):
-            column.append(-1)
+        def pack(values: NDArray[np.int32], special: int) -> NDArray[np.int32]:
+            packed = np.full(cu_seqlens[-1], special, np.int32)
+            packed[target_T] = values[source_T]
+            return packed
 
-    def build(self) -> Encoding:
-        """Return all rows added so far as one batch."""
+        input_ids = pack(tokens.ids, self.sep_id)
+        input_ids[cu_seqlens[:-1]] = self.bos_id
+        has_offsets = len(tokens.starts) == len(tokens.ids)
+        unknown_before = cumulative_lengths((tokens.ids == self.unk_id).view(np.int8))[tokens.cu_sizes]
         return Encoding(
-            input_ids=_int32(self._ids),
-            cu_seqlens=_int32(self._cu_seqlens),
-            offsets=np.stack([_int32(self._starts), _int32(self._ends)], axis=1),
-            word_ids=_int32(self._word_ids),
-            row_ids=_int32(self._row_ids),
-            window_starts=_int32(self._window_starts),
-            num_truncated=_int32(self._num_truncated),
-            num_tokens=_int32(self._num_tokens),
-            num_unknown=_int32(self._num_unknown),
+            input_ids=input_ids,
+            cu_seqlens=cu_seqlens,
+            offsets=np.stack([pack(tokens.starts, -1), pack(tokens.ends, -1)], axis=1)
+            if has_offsets
+            else np.zeros((0, 2), np.int32),
+            word_ids=pack(tokens.word_ids, -1),
+            row_ids=row_S.astype(np.int32),
+            window_starts=first_S.astype(np.int32),
+            num_truncated=np.where(has_windows_N, 0, excess_N).astype(np.int32),
+            num_tokens=num_tokens_N.astype(np.int32),
+            num_unknown=np.diff(unknown_before)[texts_NK].sum(1).astype(np.int32),
         )
 
 
@@ -201,7 +225,3 @@ def _longest_first(first: int, second: int, num_excess: int) -> list[int]:
     lead = min(abs(first - second), num_excess)
     half, rest = (num_excess - lead) // 2, num_excess - lead - (num_excess - lead) // 2
     return [first - lead - half, second - rest] if first > second else [first - half, second - lead - rest]
-
-
-def _int32(values: Sequence[int] | array[int]) -> NDArray[np.int32]:
-    return np.array(values, np.int32)

@@ -106,8 +106,8 @@ def test_merges_that_build_a_control_token_produce_the_unknown_token(checkpoint,
     (tmp_path / "vocab.json").write_text(json.dumps(vocab))
     (tmp_path / "merges.txt").write_text("< / 1\n</ s 1\n</s > 1\n")
     tokenizer = XLMTokenizer.from_pretrained(tmp_path)
-    assert [subword for subword, _, _ in tokenizer._encode_word.split("</s>x")] == ["</s>", "x</w>"]
-    assert tokenizer._encode_word("</s>x").ids == (vocab["<unk>"], vocab["x</w>"])
+    assert [subword for subword, _, _ in tokenizer._encoder._encode_word.split("</s>x")] == ["</s>", "x</w>"]
+    assert tokenizer._encoder._encode_word.encode(["</s>x"]).ids.tolist() == [vocab["<unk>"], vocab["x</w>"]]
 
 
 def test_a_row_does_not_depend_on_its_batch(tokenizer, corpus):

@@ -1,0 +1,74 @@
+"""Words encoded in a batch have the subwords and offsets that each of them has alone."""
+
+import unicodedata
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xlm_core.text import MovedWord, fold, lower_and_strip_accents
+from xlm_core.tokenizer.batch_bpe import BatchBPE
+from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
+from xlm_core.tokenizer.subwords import WordEncoder
+
+letters = st.text("abc", min_size=1, max_size=3)
+merges = st.lists(
+    st.tuples(letters, st.one_of(letters, letters.map(lambda text: text + END_OF_WORD), st.just(END_OF_WORD))),
+    max_size=40,
+)
+batches = st.lists(st.text(st.sampled_from("aaabbc<é</w>\U0001f35c\ud800"), min_size=1, max_size=30), max_size=8)
+
+
+@given(pairs=merges, words=batches, data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_a_batch_is_split_as_each_of_its_words(pairs, words, data):
+    """Use arbitrary merge tables: merges of merges, in any order, and of symbols that are built in several ways."""
+    ranks = {pair: rank for rank, pair in enumerate(pairs)}
+    symbols = [split_word(word, ranks) for word in words]
+    known = sorted({symbol for word in symbols for symbol in word})
+    vocab = {symbol: i for i, symbol in enumerate(known) if i % 3}
+    pieces = BatchBPE(ranks, vocab, unk_id=99).split(words)
+    assert pieces.sizes.tolist() == [len(word) for word in symbols]
+    assert pieces.ids.tolist() == [vocab.get(symbol, 99) for word in symbols for symbol in word]
+    encoder = WordEncoder(vocab, 99, ranks, lowercase=False)
+    spans = [span[1:] for word in words for span in encoder.split(word)]
+    assert list(zip(pieces.starts.tolist(), pieces.ends.tolist(), strict=True)) == spans
+
+
+odd_words = st.text(
+    st.one_of(st.characters(codec="utf-8"), st.sampled_from("aİΣσßǅﬁ\u0301\u0323\u0f71 \u0345각ậ\u0903\U0001d165")),
+    max_size=12,
+)
+
+
+@given(odd_words)
+@settings(max_examples=1000, deadline=None)
+def test_folding_is_lowercasing_without_accents(word):
+    text, sources = fold(word)
+    expected_text, expected_sources = lower_and_strip_accents(word)
+    assert text == expected_text
+    assert (list(range(len(word))) if sources is None else sources) == expected_sources
+
+
+def test_every_character_folds_as_in_a_word_of_its_own():
+    for code in range(0x110000):
+        word = f"a{chr(code)}b"
+        text, sources = fold(word)
+        expected = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
+        assert text == expected.lower()
+        assert len(text) == len(word if sources is None else sources)
+
+
+@pytest.mark.parametrize("lowercase", [True, False])
+@given(words=st.lists(odd_words.filter(bool), min_size=60, max_size=80), data=st.data())
+@settings(max_examples=20, deadline=None)
+def test_words_do_not_depend_on_their_batch(lowercase, words, data):
+    """Include words with spaces, words that lose all their characters, long ones, and ones that were normalized."""
+    encoder = WordEncoder({c: i for i, c in enumerate("abcdefgh")}, 99, {("a", "b"): 0, ("ab", "c</w>"): 1}, lowercase)
+    words += ["abcabc" * 20, "\u0301", MovedWord("abcé", (0, 0, 0, 3), (3, 3, 3, 4), 0)]
+    together = encoder.encode(words)
+    alone = [encoder.encode([word]) for word in words]
+    for name in ("sizes", "ids", "starts", "ends"):
+        expected = np.concatenate([getattr(pieces, name) for pieces in alone])
+        assert getattr(together, name).tolist() == expected.tolist()
