@@ -14,6 +14,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The function that replaces the handler of SIGTERM when Ray starts.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
+- How `ray.init` starts its processes, of which a run on one machine needs only some.
 - The token of `RAY_AUTH_MODE=token`. If a header cannot have its characters, Ray's core aborts the process.
 - The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
@@ -24,13 +25,15 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import ray
-from ray._private import utils, worker
+from ray._private import node, services, utils, worker
 from ray._private.authentication.http_token_authentication import get_auth_headers_if_auth_enabled
 from ray._private.ray_constants import DEBUG_AUTOSCALING_STATUS
 from ray._private.state import state
@@ -44,6 +47,9 @@ from ray.experimental.internal_kv import (
     _internal_kv_list,
     _internal_kv_put,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 _EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
 _MAX_ADDABLE = 1_000  # nodes of one type, also if the autoscaler has no limit
@@ -144,6 +150,49 @@ def free_resources() -> list[dict[str, float]]:
 def silence_worker_deaths() -> None:
     """Stop Ray from printing a report on the driver's terminal for each worker that dies."""
     worker.print_to_stdstream = lambda *_, **__: None
+
+
+@contextmanager
+def few_processes() -> Generator[None]:
+    """Let `ray.init` start the head and the raylet alone, for the duration of a `with` block.
+
+    By default it also starts the dashboard, the monitors of the autoscaler and of logs, and waits for the agents of
+    metrics and runtime environments, which a run on one machine does not need. Each of these five processes imports a
+    large part of Ray, which takes two seconds altogether on two CPUs.
+    """
+    start_process, raylet = services.start_ray_process, cast("Any", ray)._raylet
+    # A raylet ends with its agents. This program ends when its input does, which is a pipe from the raylet.
+    agent = shutil.which("cat")
+
+    def start(command: list[str], process_type: str, *args: Any, **options: Any) -> Any:
+        if process_type == "raylet" and agent is not None:
+            values = dict(argument.split("=", 1) for argument in command if "=" in argument)
+            for name in ("METRICS_AGENT", "METRICS_EXPORT", "DASHBOARD_AGENT_LISTEN", "RUNTIME_ENV_AGENT"):
+                # The raylet waits for these files. This value says that there is no such service.
+                service = getattr(raylet, f"{name}_PORT_NAME")
+                raylet.persist_port(values["--session_dir"], values["--node_id"], service, -1)
+            agents = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
+            command = [
+                next((f"{a}{agent}" for a in agents if argument.startswith(a)), argument) for argument in command
+            ]
+            options["env_updates"] = {"RAY_enable_pipe_based_agent_to_parent_health_check": "1"}
+        return start_process(command, process_type, *args, **options)
+
+    replaced: list[tuple[Any, str, Any]] = [
+        (node.Node, "start_monitor", lambda *_: None),
+        (node.Node, "start_log_monitor", lambda *_: None),
+        (node.Node, "start_api_server", lambda *_, **__: None),
+        (utils, "get_dashboard_dependency_error", lambda: None),  # imports the packages of the dashboard
+        (services, "start_ray_process", start),
+    ]
+    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
+    for owner, name, value in replaced:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in originals:
+            setattr(owner, name, value)
 
 
 def shut_down() -> None:

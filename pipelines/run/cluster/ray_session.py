@@ -26,6 +26,7 @@ from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import one_line
 from pipelines.ray_internals import (
     addable_nodes,
+    few_processes,
     find_token_header,
     has_autoscaler,
     join_ray_data_threads,
@@ -125,10 +126,13 @@ def _configure_ray() -> None:
 
 
 def _start(folder: str, object_store_mb: int | None) -> None:
-    # Ray's shutdown waits this long for a lost head. On a cluster the head may come back, so the default stays there.
-    wait_for_head = environment(RAY_gcs_rpc_server_reconnect_timeout_s="10")
+    variables = environment(
+        # Ray's shutdown waits this long for a lost head. On a cluster it may come back, so the default stays there.
+        RAY_gcs_rpc_server_reconnect_timeout_s="10",
+        RAY_prestart_worker_first_driver="0",  # otherwise ray.init waits until workers have started
+    )
     try:
-        with _discard_stderr(), _block_sigterm(), wait_for_head:
+        with _discard_stderr(), _block_sigterm(), variables, few_processes():
             ray.init(
                 address="local",  # without an address, Ray would join any cluster that runs on this machine
                 include_dashboard=False,
