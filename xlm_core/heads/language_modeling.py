@@ -17,7 +17,7 @@ from torch.func import functional_call
 
 from xlm_core.checkpoint import ModelKind, XLMConfig, adaptive_softmax
 from xlm_core.heads.head import TokenHead
-from xlm_core.model import init_weights
+from xlm_core.model import Linear, init_weights
 from xlm_core.precision import HALF_DTYPES
 
 NO_LABEL = -100
@@ -30,7 +30,7 @@ class FullSoftmax(nn.Module):
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
-        self.proj = nn.Linear(config.emb_dim, config.vocab_size)
+        self.proj = Linear(config.emb_dim, config.vocab_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Compute logits, float32 [..., V], from [..., D]."""

@@ -2,6 +2,7 @@
 
 from xlm_core.model.attention import ExplicitPlan
 from xlm_core.model.kv_cache import KeyValueCache
+from xlm_core.model.linear import Linear
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout, pack_padded
 from xlm_core.model.trunk import HiddenStates, Trunk, init_weights
@@ -10,6 +11,7 @@ __all__ = [
     "ExplicitPlan",
     "HiddenStates",
     "KeyValueCache",
+    "Linear",
     "PackedBatch",
     "PaddedLayout",
     "Trunk",

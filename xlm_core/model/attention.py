@@ -22,8 +22,8 @@ from xlm_core.ragged import cumulative_lengths, take_ragged
 class AttentionPlan(Protocol):
     """How attention is computed for one batch: planned once, then used by every layer.
 
-    A plan may need the tokens in another order than the batch's. The trunk calls `to_plan_order` before the first
-    layer and `to_batch_order` after the last.
+    A plan may need the tokens in another order than the batch's, and more rows than tokens. The trunk calls
+    `to_plan_order` before the first layer and `to_batch_order` after the last.
     """
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
@@ -91,9 +91,15 @@ class GroupedPlan:
 
     A group is viewed as one [B, L] block, so its sequences must be adjacent. Batches from `plan_batches` are already
     sorted by length; the tokens of other batches are reordered once, before the first layer, instead of in each layer.
+
+    Outside training, a few rows are added at the end, which attend to nothing, so that batches have few different
+    sizes. Otherwise oneDNN would build, and keep, kernels of 0.5 MB for each size, and memory that one batch frees
+    would not fit the next.
     """
 
     groups: tuple[tuple[int, int, int], ...]  # (first token, number of sequences, tokens per sequence)
+    num_tokens: int
+    num_rows: int  # with those at the end
     order: Tensor | None  # int64 [T], index in the batch of each token in the plan's order; None: same order
     inverse_order: Tensor | None  # int64 [T]
     causal: bool
@@ -118,15 +124,20 @@ class GroupedPlan:
         bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         starts = cumulative_lengths(lengths).tolist()
         groups = tuple((starts[first], last - first, int(lengths[first])) for first, last in pairwise(bounds))
-        return cls(groups, order, inverse_order, causal, dropout)
+        num_tokens = batch.num_tokens
+        num_rows = num_tokens if dropout or torch.is_grad_enabled() else round_up(num_tokens)
+        return cls(groups, num_tokens, num_rows, order, inverse_order, causal, dropout)
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
-        return packed if self.order is None else packed[self.order]
+        ordered = packed if self.order is None else packed[self.order]
+        if self.num_rows == self.num_tokens:
+            return ordered
+        return torch.cat([ordered, packed.new_zeros(self.num_rows - self.num_tokens, *packed.shape[1:])])
 
     def to_batch_order(self, packed: Tensor) -> Tensor:
         """See `AttentionPlan`."""
-        return packed if self.inverse_order is None else packed[self.inverse_order]
+        return packed[: self.num_tokens] if self.inverse_order is None else packed[self.inverse_order]
 
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
         """See `AttentionPlan`."""
@@ -138,6 +149,8 @@ class GroupedPlan:
                 q_BNLH, k_BNLH, v_BNLH, dropout_p=self.dropout, is_causal=self.causal
             )
             contexts.append(context_BNLH.transpose(1, 2).flatten(0, 1))
+        if self.num_rows > self.num_tokens:
+            contexts.append(qkv_T3NH.new_zeros(self.num_rows - self.num_tokens, *qkv_T3NH.shape[2:]))
         return torch.cat(contexts)
 
 
@@ -178,6 +191,12 @@ class ExplicitPlan:
         weights_BNLL = F.dropout(weights_BNLL.to(qkv_T3NH.dtype), self.dropout)
         self.probabilities.append(weights_BNLL)
         return self.layout.pack((weights_BNLL @ v_BNLH).transpose(1, 2))
+
+
+def round_up(num_tokens: int) -> int:
+    """Round up to a multiple of a sixteenth of the largest power of two that is not greater."""
+    step = 1 << max(0, num_tokens.bit_length() - 5)
+    return -(-num_tokens // step) * step
 
 
 def choose_attention(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from xlm_core.checkpoint import XLMConfig
 from xlm_core.model.attention import AttentionPlan
+from xlm_core.model.linear import Linear
 
 
 class SelfAttention(nn.Module):
@@ -16,8 +17,8 @@ class SelfAttention(nn.Module):
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
         self.qkv_shape = (3, config.n_heads, config.head_dim)
-        self.qkv = nn.Linear(config.emb_dim, 3 * config.emb_dim)  # one wide product instead of three
-        self.out = nn.Linear(config.emb_dim, config.emb_dim)
+        self.qkv = Linear(config.emb_dim, 3 * config.emb_dim)  # one wide product instead of three
+        self.out = Linear(config.emb_dim, config.emb_dim)
 
     def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
         """Apply attention; `plan` defines the sequences."""
@@ -26,18 +27,16 @@ class SelfAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with an activation in between; the inner layer is four times as wide."""
+    """Two linear layers with an activation after the first one; the inner layer is four times as wide."""
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(config.emb_dim, 4 * config.emb_dim)
-        self.lin2 = nn.Linear(4 * config.emb_dim, config.emb_dim)
-        # the exact gelu: the tanh approximation differs by up to 5e-4, which adds up over the layers
-        self.activation = F.gelu if config.gelu_activation else F.relu
+        self.lin1 = Linear(config.emb_dim, 4 * config.emb_dim, "gelu" if config.gelu_activation else "relu")
+        self.lin2 = Linear(4 * config.emb_dim, config.emb_dim)
 
     def forward(self, hidden_TD: Tensor) -> Tensor:
         """Transform each token independently."""
-        return self.lin2(self.activation(self.lin1(hidden_TD)))
+        return self.lin2(self.lin1(hidden_TD))
 
 
 class Layer(nn.Module):
@@ -54,6 +53,6 @@ class Layer(nn.Module):
     def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
         """Run the layer; `plan` defines the sequences."""
         update_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
-        hidden_TD = self.attention_norm(hidden_TD + update_TD)
+        hidden_TD = self.attention_norm(update_TD.add_(hidden_TD))
         update_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
-        return self.ffn_norm(hidden_TD + update_TD)
+        return self.ffn_norm(update_TD.add_(hidden_TD))

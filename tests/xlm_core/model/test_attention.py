@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from xlm_core.model.attention import ExplicitPlan, GroupedPlan, VarlenPlan, choose_attention, device_capability
+from xlm_core.model.attention import (
+    ExplicitPlan,
+    GroupedPlan,
+    VarlenPlan,
+    choose_attention,
+    device_capability,
+    round_up,
+)
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import pack_padded
 from xlm_core.ragged import cumulative_lengths
@@ -33,12 +40,23 @@ def attention_formula(qkv, lengths, causal):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.integers(1, 7), min_size=1, max_size=9), st.booleans())
-def test_grouped_attention_equals_the_formula_for_any_order_of_lengths(lengths, causal):
+@given(st.lists(st.integers(1, 20), min_size=1, max_size=9), st.booleans(), st.booleans())
+def test_grouped_attention_equals_the_formula_for_any_order_of_lengths(lengths, causal, with_gradients):
     qkv = torch.randn(sum(lengths), 3, 2, 4)
-    plan = GroupedPlan.from_batch(packed(lengths), causal, 0.0)
-    context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
+    with torch.set_grad_enabled(with_gradients):
+        plan = GroupedPlan.from_batch(packed(lengths), causal, 0.0)
+        context = plan.to_batch_order(plan.attend(plan.to_plan_order(qkv)))
     torch.testing.assert_close(context.double(), attention_formula(qkv, lengths, causal), atol=1e-6, rtol=0)
+
+
+def test_batches_have_few_different_sizes():
+    """Each size costs time and memory: oneDNN builds and keeps kernels for it."""
+    sizes = {num_tokens: round_up(num_tokens) for num_tokens in range(1, 4097)}
+    assert len(set(sizes.values())) < 150
+    assert all(num_tokens <= size <= num_tokens * 17 / 16 for num_tokens, size in sizes.items())
+    with torch.no_grad():
+        plan = GroupedPlan.from_batch(packed([100, 7]), causal=False, dropout=0.0)
+    assert plan.to_plan_order(torch.ones(107, 2)).shape == (108, 2)
 
 
 @settings(max_examples=30, deadline=None)
