@@ -58,7 +58,7 @@ def preview_to_json(preview: Preview) -> dict[str, Any]:
         "rows": preview.rows,
         "rejected": [
             {"reason": reason, "rows": count, "examples": preview.examples[reason]}
-            for reason, count in preview.reasons.most_common()
+            for reason, count in preview.totals.reasons.items()
         ],
     }
 
@@ -125,10 +125,10 @@ def _can_render(task: TaskSettings, row: dict[str, Any]) -> bool:
 
 
 def _rejected_lines(preview: Preview) -> Iterator[RenderableType]:
-    if not preview.reasons:
+    if not preview.totals.reasons:
         return
     rows = [[Text(name, "bold") for name in ("rejected", "rows", "such as row", "id", "file")]]
-    for reason, count in preview.reasons.most_common():
+    for reason, count in preview.totals.reasons.items():
         first_cells = [Text(render_text(reason), "red"), Text(f"{count:,}")]
         for example in preview.examples[reason] or [{"row": "", "id": None, "file": ""}]:
             row_id = "" if example["id"] is None else render_text(example["id"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -14,13 +13,13 @@ import pyarrow.parquet as pq
 from jobs.preview.values import to_python
 from pipelines.errors import FatalError
 from pipelines.job import parse_input, parse_policy
-from pipelines.output import JOB_FILE, Output, describe_too_many_rejected
+from pipelines.output import JOB_FILE, Output, describe_too_many_rejected, part_name, retry_if_replaced
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-    from pipelines.output import ShardRecord
+    from pipelines.output import Records, Totals
     from pipelines.storage import Location
     from pipelines.tasks import TaskSettings
 
@@ -37,7 +36,7 @@ class Preview:
         complete: whether the last run completed the output.
         num_planned: the number of shards of the corpus.
         too_many_rejected: what was rejected, if this is more than the job allows.
-        records: the records of finished shards, ordered by shard id.
+        totals: of the records of finished shards.
         schema: the schema of the parts.
         groups: the columns by their meaning: `id`, `keep` and `results`.
         tasks: the settings of the job's tasks; empty if this version cannot read them.
@@ -48,17 +47,12 @@ class Preview:
     complete: bool
     num_planned: int
     too_many_rejected: str | None
-    records: list[ShardRecord]
+    totals: Totals
     schema: pa.Schema
     groups: dict[str, list[str]]
     tasks: list[TaskSettings]
     rows: list[dict[str, Any]]
     examples: dict[str, list[dict[str, Any]]]
-
-    @property
-    def reasons(self) -> Counter[str]:
-        """The number of rejected rows by reason."""
-        return sum((Counter(record.reasons) for record in self.records), Counter[str]())
 
 
 def read_preview(location: Location, limit: int) -> Preview:
@@ -72,15 +66,19 @@ def read_preview(location: Location, limit: int) -> Preview:
         FatalError: there is no output, no results yet, or a file cannot be read.
         OSError: the storage cannot be read.
     """
-    output = Output(location)
-    job = output.read_existing_job()
-    records = sorted(output.ledger.load(), key=lambda record: record.shard)
-    if not records:
+    return retry_if_replaced(lambda: _read_preview(Output(location), limit))
+
+
+def _read_preview(output: Output, limit: int) -> Preview:
+    location, job = output.location, output.read_existing_job()
+    records = output.ledger.load().sorted_by_shard()
+    if not len(records):
         raise FatalError(f"{location.url}: no results yet, because no shard is finished; run the job, or wait for it")
-    with _open(output.parts / records[0].part) as file:
+    with _open(output.parts / part_name(records.shards[0].as_py())) as file:
         schema = file.schema_arrow
-    planned, policy = output.read_planned_rows(), parse_policy(job["spec"])
-    num_left = max(sum(planned.values()) - sum(record.rows_read for record in records), 0)
+    totals, policy = records.totals(), parse_policy(job["spec"])
+    planned = output.read_planned_rows()
+    num_left = max(int(planned["num_rows"].to_numpy().sum()) - totals.counts["rows_read"], 0)
     spec = parse_input(job["spec"], (output.bookkeeping / JOB_FILE).url)
     ids, keep = spec.id_columns, list(spec.kept)
     if missing := [name for name in (*ids, *keep) if name not in schema.names]:
@@ -92,13 +90,13 @@ def read_preview(location: Location, limit: int) -> Preview:
     return Preview(
         complete=output.is_complete,
         num_planned=len(planned) or len(records),
-        too_many_rejected=policy and describe_too_many_rejected(records, policy, num_left),
-        records=records,
+        too_many_rejected=policy and describe_too_many_rejected(totals, policy, num_left),
+        totals=totals,
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
         tasks=parse_tasks(job["spec"]),
-        rows=_read_rows(output.parts, _select_rows(output.parts, records, spec.output_lang_column, limit)),
-        examples=_read_rejected_examples(output, records),
+        rows=_read_rows(output.parts, _select_rows(output.parts, records, totals, spec.output_lang_column, limit)),
+        examples=_read_rejected_examples(output, records, totals),
     )
 
 
@@ -116,36 +114,36 @@ def _open(location: Location) -> Generator[pq.ParquetFile]:
         raise FatalError(f"{location.url}: damaged; delete it, and run the job again to write it again") from None
 
 
-def _select_rows(parts: Location, records: list[ShardRecord], lang: str | None, limit: int) -> list[_RowPosition]:
+def _select_rows(parts: Location, records: Records, totals: Totals, lang: str | None, limit: int) -> list[_RowPosition]:
     """Select the first rows of every language, if a column of the output has the language, or else the first rows.
 
     Rows are taken from each language in turn, the most frequent language first, up to `limit`.
     """
     if lang is None:
-        positions = ((record.part, i) for record in records for i in range(record.rows_out))
+        num_rows = zip(records.shards, records.column("rows_out").tolist(), strict=True)
+        positions = ((part_name(shard.as_py()), i) for shard, number in num_rows for i in range(number))
         return list(islice(positions, limit))
-    frequency = Counter[str]()
-    for record in records:
-        frequency.update({entry.lang: entry.rows for entry in record.langs})
+    frequency = {counts.lang: counts.rows for counts in totals.langs}
     found: dict[str, list[_RowPosition]] = {}
-    for part in _find_parts_with_langs(records, [code for code, _ in frequency.most_common(limit)]):
+    for part in _find_parts_with_langs(records, [*frequency][:limit]):
         with _open(parts / part) as file:
             codes = [to_python(code) for batch in file.iter_batches(columns=[lang]) for code in batch.column(0)]
         for index, code in enumerate(codes):
             if len(same_lang := found.setdefault(str(code), [])) < limit:
                 same_lang.append((part, index))
-    order = sorted(found, key=lambda code: -frequency[code])
+    order = sorted(found, key=lambda code: -frequency.get(code, 0))
     turns = sorted((turn, i) for i, code in enumerate(order) for turn in range(len(found[code])))[:limit]
     return [found[order[i]][turn] for i, turn in sorted((i, turn) for turn, i in turns)]
 
 
-def _find_parts_with_langs(records: list[ShardRecord], codes: list[str]) -> list[str]:
+def _find_parts_with_langs(records: Records, codes: list[str]) -> list[str]:
     """Return few parts that together contain rows of all these languages."""
+    first = records.first_with("langs")
     parts: list[str] = []
     covered: set[str] = set()
     for code in codes:
         if code not in covered:
-            record = next(r for r in records if any(entry.lang == code for entry in r.langs))
+            (record,) = records.take(first[code])
             parts.append(record.part)
             covered |= {entry.lang for entry in record.langs}
     return parts
@@ -168,10 +166,11 @@ def _read_rows(parts: Location, positions: list[_RowPosition]) -> list[dict[str,
     return [rows[position] for position in positions]
 
 
-def _read_rejected_examples(output: Output, records: list[ShardRecord]) -> dict[str, list[dict[str, Any]]]:
+def _read_rejected_examples(output: Output, records: Records, totals: Totals) -> dict[str, list[dict[str, Any]]]:
     """Read some rejected rows for each reason, from as few files as possible."""
-    examples: dict[str, list[dict[str, Any]]] = {reason: [] for record in records for reason in record.reasons}
-    for record in records:
+    examples: dict[str, list[dict[str, Any]]] = {reason: [] for reason in totals.reasons}
+    first = records.first_with("reasons", _MAX_EXAMPLES)
+    for record in records.take(sorted({number for numbers in first.values() for number in numbers})):
         if all(len(examples[reason]) >= _MAX_EXAMPLES for reason in record.reasons):
             continue
         with suppress(FileNotFoundError):

@@ -125,7 +125,7 @@ class _OutputComparison:
     def run(self) -> OutputDiff:
         for first, table in self.a.rows.batches():
             self._compare_batch(first, table)
-        for file in range(len(self.b.rows.files)):
+        for file in range(self.b.rows.num_files):
             self._count_only_b(file)
         order = sorted(range(len(self.langs)), key=lambda i: (-self.rows[i].total, self.langs[i]))
         order = [i for i in order if self.rows[i].total]

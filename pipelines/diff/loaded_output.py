@@ -11,13 +11,19 @@ import pyarrow as pa
 from pipelines.diff.row_index import NumberedRows, RowIndex, to_array
 from pipelines.errors import FatalError
 from pipelines.job import FixedLang, parse_input
-from pipelines.output import JOB_FILE, Output
+from pipelines.output import JOB_FILE, Output, retry_if_replaced
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipelines.output import Records, Totals
     from pipelines.storage import Location
+
+
+def _read_ledger(output: Output) -> tuple[Records, Totals]:
+    records = output.ledger.load()
+    return records.sorted_by_file(), records.totals()
 
 
 class LoadedOutput:
@@ -38,22 +44,22 @@ class LoadedOutput:
     def __init__(self, location: Location):
         output = Output(location)
         job = output.read_existing_job()
-        records = sorted(output.ledger.load(), key=lambda record: (record.file, record.part))
-        if not records:
+        records, totals = retry_if_replaced(lambda: _read_ledger(output))
+        if not len(records):
             raise FatalError(f"{location.url}: no results yet, because no shard is committed; run the job first")
         self.url, self.is_complete = location.url, output.is_complete
         self.fingerprint = job["fingerprint"] | {"segmenters": job.get("segmenters")}
         self.num_shards, self.num_planned = len(records), output.num_planned() or len(records)
         spec = parse_input(job["spec"], (output.bookkeeping / JOB_FILE).url)
         self._input, self.id_columns, self.tasks = spec, spec.id_columns, parse_tasks(job["spec"])
-        self.known_langs = {counts.lang for record in records for counts in record.langs}
-        parts = [output.parts / record.part for record in records]
-        self.rows = NumberedRows(parts, [record.rows_out for record in records], self.id_columns)
+        self.known_langs = {counts.lang for counts in totals.langs}
+        self.rows = NumberedRows(output.parts, records.shards, records.column("rows_out"), self.id_columns)
         self.schema = self.rows.schema()
-        with_rejected = [record for record in records if record.rows_rejected]
+        with_rejected = records.filter(records.column("rows_rejected") > 0)
         self._rejected = NumberedRows(
-            [output.rejected / record.part for record in with_rejected],
-            [record.rows_rejected for record in with_rejected],
+            output.rejected,
+            with_rejected.shards,
+            with_rejected.column("rows_rejected"),
             spec.id_columns if spec.id is None else ["id"],
             ["reason"],
         )

@@ -13,6 +13,7 @@ from pandas.util import hash_array
 
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
+from pipelines.output import part_name
 from pipelines.rows import id_texts
 
 if TYPE_CHECKING:
@@ -50,16 +51,23 @@ class NumberedRows:
     """The rows of files, numbered from 0 across all files. Recently read files are cached.
 
     Args:
-        files: the files, in the order in which their rows are numbered.
+        folder: the directory of the files.
+        shards: their shards, in the order in which the rows are numbered.
         num_rows: number of rows of each file, as in the ledger.
         id_columns: the columns that together identify a row.
         columns: further columns to read.
     """
 
     def __init__(
-        self, files: Sequence[Location], num_rows: Sequence[int], id_columns: Sequence[str], columns: Sequence[str] = ()
+        self,
+        folder: Location,
+        shards: pa.ChunkedArray,
+        num_rows: NDArray[np.int64],
+        id_columns: Sequence[str],
+        columns: Sequence[str] = (),
     ):
-        self.files, self.id_columns, self.columns = list(files), list(id_columns), list(columns)
+        self._folder, self._shards = folder, shards.combine_chunks()
+        self.num_files, self.id_columns, self.columns = len(shards), list(id_columns), list(columns)
         self.file_offsets: NDArray[np.int64] = np.concatenate([[0], np.cumsum(num_rows, dtype=np.int64)])
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
 
@@ -81,7 +89,7 @@ class NumberedRows:
         expected = int(self.file_offsets[file + 1] - self.file_offsets[file])
         if len(table) != expected:
             raise FatalError(
-                f"{self.files[file].url}: has {format_count(len(table), 'row')}, expected {expected:,} as in "
+                f"{self._locate(file).url}: has {format_count(len(table), 'row')}, expected {expected:,} as in "
                 f"the ledger; delete it, and {_COMPUTE_AGAIN}"
             )
         return table
@@ -90,8 +98,11 @@ class NumberedRows:
         """Read the schema of the first file."""
         return self._open(0, pq.read_schema)
 
+    def _locate(self, file: int) -> Location:
+        return self._folder / part_name(self._shards[file].as_py())
+
     def _open(self, file: int, read: Callable[[pa.NativeFile], ReadT]) -> ReadT:
-        location = self.files[file]
+        location = self._locate(file)
 
         def attempt() -> ReadT:
             with location.fs.open_input_file(location.path) as source:
@@ -117,9 +128,9 @@ class NumberedRows:
     def batches(self) -> Iterator[tuple[int, pa.Table]]:
         """Read all rows in order, several files at once; yields the number of a table's first row, and the table."""
         first, tables = 0, list[pa.Table]()
-        for file in range(len(self.files)):
+        for file in range(self.num_files):
             tables.append(self.read(file))
-            if file == len(self.files) - 1 or sum(table.nbytes for table in tables) >= _BATCH_BYTES:
+            if file == self.num_files - 1 or sum(table.nbytes for table in tables) >= _BATCH_BYTES:
                 yield first, pa.concat_tables(tables).combine_chunks()
                 first, tables = int(self.file_offsets[file + 1]), []
 

@@ -2,7 +2,7 @@
 
 from pipelines.output.directory import Output, find_differences
 from pipelines.output.layout import BOOKKEEPING, DATA, JOB_FILE, PLAN_FILE, RUN_FILE, SUCCESS, is_part_name, part_name
-from pipelines.output.ledger import COMMITTED, Records, retry_if_replaced
+from pipelines.output.ledger import COMMITTED, Records, ReplacedError, Totals, retry_if_replaced
 from pipelines.output.lock import Holder, Lock, find_holder
 from pipelines.output.orphans import Orphan, find_orphans
 from pipelines.output.parts import (
@@ -17,7 +17,7 @@ from pipelines.output.parts import (
 )
 from pipelines.output.rejection_limit import describe_too_many_rejected
 from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
-from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord, ShardResult
+from pipelines.output.shard_record import SECONDS, SHARD_COUNTS, ShardRecord, ShardResult
 
 __all__ = [
     "BOOKKEEPING",
@@ -27,6 +27,7 @@ __all__ = [
     "PLAN_FILE",
     "REJECTED_FILE",
     "RUN_FILE",
+    "SECONDS",
     "SHARD_COUNTS",
     "SUCCESS",
     "Holder",
@@ -35,8 +36,10 @@ __all__ = [
     "Output",
     "OutputState",
     "Records",
+    "ReplacedError",
     "ShardRecord",
     "ShardResult",
+    "Totals",
     "check_parts",
     "compare_with_plan",
     "decode_schema",

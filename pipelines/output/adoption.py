@@ -14,7 +14,7 @@ from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, is_as_
 from pipelines.output.shard_record import ShardRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from pipelines.output.directory import Output
 
@@ -33,10 +33,10 @@ class _Expected:
 
 def adopt_parts(
     output: Output,
-    shards: Sequence[Mapping[str, Any]],
-    recorded: Mapping[str, ShardRecord],
+    shards: pa.Table,
+    precision: str | None,
     segmenters: Mapping[str, str],
-) -> dict[str, ShardRecord]:
+) -> list[ShardRecord]:
     """Read the records of shards without one from the parts that prove to be whole, and of this job and shard.
 
     Nothing is adopted if the job rejects rows that repeat an id: which rows these are depends on the other shards of
@@ -45,14 +45,14 @@ def adopt_parts(
     Args:
         output: the output.
         shards: rows of the plan whose parts exist, but have no record.
-        recorded: the records in the ledger. All parts of an output have one precision.
+        precision: that of the parts with a record, which all parts of an output have; None if there is none.
         segmenters: the segmenters of this job, which may not be those of the run that wrote the parts.
 
     Returns:
-        Records by shard. Times and out-of-memory events are 0, because parts do not contain them.
+        Their records, in the order of the plan. Times and out-of-memory events are 0: parts do not contain them.
     """
-    job = output.read_job() if shards else None
-    schema = output.read_schema() if shards else None
+    job = output.read_job() if len(shards) else None
+    schema = output.read_schema() if len(shards) else None
     match job:
         case {
             "metadata": {"xlm:fingerprint": str() as fingerprint},
@@ -60,12 +60,12 @@ def adopt_parts(
         } if schema is not None:
             expected = _Expected(fingerprint, schema, segmenters, row_id or "row")
         case _:
-            return {}
+            return []
     with ThreadPoolExecutor(_READ_THREADS) as pool:
-        found = list(pool.map(lambda shard: _read_proof(output, shard, expected), shards))
+        found = list(pool.map(lambda shard: _read_proof(output, shard, expected), shards.to_pylist()))
     adopted = [record for record in found if record is not None]
-    precision = next((record.precision for record in (*recorded.values(), *adopted)), None)
-    return {record.shard: record for record in adopted if record.precision == precision}
+    precision = precision or next((record.precision for record in adopted), None)
+    return [record for record in adopted if record.precision == precision]
 
 
 def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -> ShardRecord | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.errors import FatalError
 from pipelines.formatting import excerpt
@@ -15,7 +16,7 @@ from pipelines.output import layout
 from pipelines.output.access import check_writable
 from pipelines.output.ledger import Ledger
 from pipelines.output.lock import check_unlocked, lock_folder, not_writable
-from pipelines.output.parts import decode_schema
+from pipelines.output.parts import decode_schema, list_parts
 from pipelines.rows import RejectionReason
 from pipelines.storage import encode_parquet
 
@@ -24,9 +25,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pipelines.output.lock import Lock
-    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
 
+
+_PLANNED_ROWS = pa.schema([("shard", pa.string()), ("num_rows", pa.int64())])
 
 _REPORTS_KEPT = 30  # of earlier runs: a month of a job that runs every night
 
@@ -92,7 +94,7 @@ class Output:
         )
 
     def _check_layout(self) -> None:
-        if any(_list_parts(self.location)):
+        if any(layout.is_part_name(name) for name, _ in self.location.scan()):
             raise FatalError(
                 f"{self.location.url}: written by an earlier version, which did not write parts to {layout.DATA}; set "
                 "output.path to a new directory, and run the job again"
@@ -115,22 +117,21 @@ class Output:
         if saved is not None:
             self._refuse(find_differences(saved["fingerprint"], fingerprint))
 
-    def check_segmenters(self, done: Iterable[ShardRecord], segmenters: Mapping[str, str]) -> None:
+    def check_segmenters(self, used: Iterable[tuple[str, str]], segmenters: Mapping[str, str]) -> None:
         """Refuse to resume an output that keeps shards with rows segmented in another way.
 
         A segmenter concerns only the rows in its language, and may change as long as none of them is tokenized.
 
         Args:
-            done: the records of the shards that are not computed again.
-            segmenters: the segmenters of the job, as in `ShardRecord`.
+            used: the languages and segmenters of the rows that are not computed again, as in `ShardRecord`.
+            segmenters: the segmenters of the job.
 
         Raises:
             FatalError: names every segmenter that differs.
         """
-        used = dict.fromkeys(item for record in done for item in record.segmenters.items())
         self._refuse(
             (f"segmenters.{lang}", segmenter, segmenters.get(lang))
-            for lang, segmenter in used
+            for lang, segmenter in sorted(used)
             if segmenters.get(lang) != segmenter
         )
 
@@ -169,21 +170,27 @@ class Output:
         """Read how many shards the last run planned; None before the first run."""
         return len(self.read_planned_rows()) or None
 
-    def read_planned_rows(self) -> dict[str, int]:
-        """Read the shards that the last run planned, and their rows; empty before the first run."""
+    def read_planned_rows(self) -> pa.Table:
+        """Read the shards that the last run planned, and their rows; none before the first run.
+
+        Returns:
+            A table with the columns `shard` and `num_rows`. Rows of the corpus that no shard has are left out.
+        """
         try:
-            plan = (self.bookkeeping / layout.PLAN_FILE).read_table(["shard", "num_rows"])
-            return dict(zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True))
+            plan = (self.bookkeeping / layout.PLAN_FILE).read_table(_PLANNED_ROWS.names)
+            plan = plan.select(_PLANNED_ROWS.names).cast(_PLANNED_ROWS).filter(pc.field("shard").is_valid())
+            plan.validate(full=True)
+            return plan
         except (FileNotFoundError, KeyError, ValueError, pa.ArrowException):  # missing, or damaged in any way
-            return {}
+            return _PLANNED_ROWS.empty_table()
 
-    def list_parts(self) -> dict[str, int]:
-        """List the existing parts and their sizes in bytes."""
-        return _list_parts(self.parts)
+    def list_parts(self) -> pa.Table:
+        """List the existing parts: a table of their shards, and of their sizes in bytes."""
+        return list_parts(self.parts)
 
-    def list_rejected_parts(self) -> dict[str, int]:
-        """List the existing files of rejected rows and their sizes in bytes. A file has the name of its part."""
-        return _list_parts(self.rejected)
+    def list_rejected_parts(self) -> pa.Table:
+        """List the existing files of rejected rows, like `list_parts`. A file has the name of its part."""
+        return list_parts(self.rejected)
 
     def read_repeated_rows(self, name: str) -> set[int]:
         """Read which rows of a part's shard were rejected as duplicates, as row numbers in the input file."""
@@ -258,10 +265,6 @@ def find_differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, 
             yield from find_differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
         yield path, old, new
-
-
-def _list_parts(folder: Location) -> dict[str, int]:
-    return {file.name: file.size for file in folder.list() if layout.PART.fullmatch(file.name)}
 
 
 def _to_text(value: Any) -> str:

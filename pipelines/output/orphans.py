@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipelines.output.directory import Output
-    from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
 
 
@@ -46,7 +45,8 @@ def find_orphans(output: Output) -> list[Orphan]:
     """
     # List before loading the ledger, so that parts committed in between have a record.
     files = output.location.list(recursive=True)
-    records = {record.shard: record for record in output.ledger.load()}
+    loaded = output.ledger.load()
+    records = dict(zip(loaded.shards.to_pylist(), loaded.column("rows_rejected").tolist(), strict=True))
     orphans: list[Orphan] = []
     for file in files:
         path = file.url[len(output.location.url.rstrip("/")) + 1 :]
@@ -60,15 +60,15 @@ def find_orphans(output: Output) -> list[Orphan]:
     return orphans
 
 
-def _classify(path: str, records: Mapping[str, ShardRecord]) -> tuple[str, bool] | None:
+def _classify(path: str, rows_rejected: Mapping[str, int]) -> tuple[str, bool] | None:
     """Return what a file is, and whether it may be removed; None if the ledger accounts for it."""
     if METADATA_PATH.fullmatch(path):
         return None
     if part := PART_PATH.fullmatch(path):
-        is_rejected, record = part[1] != DATA, records.get(part[2])
+        is_rejected, record = part[1] != DATA, rows_rejected.get(part[2])
         if record is None:
             return f"{'rejected rows' if is_rejected else 'results'} of shards that were never committed", True
-        if is_rejected and not record.rows_rejected:
+        if is_rejected and not record:
             return "rejected rows of shards that have no rejected rows any more", True
         return None
     folder, slash, name = path.rpartition("/")

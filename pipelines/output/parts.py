@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from itertools import islice
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from pipelines.output.layout import PART
 from pipelines.rows import REJECTED, id_texts
 from pipelines.storage import encode_parquet
+
+if TYPE_CHECKING:
+    from pipelines.storage import Location
 
 # A reader loads a column of a row group as one array, and indexes its values with 31 bits.
 _MAX_VALUES_PER_ROW_GROUP = 2**28
 
 REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
 
+
+_LISTING = pa.schema([("shard", pa.string()), ("size", pa.int64())])
+_LISTED_AT_ONCE = 10_000  # files, as Python objects
 
 # Keys in the footer of a part.
 FINGERPRINT = b"xlm:fingerprint"
@@ -64,6 +73,15 @@ def decode_schema(text: str | bytes) -> pa.Schema:
         ValueError, OSError: it is damaged.
     """
     return pa.ipc.read_schema(pa.BufferReader(base64.b64decode(text)))
+
+
+def list_parts(folder: Location) -> pa.Table:
+    """List the parts in a directory: a table with the columns `shard` and `size`, in no order."""
+    tables = [_LISTING.empty_table()]
+    found = ((part[1], size) for name, size in folder.scan() if (part := PART.fullmatch(name)))
+    while some := list(islice(found, _LISTED_AT_ONCE)):
+        tables.append(pa.table([*zip(*some, strict=True)], _LISTING.names).cast(_LISTING))
+    return pa.concat_tables(tables).combine_chunks()
 
 
 def sha256(data: bytes | pa.Buffer) -> str:

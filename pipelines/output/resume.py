@@ -2,44 +2,57 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import format_count
 from pipelines.output.adoption import adopt_parts
 from pipelines.output.layout import part_name
+from pipelines.output.ledger import add_up, retry_if_replaced, to_table
 from pipelines.rows import RejectionReason
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from numpy.typing import NDArray
+
     from pipelines.output.directory import Output
+    from pipelines.output.ledger import Records, Totals
     from pipelines.output.shard_record import ShardRecord
 
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
-class OutputState(NamedTuple):
+
+@dataclass(frozen=True)
+class OutputState:
     """What an output contains, compared with the plan.
 
     Attributes:
-        shards: the whole plan, the done shards first: if two rows have the same id, the one already written stays.
-        done: the records of the planned shards that are done, by shard id.
+        planned: the whole plan.
+        is_done: which shards of the plan are done.
+        recorded: the records of done shards in the ledger.
+        adopted: records that are not in the ledger yet, of done shards whose parts prove it.
         repeats: for done shards, the rows that were rejected because an earlier row has their id.
         stale_parts: names of parts, and of files of rejected rows, that belong to no done shard.
         notes: messages for the user about parts that are stale, missing or to be computed again.
-        adopted: records that are not in the ledger yet, of shards whose parts prove that they are done.
         num_removed: number of recorded parts whose files changed or were deleted.
         num_recorded: number of all recorded parts.
     """
 
-    shards: pa.Table
-    done: dict[str, ShardRecord]
+    planned: pa.Table
+    is_done: pa.ChunkedArray
+    recorded: Records
+    adopted: list[ShardRecord]
     repeats: dict[str, set[int]]
     stale_parts: list[str]
     notes: list[str]
-    adopted: list[ShardRecord]
     num_removed: int
     num_recorded: int
 
@@ -62,9 +75,23 @@ class OutputState(NamedTuple):
         return not len(self.todo) and not self.stale_parts and not self.adopted
 
     @property
+    def num_done(self) -> int:
+        """Number of shards that are done."""
+        return len(self.recorded) + len(self.adopted)
+
+    @cached_property
     def todo(self) -> pa.Table:
         """The shards of the plan that are not done."""
-        return self.shards.slice(len(self.done))
+        return self.planned.filter(pc.invert(self.is_done)) if pc.any(self.is_done).as_py() else self.planned
+
+    @cached_property
+    def shards(self) -> pa.Table:
+        """The whole plan, the done shards first: if two rows have the same id, the one already written stays."""
+        return pa.concat_tables([self.planned.filter(self.is_done), self.todo])
+
+    def totals(self) -> Totals:
+        """Add up the records of done shards."""
+        return add_up(chain(self.recorded.rows(), [to_table(self.adopted, 0)]))
 
 
 def compare_with_plan(
@@ -72,13 +99,13 @@ def compare_with_plan(
 ) -> OutputState:
     """Compare the plan with the ledger and the parts.
 
-    A shard is done if it has a record, and its part and its file of rejected rows have the recorded sizes. The record
-    of a part that was written last before a run died is read from the part itself; see `adopt_parts`. All other parts
-    are stale and are removed before the run starts:
+    A shard is done if it has a record with as many rows of the corpus as are planned, and its part and its file of
+    rejected rows have the recorded sizes. The record of a part that was written last before a run died is read from the
+    part itself; see `adopt_parts`. All other parts are stale and are removed before the run starts:
 
     - Parts of files that changed or were deleted, because the output contains the rows of the corpus as it is now.
-    - Parts that are computed again, such as damaged ones. Until they are
-      computed, another shard may produce a row with an id that they contain.
+    - Parts that are computed again, such as damaged ones. Until they are computed, another shard may produce a row with
+      an id that they contain.
 
     If files changed or were deleted, shards with rows that were rejected as duplicates are computed again too, since
     the row with the first occurrence of the id may be gone.
@@ -92,61 +119,73 @@ def compare_with_plan(
     Raises:
         FatalError: rows of done shards were segmented in another way.
     """
+    return retry_if_replaced(lambda: _compare(output, planned, segmenters, retry_rejected))
+
+
+def _compare(
+    output: Output, planned: pa.Table, segmenters: Mapping[str, str], retry_rejected: Collection[str]
+) -> OutputState:
     notes: list[str] = []
-    planned_ids: list[str] = planned["shard"].to_pylist()
-    planned_parts = {part_name(shard) for shard in planned_ids}
-    records = {record.shard: record for record in output.ledger.load()}
-    sizes, rejected = output.list_parts(), output.list_rejected_parts()
-    unrecorded = [part_name(shard) in sizes and shard not in records for shard in planned_ids]
-    adopted = adopt_parts(output, planned.filter(pa.array(unrecorded, pa.bool_())).to_pylist(), records, segmenters)
-    records |= adopted
-    removed = [record for record in records.values() if record.part not in planned_parts]
-    if removed:
-        files = sorted({record.file for record in removed})
+    shards = planned["shard"]
+    records, parts, rejected = output.ledger.load(), output.list_parts(), output.list_rejected_parts()
+    is_unrecorded = pc.and_not(pc.is_in(shards, value_set=parts["shard"]), pc.is_in(shards, value_set=records.shards))
+    unrecorded = planned.filter(is_unrecorded)
+    adopted = adopt_parts(output, unrecorded, records.precision, segmenters)
+
+    position = pc.index_in(records.shards, value_set=shards).fill_null(-1).to_numpy()
+    removed = records.filter(position < 0)
+    if len(removed):
+        files = removed.files()
         shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
         notes.append(f"removing {format_count(len(removed), 'part')} of files that changed or were deleted: {shown}")
     # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
-    files_changed = bool(removed) or not {part_name(shard) for shard in output.read_planned_rows()} <= planned_parts
-    done: dict[str, ShardRecord] = {}
-    num_damaged = num_with_repeats = num_retried = 0
-    for shard, record in records.items():
-        if record.part not in planned_parts:
-            continue
-        if not _has_recorded_sizes(record, sizes, rejected):
-            num_damaged += 1
-        elif not record.reasons.keys().isdisjoint(retry_rejected):
-            num_retried += 1
-        elif files_changed and _num_repeats(record):
-            num_with_repeats += 1
-        else:
-            done[shard] = record
-    repeats: dict[str, set[int]] = {}
-    for record in [record for record in done.values() if _num_repeats(record)]:
+    last_planned = output.read_planned_rows()["shard"]
+    files_changed = len(removed) > 0 or pc.all(pc.is_in(last_planned, value_set=shards)).as_py() is False
+
+    again = [
+        (~_has_recorded_sizes(records, parts, rejected), "missing or changed since being recorded"),
+        (planned["num_rows"].to_numpy()[position] != records.column("rows_read"), "with other rows than planned"),
+        (
+            records.rejected_for([RejectionReason.DUPLICATE_ID] if files_changed else []),
+            "with rows rejected as duplicates: files changed or were deleted",
+        ),
+        (records.rejected_for(retry_rejected), "because of their rejected rows"),
+    ]
+    is_current = position >= 0
+    num_again: list[int] = []
+    for is_again, _ in again:
+        num_again.append(int((is_current & is_again).sum()))
+        is_current &= ~is_again
+    retried = [record for record in adopted if not record.reasons.keys().isdisjoint(retry_rejected)]
+    num_again[-1] += len(retried)
+    recorded, repeats = records.filter(is_current), dict[str, set[int]]()
+    for record in recorded.filter(recorded.rejected_for([RejectionReason.DUPLICATE_ID])):
         try:
             repeats[record.shard] = output.read_repeated_rows(record.part)
         except pa.ArrowException:  # damaged, although it has the recorded size
-            del done[record.shard]
-            num_damaged += 1
-    output.check_segmenters(done.values(), segmenters)
-    if num_unproven := sum(unrecorded) - len(adopted):
+            recorded = recorded.without([record.shard])
+            num_again[0] += 1
+    new = [record for record in adopted if record not in retried]
+    output.check_segmenters(recorded.segmenters().union(*(record.segmenters.items() for record in new)), segmenters)
+    if num_unproven := len(unrecorded) - len(adopted):
         notes.append(f"computing {format_count(num_unproven, 'part')} again that the last run did not record")
-    if num_damaged:
-        notes.append(f"computing {format_count(num_damaged, 'part')} again, missing or changed since being recorded")
-    if num_with_repeats:
-        notes.append(
-            f"computing {format_count(num_with_repeats, 'part')} again, with rows rejected as duplicates: files "
-            "changed or were deleted"
-        )
-    if num_retried:
-        notes.append(f"computing {format_count(num_retried, 'part')} again, because of their rejected rows")
-    existing = sizes.keys() | rejected.keys() | {record.part for record in records.values()}
-    stale_parts = sorted(existing - {record.part for record in done.values()})
-    is_done = np.array([shard in done for shard in planned_ids], bool)
-    shards = pa.concat_tables([planned.filter(pa.array(is_done)), planned.filter(pa.array(~is_done))])
-    new = [record for shard, record in adopted.items() if shard in done]
+    for number, (_, why) in zip(num_again, again, strict=True):
+        if number:
+            notes.append(f"computing {format_count(number, 'part')} again, {why}")
     if new:
         notes.append(f"adopting {format_count(len(new), 'part')} that the last run finished, but did not record")
-    return OutputState(shards, done, repeats, stale_parts, notes, new, len(removed), len(records))
+    done = pa.chunked_array([*recorded.shards.chunks, pa.array([record.shard for record in new], pa.string())])
+    return OutputState(
+        planned,
+        pc.is_in(shards, value_set=done),
+        recorded,
+        new,
+        repeats,
+        _without([parts["shard"], rejected["shard"], records.shards], done),
+        notes,
+        len(removed),
+        len(records) + len(adopted),
+    )
 
 
 def remove_stale_parts(output: Output, state: OutputState) -> None:
@@ -160,12 +199,12 @@ def remove_stale_parts(output: Output, state: OutputState) -> None:
     for name in state.stale_parts:
         output.remove_part(name)
     if state.stale_parts:
-        output.ledger.replace(list(state.done.values()))
+        output.ledger.replace(state.adopted, state.recorded)
     else:
         output.ledger.append(state.adopted)
 
 
-def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
+def check_parts(output: Output, done: Records) -> None:
     """Check that the parts are those of the ledger, as the last step before an output is marked complete.
 
     Parts without a record are deleted: a writer of this run or an earlier one, which was taken for dead, may have
@@ -175,20 +214,27 @@ def check_parts(output: Output, done: dict[str, ShardRecord]) -> None:
     Raises:
         RetryableError: a part is missing, or is not as it was written.
     """
-    sizes, rejected = output.list_parts(), output.list_rejected_parts()
-    for name in (sizes.keys() | rejected.keys()) - {record.part for record in done.values()}:
+    parts, rejected = output.list_parts(), output.list_rejected_parts()
+    for name in _without([parts["shard"], rejected["shard"]], done.shards):
         output.remove_part(name)
-    changed = [record.part for record in done.values() if not _has_recorded_sizes(record, sizes, rejected)]
-    if changed:
+    changed = done.filter(~_has_recorded_sizes(done, parts, rejected))
+    if len(changed):
         raise RetryableError(
             f"{output.location.url}: {format_count(len(changed), 'part')} changed after being written, such as "
-            f"{changed[0]}"
+            f"{part_name(changed.shards[0].as_py())}"
         )
 
 
-def _has_recorded_sizes(record: ShardRecord, sizes: dict[str, int], rejected: dict[str, int]) -> bool:
-    return sizes.get(record.part) == record.bytes and rejected.get(record.part) == record.rejected_bytes
+def _has_recorded_sizes(records: Records, parts: pa.Table, rejected: pa.Table) -> NDArray[np.bool_]:
+    """Return which records have the sizes of their part and of their file of rejected rows, if any."""
+    is_same = np.ones(len(records), np.bool_)
+    for name, listed in (("bytes", parts), ("rejected_bytes", rejected)):
+        sizes = listed["size"].take(pc.index_in(records.shards, value_set=listed["shard"])).fill_null(-1)
+        is_same &= sizes.to_numpy() == records.column(name)
+    return is_same
 
 
-def _num_repeats(record: ShardRecord) -> int:
-    return record.reasons.get(RejectionReason.DUPLICATE_ID, 0)
+def _without(shards: list[pa.ChunkedArray], others: pa.ChunkedArray) -> list[str]:
+    """Return the names of the parts of shards that are not among the others, each once, in order."""
+    found = [some.filter(pc.invert(pc.is_in(some, value_set=others))).to_pylist() for some in shards]
+    return sorted({part_name(shard) for some in found for shard in some})

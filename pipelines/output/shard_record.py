@@ -23,6 +23,8 @@ SHARD_COUNTS = (
     "oom_halvings",
 )
 
+SECONDS = ("read_s", "tokenize_s", "infer_s", "write_s")
+
 RECORD = pa.schema(
     [
         pa.field("shard", pa.string(), nullable=False),
@@ -38,7 +40,7 @@ RECORD = pa.schema(
         pa.field("segmenters", pa.map_(pa.string(), pa.string())),
         pa.field("ids_digest", pa.string()),
         pa.field("precision", pa.string()),
-        *(pa.field(name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s", "write_s")),
+        *(pa.field(name, pa.float64()) for name in SECONDS),
     ]
 )
 
@@ -102,18 +104,13 @@ class ShardRecord:
         """The file name of its part, and of its file of rejected rows."""
         return part_name(self.shard)
 
-    @property
-    def seconds(self) -> float:
-        """Seconds that all stages took together."""
-        return self.read_s + self.tokenize_s + self.infer_s + self.write_s
-
     def to_row(self) -> dict[str, Any]:
         """Return the record as the Python value of a row of `RECORD`."""
         return asdict(self) | {"part": self.part}
 
     def to_footer(self) -> str:
         """Return the record as JSON for the part's footer, without what differs if the part is written again."""
-        varying = dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0) | {"oom_halvings": 0}
+        varying = dict.fromkeys(SECONDS, 0.0) | {"oom_halvings": 0}
         row = self.to_row() | varying | {"bytes": 0, "digest": ""}
         return json.dumps({"record": row, "sha256": _digest(row)}, sort_keys=True)
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+from pipelines.output import part_name
 
-    from pipelines.output import Output, ShardRecord
+if TYPE_CHECKING:
+    from pipelines.output import Output, Records
     from pipelines.storage import Location
 
 _MAX_PARTS = 32
@@ -33,7 +34,7 @@ class Sample:
     num_parts: int
 
 
-def read_sample(output: Output, records: Sequence[ShardRecord]) -> Sample | None:
+def read_sample(output: Output, records: Records) -> Sample | None:
     """Read the first rows of parts that are spread over the output.
 
     Args:
@@ -47,12 +48,13 @@ def read_sample(output: Output, records: Sequence[ShardRecord]) -> Sample | None
         OSError, pa.ArrowException: a part is missing or damaged.
         FatalError, RetryableError: see `Location`.
     """
-    written = sorted((record for record in records if record.rows_out), key=lambda record: record.shard)
+    written = records.filter(records.column("rows_out") > 0).sorted_by_shard()
     number = min(len(written), _MAX_PARTS)
-    chosen = [written[i * len(written) // number] for i in range(number)]
+    chosen = written.take(np.arange(number) * len(written) // max(number, 1))
     num_left, tables = _MAX_ROWS, list[pa.Table]()
-    for i, record in enumerate(sorted(chosen, key=lambda record: record.rows_out)):
-        part = output.parts / record.part
+    # the parts with the fewest rows first, so that the others can fill the sample
+    for i, index in enumerate(np.argsort(chosen.column("rows_out"), kind="stable")):
+        part = output.parts / part_name(chosen.shards[int(index)].as_py())
         tables.append(part.with_retries(partial(_read_first_rows, part, num_left // (number - i))))
         num_left -= len(tables[-1])
     rows = pa.concat_tables(tables).combine_chunks() if tables else None

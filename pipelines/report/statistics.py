@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.output import Output, ShardRecord
+    from pipelines.output import Output, Records
     from pipelines.report.sample import Sample
     from pipelines.results import Statistic
     from pipelines.tasks import TaskSettings
@@ -35,7 +35,7 @@ _MAX_LABEL_CHARS = 60
 
 
 def collect_statistics(
-    output: Output, records: Sequence[ShardRecord], tasks: Sequence[TaskSettings], lang_column: str | None
+    output: Output, records: Records, tasks: Sequence[TaskSettings], lang_column: str | None
 ) -> dict[str, Any] | None:
     """Summarize the results of some rows of an output.
 

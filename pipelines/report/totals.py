@@ -5,7 +5,6 @@ All functions are pure; nothing is read or written here.
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +12,16 @@ import pyarrow as pa
 
 from pipelines.formatting import format_time
 from pipelines.job import PolicySettings
-from pipelines.output import DATA, SHARD_COUNTS, describe_too_many_rejected
+from pipelines.output import DATA, describe_too_many_rejected
 from pipelines.report.timeline import STAGES, Timeline
-from pipelines.rows import sum_langs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pipelines.output import ShardRecord
+    from pipelines.output import Totals
 
 # A failing store fails every shard with the same error, so the first errors are enough and the page stays small.
 _MAX_ERRORS = 50
-_MAX_SLOWEST = 10
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,7 @@ class RunRecord:
 def build_report(
     job: dict[str, Any],
     plan_rows: int,
-    records: Sequence[ShardRecord],
+    totals: Totals,
     failed: Mapping[str, str],
     run: RunRecord,
     status: str,
@@ -78,7 +75,7 @@ def build_report(
     Args:
         job: the contents of `job.json`: the resolved settings as `spec`, the fingerprint, and provenance.
         plan_rows: rows of the planned shards, before the filter.
-        records: of all committed shards, including those of earlier runs.
+        totals: of the records of all committed shards, including those of earlier runs.
         failed: the error of each shard that failed in this run.
         run: what this run did.
         status: how it ended, as in `Commits.status`.
@@ -89,51 +86,40 @@ def build_report(
     Returns:
         JSON values, which `summary_lines` and `render_html` display.
     """
-    totals: dict[str, int] = {name: sum(getattr(record, name) for record in records) for name in SHARD_COUNTS}
-    reasons: Counter[str] = Counter()
-    rejected_langs: Counter[str] = Counter()
-    for record in records:
-        reasons.update(record.reasons)
-        rejected_langs.update(record.rejected_langs)
-    slowest = sorted(records, key=lambda record: (-record.seconds, record.shard))[:_MAX_SLOWEST]
-    num_left = plan_rows - totals["rows_read"]
+    counts = totals.counts
+    num_left = plan_rows - counts["rows_read"]
     policy = PolicySettings.model_validate(job["spec"]["policy"])
     return {
         "status": status,
-        "too_many_rejected": describe_too_many_rejected(records, policy, num_left - run.rows_failed),
+        "too_many_rejected": describe_too_many_rejected(totals, policy, num_left - run.rows_failed),
         "name": job["spec"]["name"],
         "data": f"{job['spec']['output']['path'].rstrip('/')}/{DATA}",
         "totals": {
-            "shards": len(records),
+            "shards": totals.num_shards,
             "failed_shards": len(failed),
             "rows_corpus": plan_rows + rows_pruned,
             "rows_left": num_left,
-            "rows_filtered": totals["rows_read"] - totals["rows_in"] + rows_pruned,
+            "rows_filtered": counts["rows_read"] - counts["rows_in"] + rows_pruned,
             "rows_pruned": rows_pruned,
-            **totals,
+            **counts,
         },
-        "reasons": dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
-        "rejected_langs": dict(sorted(rejected_langs.items(), key=lambda item: (-item[1], item[0]))),
-        "langs": [
-            asdict(lang) | {"lengths": list(lang.lengths)}
-            for lang in sum_langs(lang for record in records for lang in record.langs)
-        ],
-        "stage_seconds": {
-            stage: round(sum(getattr(record, f"{stage}_s") for record in records), 3) for stage in STAGES
-        },
+        "reasons": totals.reasons,
+        "rejected_langs": totals.rejected_langs,
+        "langs": [asdict(lang) | {"lengths": list(lang.lengths)} for lang in totals.langs],
+        "stage_seconds": {stage: round(totals.seconds[f"{stage}_s"], 3) for stage in STAGES},
         "run": run.to_json(),
         "statistics": statistics,
         "failed": _describe_failed(sorted(failed.items())[:_MAX_ERRORS], shards),
         "failed_not_shown": max(0, len(failed) - _MAX_ERRORS),
         "slowest": [
             {
-                "shard": record.shard,
-                "file": record.file,
-                "rows": record.rows_in,
-                "tokens": record.tokens,
-                "seconds": round(record.seconds, 3),
+                "shard": shard["shard"],
+                "file": shard["file"],
+                "rows": shard["rows_in"],
+                "tokens": shard["tokens"],
+                "seconds": round(shard["seconds"], 3),
             }
-            for record in slowest
+            for shard in totals.slowest
         ],
         "settings": job["spec"],
         "provenance": {key: value for key, value in job.items() if key != "spec"},

@@ -32,7 +32,6 @@ from pipelines.rows.shard_stats import (
     LangCounts,
     ShardStats,
     length_bin,
-    sum_langs,
 )
 from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
 
@@ -83,7 +82,6 @@ __all__ = [
     "read_sequences",
     "renamed_columns",
     "result_schema",
-    "sum_langs",
     "to_list_column",
     "token_schema",
     "without_views",

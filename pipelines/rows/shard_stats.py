@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 UNKNOWN_LANG = "und"  # rows whose language is not in the checkpoint's lang2id are counted under this ISO 639 code
 
@@ -48,21 +45,6 @@ class LangCounts:
         values = dict(row)
         lengths: list[int] | None = values.pop("lengths", None)
         return cls(**values, lengths=tuple(lengths or ()))
-
-
-def sum_langs(langs: Iterable[LangCounts]) -> list[LangCounts]:
-    """Sum the counts of each language. The language with the most rows comes first."""
-    counts: dict[str, list[int]] = {}
-    lengths: dict[str, list[int]] = {}
-    for lang in langs:
-        sums = counts.setdefault(lang.lang, [0] * len(LANG_COUNTS))
-        for i, name in enumerate(LANG_COUNTS):
-            sums[i] += getattr(lang, name)
-        if lang.lengths:
-            bins = lengths.get(lang.lang, (0,) * NUM_LENGTH_BINS)
-            lengths[lang.lang] = [sum(pair) for pair in zip(bins, lang.lengths, strict=True)]
-    totals = [LangCounts(lang, *sums, lengths=tuple(lengths.get(lang, ()))) for lang, sums in counts.items()]
-    return sorted(totals, key=lambda total: (-total.rows, total.lang))
 
 
 def length_bin(num_tokens: int) -> int:

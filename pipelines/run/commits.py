@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.errors import ClusterError, FatalError, NoSpaceError
 from pipelines.formatting import format_count
 from pipelines.rows import FailureKind
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from pipelines.job import PolicySettings
-    from pipelines.output import Lock, Output, ShardRecord, ShardResult
+    from pipelines.output import Lock, Output, OutputState, Records, ShardRecord, ShardResult
     from pipelines.run.progress import Progress
     from pipelines.run.run_metrics import RunMetrics
     from pipelines.status import RunFile
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 # Records are appended in batches, so that each ledger file holds many. A crash loses the pending records. The interval
 # is 1/200 of the elapsed time, within these bounds, so a run of a week writes about ten thousand files.
@@ -31,14 +34,12 @@ class Commits:
         output: the job's output.
         lock: the run's lock on the output; checked before each write.
         policy: limits on rejected rows and failed shards.
-        plan: all shards of the corpus.
-        done: the records of the shards that earlier runs committed.
+        state: what the output contains, as compared with the plan.
         progress: counts the results.
         run_file: receives the failed shards.
         metrics: receives committed and failed shards.
 
     Attributes:
-        done: records by shard, including those of earlier runs.
         failed: the error of each shard that failed in this run.
     """
 
@@ -47,21 +48,18 @@ class Commits:
         output: Output,
         lock: Lock,
         policy: PolicySettings,
-        plan: pa.Table,
-        done: dict[str, ShardRecord],
+        state: OutputState,
         progress: Progress,
         run_file: RunFile,
         metrics: RunMetrics,
     ):
-        self.done, self.failed = done, dict[str, str]()
+        self.failed = dict[str, str]()
         self._output, self._lock, self._policy, self._progress = output, lock, policy, progress
         self._run_file, self._metrics = run_file, metrics
-        self._num_rows_of: dict[str, int] = dict(
-            zip(plan["shard"].to_pylist(), plan["num_rows"].to_pylist(), strict=True)
-        )
-        self._num_rows = sum(self._num_rows_of.values())  # computed once, because each result needs it
-        self._num_rejected = sum(record.rows_rejected for record in done.values())
-        self._precision: str | None = next((record.precision for record in done.values()), None)
+        self._plan = state.planned.select(["shard", "num_rows"])
+        self._num_rows: int = pc.sum(self._plan["num_rows"]).as_py()  # computed once, because each result needs it
+        self._num_rejected = state.recorded.sum("rows_rejected") + sum(r.rows_rejected for r in state.adopted)
+        self._precision = state.recorded.precision or next((record.precision for record in state.adopted), None)
         self._num_storage_failures = 0
         self._pending: list[ShardRecord] = []
         self._appended = time.monotonic()
@@ -97,10 +95,11 @@ class Commits:
 
     def fail(self, shard: str, error: str) -> None:
         """Mark a shard as failed; the next run retries it."""
+        num_rows: int = self._plan["num_rows"][self._plan["shard"].index(shard).as_py()].as_py()
         self.failed[shard] = error
-        self._run_file.add_failed(shard, error, self._num_rows_of[shard])
-        self._metrics.add_failed(self._num_rows_of[shard])
-        self._progress.count_failed(self._num_rows_of[shard])
+        self._run_file.add_failed(shard, error, num_rows)
+        self._metrics.add_failed(num_rows)
+        self._progress.count_failed(num_rows)
 
     def append(self) -> None:
         """Append all pending records to the ledger, and write the failed shards. May be called by any thread."""
@@ -109,7 +108,6 @@ class Commits:
                 self._lock.check()
             if self._pending:
                 self._output.ledger.append(self._pending)
-                self.done.update({record.shard: record for record in self._pending})
                 for record in self._pending:
                     self._metrics.add_committed(record)
                 self._pending = []
@@ -128,18 +126,18 @@ class Commits:
             return f"{format_count(self._num_rejected, 'row')} rejected, and policy.max_rejected is {limit}"
         return None
 
-    @property
-    def status(self) -> str:
-        """How the run ended.
+    def status(self, done: Records) -> str:
+        """Return how the run ended, given the records of all shards that are done.
 
         It is "complete", "complete except for failed shards", if these are within the limit, "interrupted", "failed
         shards", "storage failed" if no shard failed for another reason, or "too many rejected rows".
         """
         if len(self.failed) > self._policy.max_failed_shards:
             return "storage failed" if self._num_storage_failures == len(self.failed) else "failed shards"
-        finished = self._num_rows_of.keys() <= self.done.keys() | self.failed.keys()
+        ended = pa.chunked_array([*done.shards.chunks, pa.array([*self.failed], pa.string())])
+        finished: bool = pc.all(pc.is_in(self._plan["shard"], value_set=ended)).as_py()
         # In a run that will be resumed, the remaining rows count too: all of them may be good.
-        num_rows = sum(record.rows_in for record in self.done.values()) if finished else self._num_rows
+        num_rows = done.sum("rows_in") if finished else self._num_rows
         if self._num_rejected > self._policy.count_allowed_rejections(num_rows):
             return "too many rejected rows"
         if not finished:

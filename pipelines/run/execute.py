@@ -28,13 +28,13 @@ from pipelines.stages import Pools, allocate_pools
 from pipelines.status import RunFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection
 
     import pyarrow as pa
     from rich.console import Console
 
     from pipelines.job import Job, PolicySettings
-    from pipelines.output import Lock, ShardRecord
+    from pipelines.output import Lock, OutputState, Records, Totals
     from pipelines.report import RunRecord
     from pipelines.rows import PreRejected
 
@@ -68,33 +68,34 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
     # Check before anything is written, even a lock, and again once no other run can write.
     output.check_fingerprint(prepared.fingerprint)
     if output.is_complete and (state := compare_output(prepared, retry_rejected)).is_complete:
-        return _report_nothing_to_do(job.policy, prepared, state.done, console)
+        return _report_nothing_to_do(job.policy, prepared, state.recorded, console)
     with output.lock() as lock:
         output.check_fingerprint(prepared.fingerprint)
         state = compare_output(prepared, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
-            return _report_nothing_to_do(job.policy, prepared, state.done, console)
+            return _report_nothing_to_do(job.policy, prepared, state.recorded, console)
         pre_rejected = check_before_changes(job, prepared, state)
         for note in state.notes:
             notify(note)
         remove_stale_parts(output, state)
         output.begin(prepared.description, prepared.plan.shards)
-        progress = Progress(console, sum(state.todo["num_rows"].to_pylist()))
+        num_rows = _count_rows(state.todo)
+        progress = Progress(console, num_rows)
         run_file = RunFile(output, lock.holder, progress.started_s, prepared.plan.pruned.num_rows)
         run_file.write()
-        metrics = RunMetrics(job.name, len(state.todo), sum(state.todo["num_rows"].to_pylist()))
-        commits = Commits(output, lock, job.policy, prepared.plan.shards, state.done, progress, run_file, metrics)
+        metrics = RunMetrics(job.name, len(state.todo), num_rows)
+        commits = Commits(output, lock, job.policy, state, progress, run_file, metrics)
         stop = Stop()
         with stop_signals(stop):
             if len(state.todo):
-                _compute(job, prepared, state.todo, commits, progress, metrics, pre_rejected, stop, notify)
+                _compute(job, prepared, state, commits, progress, metrics, pre_rejected, stop, notify)
             return _finish(prepared, output, lock, commits, progress, run_file)
 
 
 def _compute(
     job: Job,
     prepared: Prepared,
-    todo: pa.Table,
+    state: OutputState,
     commits: Commits,
     progress: Progress,
     metrics: RunMetrics,
@@ -103,6 +104,7 @@ def _compute(
     notify: Callable[[str], None],
 ) -> None:
     """Compute shards on Ray, wave by wave, until all are done or the run ends early."""
+    todo = state.todo
     try:
         with (
             ray_session(job.compute) as (nodes, addable),
@@ -112,7 +114,7 @@ def _compute(
             graceful_stop(stop, job.policy.stop_grace_s, notify, commits.append),
         ):
             pools = allocate_pools(nodes, job.compute, addable)
-            notify(_describe_start(todo, len(commits.done), pools))
+            notify(_describe_start(todo, state.num_done, pools))
             progress.workers = {"tokenize": pools.tokenizers, "infer": pools.models}
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
             with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
@@ -127,8 +129,12 @@ def _compute(
             raise
 
 
+def _count_rows(shards: pa.Table) -> int:
+    return int(shards["num_rows"].to_numpy().sum())
+
+
 def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
-    rows, shards = format_count(sum(todo["num_rows"].to_pylist()), "row"), format_count(len(todo), "shard")
+    rows, shards = format_count(_count_rows(todo), "row"), format_count(len(todo), "shard")
     resumed = f", {num_done:,} already done" if num_done else ""
     device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
     return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
@@ -138,11 +144,12 @@ def _finish(
     prepared: Prepared, output: Output, lock: Lock, commits: Commits, progress: Progress, run_file: RunFile
 ) -> dict[str, Any]:
     """Write how the run ended, the report and, if every shard is committed, `_SUCCESS`."""
-    status, run_record = commits.status, progress.run_record()
-    report = _build_report(prepared, output, commits.done, commits.failed, status, run_record)
+    done = output.ledger.load()
+    status, run_record = commits.status(done), progress.run_record()
+    report = _build_report(prepared, output, done, done.totals(), commits.failed, status, run_record)
     success = status == "complete"
     if success:
-        check_parts(output, commits.done)
+        check_parts(output, done)
     lock.check()
     run_file.end(status, run_record.ended_s)
     run_file.write()
@@ -151,30 +158,32 @@ def _finish(
 
 
 def _report_nothing_to_do(
-    policy: PolicySettings, prepared: Prepared, done: Mapping[str, ShardRecord], console: Console
+    policy: PolicySettings, prepared: Prepared, done: Records, console: Console
 ) -> dict[str, Any]:
     announce(console, "nothing to do: every row of the corpus is in the output or rejected")
     # The run that completed the output may have had a higher limit.
-    too_many = describe_too_many_rejected(done.values(), policy)
+    totals = done.totals()
+    too_many = describe_too_many_rejected(totals, policy)
     status = "too many rejected rows" if too_many else "complete"
-    return _build_report(prepared, None, done, {}, status, Progress(console, 0).run_record())
+    return _build_report(prepared, None, done, totals, {}, status, Progress(console, 0).run_record())
 
 
 def _build_report(
     prepared: Prepared,
     output: Output | None,
-    done: Mapping[str, ShardRecord],
+    done: Records,
+    totals: Totals,
     failed: dict[str, str],
     status: str,
     run_record: RunRecord,
 ) -> dict[str, Any]:
     """Build the report of a run, with statistics of its results if there is an output to read them from."""
-    job, records = prepared.job, list(done.values())
-    statistics = output and collect_statistics(output, records, job.tasks, job.input.output_lang_column)
+    job = prepared.job
+    statistics = output and collect_statistics(output, done, job.tasks, job.input.output_lang_column)
     return build_report(
         prepared.description,
         prepared.plan.num_rows,
-        records,
+        totals,
         failed,
         run_record,
         status,

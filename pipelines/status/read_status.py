@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,10 +13,10 @@ from pipelines.status.run_file import RunDescription, read_run
 from pipelines.status.speed import Speed, measure_speed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    import pyarrow as pa
 
     from pipelines.job import PolicySettings
-    from pipelines.output import Holder, Output, Records, ShardRecord
+    from pipelines.output import Holder, Output, Records, Totals
 
 State = Literal["preparing", "running", "complete", "stopped", "ended"]
 
@@ -34,7 +33,7 @@ class Status:
         holder: the run that holds the lock; None if there is none.
         run: what the last run that began to compute says about itself; None if there is none.
         shards_planned, rows_planned: shards of the last plan, and their rows before the filter.
-        records: the committed shards of the plan.
+        totals: of the committed shards of the plan; None before the first run has begun to compute.
         too_many_rejected: what was rejected, if this is more than the job allows.
         speed: the speed of that run.
     """
@@ -45,7 +44,7 @@ class Status:
     run: RunDescription | None
     shards_planned: int = 0
     rows_planned: int = 0
-    records: Sequence[ShardRecord] = ()
+    totals: Totals | None = None
     too_many_rejected: str | None = None
     speed: Speed = field(default_factory=Speed)
 
@@ -74,17 +73,19 @@ class Status:
         """Rows of the corpus that the filter dropped."""
         return self.count("rows_read") - self.count("rows_in") + self.rows_pruned
 
+    @property
+    def shards_done(self) -> int:
+        """Committed shards of the plan."""
+        return self.totals.num_shards if self.totals else 0
+
     def count(self, name: str) -> int:
         """Add up a count of all committed shards, one of `SHARD_COUNTS`."""
-        return sum(getattr(record, name) for record in self.records)
+        return self.totals.counts[name] if self.totals else 0
 
     @property
     def reasons(self) -> dict[str, int]:
         """The number of rejected rows by reason, the most frequent first."""
-        reasons: Counter[str] = Counter()
-        for record in self.records:
-            reasons.update(record.reasons)
-        return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))
+        return self.totals.reasons if self.totals else {}
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON values. Times are in UTC, ISO 8601."""
@@ -109,7 +110,7 @@ class Status:
             },
             "shards": {
                 "planned": self.shards_planned,
-                "done": len(self.records),
+                "done": self.shards_done,
                 "failed": run.num_failed if run else 0,
             },
             "rows": {
@@ -154,7 +155,7 @@ def read_status(output: Output) -> Status:
 def build_status(
     name: str | None,
     policy: PolicySettings | None,
-    planned: Mapping[str, int],
+    planned: pa.Table,
     history: Records,
     run: RunDescription | None,
     holder: Holder | None,
@@ -167,14 +168,14 @@ def build_status(
     Args:
         name: the job's name.
         policy: its limits; None if they are not known.
-        planned: the rows of each shard of the plan.
+        planned: the shards of the plan and their rows, as in `Output.read_planned_rows`.
         history: the records in the ledger.
         run: what the last run that began to compute says about itself.
         holder: the run that holds the lock.
         is_complete: whether the output is marked as complete.
         now_s: the current time, in seconds since the epoch.
     """
-    records = {record.shard: record for record in history.current() if record.shard in planned}
+    totals = history.current().select(planned["shard"]).totals()
     state: State
     if holder is not None:
         state = "running" if run is not None and run.locked_s == holder.since_s else "preparing"
@@ -183,10 +184,9 @@ def build_status(
     else:
         # Before `_SUCCESS`, a run writes that it is complete. If it was killed in between, it is not.
         state = "stopped" if run is None or run.status in (None, "complete") else "ended"
-    rows_planned = sum(planned.values())
-    rows_left = rows_planned - sum(record.rows_read for record in records.values()) - (run.rows_failed if run else 0)
-    rows_left = max(rows_left, 0)
-    too_many_rejected = policy and describe_too_many_rejected(records.values(), policy, rows_left)
+    rows_planned = int(planned["num_rows"].to_numpy().sum())
+    rows_left = max(rows_planned - totals.counts["rows_read"] - (run.rows_failed if run else 0), 0)
+    too_many_rejected = policy and describe_too_many_rejected(totals, policy, rows_left)
     speed = Speed()
     if run is not None:
         until_s = now_s if state == "running" else run.ended_s or history.column(COMMITTED).max(initial=0) / 1e9
@@ -200,7 +200,7 @@ def build_status(
         run,
         shards_planned=len(planned),
         rows_planned=rows_planned,
-        records=list(records.values()),
+        totals=totals,
         too_many_rejected=too_many_rejected,
         speed=speed,
     )

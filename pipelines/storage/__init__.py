@@ -3,8 +3,9 @@
 from pipelines.storage.listing import Listing, describe_hidden, find_files, list_files
 from pipelines.storage.local_files import final_name, fsync
 from pipelines.storage.local_paths import local_path
-from pipelines.storage.location import FileInfo, Location, encode_parquet, locate
+from pipelines.storage.location import FileInfo, Location, locate
 from pipelines.storage.overlap import find_files_below, find_overlap
+from pipelines.storage.parquet_files import encode_parquet
 from pipelines.storage.retries import (
     classify_error,
     describe_error,

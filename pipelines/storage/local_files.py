@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -67,15 +68,27 @@ def walk(folder: str, *, recursive: bool, parents: tuple[str, ...] = ()) -> Iter
         parents: resolved paths of the directories that contain this one.
     """
     try:
-        entries = list(os.scandir(folder))
+        entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
         return
     parents = (*parents, os.path.realpath(folder))
-    for entry in entries:
-        if not entry.is_dir():
-            yield entry.path
-        elif recursive and os.path.realpath(entry.path) not in parents:
-            yield from walk(entry.path, recursive=True, parents=parents)
+    with entries:
+        for entry in entries:
+            if not entry.is_dir():
+                yield entry.path
+            elif recursive and os.path.realpath(entry.path) not in parents:
+                yield from walk(entry.path, recursive=True, parents=parents)
+
+
+def scan(folder: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
+    """Yield the path and the size in bytes of each file in a directory, as `walk` finds them."""
+    for path in walk(folder, recursive=recursive):
+        try:
+            found = os.stat(path)  # noqa: PTH116  (creating a million Path objects takes seconds)
+        except FileNotFoundError:  # deleted meanwhile, or a broken link
+            continue
+        if stat.S_ISREG(found.st_mode):
+            yield path, found.st_size
 
 
 def linked_directories(folder: str, *, below: str = "", parents: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:

@@ -9,11 +9,22 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain, count, groupby
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from pipelines.corpus import RepeatedHashes, group_by_row_group, select_rows
 from pipelines.formatting import format_count
-from pipelines.output import SUCCESS, describe_too_many_rejected, id_keys, is_part_name, part_name
+from pipelines.output import (
+    SUCCESS,
+    ReplacedError,
+    describe_too_many_rejected,
+    id_keys,
+    is_part_name,
+    part_name,
+    retry_if_replaced,
+)
 from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
@@ -23,17 +34,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     import numpy as np
-    import pyarrow as pa
     from numpy.typing import NDArray
 
     from pipelines.corpus import PlannedShard
-    from pipelines.output import Output, ShardRecord
+    from pipelines.output import Output, Records, ShardRecord, Totals
     from pipelines.storage import Location
     from pipelines.verify.check_plan import ComparedFiles
     from pipelines.verify.job_description import JobDescription
 
 # Each thread holds a part and a row group in memory; more threads would only compete for the same processors.
 _THREADS = 4
+
+_GROUPS_AT_ONCE = 200  # whose records are read from the ledger together
 
 _COLLECT = "xlm gc lists and removes files without a record"
 _DELETE = "delete it: readers take every file in this directory for data"
@@ -87,12 +99,13 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     """
     job, job_problems = read_job_description(output)
     plan, plan_problems = check_plan(output, read_plan(output), may_skip=job.input.filter is not None)
-    history = output.ledger.history()
-    records = {record.shard: record for record in history.current()}
-    done = [shard for shard in plan if shard.id in records]
+    history, totals = retry_if_replaced(lambda: _read_ledger(output, plan))
+    records = history.current()
+    recorded = set(records.shards.to_pylist())
+    done = [shard for shard in plan if shard.id in recorded]
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
-    num_left = sum(shard.num_rows for shard in plan if shard.id not in records)
-    verdict.too_many_rejected = describe_too_many_rejected([records[s.id] for s in done], job.policy, num_left)
+    num_left = sum(shard.num_rows for shard in plan if shard.id not in recorded)
+    verdict.too_many_rejected = describe_too_many_rejected(totals, job.policy, num_left)
     _check_files(verdict, output, {shard.id for shard in plan}, records)
     if len(history) > len(records):
         earlier = format_count(len(history) - len(records), "earlier record")
@@ -103,16 +116,28 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     return verdict
 
 
-def _check_files(verdict: Verdict, output: Output, planned: set[str], records: dict[str, ShardRecord]) -> None:
+def _read_ledger(output: Output, plan: list[PlannedShard]) -> tuple[Records, Totals]:
+    """Load the ledger, and add up the records of planned shards."""
+    history = output.ledger.history()
+    return history, history.current().select(_ids(plan)).totals()
+
+
+def _ids(shards: Iterable[PlannedShard]) -> pa.Array:
+    return pa.array([shard.id for shard in shards], pa.string())
+
+
+def _check_files(verdict: Verdict, output: Output, planned: set[str], records: Records) -> None:
     """Check that every file of results has a record and every record is planned."""
     problems = verdict.problems
+    shards = set(records.shards.to_pylist())
     problems += [
         Problem((output.parts / part_name(shard)).url, "recorded in the ledger, but not planned", "run the job again")
-        for shard in sorted(records.keys() - planned)
+        for shard in sorted(shards - planned)
     ]
-    recorded = {part_name(shard) for shard in records}
+    recorded = {part_name(shard) for shard in shards}
     found = _list_relative(output.parts)
-    rejected = {record.part for record in records.values() if record.rows_rejected}
+    with_rejected = records.filter(records.column("rows_rejected") > 0)
+    rejected = {part_name(shard) for shard in with_rejected.shards.to_pylist()}
     uncommitted = {part_name(shard) for shard in planned} - recorded
     if num_uncommitted := len(uncommitted.intersection(found)):
         parts = format_count(num_uncommitted, "part")
@@ -127,7 +152,7 @@ def _check_files(verdict: Verdict, output: Output, planned: set[str], records: d
         for file in output.rejected.list()
         if file.name not in rejected | uncommitted and not file.name.startswith(".")
     ]
-    num_missing = len(planned - records.keys())
+    num_missing = len(planned - shards)
     if verdict.success and num_missing:
         shards = f"{num_missing:,} of {format_count(len(planned), 'shard')} missing from the ledger"
         message = f"marks the output as complete, but {shards}"
@@ -144,24 +169,24 @@ def _check_shards(
     output: Output,
     job: JobDescription,
     shards: Sequence[PlannedShard],
-    records: dict[str, ShardRecord],
+    records: Records,
     files: ComparedFiles,
     progress: Callable[[int, int], None],
 ) -> None:
     """Check every committed shard, one row group at a time, and then what must hold across shards."""
     columns = job.input_columns
 
-    def check(group: list[PlannedShard]) -> list[ShardFindings]:
+    def check(group: list[PlannedShard], found: list[ShardRecord]) -> list[ShardFindings]:
         row_group = read_input(group[0], columns, job.stores) if group[0].file in files.unchanged else None
         return [
             check_shard(
                 output,
                 job,
                 shard,
-                records[shard.id],
+                record,
                 None if row_group is None else select_rows(row_group, shard, job.input.filter),
             )
-            for shard in group
+            for shard, record in zip(group, found, strict=True)
         ]
 
     reference: ShardFindings | None = None
@@ -170,7 +195,7 @@ def _check_shards(
     not_compared: list[str] = []
     num_done, total = 0, sum(shard.num_rows for shard in shards)
     progress(num_done, total)
-    for group, findings in _map_in_order(check, group_by_row_group(shards)):
+    for group, findings in _map_in_order(check, _with_records(group_by_row_group(shards), records, output)):
         for shard, found in zip(group, findings, strict=True):
             reference = reference or (found if found.schema else None)
             if reference and found.schema and not _have_same_fields(reference.schema, found.schema):
@@ -234,14 +259,31 @@ def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[n
             yield Problem(part.url, message, "delete both parts, and run the job again to compute their shards again")
 
 
+def _with_records(
+    groups: Iterable[list[PlannedShard]], records: Records, output: Output
+) -> Iterator[tuple[list[PlannedShard], list[ShardRecord]]]:
+    """Add the records of their shards to groups, reading many records at once."""
+    for _, some in groupby(zip(count(), groups, strict=False), key=lambda item: item[0] // _GROUPS_AT_ONCE):
+        together = [group for _, group in some]
+        shards = _ids(chain.from_iterable(together))
+        try:
+            found = {record.shard: record for record in records.select(shards)}
+        except ReplacedError:
+            records = output.ledger.load()
+            found = {record.shard: record for record in records.select(shards)}
+        for group in together:
+            yield group, [found[shard.id] for shard in group]
+
+
 def _map_in_order(
-    check: Callable[[list[PlannedShard]], list[ShardFindings]], groups: Iterable[list[PlannedShard]]
+    check: Callable[[list[PlannedShard], list[ShardRecord]], list[ShardFindings]],
+    groups: Iterable[tuple[list[PlannedShard], list[ShardRecord]]],
 ) -> Iterator[tuple[list[PlannedShard], list[ShardFindings]]]:
     """Check groups of shards in threads, a few groups ahead of the consumer, and yield the findings in order."""
     pending: deque[tuple[list[PlannedShard], Future[list[ShardFindings]]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
-        for group in groups:
-            pending.append((group, pool.submit(check, group)))
+        for group, records in groups:
+            pending.append((group, pool.submit(check, group, records)))
             if len(pending) > _THREADS:
                 first, future = pending.popleft()
                 yield first, future.result()

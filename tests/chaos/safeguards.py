@@ -29,17 +29,6 @@ DISK_ERRORS = "tests/chaos/driver/test_disk_errors.py::test_"
 INTERFERENCE = "tests/chaos/driver/test_interference.py::test_"
 RUN = "tests/flow/run/test_"
 
-# Takes every part for committed, whether it has a record or not.
-_EVERY_PART_IS_COMMITTED = """
-    from pipelines.output.shard_record import SHARD_COUNTS, ShardRecord
-    for shard in planned_ids:
-        if (size := sizes.get(part_name(shard))) is not None:
-            values = dict.fromkeys(SHARD_COUNTS, 0) | dict.fromkeys(("read_s", "tokenize_s", "infer_s", "write_s"), 0.0)
-            values |= dict.fromkeys(("file", "digest", "rejected_digest", "ids_digest"), "") | {"segmenters": {}}
-            values |= {"bytes": size, "rejected_bytes": rejected.get(part_name(shard)), "precision": "float32"}
-            records.setdefault(shard, ShardRecord(shard=shard, reasons={}, rejected_langs={}, langs=(), **values))
-"""
-
 
 class Safeguard(NamedTuple):
     """A safeguard, and how it is removed.
@@ -63,22 +52,29 @@ SAFEGUARDS = [
     Safeguard(
         "ledger: a part without a record counts as committed",
         "pipelines/output/resume.py",
-        "    sizes, rejected = output.list_parts(), output.list_rejected_parts()\n",
-        "    sizes, rejected = output.list_parts(), output.list_rejected_parts()\n" + _EVERY_PART_IS_COMMITTED,
+        "    done = pa.chunked_array([*recorded.shards.chunks, ",
+        "    done = pa.chunked_array([*recorded.shards.chunks, *parts['shard'].chunks, ",
         KILLS,
     ),
     Safeguard(
         "ledger: a record without its part counts as committed",
         "pipelines/output/resume.py",
-        "if not _has_recorded_sizes(record, sizes, rejected):\n",
-        "if False:\n",
+        "(~_has_recorded_sizes(records, parts, rejected), ",
+        "(position < -1, ",
         f"{RUN}resume.py::test_truncated_parts_and_missing_rejected_rows_are_computed_again",
+    ),
+    Safeguard(
+        "ledger: a record of other rows than planned counts as committed",
+        "pipelines/output/resume.py",
+        '(planned["num_rows"].to_numpy()[position] != records.column("rows_read"), ',
+        "(position < -1, ",
+        "tests/pipelines/output/test_resume.py::test_record_of_other_rows_than_planned_is_not_current",
     ),
     Safeguard(
         "ledger: rows stay rejected for repeating an id of a deleted file",
         "pipelines/output/resume.py",
-        "and _num_repeats(record):\n",
-        "and False:\n",
+        "[RejectionReason.DUPLICATE_ID] if files_changed else []",
+        "[]",
         ENDS,
     ),
     Safeguard(
@@ -162,7 +158,7 @@ SAFEGUARDS = [
     Safeguard(
         "_SUCCESS: written without a check of the parts",
         "pipelines/run/execute.py",
-        "        check_parts(output, commits.done)\n",
+        "        check_parts(output, done)\n",
         "        pass\n",
         f"{INTERFERENCE}late_part_of_a_deleted_file_is_removed",
     ),

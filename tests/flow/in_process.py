@@ -94,7 +94,7 @@ def read_output(path: str) -> pa.Table:
 
 def read_parts(location: Location) -> list[pa.Table]:
     output = Output(location)
-    return [(output.parts / name).read_table() for name in sorted(output.list_parts())]
+    return [(output.parts / name).read_table() for name in [file.name for file in output.parts.list()]]
 
 
 def read_rejected(path: str) -> list[dict[str, Any]]:

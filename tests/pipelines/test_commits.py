@@ -8,6 +8,7 @@ from rich.console import Console
 from pipelines.corpus.planned_shard import PlannedShard, plan_table
 from pipelines.job.sections import PolicySettings
 from pipelines.output.directory import Output
+from pipelines.output.resume import compare_with_plan
 from pipelines.output.shard_record import ShardResult
 from pipelines.run.commits import Commits
 from pipelines.run.progress import Progress
@@ -42,10 +43,10 @@ def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, s
             RunFile(output, lock.holder, progress.started_s),
             RunMetrics("", 2, 200),
         )
-        commits = Commits(output, lock, policy, plan, {}, progress, run_file, metrics)
+        commits = Commits(output, lock, policy, compare_with_plan(output, plan, {}), progress, run_file, metrics)
         found: list[str] = []
         for r in records:
             commits.take(ShardResult(r.shard, r))
             commits.append()
-            found.append(commits.status)
+            found.append(commits.status(output.ledger.load()))
     assert found == statuses

@@ -107,8 +107,8 @@ def _check(
     state = check_output(prepared)
     report.output = _summarize_output(prepared, state)
     yield from _describe_output(report.output, report.shards)
-    num_left = sum(state.todo["num_rows"].to_pylist())
-    if too_many := describe_too_many_rejected(state.done.values(), job.policy, num_left):
+    num_left = int(state.todo["num_rows"].to_numpy().sum())
+    if too_many := describe_too_many_rejected(state.totals(), job.policy, num_left):
         report.can_run, report.problem = False, too_many
         yield Text(too_many, _FATAL)
         return
@@ -175,7 +175,7 @@ def _summarize_output(prepared: Prepared, state: OutputState) -> dict[str, Any]:
         "url": prepared.output.url,
         "is_new": not state.num_recorded,
         "is_complete": state.is_complete,
-        "shards_done": len(state.done),
+        "shards_done": state.num_done,
         "write_access_checked": prepared.output.is_local,
         "notes": state.notes,
     }

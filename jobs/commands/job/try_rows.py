@@ -9,7 +9,6 @@ from rich.text import Text
 from jobs.console import make_table
 from jobs.preview import print_preview, read_preview
 from pipelines.formatting import excerpt, format_count, format_percent, one_line
-from pipelines.rows import sum_langs
 from pipelines.run import compute_sample, prepare_job
 
 if TYPE_CHECKING:
@@ -43,8 +42,8 @@ def try_rows(job: Job, num_rows: int, console: Console) -> None:
     print_preview(preview, console)
     console.print()
     console.print(_describe_langs(preview))
-    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(len(preview.records), "shard")
-    sampled = sum(record.rows_in for record in preview.records)
+    rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(preview.totals.num_shards, "shard")
+    sampled = preview.totals.counts["rows_in"]
     line = f"{sampled:,} of {rows}, from {shards} of {len(prepared.plan.shards):,}; nothing was written"
     console.print(Text(line, "bold"), soft_wrap=True)
 
@@ -52,7 +51,7 @@ def try_rows(job: Job, num_rows: int, console: Console) -> None:
 def _describe_langs(preview: Preview) -> Table:
     """Return a table of the languages of the sample, with the shares of truncated and unknown tokens."""
     table = make_table("lang", ["rows", "tokens per row", "truncated", "unknown"])
-    for lang in sum_langs(lang for record in preview.records for lang in record.langs):
+    for lang in preview.totals.langs:
         num_tokens = lang.tokens + lang.truncated
         table.add_row(
             Text(excerpt(lang.lang, _MAX_LANG_CHARS)),

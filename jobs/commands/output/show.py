@@ -49,8 +49,8 @@ def _state(out: str, preview: Preview) -> dict[str, Any]:
     return {
         "output": out,
         "complete": preview.complete,
-        **{name: sum(getattr(record, name) for record in preview.records) for name in counts},
-        "shards": len(preview.records),
+        **{name: preview.totals.counts[name] for name in counts},
+        "shards": preview.totals.num_shards,
         "shards_planned": preview.num_planned,
         "too_many_rejected": preview.too_many_rejected,
     }

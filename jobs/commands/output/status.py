@@ -64,7 +64,7 @@ def describe_status(status: Status, rejected_url: str, now_s: float) -> Iterator
     if status.shards_planned:
         done, corpus = status.rows_done, status.rows_corpus
         yield f"rows: {done:,} of {corpus:,} ({format_percent(done, corpus)}), {_describe_rows(status)}"
-        shards = f"shards: {len(status.records):,} of {status.shards_planned:,}"
+        shards = f"shards: {status.shards_done:,} of {status.shards_planned:,}"
         yield shards + (f", {status.run.num_failed:,} failed" if status.run and status.run.num_failed else "")
     if status.speed.tokens_per_s is not None:
         left = status.speed.seconds_left

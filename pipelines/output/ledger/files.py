@@ -8,18 +8,21 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from pipelines.errors import FatalError
+from pipelines.errors import FatalError, RetryableError
 from pipelines.output.layout import SHARD_ID, part_name
 from pipelines.output.shard_record import MAY_BE_NULL, RECORD, SHARD_COUNTS
-from pipelines.rows import NUM_LENGTH_BINS
+from pipelines.rows import LANG_COUNTS, NUM_LENGTH_BINS
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
     from concurrent.futures import Future
+
+    from numpy.typing import NDArray
 
     from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
@@ -68,21 +71,32 @@ def _regroup(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         yield pending.combine_chunks()
 
 
+class ReplacedError(RetryableError):
+    """A run replaced files of the ledger while they were read."""
+
+
 def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, bytes]]:
     """Read files in order, a few of them ahead of the consumer.
 
     Raises:
-        FileNotFoundError: a file was deleted.
+        ReplacedError: a file was deleted.
     """
     pending: deque[tuple[Location, Future[bytes]]] = deque()
     with ThreadPoolExecutor(_READ_THREADS) as pool:
         for file in files:
-            pending.append((file, pool.submit(file.read_bytes)))
+            pending.append((file, pool.submit(_read, file)))
             if len(pending) > _READ_THREADS:
                 first, data = pending.popleft()
                 yield first, data.result()
         for first, data in pending:
             yield first, data.result()
+
+
+def _read(file: Location) -> bytes:
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise ReplacedError(f"{file.url}: deleted by a run while it was read; run the same command again") from None
 
 
 def read_rows(location: Location, data: bytes, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -113,6 +127,21 @@ def damaged_file_error(location: Location) -> Generator[None]:
         ) from None
 
 
+def map_entries(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.ChunkedArray, pa.ChunkedArray]:
+    """Return the entries of a column of maps: for each, the number of its row, its key and its value."""
+    fields = [("key", column.type.key_type), ("value", column.type.item_type)]
+    lists = column.cast(pa.list_(pa.struct(fields)))
+    entries = pc.list_flatten(lists)
+    numbers = np.repeat(np.arange(len(column)), pc.list_value_length(lists).to_numpy())
+    return numbers, pc.struct_field(entries, "key"), pc.struct_field(entries, "value")
+
+
+def list_langs(column: pa.ChunkedArray) -> tuple[NDArray[np.int64], pa.ChunkedArray]:
+    """Return the languages in a column of counts by language: for each, the number of its row, and its code."""
+    numbers = np.repeat(np.arange(len(column)), pc.list_value_length(column).to_numpy())
+    return numbers, pc.struct_field(pc.list_flatten(column), "lang")
+
+
 def _check(rows: pa.Table) -> None:
     """Check what `ShardRecord.from_row` checks, and that lengths can be added up.
 
@@ -130,8 +159,13 @@ def _check(rows: pa.Table) -> None:
         parts = pc.binary_join_element_wise(prefix, rows["shard"], suffix, "")
         is_valid = pc.all(pc.equal(parts, rows["part"])).as_py() is not False
     if is_valid and "langs" in names:
-        lengths = pc.struct_field(pc.list_flatten(rows["langs"]), "lengths")
+        langs = pc.list_flatten(rows["langs"])
+        lengths = pc.struct_field(langs, "lengths")
         sizes = pc.list_value_length(lengths).drop_null().unique().to_pylist()
         is_valid = {*sizes} <= {0, NUM_LENGTH_BINS} and not pc.list_flatten(lengths).null_count
+        is_valid &= not any(pc.struct_field(langs, name).null_count for name in ("lang", *LANG_COUNTS))
+    for name in {"reasons", "rejected_langs", "segmenters"}.intersection(names) if is_valid else ():
+        _, keys, values = map_entries(rows[name])
+        is_valid &= not keys.null_count and not values.null_count
     if not is_valid:
         raise ValueError("not a record of a committed shard")

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from pipelines.output.layout import ledger_file_name
-from pipelines.output.ledger.files import LEDGER_FILE, encode_files, to_table
+from pipelines.output.ledger.files import LEDGER_FILE, ReplacedError, encode_files, to_table
 from pipelines.output.ledger.records import Records
 
 if TYPE_CHECKING:
@@ -111,6 +111,6 @@ def retry_if_replaced(read: Callable[[], ValueT]) -> ValueT:
     for _ in range(_ATTEMPTS - 1):
         try:
             return read()
-        except FileNotFoundError:
+        except ReplacedError:
             continue
     return read()

@@ -164,7 +164,7 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
     assert stopped.out.splitlines()[1].startswith(f"{submission_id} has ended (STOPPED)")
     assert 0 < num_parts() < len(list(undisturbed.out.glob("data/part-*")))
     # The run was given the time to end: all that was written is recorded, and no lock or process is left.
-    parts = Output(locate(str(out))).list_parts().keys()
+    parts = {file.name for file in Output(locate(str(out))).parts.list()}
     assert parts == {record.part for record in ledger_records(out)}
     followed = submit("--submission-id", submission_id)
     assert followed.status == 130

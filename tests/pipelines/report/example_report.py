@@ -2,7 +2,8 @@
 
 from html.parser import HTMLParser
 
-from pipelines.report.totals import RunRecord
+from pipelines.output.ledger import add_up, to_table
+from pipelines.report.totals import RunRecord, build_report
 from pipelines.rows.shard_stats import LangCounts
 from tests.pipelines.output.shard_records import make_record
 
@@ -59,6 +60,11 @@ RECORDS = [
     ),
     record("b", {"fr": (400, 50_000), "zh-Hans": (600, 57_000, 0, 11_400)}, filtered=1000, infer_s=9.0),
 ]
+
+
+def report_of(job, plan_rows, records, *args, **options):
+    """Build the report of shards with these records."""
+    return build_report(job, plan_rows, add_up([to_table(records, 0)]), *args, **options)
 
 
 class Page(HTMLParser):

@@ -6,8 +6,7 @@ import pytest
 
 from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.summary import summary_lines
-from pipelines.report.totals import build_report
-from tests.pipelines.report.example_report import RECORDS, RUN, Page, job, record, text_of
+from tests.pipelines.report.example_report import RECORDS, RUN, Page, job, record, report_of, text_of
 
 HOSTILE = "<script>alert('x')</script>"
 
@@ -25,7 +24,7 @@ VERDICTS = {
 @pytest.mark.parametrize("records", [RECORDS, []], ids=["some", "none"])
 def test_every_status_has_a_summary_and_a_page_and_is_json(status, records):
     failed = {"c": "OSError at write.py:7"} if "fail" in status else {}
-    report = build_report(job(), 3000, records, failed, RUN, status)
+    report = report_of(job(), 3000, records, failed, RUN, status)
     assert json.loads(json.dumps(report)) == report
     lines = summary_lines(report)
     assert 4 <= len(lines) <= 8
@@ -61,13 +60,13 @@ def test_every_status_has_a_summary_and_a_page_and_is_json(status, records):
 )
 def test_page_begins_with_how_the_run_ended_and_what_to_do_next(status, shown):
     spec = job(output={"path": "s3://out/my news/"})
-    report = build_report(spec, 3000 if status == "complete" else 4000, RECORDS, {}, RUN, status)
+    report = report_of(spec, 3000 if status == "complete" else 4000, RECORDS, {}, RUN, status)
     title = f"news: {VERDICTS[status]} "
     assert text_of(render_html(report)).startswith(title + shown)
 
 
 def test_page_shows_what_the_summary_shows():
-    page = text_of(render_html(build_report(job(), 4000, RECORDS, {"c": "no space left"}, RUN, "failed shards")))
+    page = text_of(render_html(report_of(job(), 4000, RECORDS, {"c": "no space left"}, RUN, "failed shards")))
     for expected in (
         "1,900",
         "empty_text the text is empty, or only spaces 80 2.0 %",
@@ -82,7 +81,7 @@ def test_page_shows_what_the_summary_shows():
 
 
 def test_page_shows_unknown_and_truncated_tokens_of_each_language():
-    page = text_of(render_html(build_report(job(), 3000, RECORDS, {}, RUN, "complete")))
+    page = text_of(render_html(report_of(job(), 3000, RECORDS, {}, RUN, "complete")))
     for row in (
         "language rows of written tokens per row unknown truncated",
         "fr 700 36.8 % 83,000 118.6 < 0.1 % 0.4 %",
@@ -94,10 +93,10 @@ def test_page_shows_unknown_and_truncated_tokens_of_each_language():
 
 def test_data_is_never_rendered_as_markup():
     records = [record(HOSTILE, {HOSTILE[:20]: (5, 50), '"><b>': (1, 1)}, {HOSTILE: 3})]
-    report = build_report(job(name=HOSTILE, output={"path": HOSTILE}), 9, records, {HOSTILE: HOSTILE}, RUN, HOSTILE)
+    report = report_of(job(name=HOSTILE, output={"path": HOSTILE}), 9, records, {HOSTILE: HOSTILE}, RUN, HOSTILE)
     html = render_html(report)
     plain = render_html(
-        build_report(job(), 9, [record("a", {"de": (5, 50), "fr": (1, 1)}, {"r": 3})], {"b": "c"}, RUN, "s")
+        report_of(job(), 9, [record("a", {"de": (5, 50), "fr": (1, 1)}, {"r": 3})], {"b": "c"}, RUN, "s")
     )
     assert Page(html).tags == Page(plain).tags
     assert HOSTILE not in html
@@ -105,12 +104,12 @@ def test_data_is_never_rendered_as_markup():
 
 
 def test_right_to_left_codes_do_not_change_the_direction_of_the_text_around_them():
-    html = render_html(build_report(job(), 1, [record("a", {"\u202eעברית": (1, 9)})], {}, RUN, "complete"))
+    html = render_html(report_of(job(), 1, [record("a", {"\u202eעברית": (1, 9)})], {}, RUN, "complete"))
     assert "<bdi>\u202eעברית</bdi>" in html
 
 
 def test_page_has_no_external_resources():
-    page = Page(render_html(build_report(job(), 4000, RECORDS, {"c": "x"}, RUN, "failed shards")))
+    page = Page(render_html(report_of(job(), 4000, RECORDS, {"c": "x"}, RUN, "failed shards")))
     assert not {"link", "img", "iframe"} & set(page.tags)
     assert not {"src", "style", "onclick", "onload"} & {name for name, _ in page.attributes}
     assert all(value.startswith("#") for name, value in page.attributes if name == "href")
@@ -118,7 +117,7 @@ def test_page_has_no_external_resources():
 
 def test_page_stays_small_if_the_language_column_contains_texts():
     texts = {f"{i} {'word ' * 1000}": (1, 9) for i in range(5000)}
-    report = build_report(job(), 5000, [record("a", texts)], {}, RUN, "complete")
+    report = report_of(job(), 5000, [record("a", texts)], {}, RUN, "complete")
     html = render_html(report)
     assert len(report["langs"]) == 5000
     assert len(html) < 250_000
@@ -127,7 +126,7 @@ def test_page_stays_small_if_the_language_column_contains_texts():
 
 
 def test_error_of_the_page_does_not_keep_a_run_from_ending(caplog):
-    report = build_report(job(), 3000, RECORDS, {}, RUN, "complete")
+    report = report_of(job(), 3000, RECORDS, {}, RUN, "complete")
     assert render_or_explain(report) == render_html(report)
     del report["langs"]
     assert "report.json" in render_or_explain(report)

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from pipelines.output.ledger import add_up, to_table
 from pipelines.report import RunRecord, Timeline, build_report, render_html, summary_lines
 from pipelines.report.sample import Sample
 from pipelines.report.statistics import summarize
@@ -68,7 +69,7 @@ def report_of(names, *, failed=None, status="complete", run_tokens=32_800):
     return build_report(
         job,
         num_rows,
-        records,
+        add_up([to_table(records, 0)]),
         failed or {},
         RunRecord(1_769_900_400.0, 1_769_900_440.0, run_tokens, timeline, {"tokenize": 1, "infer": 1}),
         status,

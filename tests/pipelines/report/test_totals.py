@@ -8,12 +8,11 @@ from pipelines.corpus.planned_shard import PlannedShard, plan_table
 from pipelines.report.page import render_html
 from pipelines.report.summary import summary_lines
 from pipelines.report.timeline import Timeline
-from pipelines.report.totals import build_report
-from tests.pipelines.report.example_report import IDLE, RECORDS, RUN, job, record, text_of
+from tests.pipelines.report.example_report import IDLE, RECORDS, RUN, job, record, report_of, text_of
 
 
 def test_totals_are_sums_over_shards_and_add_up():
-    report = build_report(job(), 3000, RECORDS, {}, RUN, "complete")
+    report = report_of(job(), 3000, RECORDS, {}, RUN, "complete")
     totals = report["totals"]
     assert totals["rows_corpus"] == totals["rows_out"] + totals["rows_rejected"] + totals["rows_filtered"]
     assert (totals["rows_out"], totals["rows_rejected"], totals["rows_filtered"]) == (1900, 100, 1000)
@@ -28,17 +27,17 @@ def test_totals_are_sums_over_shards_and_add_up():
 
 def test_out_of_memory_is_reported_with_advice():
     records = [*RECORDS, record("c", {"de": (1, 9)}, halvings=2)]
-    report = build_report(job(), 3001, records, {}, RUN, "complete")
+    report = report_of(job(), 3001, records, {}, RUN, "complete")
     assert report["totals"]["oom_halvings"] == 2
     assert [line for line in summary_lines(report) if line.startswith("out of memory 2 times")]
     assert "Out of memory 2 times" in text_of(render_html(report))
     assert not [
-        line for line in summary_lines(build_report(job(), 3000, RECORDS, {}, RUN, "complete")) if "memory" in line
+        line for line in summary_lines(report_of(job(), 3000, RECORDS, {}, RUN, "complete")) if "memory" in line
     ]
 
 
 def test_languages_are_those_of_the_data_sorted_by_rows():
-    langs = build_report(job(), 3000, RECORDS, {}, RUN, "complete")["langs"]
+    langs = report_of(job(), 3000, RECORDS, {}, RUN, "complete")["langs"]
     assert [lang.pop("lengths") for lang in langs] == [[], [], []]  # as in records of earlier versions
     assert langs == [
         {"lang": "fr", "rows": 700, "tokens": 83_000, "truncated": 350, "unknown": 30},
@@ -48,13 +47,13 @@ def test_languages_are_those_of_the_data_sorted_by_rows():
 
 
 def test_speed_is_that_of_this_run_only():
-    report = build_report(job(), 3000, RECORDS, {}, replace(RUN, tokens=107_000), "complete")
+    report = report_of(job(), 3000, RECORDS, {}, replace(RUN, tokens=107_000), "complete")
     assert (report["totals"]["tokens"], report["run"]["tokens_per_s"]) == (200_000, 10_700.0)
     assert "107,000 tokens in 10.0 s, 10,700 tokens/s" in summary_lines(report)
 
 
 def test_run_without_work_has_no_speed():
-    report = build_report(job(), 3000, RECORDS, {}, IDLE, "complete")
+    report = report_of(job(), 3000, RECORDS, {}, IDLE, "complete")
     assert report["run"]["tokens_per_s"] is None
     assert "200,000 tokens; none were computed by this run" in summary_lines(report)
 
@@ -62,7 +61,7 @@ def test_run_without_work_has_no_speed():
 @pytest.mark.parametrize("num_failed", [1, 50, 51, 700])
 def test_failed_shards_are_counted_and_the_first_ones_named(num_failed):
     failed = {f"{i:05d}": f"error {i}" for i in range(num_failed)}
-    report = build_report(job(), 9000, RECORDS, failed, RUN, "failed shards")
+    report = report_of(job(), 9000, RECORDS, failed, RUN, "failed shards")
     assert report["totals"]["failed_shards"] == num_failed == len(report["failed"]) + report["failed_not_shown"]
     assert len(report["failed"]) == min(50, num_failed)
     assert any("such as 00000: error 0" in line for line in summary_lines(report))
@@ -73,13 +72,13 @@ def test_failed_shards_have_the_rows_of_their_file():
         PlannedShard("a", "/in.parquet", 9, 9, 0, 0, 0, 1000),
         PlannedShard("b", "/in.parquet", 9, 9, 1, 24, 1024, 500),
     ]
-    report = build_report(job(), 9000, RECORDS, {"b": "damaged"}, RUN, "failed shards", shards=plan_table(shards))
+    report = report_of(job(), 9000, RECORDS, {"b": "damaged"}, RUN, "failed shards", shards=plan_table(shards))
     assert report["failed"] == [{"shard": "b", "error": "damaged", "file": "/in.parquet", "rows": [1024, 1523]}]
     assert "b damaged /in.parquet , rows 1,024 to 1,523" in text_of(render_html(report))
 
 
 def test_summary_lists_everything_that_did_not_succeed():
-    report = build_report(job(), 4000, RECORDS, {"c": "no space left"}, RUN, "failed shards")
+    report = report_of(job(), 4000, RECORDS, {"c": "no space left"}, RUN, "failed shards")
     assert summary_lines(report) == [
         "news: failed shards, 2 shards done; 1,000 rows of the corpus not processed yet",
         "2,000 rows in = 1,900 out + 100 rejected (empty_text 80, unknown_lang 20)",

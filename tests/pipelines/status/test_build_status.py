@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 
 from pipelines.output import Holder
@@ -40,7 +41,7 @@ def make_history(tmp_path, monkeypatch):
 @pytest.fixture
 def status_of(make_history):
     def status(run=RUN, holder=None, is_complete=False, commits=(), now_s=1100.0, policy=None):
-        shards = {record.shard: record.rows_read for record in records(*range(4))}
+        shards = pa.table({"shard": [record.shard for record in records(*range(4))], "num_rows": [100] * 4})
         history = make_history(*commits)
         return build_status("job", policy, shards, history, run, holder, is_complete=is_complete, now_s=now_s)
 
@@ -90,7 +91,7 @@ def test_speed_of_a_run_that_ended_does_not_change(status_of):
 def test_shards_that_were_computed_again_or_are_not_planned_any_more_count_once_or_not(status_of):
     commits = [(1010.0, records(0, 1, 8)), (1050.0, records(1, tokens=7))]
     status = status_of(commits=commits)
-    assert len(status.records) == 2
+    assert status.shards_done == 2
     assert status.count("rows_read") == 200
     assert status.count("tokens") == 507
     assert status.reasons == {"empty_text": 4}

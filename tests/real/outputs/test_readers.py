@@ -201,7 +201,7 @@ READERS = {
 def run_under_way(out: Path) -> Iterator[None]:
     """Hold the lock, and write the existing parts and a ledger file again and again, as a run does."""
     output, stop = Output(locate(str(out))), threading.Event()
-    parts = {name: pa.py_buffer((out / "data" / name).read_bytes()) for name in output.list_parts()}
+    parts = {path.name: pa.py_buffer(path.read_bytes()) for path in (out / "data").iterdir()}
 
     def keep_writing() -> None:
         while not stop.is_set():
