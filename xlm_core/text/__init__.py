@@ -2,8 +2,8 @@
 
 from xlm_core.text.normalize import fold, lower_and_strip_accents
 from xlm_core.text.segment import SEGMENTED_LANGS, Compat, SegmentedText, Segmenters
-from xlm_core.text.word_finder import WordFinder, Words
-from xlm_core.text.words import MovedWord, Word
+from xlm_core.text.word_finder import WordFinder
+from xlm_core.text.words import MovedWord, Word, Words
 
 __all__ = [
     "SEGMENTED_LANGS",

@@ -58,6 +58,8 @@ def _clusters() -> re.Pattern[str]:
     changing: list[int] = []
     for code in range(0x110000):
         char = chr(code)
+        if not (char.isprintable() or char.isspace()):  # most code points: not assigned
+            continue
         decomposition = unicodedata.decomposition(char)
         if unicodedata.combining(unicodedata.normalize("NFD", char)[0]):  # some Tibetan vowels only when decomposed
             combining.append(code)

@@ -61,7 +61,7 @@ def _split_rules(rules: Iterable[tuple[str, str]]) -> tuple[dict[int, int | str]
     return table, [_Rule(old, new) for old, new in rules if not len(old) == len(new) == 1]
 
 
-_PUNCT_TABLE, _PUNCT_RULES = _split_rules(MosesPunctNormalizer.REPLACE_UNICODE_PUNCTUATION)
+PUNCT_TABLE, _PUNCT_RULES = _split_rules(MosesPunctNormalizer.REPLACE_UNICODE_PUNCTUATION)
 
 
 @lru_cache(maxsize=256)
@@ -72,7 +72,7 @@ def _language_rules(lang: str) -> list[_Rule]:
 
 def normalize_punctuation(aligned: AlignedText, lang: str) -> None:
     """Apply Moses' Unicode punctuation and its rules for `lang`, and delete characters of category C, in place."""
-    aligned.translate(_PUNCT_TABLE)
+    aligned.translate(PUNCT_TABLE)
     for rule in _PUNCT_RULES:
         rule.apply(aligned)
     for rule in _language_rules(lang):

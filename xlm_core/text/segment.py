@@ -10,15 +10,13 @@ from __future__ import annotations
 import importlib.metadata
 import logging
 import re
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
-
-from sacremoses import MosesTokenizer
 
 from xlm_core.errors import TokenizerError
 from xlm_core.text.aligned import AlignedText
 from xlm_core.text.composition import compose
+from xlm_core.text.moses import NEUTRAL, load_moses
 from xlm_core.text.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
 
 if TYPE_CHECKING:
@@ -112,10 +110,11 @@ class Segmenters:
             normalize_punctuation(aligned, lang or NEUTRAL)
             if lang == "ro":
                 aligned.translate(ROMANIAN)
-            words = cast("list[str]", _moses(lang or NEUTRAL).tokenize(aligned.text, escape=False))
+            moses = load_moses(lang or NEUTRAL)
+            words = cast("list[str]", moses.tokenize(aligned.text, escape=False))
             # Moses encodes runs of dots as letters (DOTMULTI) and decodes them in its result, including any in the
             # input: decode those in the aligned text too.
-            aligned.sub(_Moses.MULTIDOT_MARKER, _unmark_dots)
+            aligned.sub(moses.MULTIDOT_MARKER, moses.unmark_dots)
         return SegmentedText(aligned, words, list(_find_words(aligned.text, words)))
 
     @staticmethod
@@ -189,48 +188,11 @@ class Segmenters:
 _BUILDERS = {"zh": Segmenters._build_zh, "th": Segmenters._build_th, "ja": Segmenters._build_ja}  # pyright: ignore[reportPrivateUsage]
 SEGMENTED_LANGS = frozenset(_BUILDERS)  # all others are segmented by Moses
 
-NEUTRAL = "und"  # ISO 639: undetermined
-
 _BROKEN_NUMBER = re.compile(r"\d[.,:]\d")
 
 # Longer texts are split before segmentation, at the end of a sentence or a word if there is one.
 _MECAB_CHARS = 20_000  # MeCab's costs overflow and the process crashes; observed at ten times as many characters
 _JIEBA_CHARS = 10_000  # jieba takes quadratic time on a run of one character: 67 s for twenty times as many
-
-
-class _Moses(MosesTokenizer):
-    """sacremoses' tokenizer with sets for its character tests: the same words in two thirds of the time."""
-
-    _LOWER = frozenset(MosesTokenizer.IsLower)
-
-    # The end of the marker is optional, so that a run of DOT without it is scanned once, not once from every DOT.
-    MULTIDOT_MARKER = re.compile(r"(?:DOT)+(?:MULTI)?")
-
-    def __init__(self, lang: str):
-        super().__init__(lang=lang)
-        self._alpha = frozenset(self.IsAlpha)
-        if lang == NEUTRAL:
-            self.NONBREAKING_PREFIXES = []
-            self.NUMERIC_ONLY_PREFIXES = []
-
-    def restore_multidots(self, text: str) -> str:
-        return self.MULTIDOT_MARKER.sub(_unmark_dots, text)
-
-    def islower(self, text: str) -> bool:
-        return self._LOWER.issuperset(text)
-
-    def isanyalpha(self, text: str) -> bool:
-        return not self._alpha.isdisjoint(text)
-
-
-@lru_cache(maxsize=256)
-def _moses(lang: str) -> _Moses:
-    return _Moses(lang)
-
-
-def _unmark_dots(match: re.Match[str]) -> str:
-    mark = match.group()
-    return "." * (len(mark.removesuffix("MULTI")) // len("DOT")) if mark.endswith("MULTI") else mark
 
 
 def _split_long(text: str, max_chars: int) -> Iterator[str]:

@@ -3,50 +3,61 @@
 from __future__ import annotations
 
 from array import array
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from xlm_core.text.words import locate_words
+from xlm_core.ragged import cumulative_lengths, take_ragged
+from xlm_core.text.chunk_table import MAX_CHUNK_CHARS, ChunkTable
+from xlm_core.text.chunks import ChunkRules
+from xlm_core.text.normalize import CONTROL_WHITESPACE
+from xlm_core.text.segment import SEGMENTED_LANGS
+from xlm_core.text.words import Words, locate_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
-
-    from xlm_core.text.segment import SegmentedText
+    from xlm_core.text.segment import Segmenters
     from xlm_core.text.words import Word
 
 
-class Words(NamedTuple):
-    """The words of N texts, laid end to end.
+class _LangChunks(dict[str, int]):
+    """The numbers of the chunks of one language; a lookup adds those that are missing."""
 
-    Attributes:
-        numbers: int32 [W].
-        starts: int32 [W], each word's first character in its text.
-        sizes: int64 [N], number of words of each text.
-    """
+    def __init__(self, rules: ChunkRules, table: ChunkTable):
+        self._rules, self._table = rules, table
 
-    numbers: NDArray[np.int32]
-    starts: NDArray[np.int32]
-    sizes: NDArray[np.int64]
+    def __missing__(self, chunk: str) -> int:
+        number = self._table.add(chunk, self._rules)
+        if len(chunk) <= MAX_CHUNK_CHARS:
+            self[chunk] = number
+        return number
 
 
 class WordFinder:
-    """Finds words.
+    """Finds the words of texts, and remembers those of chunks between spaces.
 
     Args:
-        segment: splits a text of a language into words.
-        number: returns the number of a word.
+        segmenters: split texts into words.
+        number_word: returns the number of a word.
+        is_segmented: texts are already segmented, see `Segmenters.split`.
     """
 
-    def __init__(self, segment: Callable[[str, str | None], SegmentedText], number: Callable[[Word], int]):
-        self._segment, self._number = segment, number
-        self.size_bytes = 0
+    def __init__(self, segmenters: Segmenters, number_word: Callable[[Word], int], *, is_segmented: bool = False):
+        self._segmenters, self._number_word, self._is_segmented = segmenters, number_word, is_segmented
+        self._segment = segmenters.split if is_segmented else segmenters.segment
+        self._table = ChunkTable(number_word)
+        self._chunks: dict[str | None, _LangChunks] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """An estimate of the memory that chunks take."""
+        return self._table.size_bytes
 
     def clear(self) -> None:
-        """Forget all texts."""
-        self.size_bytes = 0
+        """Forget all chunks."""
+        self._table = ChunkTable(self._number_word)
+        self._chunks.clear()
 
     def find(
         self, texts: Sequence[str | int], langs: Sequence[str | None], on_text: Callable[[], None] | None = None
@@ -58,17 +69,67 @@ class WordFinder:
             langs: their languages, see `Segmenters.segment`.
             on_text: called after each text.
         """
-        numbers, starts, sizes = array("i"), array("i"), array("q")
-        for text, lang in zip(texts, langs, strict=True):
-            before = len(numbers)
-            if isinstance(text, int):
-                numbers.append(text)
-                starts.append(0)
+        chunks, sizes, chunked = array("i"), list[int](), list[int]()
+        whole = _WholeTexts()
+        for i, (text, lang) in enumerate(zip(texts, langs, strict=True)):
+            parts = self._split_at_spaces(text, lang) if isinstance(text, str) else None
+            if parts is not None:
+                chunks.extend(map(self._chunks_of(lang).__getitem__, parts))
+                sizes.append(len(parts))
+                chunked.append(i)
+            elif isinstance(text, str):
+                whole.add(i, self._find_whole(text, lang))
             else:
-                for word, start in locate_words(self._segment(text, lang)):
-                    numbers.append(self._number(word))
-                    starts.append(start)
-            sizes.append(len(numbers) - before)
+                whole.add(i, [(text, 0)])
             if on_text is not None:
                 on_text()
-        return Words(np.array(numbers, np.int32), np.array(starts, np.int32), np.array(sizes, np.int64))
+        found, unsafe = self._table.find_words(chunks, sizes)
+        for i in (chunked[k] for k in unsafe.tolist()):
+            whole.add(i, self._find_whole(cast("str", texts[i]), langs[i]))
+        return whole.merge(found, chunked, len(texts)) if whole.texts else found
+
+    def _split_at_spaces(self, text: str, lang: str | None) -> list[str] | None:
+        """Return the chunks of a text, or None if it has to be segmented as a whole."""
+        if self._is_segmented or lang in SEGMENTED_LANGS:
+            return None
+        if not text.isprintable():
+            if self._segmenters.compat == "reference":
+                return None
+            text = text.translate(CONTROL_WHITESPACE)
+        return text.split(" ")
+
+    def _chunks_of(self, lang: str | None) -> _LangChunks:
+        if lang not in self._chunks:
+            self._chunks[lang] = _LangChunks(ChunkRules(lang, self._segment), self._table)
+        return self._chunks[lang]
+
+    def _find_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
+        """Return the number and the start of each word of a text."""
+        return [(self._number_word(word), start) for word, start in locate_words(self._segment(text, lang))]
+
+
+class _WholeTexts:
+    """The words of texts that were segmented as a whole."""
+
+    def __init__(self) -> None:
+        self.texts: list[int] = []
+        self._sizes: list[int] = []
+        self._words = array("i")
+
+    def add(self, text: int, words: Sequence[tuple[int, int]]) -> None:
+        self.texts.append(text)
+        self._sizes.append(len(words))
+        for word in words:
+            self._words.extend(word)
+
+    def merge(self, found: Words, found_texts: Sequence[int], num_texts: int) -> Words:
+        """Return the words of all texts in their order; those of whole texts replace any that were found otherwise."""
+        source_N = np.empty(num_texts, np.int64)
+        source_N[found_texts] = np.arange(len(found_texts))
+        source_N[self.texts] = np.arange(len(self.texts)) + len(found_texts)
+        sizes = np.concatenate([found.sizes, np.array(self._sizes, np.int64)])
+        numbers, starts = np.array(self._words, np.int32).reshape(-1, 2).T
+        cu_sizes = cumulative_lengths(sizes)
+        numbers, _ = take_ragged(np.concatenate([found.numbers, numbers]), cu_sizes, source_N)
+        starts, _ = take_ragged(np.concatenate([found.starts, starts]), cu_sizes, source_N)
+        return Words(numbers, starts, sizes[source_N])

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from xlm_core.text.segment import SegmentedText
 
 
@@ -36,6 +39,20 @@ class MovedWord(NamedTuple):
 Word = str | MovedWord
 
 
+class Words(NamedTuple):
+    """The words of N texts, laid end to end.
+
+    Attributes:
+        numbers: int32 [W].
+        starts: int32 [W], each word's first character in its text.
+        sizes: int64 [N], number of words of each text.
+    """
+
+    numbers: NDArray[np.int32]
+    starts: NDArray[np.int32]
+    sizes: NDArray[np.int64]
+
+
 def locate_words(segmented: SegmentedText) -> Iterator[tuple[Word, int]]:
     """Yield each word with the offset of its first character in the original text."""
     aligned, words, offsets = segmented
@@ -45,7 +62,8 @@ def locate_words(segmented: SegmentedText) -> Iterator[tuple[Word, int]]:
     for word, offset in zip(words, offsets, strict=True):
         spans = [aligned.span(i, i + 1) for i in range(offset, offset + len(word))]
         start = spans[0][0]
-        before = max(aligned.span(offset - 1, offset)[1] - start, 0) if offset else 0
+        # Only words with spaces have subwords without characters, the only ones at which this matters.
+        before = max(aligned.span(offset - 1, offset)[1] - start, 0) if offset and " " in word else 0
         if before == 0 and all(span == (start + i, start + i + 1) for i, span in enumerate(spans)):
             yield word, start
         else:

@@ -138,8 +138,8 @@ class PackedTokenizer(Vocabulary):
         plain = {token: i for token, i in self.vocab.items() if self.compat == "reference" or token not in special}
         encode_word = WordEncoder(plain, self.unk_token_id, self.merges, self.lowercase)
         encode_cased_word = WordEncoder(plain, self.unk_token_id, self.merges, lowercase=False)
-        self._encoder = TextEncoder(self.segmenters.segment, encode_word)
-        self._bypass_encoder = TextEncoder(self.segmenters.split, encode_cased_word)
+        self._encoder = TextEncoder(self.segmenters, encode_word)
+        self._bypass_encoder = TextEncoder(self.segmenters, encode_cased_word, is_segmented=True)
         self._literal_ids = {token: self.vocab[token] for token in special} if self.compat == "reference" else {}
 
     def encode_batch(

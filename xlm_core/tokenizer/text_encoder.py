@@ -6,6 +6,7 @@ Letters: N texts, P parts of texts, W words, T tokens.
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -19,7 +20,7 @@ from xlm_core.tokenizer.subwords import Literal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from xlm_core.text import SegmentedText
+    from xlm_core.text import Segmenters
     from xlm_core.tokenizer.subwords import WordEncoder
 
 _TEXTS_PER_GROUP = 2_000  # encoded at once: a shard then takes little more memory than its tokens
@@ -48,17 +49,21 @@ class TextEncoder:
     """Encodes texts without special tokens. Remembers the words that it has seen, within a limit of memory.
 
     Args:
-        segment: splits a text of a language into words.
-        encode_word: splits a word into subwords.
+        segmenters: split texts into words.
+        encode_word: splits words into subwords.
+        is_segmented: texts are already segmented, see `Segmenters.split`.
     """
 
-    def __init__(self, segment: Callable[[str, str | None], SegmentedText], encode_word: WordEncoder):
-        self._segment, self._encode_word = segment, encode_word
+    def __init__(self, segmenters: Segmenters, encode_word: WordEncoder, *, is_segmented: bool = False):
+        self._arguments = segmenters, encode_word, is_segmented
+        self._segment = segmenters.split if is_segmented else segmenters.segment
+        self._encode_word = encode_word
         self._table = PieceTable(encode_word.encode)
-        self._finder = WordFinder(segment, self._table.number)
+        self._finder = WordFinder(segmenters, self._table.number, is_segmented=is_segmented)
 
-    def __reduce__(self) -> tuple[type[TextEncoder], tuple[object, ...]]:
-        return TextEncoder, (self._segment, self._encode_word)  # a copy in another process begins without memory
+    def __reduce__(self) -> tuple[partial[TextEncoder], tuple[object, ...]]:
+        segmenters, encode_word, is_segmented = self._arguments  # a copy in another process begins without memory
+        return partial(TextEncoder, is_segmented=is_segmented), (segmenters, encode_word)
 
     def encode(
         self,

@@ -1,0 +1,261 @@
+"""Words that are found chunk by chunk, from memory, are those of the whole text."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pyarrow import parquet
+
+from xlm_core import Segmenters
+from xlm_core.text import WordFinder
+from xlm_core.text.words import locate_words
+
+LANGS = ["en", "fr", "it", "de", "es", "cs", "pt", "ro", "ru", "el", "ar", "hi", "ko", "vi", "tr", "sw", "ga", None]
+
+# Each chunk reaches a rule that looks at its neighbours, or at characters that other chunks do not have.
+CHUNKS = [
+    *(
+        "Haus",
+        "haus",
+        "Σ",
+        "ΣΑΣ",
+        "Ñandú",
+        "été",
+        "شکر",
+        "हिन्दी",
+        "क़लम",
+        "한국어",
+        "東京",
+        "x̂",
+        "e\u0301",
+        "İ",
+        "ß",
+        "1990",
+        "7",
+        "3rd",
+    ),
+    *(
+        "Haus,",
+        "haus.",
+        "Haus.",
+        "(Haus)",
+        "„Haus“",
+        '"Haus"',
+        "«\u00a0Haus\u00a0»",
+        "Haus!",
+        "don't",
+        "l’eau",
+        "dogs'",
+        "'tis",
+        "'s",
+    ),
+    *(
+        "rock'n'roll",
+        "1990's",
+        "1990's.",
+        "a'b'c",
+        "''",
+        "'",
+        "´",
+        "`x`",
+        "‘a’",
+        "x''",
+        "''x",
+        "foo'",
+        "'foo",
+        "s",
+        "'s'",
+        "1'",
+        "'1",
+    ),
+    *(
+        "z.B.",
+        "Nr.",
+        "No.",
+        "Mr.",
+        "Dr.,",
+        "p.ex.",
+        "U.S.A.",
+        "A.",
+        "a.",
+        "s.",
+        "Ж.",
+        "5.",
+        "12.",
+        "pp.",
+        "Art.",
+        "Inc.)",
+        "e.g",
+        "т.е.",
+    ),
+    *(
+        "(",
+        ")",
+        "( ",
+        " )",
+        ").",
+        ").,",
+        "5 %",
+        "5",
+        "%",
+        ":",
+        ";",
+        ",",
+        ".",
+        "!",
+        "?",
+        "-",
+        "–",
+        "—",
+        "...",
+        "…",
+        "etc…",
+        "....",
+        "a..b",
+    ),
+    *(
+        ',"',
+        '",',
+        '."',
+        '.".',
+        '..."',
+        ".«",
+        "'.",
+        ".'",
+        "foo.'",
+        'foo."',
+        '"foo."',
+        'x,"',
+        'x".',
+        "<",
+        '."<',
+        "<x>",
+        ",5",
+        "5,",
+        "1,000.5",
+    ),
+    *(
+        "1\u00a0000",
+        "1\u00a02\u00a03",
+        "5\u00a0%",
+        "nº\u00a05",
+        "x\u00a0:",
+        "\u00a0",
+        "\u00a0x",
+        "x\u00a0",
+        "10\u00a0cm",
+        "mot\u00a0!",
+        "\u3000",
+    ),
+    *(
+        "。",
+        "x。",
+        "x。y",
+        "．",
+        "，",
+        "、",
+        "：",
+        "５",
+        "％",
+        "（x）",
+        "a-b",
+        "a–b",
+        "-",
+        "--",
+        "a/b",
+        "@x",
+        "a.b@c.de",
+        "https://x.de/a?b=1",
+    ),
+    *(
+        "\u200b",
+        "x\u200by",
+        "'\u200b",
+        "\u00ad",
+        "\ufeff",
+        "\x00",
+        "\x01x",
+        "x\x7f",
+        "\t",
+        "a\tb",
+        "\n",
+        "x\r\ny",
+        "\u0301",
+        "\u0301x",
+        "\ufe0f",
+    ),
+    *(
+        "DOTMULTI",
+        "DOTDOTMULTI",
+        "xDOTMULTI.",
+        "MULTI",
+        "DOT",
+        "DOT.MULTI",
+        "🍜",
+        "👩‍👩‍👧",
+        "̈",
+        "각",
+        "\U0001d165",
+        "½",
+        "²",
+        "º",
+        "٣",
+        "१२",
+    ),
+    "x" * 300,
+    "ab.cd," * 60,
+]
+
+chunks = st.one_of(
+    st.sampled_from(CHUNKS),
+    st.text(st.sampled_from("aAsé15'’\"“.,…:;()%-\u00a0«»Ж क़َ。\u200b"), min_size=1, max_size=6),
+    st.text(max_size=5),
+)
+texts = st.lists(st.tuples(chunks, st.sampled_from([" ", " ", " ", "  ", "\n", ""])), max_size=8).map(
+    lambda parts: "".join(chunk + space for chunk, space in parts)
+)
+
+_finders: dict[str, tuple[WordFinder, dict[object, int]]] = {}
+
+
+def find(finder, words, texts, langs):
+    """Return the words of each text, with their first characters."""
+    known = list(words)
+    found = finder.find(texts, langs)
+    known = list(words)
+    located = [
+        (known[number], start) for number, start in zip(found.numbers.tolist(), found.starts.tolist(), strict=True)
+    ]
+    ends = found.sizes.cumsum().tolist()
+    return [located[end - size : end] for end, size in zip(ends, found.sizes.tolist(), strict=True)]
+
+
+def make_finder(compat):
+    words: dict[object, int] = {}
+    segmenters = Segmenters(ja="fugashi", zh="rjieba", compat=compat)
+    return segmenters, WordFinder(segmenters, lambda word: words.setdefault(word, len(words))), words
+
+
+@pytest.mark.parametrize("compat", ["default", "reference"])
+@given(rows=st.lists(st.tuples(texts, st.sampled_from(LANGS)), min_size=1, max_size=4))
+@settings(max_examples=600, deadline=None)
+def test_words_found_by_chunks_are_those_of_the_whole_text(compat, rows):
+    if compat not in _finders:
+        _finders[compat] = make_finder(compat)  # remembers the chunks of all examples
+    segmenters, finder, words = _finders[compat]
+    whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in rows]
+    assert find(finder, words, *zip(*rows, strict=True)) == whole
+
+
+def test_words_of_real_sentences_are_those_of_the_whole_text(real_corpora):
+    """Every sentence in its own language, and in one with other rules for apostrophes, quotes and abbreviations."""
+    segmenters, finder, words = make_finder("default")
+    for name in ("ud_pos", "tatoeba"):
+        rows = parquet.read_table(real_corpora / f"{name}.parquet", columns=["lang", "text"]).to_pylist()
+        for first in range(0, len(rows), 500):
+            here = [
+                (text, lang)
+                for i, row in enumerate(rows[first : first + 500])
+                for text, lang in ((row["text"], row["lang"]), (row["text"], LANGS[i % len(LANGS)]))
+            ]
+            whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in here]
+            assert find(finder, words, *zip(*here, strict=True)) == whole
