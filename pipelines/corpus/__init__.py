@@ -1,11 +1,14 @@
-"""The input: its plan, its row groups and its duplicate ids."""
+"""The input: its plan, its rows and its duplicate ids."""
 
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus.known_files import GoneFiles
 from pipelines.corpus.lang_counts import LangValue, count_langs
+from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
-from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.plan import Plan, make_plan, plan_shards
 from pipelines.corpus.planned_shard import (
-    PLAN,
+    Member,
     PlannedShard,
     group_by_row_group,
     is_plan,
@@ -14,15 +17,19 @@ from pipelines.corpus.planned_shard import (
     shard_id,
 )
 from pipelines.corpus.repeated_hashes import RepeatedHashes
-from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.corpus.some_rows import read_some_rows
+from pipelines.corpus.survey import Corpus, survey_corpus
 
 __all__ = [
-    "PLAN",
+    "Corpus",
+    "GoneFiles",
     "LangValue",
+    "Member",
+    "MemberReader",
     "Plan",
     "PlannedShard",
     "RepeatedHashes",
+    "ShardLimits",
     "UnsupportedInputError",
     "count_langs",
     "explain_unreadable",
@@ -30,11 +37,12 @@ __all__ = [
     "group_by_row_group",
     "is_plan",
     "make_plan",
+    "plan_shards",
     "plan_table",
     "planned_shards",
     "read_footer",
-    "read_row_group",
     "read_some_rows",
     "select_rows",
     "shard_id",
+    "survey_corpus",
 ]

@@ -2,37 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import os
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from pandas.util import hash_array
 
+from pipelines.corpus.id_hashes import hash_ids, to_bytes
+from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
 from pipelines.corpus.repeated_hashes import RepeatedHashes
-from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.filter import parse_filter
-from pipelines.rows import ROW, decode_ids
-from pipelines.storage import locate
+from pipelines.rows import ROW
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pipelines.corpus.planned_shard import PlannedShard
+    from pipelines.corpus.planned_shard import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
+_BATCH_SHARDS = 4_096  # that are Python objects at once
+_THREADS = min(16, 2 * (os.cpu_count() or 1))  # also hide the latency of a store
 
 # Repeated ids are counted after this many rows, and then whenever the number of rows has doubled.
 _FIRST_COUNT_ROWS = 65_536
 
 
 class Repeat(NamedTuple):
-    """A row whose id an earlier row, in plan order, already has."""
+    """A row whose id an earlier row, in plan order, already has.
+
+    Attributes:
+        shard, position: its shard, and its position there.
+        file, row: its input file, and its number there.
+        first_file, first_row: the same of the earlier row.
+    """
 
     shard: str
+    position: int
     file: str
     row: int
     first_file: str
@@ -59,84 +69,122 @@ def find_duplicates(
     shards: pa.Table,
     id_column: str,
     filter_text: str | None,
-    known_repeats: Mapping[str, set[int]],
+    known_repeats: Mapping[str, set[tuple[str, int]]],
     stores: Sequence[StoreSettings] = (),
     max_share: float = 1.0,
 ) -> Duplicates:
     """Find every row whose id an earlier row of the job's input already has.
 
-    Uses at most 24 bytes per row: the first pass counts equal hashes, and a second pass, `Duplicates.repeats`, compares
-    the ids only where hashes are equal. An unreadable row group is skipped; its shards fail when the job reads it.
+    Uses about 8 bytes per row: the first pass counts equal hashes, and a second pass, `Duplicates.repeats`, reads the
+    shards with equal hashes again, and compares their ids. An unreadable row group is skipped; its shards fail when the
+    job reads it.
 
     Args:
         shards: the plan, whose order decides which of two rows is the earlier one.
         id_column: a column of ids; nulls and text that is not UTF-8 are ignored.
         filter_text: the job's filter; rows that it drops are ignored.
-        known_repeats: for a shard, rows that are already known to repeat an id; they are ignored too.
+        known_repeats: for a shard, the file and number of rows that are known to repeat an id; they are ignored too.
         stores: options of the stores that contain the corpus.
         max_share: the first pass ends early if a larger share of the rows read so far repeats an id, because then the
             column does not contain ids.
     """
-
-    def read() -> Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]]:
-        return _read_ids(shards, id_column, filter_text, known_repeats, stores)
-
-    hashes: list[NDArray[np.uint64]] = []
+    ids = _Ids(id_column, filter_text, known_repeats, stores)
+    hashes: list[NDArray[np.uint64]] = []  # of each shard
     num_rows, next_count = 0, _FIRST_COUNT_ROWS
-    for _, ids, _ in read():
-        hashes.append(_hash(ids))
-        num_rows += len(ids)
+    for hashed in map_in_threads(ids.hash_group, _groups(shards), _THREADS):
+        hashes += hashed
+        num_rows += sum(map(len, hashed))
         if max_share < 1 and num_rows >= next_count:
             repeated = RepeatedHashes(hashes)
             if repeated.num_repeats > max_share * num_rows:
-                return Duplicates(repeated.num_repeats, num_rows, True, _find_repeats(read(), repeated))
+                return Duplicates(repeated.num_repeats, num_rows, True, _find_repeats(shards, ids, hashes, repeated))
             next_count = 2 * num_rows
     repeated = RepeatedHashes(hashes)
-    return Duplicates(repeated.num_repeats, num_rows, False, _find_repeats(read(), repeated))
+    return Duplicates(repeated.num_repeats, num_rows, False, _find_repeats(shards, ids, hashes, repeated))
+
+
+def _groups(shards: pa.Table) -> Iterator[list[PlannedShard]]:
+    for first in range(0, len(shards), _BATCH_SHARDS):
+        yield from group_by_row_group(planned_shards(shards.slice(first, _BATCH_SHARDS)))
+
+
+class _IdRow(NamedTuple):
+    """A row: the bytes of its id, its shard and position there, and its file and number there."""
+
+    id: bytes
+    shard: str
+    position: int
+    file: str
+    row: int
+
+
+class _Ids(NamedTuple):
+    """Which ids to read; see `find_duplicates`."""
+
+    column: str
+    filter: str | None
+    known_repeats: Mapping[str, set[tuple[str, int]]]
+    stores: Sequence[StoreSettings]
+
+    def hash_group(self, group: list[PlannedShard]) -> list[NDArray[np.uint64]]:
+        """Return the hashes of the ids of each shard, of rows that have one."""
+        with self._reader() as reader:
+            return [self._hash_shard(shard, reader) for shard in group]
+
+    def read_suspects(self, group: list[PlannedShard], repeated: RepeatedHashes) -> list[_IdRow]:
+        """Return the rows of shards whose hashes are repeated."""
+        found: list[_IdRow] = []
+        with self._reader() as reader:
+            members = ((shard, member) for shard in group for member in zip(shard.members, shard.starts, strict=True))
+            for shard, (member, first) in members:
+                for ids, rows in self._read(member, reader):
+                    hashes, is_valid = hash_ids(ids)
+                    chosen = np.flatnonzero(is_valid & self._is_not_known(shard, member, rows))
+                    chosen = chosen[repeated.find_in(hashes[chosen])]
+                    values: list[bytes] = to_bytes(ids.take(pa.array(chosen))).to_pylist()
+                    found += [
+                        _IdRow(value, shard.id, first + row - member.file_row, member.file, row)
+                        for value, row in zip(values, rows[chosen].tolist(), strict=True)
+                    ]
+        return found
+
+    def _reader(self) -> MemberReader:
+        columns = {self.column} | (parse_filter(self.filter)[1] if self.filter else set())
+        return MemberReader(sorted(columns), self.stores)
+
+    def _hash_shard(self, shard: PlannedShard, reader: MemberReader) -> NDArray[np.uint64]:
+        found = [np.empty(0, np.uint64)]
+        for member in shard.members:
+            for ids, rows in self._read(member, reader):
+                hashes, is_valid = hash_ids(ids)
+                found.append(hashes[is_valid & self._is_not_known(shard, member, rows)])
+        return np.concatenate(found)
+
+    def _read(self, member: Member, reader: MemberReader) -> Iterator[tuple[pa.Array, NDArray[np.int64]]]:
+        """Yield the ids of a member and the numbers of their rows in the file."""
+        try:
+            table = select_rows(reader.read(member), member.file_row, self.filter)
+        except (OSError, IndexError, pa.ArrowException, UnsupportedInputError):
+            return
+        first, numbers = 0, table[ROW].to_numpy()
+        for chunk in table[self.column].chunks:
+            yield chunk, numbers[first : first + len(chunk)]
+            first += len(chunk)
+
+    def _is_not_known(self, shard: PlannedShard, member: Member, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        known = [row for file, row in self.known_repeats.get(shard.id, ()) if file == member.file]
+        return ~np.isin(rows, known) if known else np.ones(len(rows), np.bool_)
 
 
 def _find_repeats(
-    ids_of_shards: Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]], repeated: RepeatedHashes
+    shards: pa.Table, ids: _Ids, hashes: Sequence[NDArray[np.uint64]], repeated: RepeatedHashes
 ) -> Iterator[Repeat]:
     if not repeated.num_repeats:
         return
-    first_positions: dict[Any, tuple[str, int]] = {}
-    for shard, ids, rows in ids_of_shards:
-        for i in repeated.find_in(_hash(ids)).tolist():
-            position = (shard.file, int(rows[i]))
-            first = first_positions.setdefault(ids[i], position)
-            if first != position:
-                yield Repeat(shard.id, *position, *first)
-
-
-def _read_ids(
-    shards: pa.Table,
-    id_column: str,
-    filter_text: str | None,
-    known_repeats: Mapping[str, set[int]],
-    stores: Sequence[StoreSettings],
-) -> Iterator[tuple[PlannedShard, NDArray[Any], NDArray[np.int64]]]:
-    """Yield, for each shard, the ids that are not ignored, and the numbers of their rows in the file."""
-    columns = sorted({id_column} | (parse_filter(filter_text)[1] if filter_text else set()))
-    for group in group_by_row_group(planned_shards(shards)):
-        try:
-            row_group = read_row_group(locate(group[0].file, stores), group[0], columns)
-        except (OSError, pa.ArrowException, UnsupportedInputError):
-            continue
-        for shard in group:
-            table = select_rows(row_group, shard, filter_text)
-            ids: list[Any] = []
-            for chunk in table[id_column].chunks:
-                values, invalid = (chunk.to_pylist(), {}) if pa.types.is_integer(chunk.type) else decode_ids(chunk)
-                ids += [None if i in invalid else value for i, value in enumerate(values)]
-            rows = table[ROW].to_numpy()
-            is_included = np.array([row_id is not None for row_id in ids], bool)
-            if ignored := known_repeats.get(shard.id):
-                is_included &= ~np.isin(rows, list(ignored))
-            yield shard, np.array(ids, object)[is_included], rows[is_included]
-
-
-def _hash(ids: NDArray[Any]) -> NDArray[np.uint64]:
-    if len(ids) and isinstance(ids[0], int):
-        ids = ids.astype(np.int64 if min(ids) < 0 else np.uint64)
-    return hash_array(ids)  # pyright: ignore[reportCallIssue]  (pandas loads it by name)
+    suspects = shards.take(pa.array([i for i, found in enumerate(hashes) if len(repeated.find_in(found))]))
+    first_rows: dict[bytes, tuple[str, int]] = {}
+    for rows in map_in_threads(lambda group: ids.read_suspects(group, repeated), _groups(suspects), _THREADS):
+        for row_id, shard, position, file, number in rows:
+            first = first_rows.setdefault(row_id, (file, number))
+            if first != (file, number):
+                yield Repeat(shard, position, file, number, *first)

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
+from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
 from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
-from pipelines.corpus.row_groups import read_row_group, select_rows
 from pipelines.filter import parse_filter
 from pipelines.rows import decode_text
-from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.corpus.planned_shard import PlannedShard
+    from pipelines.corpus.planned_shard import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
+_BATCH_SHARDS = 4_096  # that are Python objects at once
 _READ_THREADS = 8  # hide the latency of a store; on local files, 9 million rows per second and thread
 
 
@@ -37,26 +37,28 @@ class LangValue(NamedTuple):
     invalid_byte: int | None = None
 
 
-class RowGroupLangs(NamedTuple):
-    """The languages of the shards of one row group.
+class MemberLangs(NamedTuple):
+    """The languages of a member of a shard.
 
     Attributes:
+        shard: id of the shard.
         file: URL of the input file.
-        num_read: number of rows before the filter; those of an unreadable row group are included.
+        num_read: number of rows before the filter; those of an unreadable member are included.
         num_rows: number of rows after the filter, by the value of the language column.
-        num_unreadable: number of shards that cannot be read; the job will fail them.
+        is_unreadable: whether it cannot be read; the job will fail its shard.
     """
 
+    shard: str
     file: str
     num_read: int
     num_rows: Counter[LangValue]
-    num_unreadable: int = 0
+    is_unreadable: bool = False
 
 
 def count_langs(
     shards: pa.Table, lang_column: str, filter_text: str | None, stores: Sequence[StoreSettings] = ()
-) -> Iterator[RowGroupLangs]:
-    """Yield the number of rows by language, one row group after another, in the order of the plan.
+) -> Iterator[MemberLangs]:
+    """Yield the number of rows by language of the members of all shards, in the order of the plan.
 
     Args:
         shards: the plan.
@@ -68,30 +70,45 @@ def count_langs(
     count = partial(_count, columns=columns, lang_column=lang_column, filter_text=filter_text, stores=stores)
     pool = ThreadPoolExecutor(_READ_THREADS)
     try:
-        yield from pool.map(count, group_by_row_group(planned_shards(shards)))
+        for first in range(0, len(shards), _BATCH_SHARDS):
+            groups = group_by_row_group(planned_shards(shards.slice(first, _BATCH_SHARDS)))
+            for counts in pool.map(count, groups):
+                yield from counts
     finally:  # if the caller has seen enough, do not read the rest
         pool.shutdown(cancel_futures=True)
 
 
 def _count(
-    group: list[PlannedShard],
+    shards: list[PlannedShard],
     columns: list[str],
     lang_column: str,
     filter_text: str | None,
     stores: Sequence[StoreSettings],
-) -> RowGroupLangs:
-    file, num_read = group[0].file, sum(shard.num_rows for shard in group)
-    if filter_text is None and (lang := group[0].constants.get(lang_column)) is not None:  # a partition
-        return RowGroupLangs(file, num_read, Counter({LangValue(lang.as_py()): num_read}))
+) -> list[MemberLangs]:
+    with MemberReader(columns, stores) as reader:
+        return [
+            MemberLangs(
+                shard.id, member.file, member.num_rows, *_count_member(member, reader, lang_column, filter_text)
+            )
+            for shard in shards
+            for member in shard.members
+        ]
+
+
+def _count_member(
+    member: Member, reader: MemberReader, lang_column: str, filter_text: str | None
+) -> tuple[Counter[LangValue], bool]:
+    """Return the number of rows by language, and whether the member is unreadable."""
+    if filter_text is None and (lang := member.constants.get(lang_column)) is not None:  # a partition
+        return Counter({LangValue(lang.as_py()): member.num_rows}), False
     try:
-        row_group = read_row_group(locate(file, stores), group[0], columns)
-    except (OSError, pa.ArrowException, UnsupportedInputError):
-        return RowGroupLangs(file, num_read, Counter(), num_unreadable=len(group))
+        rows = select_rows(reader.read(member), 0, filter_text)
+    except (OSError, IndexError, pa.ArrowException, UnsupportedInputError):
+        return Counter(), True
     counts = Counter[LangValue]()
-    for shard in group:
-        for chunk in select_rows(row_group, shard, filter_text)[lang_column].chunks:
-            distinct, num_rows = chunk.value_counts().flatten()
-            langs, invalid = decode_text(distinct)
-            for i, (lang, number) in enumerate(zip(langs, num_rows.to_pylist(), strict=True)):
-                counts[LangValue(lang, invalid.get(i))] += number
-    return RowGroupLangs(file, num_read, counts)
+    for chunk in rows[lang_column].chunks:
+        distinct, num_rows = chunk.value_counts().flatten()
+        langs, invalid = decode_text(distinct)
+        for i, (lang, number) in enumerate(zip(langs, num_rows.to_pylist(), strict=True)):
+            counts[LangValue(lang, invalid.get(i))] += number
+    return counts, False

@@ -80,7 +80,7 @@ class OutputSettings(Settings):
     rows_per_shard: Count = Field(
         default=16_384,
         description="Maximum number of rows of a shard. A shard is one file of the output, and is computed and "
-        "committed as a whole.",
+        "committed as a whole. Shards of long texts, and of large models on a CPU, have fewer rows.",
     )
     token_counts: bool = Field(
         default=False,
@@ -127,8 +127,8 @@ class PolicySettings(Settings):
     )
     max_removed: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.5,
-        description="Maximum share of the output's parts that a run may remove because their input files changed or "
-        "were deleted. A run that exceeds it stops, because the input may be unavailable instead.",
+        description="Maximum share of the corpus that may have changed or been deleted since the last run, in rows, so "
+        "that their results are removed. A run that exceeds it stops, because the input may be unavailable instead.",
     )
     shard_timeout_s: Annotated[float, Field(gt=0, le=30 * 86_400)] = Field(
         default=1800.0,

@@ -80,7 +80,9 @@ def _read_proof(output: Output, shard: Mapping[str, Any], expected: _Expected) -
         record = ShardRecord.from_footer(footer[SHARD_RECORD], data)
         rows = file.read().combine_chunks()
         is_of_shard = (
-            record.shard == shard["shard"] and record.file == shard["file"] and record.rows_read == shard["num_rows"]
+            record.shard == shard["shard"]
+            and record.file == shard["members"][0]["file"]
+            and record.rows_read == shard["num_rows"]
         )
         is_whole = (
             record.segmenters.items() <= expected.segmenters.items()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError
 from pipelines.formatting import excerpt
@@ -160,11 +161,19 @@ class Output:
                 raise not_writable(self.location, error) from None
         check_unlocked(self.bookkeeping)
 
-    def begin(self, description: dict[str, Any], shards: pa.Table) -> None:
+    def begin(self, description: dict[str, Any], plan: pa.Table) -> None:
         """Write the job's description and its plan. The output is incomplete until `finish`."""
         self.mark_incomplete()
         self._put_json(layout.JOB_FILE, description)
-        (self.bookkeeping / layout.PLAN_FILE).put(encode_parquet(shards))
+        (self.bookkeeping / layout.PLAN_FILE).put(encode_parquet(plan, write_page_checksum=True))
+
+    def read_plan(self) -> pa.Table | None:
+        """Read the plan of the last run; None before the first run, and if the file is damaged."""
+        try:
+            data = (self.bookkeeping / layout.PLAN_FILE).read_bytes()
+            return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+        except (OSError, ValueError, pa.ArrowException):
+            return None
 
     def num_planned(self) -> int | None:
         """Read how many shards the last run planned; None before the first run."""
@@ -192,10 +201,10 @@ class Output:
         """List the existing files of rejected rows, like `list_parts`. A file has the name of its part."""
         return list_parts(self.rejected)
 
-    def read_repeated_rows(self, name: str) -> set[int]:
-        """Read which rows of a part's shard were rejected as duplicates, as row numbers in the input file."""
-        rows = (self.rejected / name).read_table(["row", "reason"]).to_pylist()
-        return {row["row"] for row in rows if row["reason"] == RejectionReason.DUPLICATE_ID}
+    def read_repeated_rows(self, name: str) -> set[tuple[str, int]]:
+        """Read which rows of a part's shard were rejected as duplicates: their input files, and row numbers there."""
+        rows = (self.rejected / name).read_table(["file", "row", "reason"]).to_pylist()
+        return {(row["file"], row["row"]) for row in rows if row["reason"] == RejectionReason.DUPLICATE_ID}
 
     def put_part(self, name: str, data: pa.Buffer) -> None:
         """Write a part. Until it is complete, it is not in the directory that other programs read."""

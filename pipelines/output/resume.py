@@ -19,7 +19,7 @@ from pipelines.output.ledger import add_up, retry_if_replaced, to_table
 from pipelines.rows import RejectionReason
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,24 +50,37 @@ class OutputState:
     is_done: pa.ChunkedArray
     recorded: Records
     adopted: list[ShardRecord]
-    repeats: dict[str, set[int]]
+    repeats: dict[str, set[tuple[str, int]]]
     stale_parts: list[str]
     notes: list[str]
     num_removed: int
     num_recorded: int
 
-    def check_removal(self, max_removed: float, out: str) -> None:
+    def check_removal(self, max_removed: float, out: str, rows: tuple[int, int] | None) -> None:
         """Refuse to remove a large share of an output unless the job allows it.
 
+        Args:
+            max_removed: the largest share.
+            out: the output.
+            rows: number of rows of files that changed or were deleted, and of all rows of the last plan; None if that
+                plan is lost.
+
         Raises:
-            FatalError: the files of too many parts changed or were deleted.
+            FatalError: too many rows of the output would be removed.
         """
-        if self.num_removed > max_removed * self.num_recorded:
+        num_removed, num_all = rows or (self.num_removed, self.num_recorded)
+        if not self.num_removed or num_removed <= max_removed * num_all:
+            return
+        allow = f"if that is right, set policy.max_removed above {max_removed:g}, else"
+        if rows is None:
             raise FatalError(
-                f"{out}: {self.num_removed:,} of {format_count(self.num_recorded, 'part')} would be removed, because "
-                f"their files changed or were deleted; if that is right, set policy.max_removed above "
-                f"{max_removed:g}, else correct input.path"
+                f"{out}: plan.parquet is missing or damaged, and without it {num_removed:,} of "
+                f"{format_count(num_all, 'part')} would be removed and computed again; {allow} restore it"
             )
+        raise FatalError(
+            f"{out}: the results of {num_removed:,} of {format_count(num_all, 'row')} would be removed, because their "
+            f"files changed or were deleted; {allow} correct input.path"
+        )
 
     @property
     def is_complete(self) -> bool:
@@ -95,7 +108,11 @@ class OutputState:
 
 
 def compare_with_plan(
-    output: Output, planned: pa.Table, segmenters: Mapping[str, str], retry_rejected: Collection[str] = ()
+    output: Output,
+    planned: pa.Table,
+    segmenters: Mapping[str, str],
+    retry_rejected: Collection[str] = (),
+    gone: Sequence[str] | None = None,
 ) -> OutputState:
     """Compare the plan with the ledger and the parts.
 
@@ -115,15 +132,20 @@ def compare_with_plan(
         planned: the whole plan.
         segmenters: the segmenters of the job, as in `ShardRecord`.
         retry_rejected: reasons of rejected rows; shards with such rows count as not done.
+        gone: the files of the last plan that changed or were deleted; None if that plan is lost.
 
     Raises:
         FatalError: rows of done shards were segmented in another way.
     """
-    return retry_if_replaced(lambda: _compare(output, planned, segmenters, retry_rejected))
+    return retry_if_replaced(lambda: _compare(output, planned, segmenters, retry_rejected, gone))
 
 
 def _compare(
-    output: Output, planned: pa.Table, segmenters: Mapping[str, str], retry_rejected: Collection[str]
+    output: Output,
+    planned: pa.Table,
+    segmenters: Mapping[str, str],
+    retry_rejected: Collection[str],
+    gone: Sequence[str] | None,
 ) -> OutputState:
     notes: list[str] = []
     shards = planned["shard"]
@@ -135,9 +157,10 @@ def _compare(
     position = pc.index_in(records.shards, value_set=shards).fill_null(-1).to_numpy()
     removed = records.filter(position < 0)
     if len(removed):
-        files = removed.files()
+        files = removed.files() if gone is None else sorted(gone)
         shown = ", ".join(files[:5]) + (f" and {len(files) - 5} more" if len(files) > 5 else "")
-        notes.append(f"removing {format_count(len(removed), 'part')} of files that changed or were deleted: {shown}")
+        cause = f"of files that changed or were deleted: {shown}" if files else "that are not planned any more"
+        notes.append(f"removing {format_count(len(removed), 'part')} {cause}")
     # A shard without a record, such as a failed one, may also have had the first occurrence of an id.
     last_planned = output.read_planned_rows()["shard"]
     files_changed = len(removed) > 0 or pc.all(pc.is_in(last_planned, value_set=shards)).as_py() is False
@@ -158,7 +181,7 @@ def _compare(
         is_current &= ~is_again
     retried = [record for record in adopted if not record.reasons.keys().isdisjoint(retry_rejected)]
     num_again[-1] += len(retried)
-    recorded, repeats = records.filter(is_current), dict[str, set[int]]()
+    recorded, repeats = records.filter(is_current), dict[str, set[tuple[str, int]]]()
     for record in recorded.filter(recorded.rejected_for([RejectionReason.DUPLICATE_ID])):
         try:
             repeats[record.shard] = output.read_repeated_rows(record.part)

@@ -30,6 +30,7 @@ RECORD = pa.schema(
         pa.field("shard", pa.string(), nullable=False),
         pa.field("part", pa.string()),
         pa.field("file", pa.string()),
+        pa.field("num_files", pa.int64()),
         *(pa.field(name, pa.int64()) for name in SHARD_COUNTS),
         pa.field("digest", pa.string()),
         pa.field("rejected_bytes", pa.int64()),
@@ -54,7 +55,8 @@ class ShardRecord:
 
     Attributes:
         shard: the shard's id.
-        file: URL of its input file.
+        file: URL of its input file; of the first one if it has several.
+        num_files: number of its input files.
         rows_read: its rows in the input file.
         rows_in: rows that pass the filter; the sum of `rows_out` and `rows_rejected`.
         rows_out: rows in its part.
@@ -77,6 +79,7 @@ class ShardRecord:
 
     shard: str
     file: str
+    num_files: int
     rows_read: int
     rows_in: int
     rows_out: int

@@ -115,6 +115,7 @@ def build_report(
             {
                 "shard": shard["shard"],
                 "file": shard["file"],
+                "num_files": shard["num_files"],
                 "rows": shard["rows_in"],
                 "tokens": shard["tokens"],
                 "seconds": round(shard["seconds"], 3),
@@ -133,10 +134,13 @@ def _describe_failed(failed: Sequence[tuple[str, str]], shards: pa.Table | None)
         return described
     ids = {shard for shard, _ in failed}
     found = shards.filter(pa.array([shard in ids for shard in shards["shard"].to_pylist()], pa.bool_()))
-    planned = {row["shard"]: row for row in found.select(["shard", "file", "file_row", "num_rows"]).to_pylist()}
+    planned = {row["shard"]: row["members"] for row in found.select(["shard", "members"]).to_pylist()}
     for shard in described:
-        if (row := planned.get(shard["shard"])) is not None:
-            shard |= {"file": row["file"], "rows": [row["file_row"], row["file_row"] + row["num_rows"] - 1]}
+        if (members := planned.get(shard["shard"])) is not None:
+            first, last = members[0], members[-1]
+            shard |= {"file": first["file"], "num_files": len({member["file"] for member in members})}
+            if shard["num_files"] == 1:
+                shard["rows"] = [first["file_row"], last["file_row"] + last["num_rows"] - 1]
     return described
 
 

@@ -33,6 +33,7 @@ from pipelines.rows.shard_stats import (
     ShardStats,
     length_bin,
 )
+from pipelines.rows.sources import Source, locate_rows
 from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
 
 __all__ = [
@@ -61,6 +62,7 @@ __all__ = [
     "Shard",
     "ShardFailure",
     "ShardStats",
+    "Source",
     "WordList",
     "are_same_type",
     "cast_column",
@@ -77,6 +79,7 @@ __all__ = [
     "is_words",
     "join_words",
     "length_bin",
+    "locate_rows",
     "output_schema",
     "read_schema",
     "read_sequences",

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 REJECTED = pa.schema(
     [
-        pa.field("row", pa.int64(), nullable=False),  # the row's number in its input file, from 0
+        pa.field("row", pa.int64(), nullable=False),  # in a stage, its position in the shard; in a file, see `Source`
         pa.field("id", pa.string()),  # as text; null if the job has no id column, or the row has no id
         pa.field("reason", pa.string(), nullable=False),
         pa.field("detail", pa.string(), nullable=False),  # never contains the text of the row
@@ -57,4 +57,4 @@ class RejectedRow(NamedTuple):
 
 
 PreRejected = dict[str, dict[int, Rejection]]
-"""Rows that the driver rejects before they are tokenized: by shard id, then by row number in the input file."""
+"""Rows that the driver rejects before they are tokenized: by shard id, then by position in the shard."""

@@ -12,7 +12,7 @@ from pipelines.rows.list_columns import INTS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-ROW = "_xlm_row"  # int64: the row's number in its input file, from 0
+ROW = "_xlm_row"  # int64: the row's position in the shard, before the filter, from 0
 LANG = "_xlm_lang"  # int32: the model's language id; -1 if the model gets none
 INPUT_IDS = "_xlm_input_ids"  # list<int32>: the tokens of the row's sequences, special tokens included
 LENGTHS = "_xlm_lengths"  # list<int32>: tokens of each sequence; a row has one sequence, or one per window or choice
@@ -55,7 +55,7 @@ class RowColumns:
 
 
 def read_schema(columns: RowColumns) -> pa.Schema:
-    """Return the schema of rows after the read stage: the input columns that the job names, and the row number."""
+    """Return the schema of rows after the read stage: the input columns that the job names, and the position."""
     fields = _input_fields(columns, [*columns.text, columns.lang])
     return pa.schema([*fields, pa.field(ROW, pa.int64(), nullable=False)])
 
@@ -70,7 +70,7 @@ def token_schema(columns: RowColumns) -> pa.Schema:
 
 
 def result_schema(columns: RowColumns, results: Sequence[pa.Field]) -> pa.Schema:
-    """Return the schema of rows after the infer stage: kept columns, token counts, results, row number."""
+    """Return the schema of rows after the infer stage: kept columns, token counts, results, position."""
     fields = _input_fields(columns)
     return pa.schema([*fields, *_count_fields(columns), *results, pa.field(ROW, pa.int64(), nullable=False)])
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.rows.sources import SOURCES_TYPE, Source
+
 UNKNOWN_LANG = "und"  # rows whose language is not in the checkpoint's lang2id are counted under this ISO 639 code
 
 # The fields of LangCounts, in the order of the ledger's columns.
@@ -57,8 +59,7 @@ class ShardStats:
     """What the stages counted and measured for one shard.
 
     Attributes:
-        file: URL of the input file.
-        rows_read: rows of the shard in the input file.
+        sources: where its rows come from.
         rows_in: rows that pass the filter.
         rows_truncated: rows that were truncated.
         tokens: tokens fed to the model.
@@ -69,8 +70,7 @@ class ShardStats:
         read_s, tokenize_s, infer_s: seconds that each stage took.
     """
 
-    file: str
-    rows_read: int
+    sources: tuple[Source, ...]
     rows_in: int = 0
     rows_truncated: int = 0
     tokens: int = 0
@@ -82,14 +82,21 @@ class ShardStats:
     tokenize_s: float = 0.0
     infer_s: float = 0.0
 
+    @property
+    def rows_read(self) -> int:
+        """Rows of the shard before the filter."""
+        return sum(source.num_rows for source in self.sources)
+
     def to_array(self) -> pa.StructArray:
         """Return the statistics as an array of one struct."""
-        return pa.array([asdict(self)], STATS_TYPE)
+        values = asdict(self) | {"sources": [source._asdict() for source in self.sources]}
+        return pa.array([values], STATS_TYPE)
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> ShardStats:
         """Build the statistics from a struct's Python value."""
         values = dict(row)
+        values["sources"] = tuple(Source(**source) for source in row["sources"])
         values["langs"] = tuple(LangCounts.from_row(lang) for lang in row["langs"])
         values["segmenters"] = dict(row["segmenters"])
         return cls(**values)
@@ -97,8 +104,8 @@ class ShardStats:
 
 STATS_TYPE = pa.struct(
     [
-        ("file", pa.string()),
-        *((name, pa.int64()) for name in ("rows_read", "rows_in", "rows_truncated", "tokens", "oom_halvings")),
+        ("sources", SOURCES_TYPE),
+        *((name, pa.int64()) for name in ("rows_in", "rows_truncated", "tokens", "oom_halvings")),
         ("langs", pa.list_(LANG_COUNTS_TYPE)),
         ("segmenters", pa.map_(pa.string(), pa.string())),
         ("precision", pa.string()),

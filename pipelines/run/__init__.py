@@ -7,7 +7,7 @@ from xlm_core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from pipelines.run.checks import LanguageSurvey, LangUse, survey_languages
     from pipelines.run.execute import run
-    from pipelines.run.output_checks import check_before_changes, check_output
+    from pipelines.run.output_checks import check_before_changes, check_output, check_removal
     from pipelines.run.prepare import Prepared, prepare_job
     from pipelines.run.sample import compute_sample
 
@@ -17,6 +17,7 @@ __all__ = [
     "Prepared",
     "check_before_changes",
     "check_output",
+    "check_removal",
     "compute_sample",
     "prepare_job",
     "run",
@@ -29,6 +30,7 @@ _MODULES = {  # the module of each name; only `execute` and `sample` import Ray
     "Prepared": "prepare",
     "check_before_changes": "output_checks",
     "check_output": "output_checks",
+    "check_removal": "output_checks",
     "compute_sample": "sample",
     "prepare_job": "prepare",
     "run": "execute",

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from pipelines.corpus import PlannedShard, plan_table, planned_shards
+from pipelines.corpus import plan_table, planned_shards
 from pipelines.formatting import format_count
 from pipelines.rows import Rejection, RejectionReason
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipelines.corpus import PlannedShard
     from pipelines.rows import PreRejected
 
 # Each slice that crashes costs a worker with its model, and each round takes time too: 8 slices balance the two.
@@ -77,31 +77,31 @@ def find_crashing_rows(shards: pa.Table, probe: Callable[[pa.Table], set[str]]) 
             those that crashed it each time. A slice is a shard of the plan with fewer rows and its own id.
 
     Returns:
-        For each shard with rows that crash their worker, unless there are too many, their row numbers in the file, and
+        For each shard with rows that crash their worker, unless there are too many, their positions in the shard, and
         the id of the slice that was the row alone.
     """
     planned = planned_shards(shards)
     first = {shard.id: _first_slices(shard) for shard in planned}
-    slices = [(shard, part) for shard, parts in first.items() for part in parts]
+    slices = [part for parts in first.values() for part in parts]
     sampled = {shard.id: len(first[shard.id]) for shard in planned if shard.num_rows > _MAX_ROWS_WITHOUT_SAMPLE}
     found: dict[str, dict[int, str]] = {}
     given_up: set[str] = set()
     while slices:
-        crashed_ids = probe(plan_table(part for _, part in slices))
-        crashed = [(shard, part) for shard, part in slices if part.id in crashed_ids]
-        for shard, part in crashed:
+        crashed_ids = probe(plan_table(part.planned for part in slices))
+        crashed = [part for part in slices if part.planned.id in crashed_ids]
+        for part in crashed:
             if part.num_rows == 1:
-                found.setdefault(shard, {})[part.file_row] = part.id
-        num_crashed = Counter(shard for shard, _ in crashed)
+                found.setdefault(part.shard.id, {})[part.start] = part.planned.id
+        num_crashed = Counter(part.shard.id for part in crashed)
         given_up |= {
             shard for shard, number in num_crashed.items() if number > _MAX_ROWS or number == sampled.get(shard)
         }
         sampled.clear()
         slices = [
-            (shard, part)
-            for shard, suspect in crashed
-            if suspect.num_rows > 1 and shard not in given_up
-            for part in _cut(suspect)
+            part
+            for suspect in crashed
+            if suspect.num_rows > 1 and suspect.shard.id not in given_up
+            for part in suspect.cut()
         ]
     return {shard: rows for shard, rows in found.items() if shard not in given_up}
 
@@ -112,25 +112,28 @@ def _rejection(stalled: str | None) -> Rejection:
     )
 
 
-def _first_slices(shard: PlannedShard) -> list[PlannedShard]:
+class _Slice(NamedTuple):
+    """Rows of a shard, from the position `start` on."""
+
+    shard: PlannedShard
+    start: int
+    num_rows: int
+
+    @property
+    def planned(self) -> PlannedShard:
+        """The rows as a shard of their own."""
+        return self.shard.cut(self.start, self.num_rows)
+
+    def cut(self, num_slices: int = _NUM_SLICES) -> list[_Slice]:
+        """Cut the rows into slices."""
+        size, end = -(-self.num_rows // num_slices), self.start + self.num_rows
+        return [_Slice(self.shard, start, min(size, end - start)) for start in range(self.start, end, size)]
+
+
+def _first_slices(shard: PlannedShard) -> list[_Slice]:
     """Cut a shard into slices; three of them are single rows if the shard has many rows."""
     if shard.num_rows <= _MAX_ROWS_WITHOUT_SAMPLE:
-        return _cut(shard)
+        return _Slice(shard, 0, shard.num_rows).cut()
     sample = (0, shard.num_rows // 2, shard.num_rows - 1)
-    rests = [_slice(shard, start + 1, stop - start - 1) for start, stop in pairwise(sample)]
-    return [_slice(shard, row, 1) for row in sample] + [part for rest in rests for part in _cut(rest, _NUM_SLICES // 2)]
-
-
-def _cut(shard: PlannedShard, num_slices: int = _NUM_SLICES) -> list[PlannedShard]:
-    num_rows = -(-shard.num_rows // num_slices)
-    return [_slice(shard, start, min(num_rows, shard.num_rows - start)) for start in range(0, shard.num_rows, num_rows)]
-
-
-def _slice(shard: PlannedShard, start: int, num_rows: int) -> PlannedShard:
-    return replace(
-        shard,
-        id=f"{shard.id}+{start}",
-        first_row=shard.first_row + start,
-        file_row=shard.file_row + start,
-        num_rows=num_rows,
-    )
+    rests = [_Slice(shard, start + 1, stop - start - 1) for start, stop in pairwise(sample)]
+    return [_Slice(shard, row, 1) for row in sample] + [part for rest in rests for part in rest.cut(_NUM_SLICES // 2)]

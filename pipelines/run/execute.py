@@ -78,7 +78,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         for note in state.notes:
             notify(note)
         remove_stale_parts(output, state)
-        output.begin(prepared.description, prepared.plan.shards)
+        output.begin(prepared.description, prepared.plan.to_table())
         num_rows = _count_rows(state.todo)
         progress = Progress(console, num_rows)
         run_file = RunFile(output, lock.holder, progress.started_s, prepared.plan.pruned.num_rows)

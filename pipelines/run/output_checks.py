@@ -37,7 +37,10 @@ def check_output(prepared: Prepared) -> OutputState:
 
 def compare_output(prepared: Prepared, retry_rejected: Collection[str] = ()) -> OutputState:
     """Compare the output with the plan. Shards with rows that were rejected for these reasons count as missing."""
-    return compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters, retry_rejected)
+    gone = prepared.plan.corpus.gone
+    return compare_with_plan(
+        Output(prepared.output), prepared.plan.shards, prepared.segmenters, retry_rejected, gone and gone.urls
+    )
 
 
 def check_before_changes(job: Job, prepared: Prepared, state: OutputState) -> PreRejected:
@@ -49,11 +52,21 @@ def check_before_changes(job: Job, prepared: Prepared, state: OutputState) -> Pr
     Raises:
         FatalError: too many parts would be removed, a row's language has no segmenter, or ids are repeated.
     """
-    state.check_removal(job.policy.max_removed, prepared.output.url)
+    check_removal(job, prepared, state)
     if not len(state.todo):
         return {}
     check_segmenters(job, prepared.tokenizer, state.todo)
     return reject_duplicate_ids(job, state)
+
+
+def check_removal(job: Job, prepared: Prepared, state: OutputState) -> None:
+    """Refuse to remove a larger share of an output than the job allows.
+
+    Raises:
+        FatalError: too many rows are of files that changed or were deleted.
+    """
+    gone = prepared.plan.corpus.gone
+    state.check_removal(job.policy.max_removed, prepared.output.url, gone and (gone.num_rows, gone.num_planned))
 
 
 def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
@@ -88,5 +101,5 @@ def reject_duplicate_ids(job: Job, state: OutputState) -> PreRejected:
         )
     rejection = Rejection(RejectionReason.DUPLICATE_ID, "an earlier row has this id")
     for repeat in found.repeats:
-        pre_rejected.setdefault(repeat.shard, {})[repeat.row] = rejection
+        pre_rejected.setdefault(repeat.shard, {})[repeat.position] = rejection
     return pre_rejected

@@ -17,12 +17,13 @@ from pipelines.checkpoints import (
     read_tokenizer,
     url_in_errors,
 )
-from pipelines.corpus import make_plan
+from pipelines.corpus import is_plan, plan_shards, survey_corpus
 from pipelines.errors import FatalError
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import DATA, Output, encode_schema, part_name
 from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
 from pipelines.run.checks import check_fixed_lang, choose_max_length, pin_heads, segmented_langs
+from pipelines.run.shard_limits import choose_shard_limits
 from pipelines.stages import InferStageSettings, Reader, StageSettings, TokenizeStageSettings, Writer
 from pipelines.storage import find_files_below, find_overlap, locate
 from xlm_core import check_checkpoint
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipelines.checkpoints import PinnedCheckpoint
-    from pipelines.corpus import Plan
+    from pipelines.corpus import Corpus, Plan
     from pipelines.job import Job, TokenizerSettings
     from pipelines.storage import Location
     from pipelines.tasks import Task
@@ -89,8 +90,11 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     output = locate(job.output.path, job.storage)
     if output.url.startswith("memory://"):
         raise FatalError(f"output.path {output.url}: workers cannot reach the driver's memory; set another path")
-    plan = make_plan(job.input, job.output.rows_per_shard, job.storage, Output(output).read_schema())
-    _check_output_path(job, plan, output)
+    earlier = Output(output)
+    kept = earlier.read_plan()
+    kept = kept if kept is not None and is_plan(kept.schema) else None  # an earlier version may have other columns
+    corpus = survey_corpus(job.input, job.storage, earlier.read_schema(), kept)
+    _check_output_path(job, corpus, output)
 
     url = job.model.checkpoint
     trunk = pin_checkpoint(url, job.storage, notify)
@@ -111,6 +115,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
             needs_segmenter=not job.tokenizer.bypass_tokenizer,
         )
 
+    plan = plan_shards(corpus, choose_shard_limits(job, config), kept)
     heads = pin_heads(job.tasks, url, trunk, folder, job.storage, notify)
     text_fields = [plan.schema.field(name) for name in job.input.text_columns]
     tasks: list[Task[Any]] = []
@@ -127,23 +132,27 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     segmenters = _describe_segmenters(job.tokenizer, tokenizer)
     stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, max_length, fingerprint, segmenters)
     description = _describe(job, fingerprint, segmenters, stages.write.schema, trunk.revision)
-    if plan.tables:
-        description["tables"] = dict(plan.tables)
+    if corpus.tables:
+        description["tables"] = dict(corpus.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
     return Prepared(job, plan, output, fingerprint, segmenters, description, stages, tokenizer, notes, tuple(warnings))
 
 
-def _check_output_path(job: Job, plan: Plan, output: Location) -> None:
+def _check_output_path(job: Job, corpus: Corpus, output: Location) -> None:
     """Refuse an output within the input, whose results the next run would read, and the input within the output."""
-    example = f"{DATA}/{part_name(plan.shards['shard'][0].as_py())}"
+    example = f"{DATA}/{part_name(f'{0:016x}-0-0')}"
     paths = [job.input.path] if isinstance(job.input.path, str) else job.input.path
     problem = next(filter(None, (find_overlap(path, output, example, job.storage) for path in paths)), None)
     if problem is None and output.is_local:
-        file = next(find_files_below(plan.shards["file"].unique().to_pylist(), output), None)
+        file = next(find_files_below(_files(corpus), output), None)
         problem = file and f"contains {file}, a file of input.path"
     if problem:
         raise FatalError(f"output.path {output.url}: {problem}, so results would be read as input; set another path")
+
+
+def _files(corpus: Corpus) -> list[str]:
+    return [url for groups in (corpus.row_groups, corpus.pruned) for url in groups["file"].unique().to_pylist()]
 
 
 def _build_fingerprint(
@@ -158,7 +167,7 @@ def _build_fingerprint(
         checkpoint_hash=trunk.content_hash,
         head_hashes=[None if head == trunk else head.content_hash for head in heads],
         result_fields=[field for task in tasks for field in task.fields],
-        partition_types=plan.partition_types,
+        partition_types=plan.corpus.partition_types,
     )
 
 

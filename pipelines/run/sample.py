@@ -45,7 +45,7 @@ def compute_sample(prepared: Prepared, num_rows: int) -> Output:
 
     stages, job = prepared.stages, prepared.job
     output = Output(locate(f"memory://xlm-sample-{uuid.uuid4().hex}"))
-    output.begin(prepared.description, prepared.plan.shards)
+    output.begin(prepared.description, prepared.plan.to_table())
     tokenize = Tokenize(stages.tokenize, {})
     on_gpu = job.compute.gpus_per_model > 0 and torch.cuda.is_available()
     infer = Infer(stages.infer, on_gpu=on_gpu, num_threads=torch.get_num_threads())
@@ -53,6 +53,7 @@ def compute_sample(prepared: Prepared, num_rows: int) -> Output:
     try:
         shards = _read_shards(prepared, num_rows)
         records = [write.write(infer.step(tokenize.step(shard))) for shard in shards]
+        records = [replace(record, rows_read=record.rows_in) for record in records]
     except ShardError as error:
         raise FatalError(str(error)) from None
     if not records:
@@ -91,4 +92,4 @@ def _cut(shard: Shard, num_rows: int, lang_column: str | None) -> Shard:
         # the first row of each language, then the second one of each, and so on
         positions = sorted(positions, key=lambda i: next(turns.setdefault(langs[i], count())))
     rows = shard.rows.take(pa.array(sorted(islice(positions, num_rows)), pa.int64()))
-    return replace(shard, rows=rows, stats=replace(shard.stats, rows_read=len(rows), rows_in=len(rows)))
+    return replace(shard, rows=rows, stats=replace(shard.stats, rows_in=len(rows)))

@@ -1,4 +1,4 @@
-"""The read stage: read each row group once, and cut it into its shards."""
+"""The read stage: read the rows of shards from the input files."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.corpus import (
+    MemberReader,
     UnsupportedInputError,
     explain_unreadable,
-    read_row_group,
     select_rows,
 )
 from pipelines.errors import ShardError
 from pipelines.formatting import format_count
-from pipelines.rows import Shard, ShardStats, cast_table, empty_batch
+from pipelines.rows import Shard, ShardStats, Source, cast_table, empty_batch
 from pipelines.storage import FileInfo, Location, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from pipelines.corpus import PlannedShard
+    from pipelines.corpus import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
 
 @dataclass(frozen=True)
 class Reader:
-    """What to read of every row group.
+    """What to read of every shard.
 
     Attributes:
-        schema: the rows passed on: input columns, and the row's number in its file.
+        schema: the rows passed on: input columns, and the row's position in the shard.
         columns: all columns to read, including those of the filter.
         filter: the job's filter expression.
         renamed: names in `schema` that columns are copied to, and these columns.
@@ -44,61 +44,54 @@ class Reader:
     renamed: Mapping[str, str]
     stores: tuple[StoreSettings, ...] = ()
 
-    def read(self, planned: list[PlannedShard]) -> Iterator[Shard]:
-        """Read one row group and yield the given shards of it.
-
-        If the row group cannot be read, each of its shards fails with that error.
-        """
-        start = time.perf_counter()
-        try:
-            table = self._read_row_group(planned[0])
-            seconds = (time.perf_counter() - start) / len(planned)
-        except Exception as error:
+    def read(self, planned: Iterable[PlannedShard]) -> Iterator[Shard]:
+        """Read shards of the plan, and yield them. If one cannot be read, it fails with that error."""
+        with MemberReader(self.columns, self.stores) as reader:
             for shard in planned:
-                yield self.empty_shard(shard).failed(error, self.schema)
-            return
-        for shard in planned:
-            try:
-                rows = self._cut(table, shard)
-            except Exception as error:
-                yield self.empty_shard(shard).failed(error, self.schema)
-            else:
-                stats = ShardStats(shard.file, shard.num_rows, rows_in=len(rows), read_s=round(seconds, 6))
-                yield Shard(shard.id, rows, stats)
+                start = time.perf_counter()
+                try:
+                    rows = self._read_rows(shard, reader)
+                except Exception as error:
+                    yield self.empty_shard(shard).failed(error, self.schema)
+                    continue
+                seconds = round(time.perf_counter() - start, 6)
+                yield Shard(shard.id, rows, ShardStats(_sources(shard), rows_in=len(rows), read_s=seconds))
 
     def empty_shard(self, planned: PlannedShard) -> Shard:
         """Return a shard of which no row was read."""
-        return Shard(planned.id, empty_batch(self.schema), ShardStats(planned.file, planned.num_rows))
+        return Shard(planned.id, empty_batch(self.schema), ShardStats(_sources(planned)))
 
-    def _read_row_group(self, shard: PlannedShard) -> pa.Table:
-        location = locate(shard.file, self.stores)
-        _check_unchanged(location, shard.file_info)
-        try:
-            table = read_row_group(location, shard, self.columns)
-        except UnsupportedInputError as error:
-            raise ShardError(f"{shard.file}: row group {shard.row_group} {error}") from None
-        except (OSError, pa.ArrowException) as error:
-            _check_unchanged(location, shard.file_info)
-            raise ShardError(f"{shard.file}: row group {shard.row_group} {explain_unreadable(error)}") from None
-        _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read
-        return table
-
-    def _cut(self, table: pa.Table, shard: PlannedShard) -> pa.RecordBatch:
-        if len(table) < shard.first_row + shard.num_rows:
-            raise ShardError(
-                f"{shard.file}: row group {shard.row_group} has {format_count(len(table), 'row')}, expected at least "
-                f"{shard.first_row + shard.num_rows}; run the job again to make a new plan"
-            )
-        rows = select_rows(table, shard, self.filter)
-        for name, column in self.renamed.items():
-            rows = rows.append_column(name, rows[column])
-        rows = cast_table(rows, self.schema)
+    def _read_rows(self, shard: PlannedShard, reader: MemberReader) -> pa.RecordBatch:
+        tables: list[pa.Table] = []
+        for member, position in zip(shard.members, shard.starts, strict=True):
+            rows = select_rows(self._read_member(member, reader), position, self.filter)
+            for name, column in self.renamed.items():
+                rows = rows.append_column(name, rows[column])
+            tables.append(cast_table(rows, self.schema))
+        rows = pa.concat_tables(tables)
         batches = rows.combine_chunks().to_batches()
         if len(batches) > 1:
             raise ShardError(
-                f"{shard.file}: {format_count(len(rows), 'row')} with over 2 GiB of text; lower output.rows_per_shard"
+                f"{shard.members[0].file}: {format_count(len(rows), 'row')} with over 2 GiB of text; lower "
+                "output.rows_per_shard"
             )
         return batches[0] if batches else empty_batch(self.schema)
+
+    def _read_member(self, member: Member, reader: MemberReader) -> pa.Table:
+        location = locate(member.file, self.stores)
+        try:
+            table = reader.read(member)
+        except UnsupportedInputError as error:
+            raise ShardError(f"{member.file}: row group {member.row_group} {error}") from None
+        except (OSError, IndexError, pa.ArrowException) as error:
+            _check_unchanged(location, member.file_info)
+            raise ShardError(f"{member.file}: row group {member.row_group} {explain_unreadable(error)}") from None
+        _check_unchanged(location, member.file_info)  # the file may have been replaced before or while it was read
+        return table
+
+
+def _sources(shard: PlannedShard) -> tuple[Source, ...]:
+    return tuple(Source(member.file, member.file_row, member.num_rows) for member in shard.members)
 
 
 def _check_unchanged(location: Location, planned: FileInfo) -> None:

@@ -32,7 +32,7 @@ class InputRow:
     """A row as Python values.
 
     Attributes:
-        number: its number in the input file.
+        position: its position in the shard.
         id: its id as text; None if it has none.
         lang: the language code as in the data; None if it is null.
         checkpoint_lang: the checkpoint's own code for it; None if the language is not in lang2id.
@@ -40,7 +40,7 @@ class InputRow:
         rejection: why it is rejected; None if it is not.
     """
 
-    number: int
+    position: int
     id: str | None
     lang: str | None
     checkpoint_lang: str | None
@@ -54,7 +54,7 @@ class InputRow:
 
     def rejected_for(self, rejection: Rejection) -> RejectedRow:
         """Return the record of its rejection for a reason."""
-        return RejectedRow(self.number, self.id, *rejection, as_lang_code(self.lang))
+        return RejectedRow(self.position, self.id, *rejection, as_lang_code(self.lang))
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RowChecks:
         else:
             langs, invalid_langs = [spec.lang.fixed] * len(rows), {}
         ids, invalid_ids = _decode_ids(rows, spec.id)
-        numbers: list[int] = rows.column(ROW).to_pylist()
+        positions: list[int] = rows.column(ROW).to_pylist()
         for i, lang in enumerate(langs):
             checkpoint_lang, rejection = self.langs.check(lang, invalid_langs.get(i))
             if i in invalid_ids:
@@ -103,7 +103,7 @@ class RowChecks:
                 rejection = rejection or text.check(self.max_chars)
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
-            yield InputRow(numbers[i], ids[i], lang, checkpoint_lang, sequences, rejection)
+            yield InputRow(positions[i], ids[i], lang, checkpoint_lang, sequences, rejection)
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:
@@ -111,19 +111,19 @@ def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | 
 
     Args:
         shard: rows as read.
-        rejections: by row number in the input file.
+        rejections: by position in the shard.
         id_column: the column that identifies a row.
     """
     if not rejections:
         return shard
-    numbers: list[int] = shard.rows.column(ROW).to_pylist()
+    positions: list[int] = shard.rows.column(ROW).to_pylist()
     ids, _ = _decode_ids(shard.rows, id_column)
     rejected = [
-        RejectedRow(number, row_id, *rejections[number])
-        for number, row_id in zip(numbers, ids, strict=True)
-        if number in rejections
+        RejectedRow(position, row_id, *rejections[position])
+        for position, row_id in zip(positions, ids, strict=True)
+        if position in rejections
     ]
-    return shard.reject([number not in rejections for number in numbers], rejected)
+    return shard.reject([position not in rejections for position in positions], rejected)
 
 
 @dataclass(frozen=True, slots=True)

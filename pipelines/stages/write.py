@@ -12,9 +12,12 @@ import pyarrow as pa
 from pipelines.errors import ShardError
 from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, Output, ShardRecord, ShardResult, digest_ids, part_bytes, part_name, sha256
-from pipelines.rows import RENAMED, ROW, Shard, ShardFailure
+from pipelines.rows import RENAMED, ROW, Shard, ShardFailure, locate_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipelines.rows import Source
     from pipelines.storage import Location
 
 
@@ -57,19 +60,20 @@ class Writer:
                 "rejected; this is a bug, please report it"
             )
         name = part_name(shard.id)
-        ids_digest = digest_ids(rows.column(self.id_column or ROW))
         output = Output(self.output)
         rejected_part = output.rejected / name
         rejected_bytes = rejected_digest = None
         if len(rejected):
-            data = part_bytes(_add_source(rejected, stats.file, REJECTED_FILE))
+            data = part_bytes(_add_source(rejected, stats.sources, REJECTED_FILE))
             rejected_part.put(data)
             rejected_bytes, rejected_digest = data.size, sha256(data)
         else:
             rejected_part.delete()  # an earlier attempt may have rejected rows of this shard
+        table = _add_source(rows, stats.sources, self.schema)
         record = ShardRecord(
             shard=shard.id,
-            file=stats.file,
+            file=stats.sources[0].file,
+            num_files=len({source.file for source in stats.sources}),
             rows_read=stats.rows_read,
             rows_in=stats.rows_in,
             rows_out=len(rows),
@@ -85,7 +89,7 @@ class Writer:
             rejected_langs=dict(Counter(rejected.column("lang").drop_null().to_pylist())),
             langs=stats.langs,
             segmenters=stats.segmenters,
-            ids_digest=ids_digest,
+            ids_digest=digest_ids(table[self.id_column or "row"].combine_chunks()),
             precision=stats.precision,
             read_s=stats.read_s,
             tokenize_s=stats.tokenize_s,
@@ -93,7 +97,7 @@ class Writer:
             write_s=0.0,
         )
         # The part comes last, because its footer proves that the rejected rows are written, too.
-        data = part_bytes(_add_source(rows, stats.file, self.schema), record.to_footer())
+        data = part_bytes(table, record.to_footer())
         output.put_part(name, data)
         return replace(record, bytes=data.size, digest=sha256(data))
 
@@ -104,10 +108,11 @@ def discard(table: pa.Table) -> pa.Table:
     return ShardResult(table["shard"][0].as_py(), failure=failure).to_table()
 
 
-def _add_source(rows: pa.RecordBatch, file: str, schema: pa.Schema) -> pa.Table:
+def _add_source(rows: pa.RecordBatch, sources: Sequence[Source], schema: pa.Schema) -> pa.Table:
     """Arrange rows by a schema; its columns `file` and `row`, if any, are the input file and the row's number in it."""
-    row_numbers = rows.column(ROW) if ROW in rows.schema.names else rows.column("row")
-    source = {"file": pa.array([file] * len(rows), pa.string()), "row": row_numbers}
     found = {name.removeprefix(RENAMED): rows.column(name) for name in rows.schema.names}
-    columns = [found[name] if name in found else source[name] for name in schema.names]
-    return pa.Table.from_arrays(columns, schema=schema)
+    positions = found.pop(ROW) if ROW in found else found.pop("row")  # the latter of rejected rows
+    if not found.keys() >= set(schema.names):
+        files, numbers = locate_rows(sources, positions)
+        found = {"file": files, "row": numbers} | found
+    return pa.Table.from_arrays([found[name] for name in schema.names], schema=schema)

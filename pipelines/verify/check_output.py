@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipelines.corpus import RepeatedHashes, group_by_row_group, select_rows
+from pipelines.corpus import MemberReader, RepeatedHashes, group_by_row_group
 from pipelines.formatting import format_count
 from pipelines.output import (
     SUCCESS,
@@ -25,10 +25,11 @@ from pipelines.output import (
     part_name,
     retry_if_replaced,
 )
-from pipelines.verify.check_plan import check_input_files, check_plan, read_input, read_plan
+from pipelines.verify.check_plan import check_input_files, check_plan, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
 from pipelines.verify.job_description import read_job_description
+from pipelines.verify.source_rows import read_source_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -173,26 +174,21 @@ def _check_shards(
     files: ComparedFiles,
     progress: Callable[[int, int], None],
 ) -> None:
-    """Check every committed shard, one row group at a time, and then what must hold across shards."""
-    columns = job.input_columns
+    """Check every committed shard, and then what must hold across shards."""
 
     def check(group: list[PlannedShard], found: list[ShardRecord]) -> list[ShardFindings]:
-        row_group = read_input(group[0], columns, job.stores) if group[0].file in files.unchanged else None
-        return [
-            check_shard(
-                output,
-                job,
-                shard,
-                record,
-                None if row_group is None else select_rows(row_group, shard, job.input.filter),
-            )
-            for shard, record in zip(group, found, strict=True)
-        ]
+        with MemberReader(job.input_columns, job.stores) as reader:
+            findings: list[ShardFindings] = []
+            for shard, record in zip(group, found, strict=True):
+                is_unchanged = all(member.file in files.unchanged for member in shard.members)
+                source = read_source_rows(shard, job, reader) if is_unchanged else None
+                findings.append(check_shard(output, job, shard, record, source))
+            return findings
 
     reference: ShardFindings | None = None
     id_hashes: dict[str, NDArray[np.int64]] = {}
     rewritten: list[str] = []
-    not_compared: list[str] = []
+    not_compared, num_not_compared = list[str](), 0
     num_done, total = 0, sum(shard.num_rows for shard in shards)
     progress(num_done, total)
     for group, findings in _map_in_order(check, _with_records(group_by_row_group(shards), records, output)):
@@ -204,30 +200,34 @@ def _check_shards(
             if found.rewritten and not found.problems:
                 rewritten.append(part_name(found.shard))
             if not found.compared_with_input:
-                not_compared.append(shard.file)
+                not_compared += [member.file for member in shard.members if member.file not in files.unchanged]
+                num_not_compared += 1
             id_hashes[found.shard] = found.id_hashes
             verdict.problems += found.problems
             verdict.counts += found.counts
         num_done += sum(shard.num_rows for shard in group)
         progress(num_done, total)
-    verdict.notes += _describe_limits(rewritten, not_compared, files)
+    verdict.notes += _describe_limits(rewritten, not_compared, num_not_compared, files)
     if job.input.id is not None and job.ids_are_unique:
         verdict.problems += _check_unique(output, job.input.id, id_hashes)
 
 
-def _describe_limits(rewritten: list[str], not_compared: list[str], files: ComparedFiles) -> Iterator[str]:
+def _describe_limits(
+    rewritten: list[str], not_compared: list[str], num_not_compared: int, files: ComparedFiles
+) -> Iterator[str]:
     """Yield notes on shards that could not be checked completely.
 
     Args:
         rewritten: names of parts that are intact, but not the ones that were recorded.
-        not_compared: the input file of each shard that could not be compared with its file.
+        not_compared: the changed input files of shards that could not be compared with their files.
+        num_not_compared: number of these shards.
         files: what happened to these files.
     """
     if rewritten:
         parts = format_count(len(rewritten), "part")
         yield f"{parts} written again after the commit, with the same rows, such as {rewritten[0]}: a Ray task repeated"
     if not_compared:
-        changed, shards = list(dict.fromkeys(not_compared)), format_count(len(not_compared), "shard")
+        changed, shards = list(dict.fromkeys(not_compared)), format_count(num_not_compared, "shard")
         state = files.changed.get(changed[0], "unreadable")
         input_files = format_count(len(changed), "input file")
         yield (

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.corpus import PlannedShard, is_plan, planned_shards, read_footer, read_row_group, shard_id
-from pipelines.errors import FatalError, RetryableError
+from pipelines.corpus import Member, MemberReader, PlannedShard, is_plan, planned_shards, read_footer, shard_id
+from pipelines.errors import FatalError
 from pipelines.filter import matching_rows, parse_filter
 from pipelines.formatting import format_count
 from pipelines.output import PLAN_FILE
 from pipelines.storage import FileInfo, locate
 from pipelines.verify.findings import Problem
+from pipelines.verify.source_rows import UNREADABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 _THREADS = 16  # a footer is a small read, mostly waiting
 _PLAN_AGAIN = "delete _SUCCESS, and run the job again to write a new plan"
-_UNREADABLE = (OSError, LookupError, ValueError, pa.ArrowException, FatalError, RetryableError)
 
 
 class ComparedFiles(NamedTuple):
@@ -53,7 +53,7 @@ def read_plan(output: Output) -> list[PlannedShard]:
     try:
         plan = file.read_table()
         if is_plan(plan.schema):
-            return planned_shards(plan)
+            return planned_shards(plan.filter(plan["shard"].is_valid()))
     except FileNotFoundError:
         raise FatalError(f"{file.url}: missing; {_PLAN_AGAIN}") from None
     except (ValueError, pa.ArrowException):  # text that is not UTF-8, or not Parquet
@@ -64,7 +64,7 @@ def read_plan(output: Output) -> list[PlannedShard]:
 def check_plan(
     output: Output, plan: Sequence[PlannedShard], *, may_skip: bool = False
 ) -> tuple[list[PlannedShard], list[Problem]]:
-    """Check that shard ids follow from the files, and that the shards of a file are contiguous.
+    """Check that shard ids follow from their members, and that the members in a file are contiguous.
 
     Args:
         output: the output.
@@ -75,13 +75,18 @@ def check_plan(
         The shards with the right id, each once, and the problems. A wrong id must not become a file name.
     """
     url, problems = (output.bookkeeping / PLAN_FILE).url, list[Problem]()
-    ids = [shard_id(shard.file_info, shard.row_group, shard.first_row) for shard in plan]
+    ids = [shard_id(shard.members) if shard.members else None for shard in plan]
     first = {expected: i for i, expected in reversed(list(enumerate(ids)))}
     valid = [shard for i, shard in enumerate(plan) if shard.id == ids[i] and first[ids[i]] == i]
     if len(valid) < len(plan):
         invalid = format_count(len(plan) - len(valid), "shard")
         problems.append(Problem(url, f"{invalid} with a wrong or repeated id", _PLAN_AGAIN))
-    gaps = [shard.file for before, shard in pairwise([None, *plan]) if shard and not _is_next(before, shard, may_skip)]
+    members = sorted(
+        (member for shard in plan for member in shard.members), key=lambda m: (m.file, m.row_group, m.first_row)
+    )
+    gaps = [
+        after.file for before, after in pairwise([None, *members]) if after and not _is_next(before, after, may_skip)
+    ]
     if gaps:
         positions = format_count(len(gaps), "position")
         message = f"the shards of a file are not contiguous, at {positions}, such as in {gaps[0]}"
@@ -103,12 +108,13 @@ def check_input_files(
         filter_text: the job's filter.
     """
     plan_url = (output.bookkeeping / PLAN_FILE).url
-    last_shards = {shard.file: shard for shard in plan}
+    members = [member for shard in plan for member in shard.members]
+    some_member = {member.file: member for member in members}
     files: dict[str, FileInfo] = {}
     planned: dict[str, Counter[int]] = {}
-    for shard in plan:
-        files[shard.file] = shard.file_info
-        planned.setdefault(shard.file, Counter())[shard.row_group] += shard.num_rows
+    for member in members:
+        files[member.file] = member.file_info
+        planned.setdefault(member.file, Counter())[member.row_group] += member.num_rows
     found = ComparedFiles(set(), {}, [])
     with ThreadPoolExecutor(_THREADS) as pool:
         num_rows = pool.map(lambda file: _count_rows(file, stores), files.values())
@@ -120,8 +126,8 @@ def check_input_files(
             if all(rows[group] == planned[file][group] for group in (rows.keys() | planned[file].keys()) - left_out):
                 found.unchanged.add(file)
                 for group in sorted(left_out):
-                    shard = replace(last_shards[file], row_group=group, first_row=0, num_rows=rows[group])
-                    if filter_text is not None and not _drops_all(shard, filter_text, stores):
+                    member = replace(some_member[file], row_group=group, first_row=0, num_rows=rows[group])
+                    if filter_text is not None and not _drops_all(member, filter_text, stores):
                         message = f"leaves out row group {group} of {file}, which has rows that input.filter matches"
                         found.problems.append(Problem(plan_url, message, _PLAN_AGAIN))
             else:
@@ -131,18 +137,13 @@ def check_input_files(
     return found
 
 
-def _drops_all(shard: PlannedShard, filter_text: str, stores: Sequence[StoreSettings]) -> bool:
+def _drops_all(member: Member, filter_text: str, stores: Sequence[StoreSettings]) -> bool:
     """Return whether a filter drops all rows of a row group."""
-    rows = read_input(shard, sorted(parse_filter(filter_text)[1]), stores)
-    return rows is not None and matching_rows(filter_text, rows).true_count == 0
-
-
-def read_input(shard: PlannedShard, columns: list[str], stores: Sequence[StoreSettings]) -> pa.Table | None:
-    """Read some columns of a shard's row group; None if it cannot be read any more."""
-    try:
-        return read_row_group(locate(shard.file, stores), shard, columns)
-    except _UNREADABLE:
-        return None
+    with MemberReader(sorted(parse_filter(filter_text)[1]), stores) as reader:
+        try:
+            return matching_rows(filter_text, reader.read(member)).true_count == 0
+        except UNREADABLE:
+            return False
 
 
 def _count_rows(planned: FileInfo, stores: Sequence[StoreSettings]) -> Counter[int] | str:
@@ -155,17 +156,17 @@ def _count_rows(planned: FileInfo, stores: Sequence[StoreSettings]) -> Counter[i
             footer = read_footer(source).metadata
     except FileNotFoundError:
         return "deleted"
-    except _UNREADABLE:
+    except UNREADABLE:
         return "unreadable"
     return +Counter({group: footer.row_group(group).num_rows for group in range(footer.num_row_groups)})
 
 
-def _is_next(before: PlannedShard | None, shard: PlannedShard, may_skip: bool) -> bool:
-    """Return whether a shard starts where the one before it ends, or at the start of another file."""
-    if before is None or before.file != shard.file:
-        return shard.first_row == 0 and (may_skip or shard.file_row == 0)
-    if shard.file_row != before.end_row and not (may_skip and shard.file_row > before.end_row):
+def _is_next(before: Member | None, member: Member, may_skip: bool) -> bool:
+    """Return whether a member starts where the one before it ends, or at the start of another file."""
+    if before is None or before.file != member.file:
+        return member.first_row == 0 and (may_skip or member.file_row == 0)
+    if member.file_row != before.end_row and not (may_skip and member.file_row > before.end_row):
         return False
-    if shard.row_group == before.row_group:
-        return shard.first_row == before.first_row + before.num_rows
-    return shard.row_group > before.row_group and shard.first_row == 0
+    if member.row_group == before.row_group:
+        return member.first_row == before.first_row + before.num_rows
+    return member.row_group > before.row_group and member.first_row == 0

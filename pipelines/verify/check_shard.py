@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, is_as_written, part_bytes, sha256
-from pipelines.rows import ROW, decode_texts, join_words
 from pipelines.verify.check_results import check_results
 from pipelines.verify.findings import ShardFindings
+from pipelines.verify.source_rows import describe_files, describe_rows, find_positions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,12 +24,13 @@ if TYPE_CHECKING:
     from pipelines.output import Output, ShardRecord
     from pipelines.storage import Location
     from pipelines.verify.job_description import JobDescription
+    from pipelines.verify.source_rows import SourceRows
 
 _VERSION = "xlm:version"  # of the program that wrote a part; the parts of one output may differ in it
 
 
 def check_shard(
-    output: Output, job: JobDescription, shard: PlannedShard, record: ShardRecord, source: pa.Table | None
+    output: Output, job: JobDescription, shard: PlannedShard, record: ShardRecord, source: SourceRows | None
 ) -> ShardFindings:
     """Check one shard.
 
@@ -38,7 +39,7 @@ def check_shard(
         job: the description of the job.
         shard: its row of the plan, with the right id.
         record: its record in the ledger.
-        source: its rows in the input after the filter, with row numbers; None if they cannot be read.
+        source: its rows in the input after the filter; None if they cannot be read.
 
     Raises:
         FatalError, RetryableError: the output's storage cannot be read.
@@ -46,7 +47,7 @@ def check_shard(
     found = ShardFindings(shard.id, compared_with_input=source is not None)
     part, rejected_file = output.parts / record.part, output.rejected / record.part
     _check_record(found, part, shard, record, job.segmenters)
-    rejected: list[dict[str, Any]] | None = []
+    rejected: NDArray[np.int64] | None = np.empty(0, np.int64)
     if record.rows_rejected:
         file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
         rejected = None if file is None else _check_rejected(found, rejected_file, file, shard, record)
@@ -61,21 +62,25 @@ def check_shard(
     ids = rows[id_column or "row"].combine_chunks()
     if digest_ids(ids) != record.ids_digest:
         found.add_problem(part, "its rows, or their order, do not match the digest of row ids in the ledger")
-    keys = id_keys(ids)
+    files = describe_files(shard)
     if id_column is not None:
+        keys = id_keys(ids)
         found.id_hashes = np.fromiter((hash(key) for key in keys), np.int64, len(keys))
-    elif any(file != shard.file for file in rows["file"].to_pylist()):
-        found.add_problem(part, f"has rows of files other than {shard.file}")
+    else:
+        positions = find_positions(shard, rows["file"].to_pylist(), ids.to_pylist())
+        keys = id_keys(pa.array(positions))
+        if (positions < 0).any():
+            found.add_problem(part, f"has rows outside of its shard, {describe_rows(shard)}")
     texts = None
     if source is not None and rejected is not None:
-        if len(source) != record.rows_in:
-            rows_in = format_count(len(source), "row")
-            found.add_problem(part, f"{shard.file} has {rows_in} of this shard, but the ledger has {record.rows_in:,}")
+        if len(source.keys) != record.rows_in:
+            rows_in = format_count(len(source.keys), "row")
+            found.add_problem(part, f"{files} has {rows_in} of this shard, but the ledger has {record.rows_in:,}")
         expected = _remove_rejected(found, rejected_file, source, rejected)
-        if difference := _describe_difference(id_keys(expected[id_column or ROW].combine_chunks()), keys):
-            found.add_problem(part, f"its rows are not those of {shard.file}: {difference}")
+        if difference := _describe_difference(expected.keys, keys):
+            found.add_problem(part, f"its rows are not those of {files}: {difference}")
         else:
-            texts = {column: _decode(expected[column]) for column in job.quoted_columns}
+            texts = expected.texts
     results = check_results(job.tasks, job.input.text_columns, rows, texts)
     found.counts |= {"vectors": results.num_vectors, "spans": results.num_spans}
     for wrong in results.faults:
@@ -91,7 +96,7 @@ def _check_record(
         rows = f"{rows_in} in, but {record.rows_out:,} out and {record.rows_rejected:,} rejected"
         found.add_problem(part, f"its record has {rows}")
     for name, got, expected in (
-        ("file", record.file, shard.file),
+        ("file", record.file, shard.members[0].file),
         ("rows_read", record.rows_read, shard.num_rows),
     ):
         if got != expected:
@@ -144,8 +149,8 @@ def _parse(data: bytes) -> _File:
 
 def _check_rejected(
     found: ShardFindings, location: Location, file: _File, shard: PlannedShard, record: ShardRecord
-) -> list[dict[str, Any]] | None:
-    """Check a file of rejected rows, and return them; None if it has other columns."""
+) -> NDArray[np.int64] | None:
+    """Check a file of rejected rows, and return their positions in the shard; None if it has other columns."""
     if not file.declared.equals(REJECTED_FILE):
         got, expected = ", ".join(file.declared.names), ", ".join(REJECTED_FILE.names)
         found.add_problem(location, f"has columns {got}, expected {expected}")
@@ -158,14 +163,14 @@ def _check_rejected(
         found.add_problem(location, f"has {got}, expected {expected} as in the ledger")
     if not all(reasons):
         found.add_problem(location, "has rows without a reason")
-    num_outside = sum(row["file"] != shard.file or not shard.file_row <= row["row"] < shard.end_row for row in rejected)
-    if num_outside:
-        rows = f"{shard.file} rows {shard.file_row} to {shard.end_row - 1}"
-        found.add_problem(location, f"has {format_count(num_outside, 'row')} outside of its shard, {rows}")
-    num_repeated = len(rejected) - len({row["row"] for row in rejected})
+    positions = find_positions(shard, [row["file"] for row in rejected], [row["row"] for row in rejected])
+    if num_outside := int((positions < 0).sum()):
+        rows = f"{format_count(num_outside, 'row')} outside of its shard, {describe_rows(shard)}"
+        found.add_problem(location, f"has {rows}")
+    num_repeated = len(rejected) - len({(row["file"], row["row"]) for row in rejected})
     if num_repeated:
         found.add_problem(location, f"has {format_count(num_repeated, 'row')} more than once")
-    return rejected
+    return positions
 
 
 def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, job: JobDescription) -> bool:
@@ -182,16 +187,12 @@ def _check_schema(found: ShardFindings, part: Location, schema: pa.Schema, job: 
 
 
 def _remove_rejected(
-    found: ShardFindings, rejected_file: Location, source: pa.Table, rejected: list[dict[str, Any]]
-) -> pa.Table:
+    found: ShardFindings, rejected_file: Location, source: SourceRows, rejected: NDArray[np.int64]
+) -> SourceRows:
     """Remove rejected rows from the rows of the input; the part must contain all others."""
-    numbers: NDArray[np.int64] = source[ROW].to_numpy()
-    rejected_numbers = np.array([row["row"] for row in rejected], np.int64)
-    dropped = np.setdiff1d(rejected_numbers, numbers)
-    if len(dropped):
-        rows = f"{format_count(len(dropped), 'row')} that input.filter drops, such as row {dropped[0]}"
-        found.add_problem(rejected_file, f"has {rows}")
-    return source.filter(pa.array(~np.isin(numbers, rejected_numbers)))
+    if num_dropped := len(np.setdiff1d(rejected[rejected >= 0], source.positions)):
+        found.add_problem(rejected_file, f"has {format_count(num_dropped, 'row')} that input.filter drops")
+    return source.without(rejected)
 
 
 def _describe_difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str:
@@ -206,11 +207,6 @@ def _describe_difference(expected: Sequence[bytes], got: Sequence[bytes]) -> str
     if not num_missing and not num_surplus:
         return f"their order differs, from row {first} of the part on"
     return f"{format_count(num_missing, 'row')} missing, {num_surplus:,} surplus, from row {first} of the part on"
-
-
-def _decode(column: pa.ChunkedArray) -> list[str]:
-    texts = [text for chunk in column.chunks for text in decode_texts(chunk)[0]]
-    return [join_words(text or "") for text in texts]
 
 
 def _name_differences(got: dict[str, str], expected: dict[str, str]) -> str:

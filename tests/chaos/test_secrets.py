@@ -20,7 +20,6 @@ import pytest
 import yaml
 
 from jobs.cli import main
-from pipelines.corpus import PLAN
 from pipelines.job import Job
 from pipelines.storage.store_settings import contains_secret, secret_in_url_message
 from tests.chaos.bad_input.row_cases import make_column
@@ -193,7 +192,7 @@ def test_pickles_in_the_data_are_not_loaded(hostile_run):
 
 def test_ids_do_not_affect_file_names(hostile_run):
     """The output contains exactly the expected files, and nothing is written outside it."""
-    shards = pq.read_table(hostile_run.out / "_xlm" / "plan.parquet", schema=PLAN)["shard"].to_pylist()
+    shards = pq.read_table(hostile_run.out / "_xlm" / "plan.parquet", columns=["shard"])["shard"].to_pylist()
     parts = {path.name for path in (hostile_run.out / "data").iterdir()}
     assert len(parts) == len(shards) - 1  # one of the two shards failed
     assert parts <= {f"part-{shard}.parquet" for shard in shards}

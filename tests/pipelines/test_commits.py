@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from pipelines.corpus.planned_shard import PlannedShard, plan_table
+from pipelines.corpus.planned_shard import plan_table
 from pipelines.job.sections import PolicySettings
 from pipelines.output.directory import Output
 from pipelines.output.resume import compare_with_plan
@@ -15,6 +15,7 @@ from pipelines.run.progress import Progress
 from pipelines.run.run_metrics import RunMetrics
 from pipelines.status import RunFile
 from pipelines.storage import locate
+from tests.pipelines.corpus.shards import one_member
 from tests.pipelines.output.shard_records import make_record
 
 
@@ -31,10 +32,7 @@ def test_status_counts_remaining_rows_against_max_rejected(tmp_path, rejected, s
         make_record(number, rows_in=100, rows_out=100 - num_rejected, rows_rejected=num_rejected)
         for number, num_rejected in enumerate(rejected)
     ]
-    plan = plan_table(
-        PlannedShard(r.shard, "f", size_bytes=0, mtime_ns=0, row_group=0, first_row=0, file_row=0, num_rows=100)
-        for r in records
-    )
+    plan = plan_table(one_member(r.shard, 100) for r in records)
     output = Output(locate(str(tmp_path)))
     with output.lock() as lock:
         progress = Progress(Console(file=io.StringIO()), 200)

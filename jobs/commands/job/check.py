@@ -13,7 +13,7 @@ from jobs.job_file import dump_job
 from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
 from pipelines.output import Output, describe_too_many_rejected
 from pipelines.progress_line import ProgressLine
-from pipelines.run import check_before_changes, check_output, prepare_job, survey_languages
+from pipelines.run import check_before_changes, check_output, check_removal, prepare_job, survey_languages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,7 +97,7 @@ def _check(
     plan, schema = prepared.plan, prepared.stages.write.schema
     report.rows, report.shards = plan.num_rows, len(plan.shards)
     report.columns = [{"name": column.name, "type": format_type(column.type)} for column in schema]
-    report.notes, report.warnings = [*prepared.notes, *plan.notes], [*prepared.warnings]
+    report.notes, report.warnings = [*prepared.notes, *plan.corpus.notes], [*prepared.warnings]
     if show_defaults:
         report.job = prepared.job.model_dump(mode="json")
         yield Text(dump_job(prepared.job))
@@ -116,7 +116,7 @@ def _check(
         return
     rows, shards = format_count(report.rows, "row"), format_count(report.shards, "shard")
     if quick:
-        state.check_removal(job.policy.max_removed, prepared.output.url)
+        check_removal(job, prepared, state)
         yield Text(f"languages and ids of the rows were not read (--quick); {rows} in {shards}", "yellow")
         return
     survey = _survey(job, prepared, console)

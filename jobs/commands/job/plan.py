@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.console import print_json
-from pipelines.corpus import make_plan
+from pipelines.corpus import ShardLimits, make_plan, planned_shards
 from pipelines.formatting import format_count, format_size, one_line
 
 if TYPE_CHECKING:
@@ -23,12 +23,14 @@ def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False)
         limit: maximum number of files to list; the totals are those of all files.
         as_json: print JSON instead of text.
     """
-    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
+    plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
-    for shard in plan.shards.to_pylist():
-        counts = files.setdefault(shard["file"], [0, 0, shard["size"]])
-        counts[0] += 1
-        counts[1] += shard["num_rows"]
+    for shard in planned_shards(plan.shards):
+        for file in dict.fromkeys(member.file for member in shard.members):
+            files.setdefault(file, [0, 0, 0])[0] += 1
+        for member in shard.members:
+            files[member.file][1] += member.num_rows
+            files[member.file][2] = member.size_bytes
     listed = list(files.items())[:limit]
     if as_json:
         names = ("shards", "rows", "size_bytes")
@@ -39,7 +41,7 @@ def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False)
                 "num_files": len(files),
                 "files": [{"file": file, **dict(zip(names, counts, strict=True))} for file, counts in listed],
                 "pruned": {"rows": plan.pruned.num_rows, "row_groups": plan.pruned.num_row_groups},
-                "notes": plan.notes,
+                "notes": plan.corpus.notes,
             }
         )
         return
@@ -57,5 +59,5 @@ def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False)
         pruned = format_count(plan.pruned.num_rows, "row")
         groups = format_count(plan.pruned.num_row_groups, "row group")
         console.print(f"not read: {pruned} of {groups} that input.filter drops, by their statistics", highlight=False)
-    for note in plan.notes:
+    for note in plan.corpus.notes:
         console.print(note, highlight=False, markup=False)

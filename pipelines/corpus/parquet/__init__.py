@@ -3,6 +3,7 @@
 from pipelines.corpus.parquet.input_file import (
     Footer,
     open_parquet,
+    open_to_stream,
     open_without_arrow_schema,
     read_footer,
     schema_as_read,
@@ -14,6 +15,7 @@ __all__ = [
     "UnsupportedInputError",
     "explain_unreadable",
     "open_parquet",
+    "open_to_stream",
     "open_without_arrow_schema",
     "read_footer",
     "schema_as_read",

@@ -13,13 +13,13 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pyarrow.parquet as pq
 
 _BOOLEANS, _VARINTS, _BINARY, _LIST, _STRUCT = (1, 2), (4, 5, 6), 8, 9, 12
-_PATH, _CODEC, _STATISTICS, _SIZE_STATISTICS = 3, 4, 12, 16  # fields of ColumnMetaData
-_REPETITION, _DEFINITION = 2, 3  # histograms in SizeStatistics
+_PATH, _CODEC, _SIZE, _STATISTICS, _SIZE_STATISTICS = 3, 4, 6, 12, 16  # fields of ColumnMetaData
+_TEXT_SIZE, _REPETITION, _DEFINITION = 1, 2, 3  # size and histograms in SizeStatistics
 _TYPES = ("BOOLEAN", "INT32", "INT64", "INT96", "FLOAT", "DOUBLE", "BYTE_ARRAY", "FIXED_LEN_BYTE_ARRAY")
 _MAX_BITS = 63
 _WIDTHS = {"BOOLEAN": 1, "INT32": 4, "INT64": 8, "INT96": 12, "FLOAT": 4, "DOUBLE": 8}
@@ -31,12 +31,14 @@ class ColumnChunk(NamedTuple):
     Attributes:
         physical_type: its type; None if it is not certain.
         codec: number of its codec.
+        size_bytes: its size without compression, or of its values if this is more and in the footer.
         bound_sizes: sizes of its minimum and maximum, in bytes.
         histogram_sizes: number of levels in its histograms: of repetition levels, by 2, and of definition levels, by 3.
     """
 
     physical_type: str | None
     codec: int
+    size_bytes: int
     bound_sizes: list[int]
     histogram_sizes: dict[int, int]
 
@@ -65,17 +67,20 @@ def find_column_chunks(footer: bytes, path: Sequence[str], num_row_groups: int) 
         return None
 
 
-def has_sound_statistics(footer: bytes, metadata: pq.FileMetaData, name: str) -> bool:
-    """Return whether the statistics of a column can be read, for a column whose codec is known and that is not nested.
+def has_sound_statistics(
+    leaves: Mapping[str, Sequence[ColumnChunk] | None], metadata: pq.FileMetaData, name: str
+) -> bool:
+    """Return whether the statistics of a column can be read, for a column whose codec is known.
 
     Args:
-        footer: the footer of a file.
+        leaves: the chunks of its leaves, by path; None if they were not found. Only of a column that is not nested,
+            statistics can be read.
         metadata: as Arrow parsed it.
         name: name of the column.
     """
+    chunks = leaves.get(name)
     columns = [i for i in range(len(metadata.schema)) if metadata.schema.column(i).path == name]
-    chunks = find_column_chunks(footer, [name], metadata.num_row_groups) if len(columns) == 1 else None
-    if chunks is None:
+    if chunks is None or len(columns) != 1:
         return False
     column = metadata.schema.column(columns[0])
     width = column.length if column.physical_type == "FIXED_LEN_BYTE_ARRAY" else _WIDTHS.get(column.physical_type)
@@ -90,10 +95,13 @@ def has_sound_statistics(footer: bytes, metadata: pq.FileMetaData, name: str) ->
 
 def _parse(footer: bytes, start: int, end: int) -> ColumnChunk:
     """Parse a ColumnMetaData whose path is between two positions."""
-    codec, bound_sizes, histogram_sizes = 0, list[int](), dict[int, int]()
+    codec = size = 0
+    bound_sizes, histogram_sizes = list[int](), dict[int, int]()
     for number, kind, position in _fields(footer, end, _PATH):
         if number == _CODEC:
             codec = _varint(footer, position)[0]
+        elif number == _SIZE:
+            size = max(size, _zigzag(footer, position))
         elif number == _STATISTICS and kind == _STRUCT:
             bound_sizes = [
                 _varint(footer, bound)[0]
@@ -101,12 +109,12 @@ def _parse(footer: bytes, start: int, end: int) -> ColumnChunk:
                 if bound_kind == _BINARY  # min, max, min_value and max_value
             ]
         elif number == _SIZE_STATISTICS and kind == _STRUCT:
-            histogram_sizes = {
-                inner: _list_header(footer, histogram)[0]
-                for inner, inner_kind, histogram in _fields(footer, position, 0)
-                if inner_kind == _LIST
-            }
-    return ColumnChunk(_type_before(footer, start), codec, bound_sizes, histogram_sizes)
+            for inner, inner_kind, inner_position in _fields(footer, position, 0):
+                if inner_kind == _LIST:
+                    histogram_sizes[inner] = _list_header(footer, inner_position)[0]
+                elif inner == _TEXT_SIZE:
+                    size = max(size, _zigzag(footer, inner_position))
+    return ColumnChunk(_type_before(footer, start), codec, size, bound_sizes, histogram_sizes)
 
 
 def _type_before(footer: bytes, path: int) -> str | None:
@@ -128,8 +136,7 @@ def _fields(data: bytes, position: int, number: int) -> Iterator[tuple[int, int,
         if difference:
             number += difference
         else:
-            zigzag, position = _varint(data, position)
-            number = (zigzag >> 1) ^ -(zigzag & 1)
+            number, position = _zigzag(data, position), _varint(data, position)[1]
         yield number, kind, position
         position = _skip(data, position, kind)
 
@@ -160,6 +167,12 @@ def _list_header(data: bytes, position: int) -> tuple[int, int]:
     """Return the number of items of a list, and the position of the first one."""
     size = data[position] >> 4
     return _varint(data, position + 1) if size == 15 else (size, position + 1)
+
+
+def _zigzag(data: bytes, position: int) -> int:
+    """Return a signed integer of variable length."""
+    value = _varint(data, position)[0]
+    return (value >> 1) ^ -(value & 1)
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:

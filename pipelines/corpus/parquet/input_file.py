@@ -19,7 +19,13 @@ from pipelines.rows import without_views
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from pipelines.corpus.parquet.column_chunks import ColumnChunk
+
+# The chunks of the leaves of a column, by path; None if they are not found in the footer.
+_Leaves = dict[str, "list[ColumnChunk] | None"]
+
 _TAIL_BYTES = 2**16  # most footers are smaller, so one request reads them
+_STREAM_BYTES = 2**22  # read at once of each column of a row group that is read in batches
 _END = 8  # bytes after the footer: its length, and the magic number
 
 
@@ -33,6 +39,8 @@ class Footer:
         unreadable: for each column that cannot be read, what is wrong, and the next step.
         sound: the columns whose statistics can be read; of the others, they must not be accessed.
         row_groups: the row groups that the filter may match, by the statistics of the footer.
+        column_bytes: for each column that is read, its size in each row group without compression, as far as the footer
+            tells.
     """
 
     metadata: pq.FileMetaData
@@ -40,6 +48,7 @@ class Footer:
     unreadable: dict[str, str]
     sound: frozenset[str]
     row_groups: list[int]
+    column_bytes: dict[str, list[int]]
 
 
 def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
@@ -55,6 +64,11 @@ def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
         except pa.ArrowException:
             metadata, _ = _read_metadata(_read_footer_bytes(source))
             return _open(source, pre_buffer=True, metadata=metadata)
+
+
+def open_to_stream(source: pa.NativeFile, metadata: pq.FileMetaData) -> pq.ParquetFile:
+    """Open an input file, to read row groups in batches, without loading all of their columns first."""
+    return _open(source, pre_buffer=False, buffer_size=_STREAM_BYTES, metadata=metadata)
 
 
 def open_without_arrow_schema(source: pa.NativeFile) -> pq.ParquetFile:
@@ -83,16 +97,20 @@ def read_footer(source: pa.NativeFile, columns: Collection[str] = (), filter_tex
         schema = schema_as_read(file)
     unreadable = dict.fromkeys(wide, _convert_first("integers of 128 bits"))
     unreadable |= dict.fromkeys(_columns_of_type(file, "INTERVAL"), _convert_first("Parquet's type INTERVAL"))
+    chunks = _find_chunks(file, [name for name in columns if name in schema.names], footer)
     if metadata.num_row_groups:
-        for name in columns:
-            if name in schema.names and (problem := _check_column(file, name, footer)):
-                unreadable[name] = problem
+        unreadable |= _find_unreadable(file, chunks)
     readable = set(columns) - unreadable.keys()
-    sound = frozenset(name for name in readable if has_sound_statistics(footer, metadata, name))
+    sound = frozenset(name for name in readable & chunks.keys() if has_sound_statistics(chunks[name], metadata, name))
     row_groups = list(range(metadata.num_row_groups))
     if filter_text is not None and row_groups and unreadable.keys().isdisjoint(columns):
         row_groups = matching_row_groups(without_arrow_schema(footer), filter_text, sound)
-    return Footer(metadata, schema, unreadable, sound, row_groups)
+    sizes = {
+        name: [sum(chunk.size_bytes for chunk in group) for group in zip(*leaves.values(), strict=True)]
+        for name, leaves in chunks.items()
+        if all(leaves.values())
+    }
+    return Footer(metadata, schema, unreadable, sound, row_groups, sizes)
 
 
 def schema_as_read(file: pq.ParquetFile) -> pa.Schema:
@@ -125,34 +143,49 @@ def _columns_of_type(file: pq.ParquetFile, logical_type: str) -> list[str]:
     return [max((name for name in names if f"{path}.".startswith(f"{name}.")), key=len) for path in paths]
 
 
-def _check_column(file: pq.ParquetFile, name: str, footer: bytes) -> str | None:
-    """Return what is wrong with a column that is encrypted, or compressed with an unknown codec.
+def _find_chunks(file: pq.ParquetFile, columns: Collection[str], footer: bytes) -> dict[str, _Leaves]:
+    """Find the chunks of columns in the bytes of a footer."""
+    found: dict[str, _Leaves] = {name: {} for name in columns}
+    for leaf in (file.schema.column(i).path for i in range(len(file.schema))):
+        for name, leaves in found.items():
+            if leaf == name or leaf.startswith(f"{name}."):
+                path = [part for part in (name, *leaf[len(name) + 1 :].split(".")) if part]
+                leaves[leaf] = find_column_chunks(footer, path, file.metadata.num_row_groups)
+    return found
+
+
+def _find_unreadable(file: pq.ParquetFile, chunks: dict[str, _Leaves]) -> dict[str, str]:
+    """Return what is wrong with columns that are encrypted, or compressed with an unknown codec.
 
     Arrow's metadata of such a column must not be accessed, because that ends the process. Reading the column raises an
     error instead, before any data are needed; the given file has only zeros. This takes 1 ms for each row group, so
     only the first one is read if the others have the same codecs.
     """
-    num_row_groups = file.metadata.num_row_groups
-    for row_group in range(1 if _has_same_codecs(file, name, footer) else num_row_groups):
-        try:
-            with unsupported_input():
-                file.read_row_group(row_group, columns=[name])
-        except UnsupportedInputError as error:
-            return str(error)
-        except (OSError, pa.ArrowException):
-            pass  # because zeros are not data
+    alike = {name: _has_same_codecs(leaves) for name, leaves in chunks.items()}
+    if not _check_columns(file, 0, list(chunks)):
+        chunks = {name: leaves for name, leaves in chunks.items() if not alike[name]}
+    found: dict[str, str] = {}
+    for name in chunks:
+        numbers = range(1 if alike[name] else file.metadata.num_row_groups)
+        if problem := next(filter(None, (_check_columns(file, number, [name]) for number in numbers)), None):
+            found[name] = problem
+    return found
+
+
+def _check_columns(file: pq.ParquetFile, row_group: int, columns: list[str]) -> str | None:
+    try:
+        with unsupported_input():
+            file.read_row_group(row_group, columns=columns, use_threads=False)
+    except UnsupportedInputError as error:
+        return str(error)
+    except (OSError, pa.ArrowException):
+        pass  # because zeros are not data
     return None
 
 
-def _has_same_codecs(file: pq.ParquetFile, name: str, footer: bytes) -> bool:
+def _has_same_codecs(leaves: _Leaves) -> bool:
     """Return whether the bytes of a footer show that a column has the same codecs in all row groups."""
-    for leaf in (file.schema.column(i).path for i in range(len(file.schema))):
-        if leaf == name or leaf.startswith(f"{name}."):
-            path = [part for part in (name, *leaf[len(name) + 1 :].split(".")) if part]
-            chunks = find_column_chunks(footer, path, file.metadata.num_row_groups)
-            if chunks is None or len({chunk.codec for chunk in chunks}) > 1:
-                return False
-    return True
+    return all(chunks is not None and len({chunk.codec for chunk in chunks}) <= 1 for chunks in leaves.values())
 
 
 class _ZeroBytes(io.RawIOBase):

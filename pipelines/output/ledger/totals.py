@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 # The columns of records that `add_up` reads.
-ADDED_UP = ("shard", "file", *SHARD_COUNTS, "reasons", "rejected_langs", "langs", *SECONDS)
+ADDED_UP = ("shard", "file", "num_files", *SHARD_COUNTS, "reasons", "rejected_langs", "langs", *SECONDS)
 
 _MAX_SLOWEST = 10
-_SLOWEST = ("shard", "file", "rows_in", "tokens", "seconds")
+_SLOWEST = ("shard", "file", "num_files", "rows_in", "tokens", "seconds")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Totals:
         reasons: number of rejected rows by reason, the most frequent first.
         rejected_langs: number of rejected rows by language, the most frequent first.
         langs: counts by language; the language with the most rows comes first.
-        slowest: the ten shards that took longest, as `shard`, `file`, `rows_in`, `tokens` and `seconds`.
+        slowest: the ten shards that took longest, as `shard`, `file`, `num_files`, `rows_in`, `tokens` and `seconds`.
     """
 
     num_shards: int

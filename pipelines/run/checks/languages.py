@@ -91,11 +91,12 @@ def survey_languages(
     """
     survey, checks = LanguageSurvey(), LangChecks(tokenizer, job.input, job.policy)
     totals = Counter[tuple[str | None, str | None, RejectionReason | None]]()
-    num_read, values = 0, set[object]()
+    num_read, values, unreadable = 0, set[object](), set[str]()
     for counts in count_langs(shards, str(job.input.lang), job.input.filter, job.storage):
         num_read += counts.num_read
-        survey.num_unreadable += counts.num_unreadable
-        if not counts.num_unreadable:
+        if counts.is_unreadable:
+            unreadable.add(counts.shard)
+        else:
             survey.num_dropped += counts.num_read - counts.num_rows.total()
         for value, num_rows in counts.num_rows.items():
             checkpoint_lang, rejection = checks.check(*value)
@@ -105,7 +106,7 @@ def survey_languages(
         if len(values) > _MAX_LANGS:
             survey.is_partial = True
             break
-    survey.num_values = len(values)
+    survey.num_values, survey.num_unreadable = len(values), len(unreadable)
     survey.langs = [
         LangUse(lang, num_rows, checkpoint_lang, reason, *_test_segmenter(job, tokenizer, checkpoint_lang, reason))
         for (lang, checkpoint_lang, reason), num_rows in totals.most_common()

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow.parquet as pq
+
 from pipelines.job import Job
 from tests.chaos.bad_input.trial_job import GOOD_ROWS, Change, TrialJob, hang_limit
 from tests.flow.in_process import read_output, run_stages
@@ -94,6 +96,8 @@ class FailsShard:
         """Run the job over a good file and the damaged one, and return the failed shard's error message."""
         job = TrialJob(folder, demo)
         self.change(job)
+        num_rows = [pq.read_metadata(file).num_rows for file in job.corpus.glob("*.parquet")]
+        job.settings["output"]["rows_per_shard"] = max(num_rows)  # a shard for each file
         with hang_limit():
             results = run_stages(Job.model_validate(job.settings))
         (error,) = (result.failure.message for result in results if result.failure is not None)

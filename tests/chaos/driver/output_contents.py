@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 
 from pipelines.output import Output
 from pipelines.storage import locate
@@ -25,6 +26,9 @@ def read_contents(out: Path) -> dict[str, object]:
             found[name] = {key: run[key] for key in ("status", "num_failed", "rows_failed", "failed")}
         elif name == "_xlm/job.json":
             found[name] = path.read_text().replace(str(out), "OUT")
+        elif name == "_xlm/plan.parquet":  # shards that an earlier run planned come first
+            plan = pq.read_table(path).to_pylist()
+            found[name] = {shard["shard"]: shard for shard in plan}
         elif name in ("_xlm/report.html", "_SUCCESS"):
             found[name] = True
         elif path.parent.name == "reports":

@@ -21,11 +21,10 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from pipelines.corpus import Member, MemberReader
 from pipelines.errors import FatalError, RetryableError
 from pipelines.job import Job
 from pipelines.run import run
-from pipelines.stages import read as read_stage
-from pipelines.storage import Location
 from tests import forks
 from tests.chaos.driver.fault_points import Handler, ignore_points, kill_at_nth, record_points, watch_changes
 from tests.flow.in_process import without_ray
@@ -113,16 +112,16 @@ def run_job_with_file_size_limit(job: Job, max_bytes: int) -> RunResult:
 
 def run_job_while_rewriting(job: Job, file: Path, ids: Sequence[str]) -> RunResult:
     """Run a job in this process. A file of its corpus is rewritten while its first row group is read."""
-    read_row_group, num_calls = read_stage.read_row_group, count()
+    read, num_calls = MemberReader.read, count()
 
-    def read_and_rewrite(location: Location, *args: Any) -> pa.Table:
-        table = read_row_group(location, *args)
-        if location.path == str(file) and next(num_calls) == 0:
+    def read_and_rewrite(self: MemberReader, member: Member) -> pa.Table:
+        table = read(self, member)
+        if member.file == str(file) and next(num_calls) == 0:
             write_file(file, ids)
         return table
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(read_stage, "read_row_group", read_and_rewrite)
+        patch.setattr(MemberReader, "read", read_and_rewrite)
         return run_job(job)
 
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import make_plan, planned_shards
+from pipelines.corpus import ShardLimits, make_plan, planned_shards
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter import parse_filter
 from pipelines.filter.parse import FilterError
@@ -80,7 +80,7 @@ def test_corpus_of_any_bytes_is_refused_or_fails_its_shards_or_is_read(folder, d
     }  # fmt: skip
     try:
         job = Job.model_validate(spec)
-        plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
+        plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
     except FatalError as error:
         check_message(error, "a.parquet: ")
         return

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.preview.read import read_preview
-from pipelines.corpus import PLAN
+from pipelines.corpus.planned_shard import is_plan, plan_schema, planned_shards
 from pipelines.errors import FatalError
 from pipelines.job import Job
 from pipelines.output import Output, ShardRecord
@@ -56,12 +56,19 @@ def test_ledger_of_any_bytes_loads_or_is_rejected(folder, data):
 
 
 @examples(100, 3_000)
-@given(data=st.one_of(st.binary(max_size=64), mutated_bytes(encode_parquet(_two_rows(PLAN)), tokens=PARQUET_TOKENS)))
+@given(
+    data=st.one_of(
+        st.binary(max_size=64), mutated_bytes(encode_parquet(_two_rows(plan_schema())), tokens=PARQUET_TOKENS)
+    )
+)
 def test_plan_of_any_bytes_gives_a_number_of_shards_or_none(folder, data):
     (folder / "out" / "_xlm").mkdir(parents=True, exist_ok=True)
     (folder / "out" / "_xlm" / "plan.parquet").write_bytes(data)
     num_planned = Output(locate(str(folder / "out"))).num_planned()
     assert num_planned is None or num_planned >= 0
+    plan = Output(locate(str(folder / "out"))).read_plan()
+    if plan is not None and is_plan(plan.schema):
+        assert len(planned_shards(plan)) == len(plan)
 
 
 @examples(150, 2_000)

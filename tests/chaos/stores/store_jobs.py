@@ -129,7 +129,8 @@ def results_by_shard(output: Objects) -> dict[tuple[str, int], tuple[pa.Table, l
         rejected = output.get(f"_xlm/rejected/{PurePosixPath(name).name}")
         rows = pq.read_table(pa.BufferReader(rejected)).drop_columns("file").to_pylist() if rejected else []
         table = pq.read_table(pa.BufferReader(output[name])).replace_schema_metadata()
-        found[PurePosixPath(shard["file"]).name, shard["file_row"]] = table, rows
+        first = shard["members"][0]
+        found[PurePosixPath(first["file"]).name, first["file_row"]] = table, rows
     return found
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.checkpoints.loading import load_model, load_tokenizer
-from pipelines.corpus.planned_shard import PlannedShard, plan_table, planned_shards
+from pipelines.corpus.planned_shard import plan_table, planned_shards
 from pipelines.errors import ClusterError
 from pipelines.flow import build_dataset, stream_results
 from pipelines.run.crash_isolation import find_crashing_rows
@@ -23,6 +23,7 @@ from pipelines.run.prepare import prepare_job
 from pipelines.stages import Pools, discard
 from tests.flow.in_process import read_output, read_rejected, run_stages, without_ray
 from tests.flow.run.outputs import printed, quiet_console
+from tests.pipelines.corpus.shards import one_member
 
 NUM_ROWS = 32
 LIMIT_S = 6  # shorter than by default, but long enough for other rows on a busy machine
@@ -37,8 +38,7 @@ def plan_of(sizes: list[int]) -> pa.Table:
     """Plan shards of these numbers of rows, all in one file."""
     starts = [sum(sizes[:i]) for i in range(len(sizes))]
     return plan_table(
-        PlannedShard(f"s{i}", "f", size_bytes=0, mtime_ns=0, row_group=0, first_row=0, file_row=start, num_rows=size)
-        for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
+        one_member(f"s{i}", size, file_row=start) for i, (start, size) in enumerate(zip(starts, sizes, strict=True))
     )
 
 
@@ -50,7 +50,9 @@ class CrashingProbe:
 
     def __call__(self, slices: pa.Table) -> set[str]:
         self.num_rounds += 1
-        covered = {shard.id: range(shard.file_row, shard.end_row) for shard in planned_shards(slices)}
+        covered = {
+            shard.id: range(shard.members[0].file_row, shard.members[-1].end_row) for shard in planned_shards(slices)
+        }
         assert sum(map(len, covered.values())) == len(set().union(*covered.values()))  # slices do not overlap
         crashed = {shard for shard, rows in covered.items() if not self.rows.isdisjoint(rows)}
         self.num_crashes += len(crashed)

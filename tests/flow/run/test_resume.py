@@ -9,7 +9,9 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.plan import make_plan
+from pipelines.corpus.planned_shard import planned_shards
 from pipelines.errors import FatalError
 from pipelines.run.execute import run
 from tests.flow.in_process import read_rejected
@@ -39,7 +41,9 @@ def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, 
     (corpus / "part-2.parquet").unlink()
     pq.write_table(pq.read_table(corpus / "part-1.parquet").slice(0, 100), corpus / "part-1.parquet")
     before = modification_times(out)
-    with pytest.raises(FatalError, match=r"6 of 7 parts would be removed.*; if that is right, set policy.max_removed"):
+    with pytest.raises(
+        FatalError, match=r"the results of 365 of 374 rows would be removed.*; if that is right, set policy.max_removed"
+    ):
         run(job, quiet_console())  # an input that is not mounted looks the same
     assert modification_times(out) == before
     console = quiet_console()
@@ -58,11 +62,11 @@ def test_file_that_changes_after_planning_fails_only_its_shards(make_job, demo, 
     # With fewer allowed, the run might end before the third shard fails.
     policy = {"duplicate_ids": "ignore", "max_failed_shards": 3}
     job = make_job(input__path=str(corpus), tasks=["feature-extraction"], policy=policy)
-    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
+    plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
     shutil.copy(corpus / "part-2.parquet", corpus / "part-1.parquet")  # between plan and read
-    monkeypatch.setattr("pipelines.run.prepare.make_plan", lambda *_: plan)
+    monkeypatch.setattr("pipelines.run.prepare.survey_corpus", lambda *_: plan.corpus)
     report = run(job, quiet_console())
-    changed = {row["shard"] for row in plan.shards.to_pylist() if row["file"].endswith("part-1.parquet")}
+    changed = {s.id for s in planned_shards(plan.shards) if s.members[0].file.endswith("part-1.parquet")}
     assert len(changed) == report["totals"]["failed_shards"] == 3
     assert {failure["shard"] for failure in report["failed"]} == changed
     assert all("changed after the plan was made" in failure["error"] for failure in report["failed"])
@@ -140,7 +144,7 @@ def test_each_id_is_written_once_while_files_change(make_job, tmp_path, in_proce
 
     job = make_job(
         input={"path": str(corpus), "id": "id", "text": "text", "lang": "lang"},
-        policy={"duplicate_ids": "reject", "max_rejected": 1.0},
+        policy={"duplicate_ids": "reject", "max_rejected": 1.0, "max_removed": 1.0},
         tasks=["feature-extraction"],
     )
     out = Path(job.output.path)

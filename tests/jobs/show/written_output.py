@@ -8,14 +8,16 @@ import pyarrow as pa
 from rich.console import Console
 
 from jobs.commands.output.show import show
-from pipelines.corpus.planned_shard import PLAN
+from pipelines.corpus.planned_shard import plan_table
 from pipelines.output.directory import Output
 from pipelines.rows.rejection import REJECTED
 from pipelines.rows.schemas import ROW
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_stats import LangCounts, ShardStats
+from pipelines.rows.sources import Source
 from pipelines.stages.write import Writer
 from pipelines.storage import locate
+from tests.pipelines.corpus.shards import one_member
 
 SPAN = pa.struct(
     [
@@ -81,16 +83,15 @@ class WrittenOutput:
         self.url, self.keep = str(url), list(keep)
         source = {"path": "corpus", "id": "doc_id", "text": "text", "lang": "lang", "keep": self.keep}
         job = {"name": "t", "input": source, "tasks": tasks}
-        plan = [dict.fromkeys(PLAN.names, 0) | {"shard": str(i), "file": "f", "etag": ""} for i in range(num_planned)]
-        self.output.begin({"spec": job, "fingerprint": {}}, pa.Table.from_pylist(plan, PLAN))
+        plan = plan_table(one_member(str(i), 0) for i in range(num_planned))
+        self.output.begin({"spec": job, "fingerprint": {}}, plan)
         self.schema = pa.schema([f for f in schema if f.name not in ("lang", "title") or f.name in self.keep])
 
     def add(self, shard, rows, rejected=(), *, truncated=0):
         num_rows = Counter(entry["lang"] for entry in rows)
         batch = pa.RecordBatch.from_pylist(rows, pa.schema([*self.schema, pa.field(ROW, pa.int64())]))
         stats = ShardStats(
-            file=f"/corpus/2024/news/{shard}.parquet",
-            rows_read=len(rows) + len(rejected),
+            (Source(f"/corpus/2024/news/{shard}.parquet", 0, 1_000_000),),
             rows_in=len(rows) + len(rejected),
             rows_truncated=truncated,
             langs=tuple(LangCounts(lang, rows, 10 * rows, 0, 0) for lang, rows in num_rows.items()),

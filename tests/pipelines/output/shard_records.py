@@ -3,16 +3,16 @@
 from dataclasses import replace
 from typing import Any
 
-from pipelines.corpus.planned_shard import shard_id
+from pipelines.corpus.planned_shard import Member, shard_id
 from pipelines.output.shard_record import ShardRecord
-from pipelines.storage import FileInfo
 
 
 def make_record(number: int, **changes: Any) -> ShardRecord:
     """Make a record of a shard whose first row has the given number."""
     record = ShardRecord(
-        shard=shard_id(FileInfo("/in.parquet", 9, 9), 0, number),
+        shard=shard_id([Member("/in.parquet", 9, 9, "", 0, number, number, 1)]),
         file="/in.parquet",
+        num_files=1,
         rows_read=1,
         rows_in=1,
         rows_out=1,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus.planned_shard import shard_id
+from pipelines.corpus.planned_shard import Member, shard_id
 from pipelines.errors import FatalError
 from pipelines.output.layout import SHARD_ID, part_name
 from pipelines.output.ledger import Ledger, retry_if_replaced
@@ -19,7 +19,7 @@ from pipelines.output.ledger import ledger as ledger_module
 from pipelines.output.shard_record import RECORD, ShardRecord, ShardResult
 from pipelines.rows.shard_failure import FailureKind, ShardFailure
 from pipelines.rows.shard_stats import LangCounts
-from pipelines.storage import FileInfo, locate
+from pipelines.storage import locate
 from tests.pipelines.output.shard_records import make_record
 
 COMMITTED = pa.field("committed_ns", pa.int64())
@@ -68,7 +68,9 @@ def test_result_survives_packing_into_a_table(result):
 
 @given(st.text(), st.integers(0, 2**62), st.integers(0, 2**62), st.integers(0, 2**30), st.integers(0, 2**50))
 def test_ledger_accepts_every_shard_id(url, size, mtime_ns, row_group, first_row):
-    name = shard_id(FileInfo(url.encode(errors="replace").decode(), size, mtime_ns), row_group, first_row)
+    name = shard_id(
+        [Member(url.encode(errors="replace").decode(), size, mtime_ns, "", row_group, first_row, first_row, 1)]
+    )
     assert SHARD_ID.fullmatch(name)
 
 

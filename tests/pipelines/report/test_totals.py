@@ -8,6 +8,7 @@ from pipelines.corpus.planned_shard import PlannedShard, plan_table
 from pipelines.report.page import render_html
 from pipelines.report.summary import summary_lines
 from pipelines.report.timeline import Timeline
+from tests.pipelines.corpus.shards import one_member
 from tests.pipelines.report.example_report import IDLE, RECORDS, RUN, job, record, report_of, text_of
 
 
@@ -68,13 +69,18 @@ def test_failed_shards_are_counted_and_the_first_ones_named(num_failed):
 
 
 def test_failed_shards_have_the_rows_of_their_file():
-    shards = [
-        PlannedShard("a", "/in.parquet", 9, 9, 0, 0, 0, 1000),
-        PlannedShard("b", "/in.parquet", 9, 9, 1, 24, 1024, 500),
+    b = one_member("b", 500, "/in.parquet", first_row=24, file_row=1024)
+    others = [one_member("", 10, f"/{name}.parquet").members[0] for name in "defg"]
+    shards = plan_table([one_member("a", 1000, "/in.parquet"), b, PlannedShard("c", tuple(others))])
+    failed = {"b": "damaged", "c": "deleted"}
+    report = report_of(job(), 9000, RECORDS, failed, RUN, "failed shards", shards=shards)
+    assert report["failed"] == [
+        {"shard": "b", "error": "damaged", "file": "/in.parquet", "num_files": 1, "rows": [1024, 1523]},
+        {"shard": "c", "error": "deleted", "file": "/d.parquet", "num_files": 4},
     ]
-    report = report_of(job(), 9000, RECORDS, {"b": "damaged"}, RUN, "failed shards", shards=plan_table(shards))
-    assert report["failed"] == [{"shard": "b", "error": "damaged", "file": "/in.parquet", "rows": [1024, 1523]}]
-    assert "b damaged /in.parquet , rows 1,024 to 1,523" in text_of(render_html(report))
+    text = text_of(render_html(report))
+    assert "b damaged /in.parquet , rows 1,024 to 1,523" in text
+    assert "c deleted /d.parquet and 3 more files" in text
 
 
 def test_summary_lists_everything_that_did_not_succeed():

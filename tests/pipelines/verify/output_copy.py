@@ -94,7 +94,7 @@ def copy_output(folder: Path, to: Path) -> OutputCopy:
 def write_output(job: Job) -> None:
     """Do what a run does, in this process."""
     output, prepared = Output(locate(job.output.path)), prepare_job(job)
-    output.begin(prepared.description, prepared.plan.shards)
+    output.begin(prepared.description, prepared.plan.to_table())
     records = run_to_records(job)
     output.ledger.append(records[:2])
     output.ledger.append(records[2:])

@@ -164,7 +164,8 @@ FAULTS: dict[str, Fault] = {
         lambda rows: [rows[0] | {"shard": "../x"}, *rows[1:]], "1 shard with a wrong or repeated id"
     ),
     "plan of another file": plan(
-        lambda rows: [row | {"file": "/etc/passwd"} for row in rows], "6 shards with a wrong or repeated id"
+        lambda rows: [row | {"members": [m | {"file": "/x"} for m in row["members"]]} for row in rows],
+        "6 shards with a wrong or repeated id",
     ),
     "fingerprint": job(
         lambda job: job["fingerprint"].update(format=0), "its fingerprint has the digest .*, but its metadata"
@@ -196,7 +197,7 @@ def test_infinite_vector_is_not_also_a_wrong_norm(texts):
 @pytest.mark.parametrize(
     ("fault", "expected"),
     [
-        (change_values("file", set_value(1, "/x")), "has rows of files other than .*0.parquet"),
+        (change_values("file", set_value(1, "/x")), "has rows outside of its shard, .*0.parquet rows 0 to"),
         (change_values("row", set_value(1, 5)), "1 row missing, 1 surplus, from row 1"),
         (change_values("answers", shift_span), "column answers: 1 row with spans that do not quote the text"),
         (change_values("words", replace_quote), "column words: 1 row with spans that do not quote the text"),

@@ -206,8 +206,7 @@ def test_resumed_output_says_what_a_run_would_do(corpus_job, tmp_path, monkeypat
 
 
 def test_quick_check_reads_only_footers(corpus_job, monkeypatch):
-    for module in ("lang_counts", "duplicate_ids"):
-        monkeypatch.setattr(f"pipelines.corpus.{module}.read_row_group", None)
+    monkeypatch.setattr("pipelines.corpus.member_reader.MemberReader.read", None)
     status, printed = check(corpus_job(pa.array(["tlh"] * 10)), quick=True)
     assert "were not read (--quick); 10 rows in 1 shard" in printed
     assert status == ExitStatus.COMPLETE
@@ -233,7 +232,7 @@ def test_languages_of_partitions_are_counted_without_reading(corpus_job, tmp_pat
         folder.mkdir(parents=True)
         pq.write_table(pa.table({"text": ["Hello."] * num_rows}), folder / "a.parquet")
     with monkeypatch.context() as patch:
-        patch.setattr("pipelines.corpus.lang_counts.read_row_group", None)
+        patch.setattr("pipelines.corpus.member_reader.MemberReader.read", None)
         _, printed = check(job)
     assert re.search(r"\nnull +2 +rejected: null_lang *\nde +7 +de +sacremoses 0.2.0 *\njpn +3 +ja +fugashi", printed)
     kytea = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"ja": "kytea"})})

@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from pipelines.corpus.cut_shards import ShardLimits
+from pipelines.corpus.member_reader import MemberReader
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.corpus.planned_shard import planned_shards
-from pipelines.corpus.row_groups import read_row_group
 from pipelines.job import InputSettings
-from pipelines.storage import locate
 
 ROWS = pa.table(
     {
@@ -25,14 +25,16 @@ MORE = ROWS.set_column(0, "id", pa.array(["d", "e", "f"]))
 
 def plan_of(path: Path | str | list[str], stores: Any = (), **settings: Any) -> Plan:
     spec = {"path": path if isinstance(path, list) else str(path), "text": "text", "lang": "lang", "id": "id"}
-    return make_plan(InputSettings.model_validate(spec | settings), 10, stores)
+    return make_plan(InputSettings.model_validate(spec | settings), ShardLimits(10), stores)
 
 
 def rows_of(plan: Plan, stores: Any = ()) -> pa.Table:
-    tables = [
-        read_row_group(locate(shard.file, stores), shard, plan.schema.names).select(plan.schema.names).cast(plan.schema)
-        for shard in planned_shards(plan.shards)
-    ]
+    with MemberReader(plan.schema.names, stores) as reader:
+        tables = [
+            reader.read(member).select(plan.schema.names).cast(plan.schema)
+            for shard in planned_shards(plan.shards)
+            for member in shard.members
+        ]
     return pa.concat_tables(tables).sort_by("id")
 
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.plan import make_plan
 from pipelines.output.parts import part_bytes
 from tests.fixtures.arrow_types import COLUMNS
@@ -176,8 +177,8 @@ def test_row_groups_are_skipped_by_their_statistics(make_job, tmp_path, capsys, 
     (tmp_path / "all").mkdir()
     write(tmp_path / "all" / "in.parquet", rows=10, **columns)
     job = make_job(input=input_of(tmp_path / "in.parquet", filter=condition), tasks=EMBED)
-    plan = make_plan(job.input, job.output.rows_per_shard, job.storage)
-    assert len(plan.shards) == num_row_groups
+    plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
+    assert len(plan.corpus.row_groups) == num_row_groups
     assert (plan.num_rows + plan.pruned.num_rows, plan.pruned.num_row_groups) == (10, 5 - num_row_groups)
     write_output(job)
     assert_verified(job)
@@ -199,7 +200,7 @@ def test_filter_that_drops_every_row_group_writes_an_empty_part(make_job, tmp_pa
 def test_row_group_that_was_left_out_by_wrong_statistics_is_found(make_job, tmp_path):
     """As if the plan had left it out: verification reads the columns of the filter."""
     write(tmp_path / "in.parquet", row_group_size=2, n=[1, 2, 3, 4])
-    job = make_job(input=input_of(tmp_path / "in.parquet", filter="n > 0"), tasks=EMBED)
+    job = make_job(input=input_of(tmp_path / "in.parquet", filter="n > 0"), tasks=EMBED, output__rows_per_shard=2)
     write_output(job)
     output = OutputCopy(Path(job.output.path))
     output.edit_plan(lambda rows: rows[:1])

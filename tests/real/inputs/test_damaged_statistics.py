@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.parquet.input_file import read_footer
 from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
@@ -45,9 +46,11 @@ def damaged(request) -> bytes:
 def test_row_groups_with_damaged_statistics_are_not_skipped(damaged, tmp_path):
     (tmp_path / "in.parquet").write_bytes(damaged)
     spec = {"path": str(tmp_path), "text": "text", "lang": {"fixed": "en"}}
-    plan = make_plan(InputSettings.model_validate(spec | {"filter": "n >= 30"}), 100, ())
+    plan = make_plan(InputSettings.model_validate(spec | {"filter": "n >= 30"}), ShardLimits(100), ())
     assert plan.num_rows == 40
-    plan = make_plan(InputSettings.model_validate(spec | {"filter": 'n >= 30 and text == "Row 5."'}), 100, ())
+    plan = make_plan(
+        InputSettings.model_validate(spec | {"filter": 'n >= 30 and text == "Row 5."'}), ShardLimits(100), ()
+    )
     assert plan.num_rows == 10  # statistics of other columns are used
 
 
@@ -56,7 +59,7 @@ def test_damaged_statistics_do_not_show_the_value_of_a_partition(damaged, tmp_pa
     (tmp_path / "n=7" / "in.parquet").write_bytes(damaged)
     spec = {"path": str(tmp_path), "text": "text", "lang": {"fixed": "en"}, "keep": ["n"]}
     with pytest.raises(FatalError, match=r"in\.parquet: column n is in the file and also a directory of its path"):
-        make_plan(InputSettings.model_validate(spec), 100, ())
+        make_plan(InputSettings.model_validate(spec), ShardLimits(100), ())
 
 
 @pytest.mark.parametrize("writer", ["pyarrow", "format 1.0", "data pages 2.0", "duckdb", "polars"])

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.errors import FatalError
 from pipelines.formatting import format_size
@@ -32,12 +33,14 @@ def write(file: Path) -> None:
 
 
 def plan_of(path: str | list[str], **settings: Any) -> Plan:
-    return make_plan(InputSettings.model_validate({"path": path, "text": "text", "lang": "lang"} | settings), 10, [])
+    return make_plan(
+        InputSettings.model_validate({"path": path, "text": "text", "lang": "lang"} | settings), ShardLimits(10), []
+    )
 
 
 def files_of(path: str, folder: Path) -> list[str]:
     """Return the paths of the files that a plan reads, below a folder."""
-    return [file.removeprefix(f"{folder}/") for file in plan_of(path).shards["file"].to_pylist()]
+    return [file.removeprefix(f"{folder}/") for file in plan_of(path).corpus.row_groups["file"].to_pylist()]
 
 
 @pytest.fixture
@@ -155,10 +158,12 @@ def test_spellings_of_one_local_path(lake, tmp_path, monkeypatch):
         f"file://{tmp_path}/l%61ke/a*.parquet",
         "../lake/a.parquet",
     ):
-        assert plan_of(path).shards["file"].to_pylist() == expected, path
+        assert plan_of(path).corpus.row_groups["file"].to_pylist() == expected, path
     # `..` after a link is the parent of its target, as for the operating system
     write(tmp_path / "elsewhere/lake/b.parquet")
-    assert plan_of("link/../b.parquet").shards["file"].to_pylist() == [f"{tmp_path}/elsewhere/lake/b.parquet"]
+    assert plan_of("link/../b.parquet").corpus.row_groups["file"].to_pylist() == [
+        f"{tmp_path}/elsewhere/lake/b.parquet"
+    ]
     with pytest.raises(FatalError, match=r"file://lake/a.parquet: not the URL of a local file; write a path, or file:"):
         plan_of("file://lake/a.parquet")
 

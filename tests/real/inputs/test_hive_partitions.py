@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from jobs.cli import main
+from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.plan import Plan, make_plan
 from pipelines.corpus.planned_shard import planned_shards
 from pipelines.errors import FatalError
@@ -26,15 +27,19 @@ def write(file: Path, **columns: list[Any]) -> None:
 
 def plan_of(path: str | Path | list[str], **settings: Any) -> Plan:
     spec = {"path": path if isinstance(path, list) else str(path), "text": "text", "lang": "lang"} | settings
-    return make_plan(InputSettings.model_validate(spec), 10, [])
+    return make_plan(InputSettings.model_validate(spec), ShardLimits(10), [])
 
 
 def constants_of(plan: Plan) -> list[dict[str, Any]]:
-    return [{n: value.as_py() for n, value in shard.constants.items()} for shard in planned_shards(plan.shards)]
+    return [
+        {n: value.as_py() for n, value in shard.constants.items()}
+        for s in planned_shards(plan.shards)
+        for shard in s.members
+    ]
 
 
 def files_of(plan: Plan, folder: Path) -> list[str]:
-    return [file.removeprefix(f"{folder}/") for file in plan.shards["file"].to_pylist()]
+    return [file.removeprefix(f"{folder}/") for file in plan.corpus.row_groups["file"].to_pylist()]
 
 
 @pytest.fixture
@@ -126,7 +131,7 @@ def test_filter_prunes_files_before_their_footers_are_read(lake, condition, prun
     plan = plan_of(lake, filter=condition)
     assert files_of(plan, lake) == [file for file in everything if file.removesuffix("/part-0.parquet") not in pruned]
     files = f"{len(pruned)} file{'s' if pruned[1:] else ''}"
-    assert plan.notes == ((f"not read: {files} whose partition does not match input.filter",) if pruned else ())
+    assert plan.corpus.notes == ((f"not read: {files} whose partition does not match input.filter",) if pruned else ())
 
 
 def test_filter_that_matches_no_partition(lake):

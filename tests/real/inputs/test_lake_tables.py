@@ -32,9 +32,9 @@ def test_only_rows_of_the_current_version_are_read(table):
     for name in ("id", "lang", "day"):
         assert rows[name].to_pylist() == expected[name].to_pylist(), name
     assert plan.schema.field("day").type == pa.date32()
-    (note,) = plan.notes
+    (note,) = plan.corpus.notes
     assert note.startswith(f"{table.name.capitalize()} table {table}")
-    assert note.endswith(f": version {next(iter(plan.tables.values()))}")
+    assert note.endswith(f": version {next(iter(plan.corpus.tables.values()))}")
 
 
 def test_whole_job_over_a_table(table, demo, tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_several_tables_and_folders(delta, iceberg, tmp_path):
     pq.write_table(ROWS.set_column(0, "id", pa.array(["x", "y", "z"])), tmp_path / "plain.parquet")
     plan = plan_of([f"{tmp_path}/plain.parquet", str(delta), f"{iceberg}/"])
     assert plan.num_rows == 13
-    assert len(plan.tables) == 2
+    assert len(plan.corpus.tables) == 2
 
 
 def test_partitions_of_a_delta_table_are_pruned(delta):
@@ -93,7 +93,7 @@ def test_partitions_of_a_delta_table_are_pruned(delta):
         file.write_bytes(b"not Parquet" * 100)
     plan = plan_of(delta, filter='lang == "en" or day >= date("2021-01-01")')
     assert ids_of(plan) == ["b", "c", "e", "f"]
-    assert "not read: 1 file whose partition does not match input.filter" in plan.notes
+    assert "not read: 1 file whose partition does not match input.filter" in plan.corpus.notes
 
 
 def test_partitions_of_an_iceberg_table_are_pruned(iceberg):
@@ -101,7 +101,7 @@ def test_partitions_of_an_iceberg_table_are_pruned(iceberg):
         file.write_bytes(b"not Parquet" * 100)
     plan = plan_of(iceberg, filter='lang != "de" and (id == "b" or lang == "en")')
     assert ids_of(plan) == ["b", "e"]
-    assert "not read: 1 file whose partition does not match input.filter" in plan.notes
+    assert "not read: 1 file whose partition does not match input.filter" in plan.corpus.notes
 
 
 def test_files_from_before_a_table_was_partitioned_are_not_pruned(tmp_path):
@@ -151,7 +151,7 @@ def test_newest_metadata_file(iceberg):
     """That of `version-hint.text`, or the one with the highest number; two of that number are not clear."""
     newest = max((iceberg / "metadata").glob("*.metadata.json"))
     (iceberg / "metadata/00000-aaaa.metadata.json").write_bytes(b"older")
-    assert f"({newest.name})" in next(iter(plan_of(iceberg).tables))
+    assert f"({newest.name})" in next(iter(plan_of(iceberg).corpus.tables))
     other = newest.with_name(f"{newest.name[:5]}-orphan.metadata.json")
     other.write_bytes(b"not committed")
     with pytest.raises(FatalError, match=r"the newest metadata file of the Iceberg table is not clear .*; name"):

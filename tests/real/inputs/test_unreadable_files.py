@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pyarrow.parquet.encryption as pe
 import pytest
 
-from pipelines.corpus.row_groups import _read
+from pipelines.corpus.member_reader import _read
 from pipelines.errors import FatalError
 from pipelines.job.job import Job
 from pipelines.run.prepare import prepare_job

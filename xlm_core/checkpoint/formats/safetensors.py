@@ -32,7 +32,7 @@ def open_safetensors(path: Path) -> Weights:
             header, start = _read_header(path)
     except (SafetensorError, OSError) as error:
         raise damaged_file_error(path, "a safetensors file", error) from None
-    saved_by = header.pop("__metadata__", {}).get("format")
+    saved_by = (header.pop("__metadata__", None) or {}).get("format")
     shapes = {name: tuple(tensor["shape"]) for name, tensor in header.items()}
     dtypes = {name: _DTYPES.get(dtype := str(tensor["dtype"]), dtype) for name, tensor in header.items()}
 

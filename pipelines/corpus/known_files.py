@@ -1,0 +1,176 @@
+"""The files of a corpus that an earlier plan contains, so that their footers need not be read again."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from pipelines.corpus.planned_shard import MEMBER, constant_types, members_of, with_constants
+from pipelines.storage import FileInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.corpus.files import InputFile, InputFiles
+    from pipelines.job import InputSettings
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
+# In the metadata of a plan.
+_BASIS, _FIRST, _FIRST_SCHEMA = b"xlm:basis", b"xlm:first", b"xlm:first_schema"
+
+# The columns of row groups in addition to those of `MEMBER`.
+FILE_INDEX, IS_PRUNED = "file_index", "is_pruned"
+
+
+class FirstFile(NamedTuple):
+    """The file whose types those of all others must agree with, and its columns."""
+
+    info: FileInfo
+    schema: pa.Schema
+
+    def to_metadata(self, basis: str) -> dict[bytes, bytes]:
+        """Return the metadata of a plan by which `KnownFiles` finds out whether it can be used."""
+        schema = base64.b64encode(self.schema.serialize().to_pybytes())
+        return {_BASIS: basis.encode(), _FIRST: json.dumps(self.info).encode(), _FIRST_SCHEMA: schema}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes], basis: str) -> FirstFile | None:
+        """Read the first file from the metadata of a plan; None if it is of another basis, or damaged."""
+        if metadata.get(_BASIS) != basis.encode():
+            return None
+        try:
+            schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(metadata[_FIRST_SCHEMA])))
+            return cls(FileInfo(*json.loads(metadata[_FIRST])), schema)
+        except (LookupError, TypeError, ValueError, pa.ArrowException):
+            return None
+
+
+class GoneFiles(NamedTuple):
+    """The files of an earlier plan that changed or were deleted.
+
+    Attributes:
+        urls: the files.
+        num_rows: number of their rows.
+        num_planned: number of rows of the whole plan.
+    """
+
+    urls: list[str]
+    num_rows: int
+    num_planned: int
+
+
+@dataclass(frozen=True)
+class KnownFiles:
+    """The files of a corpus that an earlier plan contains, in the same version.
+
+    Attributes:
+        is_known: for each file of the listing, whether it is known.
+        gone: the other files of the plan; None if there is no plan.
+        first: the first file of the plan; None if it is not known any more.
+        row_groups: the row groups of known files, whole, with `FILE_INDEX`, their file's number in the listing, and
+            `IS_PRUNED`.
+    """
+
+    is_known: NDArray[np.bool_]
+    gone: GoneFiles | None = None
+    first: FirstFile | None = None
+    row_groups: pa.Table | None = None
+
+    @classmethod
+    def find(cls, kept: pa.Table | None, basis: str, files: Sequence[InputFile]) -> KnownFiles:
+        """Find the known files of a listing.
+
+        Args:
+            kept: an earlier plan.
+            basis: digest of the settings on which a plan depends. Of a plan with another one, only `gone` is found.
+            files: the listing.
+        """
+        if kept is None:
+            return cls(np.zeros(len(files), np.bool_))
+        offsets, members = members_of(kept)
+        is_pruned = np.repeat(kept["shard"].is_null().to_numpy(), np.diff(offsets))
+        is_known, index_of = _match(members, files)
+        is_gone = (index_of < 0) & ~is_pruned
+        num_rows = members["num_rows"].to_numpy()
+        urls = members["file"].filter(pa.array(is_gone)).unique().to_pylist()
+        gone = GoneFiles(urls, int(num_rows[is_gone].sum()), int(num_rows[~is_pruned].sum()))
+        first = FirstFile.from_metadata(kept.schema.metadata or {}, basis)
+        if first is None or not is_known.any():
+            return cls(np.zeros(len(files), np.bool_), gone)
+        if not any(file.info == first.info for file in files):
+            first = None
+            is_known[np.argmax(is_known)] = False  # the next one to be the first, so its columns must be read
+            index_of[~is_known[index_of]] = -1
+        members = members.append_column(FILE_INDEX, pa.array(index_of)).append_column(IS_PRUNED, pa.array(is_pruned))
+        return cls(is_known, gone, first, _join_pieces(members.filter(pa.array(index_of >= 0))))
+
+    def merge(self, read: Sequence[pa.Table]) -> tuple[pa.Table, pa.Table]:
+        """Merge the row groups of known files with those of others.
+
+        Returns:
+            Those that are read and those that are not, in input order.
+        """
+        tables = [table for table in (self.row_groups, *read) if table is not None]
+        types = {name: kind for table in tables for name, kind in constant_types(table).items()}
+        merged = (
+            pa.concat_tables([with_constants(table, types) for table in tables]) if tables else MEMBER.empty_table()
+        )
+        if not tables:
+            return merged, merged
+        order = np.lexsort((merged["row_group"].to_numpy(), merged[FILE_INDEX].to_numpy()))
+        merged = merged.take(pa.array(order)).combine_chunks()
+        is_pruned = merged[IS_PRUNED].to_numpy()
+        merged = merged.drop_columns([FILE_INDEX, IS_PRUNED])
+        return merged.filter(pa.array(~is_pruned)), merged.filter(pa.array(is_pruned))
+
+
+def describe_basis(spec: InputSettings, found: InputFiles) -> str:
+    """Return a digest of all settings on which a plan depends, apart from the files and their footers."""
+    tables = {id(file.table): file.table for file in found.files if file.table is not None}
+    settings = spec.model_dump(mode="json", exclude={"path"})
+    parts = [json.dumps(settings, sort_keys=True), str(found.partition_types), *sorted(map(str, tables.values()))]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _match(members: pa.Table, files: Sequence[InputFile]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return for each file whether there are members of it, and for each member the number of its file, or -1."""
+    names = members["file"].combine_chunks().dictionary_encode()
+    codes = names.indices.to_numpy()
+    found = pc.index_in(pa.array([file.info.url for file in files]), value_set=names.dictionary)
+    code_of = pc.fill_null(found, -1).to_numpy()
+    is_known = code_of >= 0
+    if not is_known.any():
+        return is_known, np.full(len(members), -1)
+    distinct, firsts = np.unique(codes, return_index=True)
+    member_of = firsts[np.searchsorted(distinct, np.maximum(code_of, 0))]
+    for name in ("size", "mtime_ns"):
+        listed = np.fromiter((getattr(file.info, name) for file in files), np.int64, len(files))
+        is_known &= members[name].to_numpy()[member_of] == listed
+    etags = members["etag"].take(pa.array(member_of))
+    is_known &= pc.equal(etags, pa.array([file.info.etag for file in files])).to_numpy()
+    index_of = np.full(len(names.dictionary), -1)
+    index_of[code_of[is_known]] = np.flatnonzero(is_known)
+    return is_known, index_of[codes]
+
+
+def _join_pieces(members: pa.Table) -> pa.Table:
+    """Join the parts of each row group."""
+    files, numbers = members[FILE_INDEX].to_numpy(), members["row_group"].to_numpy()
+    order = np.lexsort((members["first_row"].to_numpy(), numbers, files))
+    files, numbers = files[order], numbers[order]
+    starts = np.flatnonzero((np.diff(files, prepend=-1) != 0) | (np.diff(numbers, prepend=-1) != 0))
+    joined = members.take(pa.array(order[starts]))
+    for name in ("num_rows", "text_bytes"):
+        sums = np.add.reduceat(members[name].to_numpy()[order], starts) if len(starts) else starts
+        joined = joined.set_column(joined.schema.get_field_index(name), MEMBER.field(name), pa.array(sums, pa.int64()))
+    return joined
