@@ -15,7 +15,8 @@ class ModelSettings(Settings):
     checkpoint: Url = Field(description="Directory or URL of the checkpoint, such as hf://FacebookAI/xlm-mlm-100-1280.")
     precision: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto",
-        description="Number type of the model's weights. auto is float16 on a GPU and float32 on a CPU.",
+        description="Number type of the model's weights. auto is float16 on a GPU and float32 on a CPU. CPUs without "
+        "instructions for bfloat16 (AVX-512 BF16 or AMX) or float16 take many times as long in it.",
     )
     objective: Literal["checkpoint", "causal", "masked"] = Field(
         default="checkpoint",

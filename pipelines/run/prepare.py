@@ -22,7 +22,7 @@ from pipelines.errors import FatalError
 from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import DATA, Output, encode_schema, part_name
 from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
-from pipelines.run.checks import check_fixed_lang, choose_max_length, pin_heads, segmented_langs
+from pipelines.run.checks import check_fixed_lang, check_precision, choose_max_length, pin_heads, segmented_langs
 from pipelines.run.shard_limits import choose_shard_limits
 from pipelines.stages import InferStageSettings, Reader, StageSettings, TokenizeStageSettings, Writer
 from pipelines.storage import find_files_below, find_overlap, locate
@@ -107,6 +107,7 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
         config = config.with_objective(job.model.objective)
     warnings = [warning.replace(str(folder), url) for warning in tokenizer.warnings]
     warnings += check_vocab_size(tokenizer.vocab, config.vocab_size, url)
+    warnings += check_precision(job.model, job.compute)
     if isinstance(job.input.lang, FixedLang):
         check_fixed_lang(
             job.input.lang.fixed,

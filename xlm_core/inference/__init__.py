@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         default_max_length,
         default_max_tokens,
         max_prompt_length,
+        warn_of_slow_precision,
     )
     from xlm_core.inference.heads import (
         answering_kind,
@@ -101,6 +102,7 @@ __all__ = [
     "read_label_scheme",
     "run_collectors",
     "trained_problem",
+    "warn_of_slow_precision",
 ]
 
 _MODULES = {  # the module of each name
@@ -146,6 +148,7 @@ _MODULES = {  # the module of each name
     "read_label_scheme": "task_checks",
     "run_collectors": "run",
     "trained_problem": "task_checks",
+    "warn_of_slow_precision": "defaults",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

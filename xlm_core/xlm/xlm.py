@@ -15,6 +15,7 @@ from xlm_core.inference import (
     default_max_length,
     default_max_tokens,
     is_out_of_memory,
+    warn_of_slow_precision,
 )
 from xlm_core.reference import XLMModel, XLMTokenizer
 from xlm_core.tokenizer import check_vocab_size
@@ -120,7 +121,10 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
         dtype = choose_precision(precision, chosen_device)
         check_finite(folder, "trunk")
         tokenizer = XLMTokenizer.from_pretrained(folder, zh=zh, ja=ja, kytea_model=kytea_model, compat=compat)
-        for warning in (*tokenizer.warnings, *check_vocab_size(tokenizer.vocab, config.vocab_size, str(folder))):
+        found = [*tokenizer.warnings, *check_vocab_size(tokenizer.vocab, config.vocab_size, str(folder))]
+        if chosen_device.type == "cpu":
+            found += warn_of_slow_precision(precision, "precision")
+        for warning in found:
             warnings.warn(warning, stacklevel=2)
         causal = {"causal": True, "masked": False, "checkpoint": None}[objective]
         try:

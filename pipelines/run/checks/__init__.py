@@ -1,6 +1,6 @@
 """What is checked before the settings of the stages are derived: the checkpoint, its heads and the languages."""
 
-from pipelines.run.checks.checkpoint import check_fixed_lang, choose_max_length
+from pipelines.run.checks.checkpoint import check_fixed_lang, check_precision, choose_max_length
 from pipelines.run.checks.heads import pin_heads
 from pipelines.run.checks.languages import (
     LanguageSurvey,
@@ -14,6 +14,7 @@ __all__ = [
     "LangUse",
     "LanguageSurvey",
     "check_fixed_lang",
+    "check_precision",
     "check_segmenters",
     "choose_max_length",
     "pin_heads",

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipelines.errors import FatalError
 from pipelines.job import check_overlap
-from xlm_core.inference import MIN_LENGTH, default_max_length, max_prompt_length
+from xlm_core.inference import MIN_LENGTH, default_max_length, max_prompt_length, warn_of_slow_precision
 from xlm_core.languages import is_missing_lang
 
 if TYPE_CHECKING:
-    from pipelines.job import TokenizerSettings
+    from pipelines.job import ComputeSettings, ModelSettings, TokenizerSettings
     from xlm_core import XLMConfig, XLMTokenizer
+
+# The device files of the drivers of NVIDIA and AMD. torch is not asked, because it takes 2 s to import.
+_GPU_FILES = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+
+
+def check_precision(model: ModelSettings, compute: ComputeSettings) -> list[str]:
+    """Return a warning if the model will run on this machine's CPU in a precision that is slow there.
+
+    There is none for a job on a cluster, whose machines can have GPUs or other CPUs.
+    """
+    is_local = (compute.address or os.environ.get("RAY_ADDRESS") or "local") == "local"
+    has_gpu = compute.gpus_per_model > 0 and any(file.exists() for file in _GPU_FILES)
+    return [] if has_gpu or not is_local else warn_of_slow_precision(model.precision, "model.precision")
 
 
 def choose_max_length(

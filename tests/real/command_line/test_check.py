@@ -25,6 +25,7 @@ from pipelines.job import Job
 from pipelines.run import prepare_job, run
 from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import modification_times, quiet_console
+from xlm_core.inference import warn_of_slow_precision
 
 
 @pytest.fixture
@@ -265,3 +266,14 @@ assert main(["check", "{demo}/job.yaml", "--set", "output.path={tmp_path}/out"])
 assert "ray" not in sys.modules and "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_precision_that_is_slow_on_this_cpu_is_warned_about(precision, corpus_job):
+    job = corpus_job(pa.array(["en"]), f"model.precision={precision}", "compute.gpus_per_model=0")
+    _, text = check(job)
+    assert [
+        line for line in warn_of_slow_precision(precision, "model.precision") if line not in " ".join(text.split())
+    ] == []
+    on_cluster = corpus_job(pa.array(["en"]), f"model.precision={precision}", "compute.address=10.0.0.1:6379")
+    assert "model.precision is" not in check(on_cluster)[1]
