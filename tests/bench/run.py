@@ -13,6 +13,7 @@ BENCHMARKS = {
     "tokenizer": "tests.bench.bench_tokenizer",
     "model": "tests.bench.bench_model",
     "language-model": "tests.bench.bench_language_model",
+    "gpu": "tests.bench.gpu",
 }
 
 
