@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from pipelines.formatting import format_count, format_percent
+from pipelines.formatting import format_count
 
 _REASONS = {
     "invalid_utf8": "the text, id or language is not UTF-8",
@@ -21,8 +21,6 @@ _REASONS = {
     "duplicate_id": "an earlier row has the same id",
     "killed_worker": "the worker died each time it processed the row; xlm run --retry-rejected computes it again",
 }
-
-_MIN_BUSY = 0.5  # of a bottleneck
 
 
 def explain_reason(reason: str) -> str:
@@ -88,27 +86,6 @@ def next_step(report: dict[str, Any]) -> tuple[str, str]:
             return f"To resume, {again}", run
 
 
-def describe_bottleneck(busy: dict[str, float]) -> str:
-    """Name the stage whose workers were busy most of the time; empty if that is not known.
-
-    Args:
-        busy: the share of the run's time in which the workers of each pool were busy, the largest share first.
-    """
-    if not busy:
-        return ""
-    (first, share), *others = busy.items()
-    rest = "".join(f", those of {stage} for {_percent(other)}" for stage, other in others)
-    were_busy = f"were busy for {_percent(share)} of the time{rest}."
-    if share < _MIN_BUSY:
-        rest_of_time = "The rest of the time they were starting, or waiting for storage or other stages."
-        return f"The workers of {first} {were_busy} {rest_of_time}"
-    return f"The bottleneck is {first}: its workers {were_busy}"
-
-
 def unbroken(text: str) -> str:
     """Keep a number and its unit on one line."""
     return text.replace(" ", "\u00a0")
-
-
-def _percent(share: float) -> str:
-    return unbroken(format_percent(share, 1))

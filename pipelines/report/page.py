@@ -19,9 +19,9 @@ from markupsafe import Markup
 
 from pipelines.formatting import format_count, format_duration, format_percent, format_size, truncate
 from pipelines.log import format_traceback, logger
+from pipelines.report.bottleneck import describe_bottleneck
 from pipelines.report.charts import build_charts
 from pipelines.report.explanations import (
-    describe_bottleneck,
     describe_status,
     describe_verdict,
     explain_reason,
@@ -76,7 +76,7 @@ def render_html(report: dict[str, Any]) -> str:
             verdict=describe_verdict(report),
             description=describe_status(report),
             next_step=next_step(report),
-            bottleneck=describe_bottleneck(report["run"]["busy"]),
+            bottleneck=describe_bottleneck(report["run"]["busy"], report["run"]["workers"]),
             open_langs=langs[:_MAX_OPEN_LANGS],
             more_langs=langs[_MAX_OPEN_LANGS:_MAX_LANGS],
             other_langs=langs[_MAX_LANGS:],

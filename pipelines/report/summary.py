@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.formatting import format_count, format_duration, format_size, truncate
+from pipelines.report.bottleneck import describe_bottleneck
 
 MAX_LANG_CHARS = 24  # with a wrong input.lang and unknown_lang: neutral, a language code can be any text
 _MAX_LANGS = 5
@@ -43,6 +44,8 @@ def summary_lines(report: dict[str, Any]) -> list[str]:
         lines.append(f"{format_count(totals['tokens'], 'token')}; none were computed by this run")
     else:
         lines.append(f"{tokens} in {elapsed}, {run['tokens_per_s']:,.0f} tokens/s")
+        if bottleneck := describe_bottleneck(run["busy"], run["workers"]):
+            lines.append(bottleneck)
     lines.append(f"results in {report['data']} ({format_size(totals['bytes'])}); report in {out}/_xlm/report.html")
     return lines
 

@@ -54,6 +54,7 @@ class RunRecord:
             "tokens": self.tokens,
             "tokens_per_s": round(self.tokens / elapsed_s, 1) if has_speed else None,
             "timeline": timeline,
+            "workers": dict(self.workers),
             "busy": _busy_shares(timeline, self.workers, elapsed_s),
         }
 

@@ -22,7 +22,7 @@ def test_totals_are_sums_over_shards_and_add_up():
     assert report["stage_seconds"] == {"read": 1.0, "tokenize": 3.0, "infer": 13.0, "write": 0.5}
     assert [shard["shard"] for shard in report["slowest"]] == ["b", "a"]
     times = {"started": "2026-01-31T23:00:00+00:00", "ended": "2026-01-31T23:00:10+00:00", "elapsed_s": 10.0}
-    speed = {"tokens": 200_000, "tokens_per_s": 20_000.0, "busy": {}}
+    speed = {"tokens": 200_000, "tokens_per_s": 20_000.0, "busy": {}, "workers": {}}
     assert report["run"] == {**times, **speed, "timeline": Timeline().to_json()}
 
 
