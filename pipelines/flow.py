@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import ray.data
-from ray.data import ActorPoolStrategy, Datasource, ReadTask
+from ray.data import ActorPoolStrategy, Datasource, ReadTask, TaskPoolStrategy
 from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 
@@ -46,6 +46,9 @@ _TASK_RETRIES: dict[str, Any] = {"max_retries": _RETRIES}
 _ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
+# Models compute before tokenizers do: a tokenizer gets a tenth of the time of a CPU that a model needs as well.
+_TOKENIZER_NICENESS = 10
+
 # How many processes of a stage may start before one has finished a shard. A single shard with a row that crashes its
 # process starts at most ten before one finishes a slice without that row.
 _MIN_STARTS = 20
@@ -78,12 +81,16 @@ def build_dataset(
     dataset = (
         # Given the number of blocks, Ray does not split the blocks of a row group. Small shards share a block.
         ray.data.read_datasource(
-            source, num_cpus=READ_CPUS, override_num_blocks=source.num_tasks, ray_remote_args=_TASK_RETRIES
+            source,
+            num_cpus=READ_CPUS,
+            compute=TaskPoolStrategy(pools.io_tasks),
+            override_num_blocks=source.num_tasks,
+            ray_remote_args=_TASK_RETRIES,
         )
         .map_batches(
             Tokenize,
             fn_constructor_args=(settings.tokenize, rejected),
-            fn_constructor_kwargs={"max_starts": _max_starts(pools.tokenizers)},
+            fn_constructor_kwargs={"max_starts": _max_starts(pools.tokenizers), "niceness": _TOKENIZER_NICENESS},
             compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
             num_cpus=pools.tokenizer_cpus,
             **_ONE_SHARD,
@@ -96,6 +103,7 @@ def build_dataset(
                 "on_gpu": pools.model_gpus > 0,
                 "num_threads": pools.model_threads,
                 "max_starts": _max_starts(pools.models),
+                "share_trunk": pools.models > 1,
             },
             compute=ActorPoolStrategy(size=pools.models, **model_queue),
             num_cpus=pools.model_cpus,
@@ -103,7 +111,13 @@ def build_dataset(
             **_ONE_SHARD,
             **_ACTOR_RETRIES,
         )
-        .map_batches(write or settings.write, num_cpus=WRITE_CPUS, **_ONE_SHARD, **_TASK_RETRIES)
+        .map_batches(
+            write or settings.write,
+            num_cpus=WRITE_CPUS,
+            compute=TaskPoolStrategy(pools.io_tasks),
+            **_ONE_SHARD,
+            **_TASK_RETRIES,
+        )
     )
     if isolate:
         # Each shard then becomes a block of its own, although a row group is still read once for all its shards.

@@ -14,9 +14,9 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The function that replaces the handler of SIGTERM when Ray starts.
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
-- How `ray.init` starts its processes, of which a run on one machine needs only some.
+- How `ray.init` starts its processes and Ray Data its actors, of which a run on one machine needs only some.
 - The token of `RAY_AUTH_MODE=token`. If a header cannot have its characters, Ray's core aborts the process.
-- The folder of Ray's logs. It exists on every node, and Ray removes it with the cluster's session.
+- The folders of Ray's session and of its logs. They exist on every node until the session is removed.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
 """
 
@@ -24,6 +24,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 import threading
@@ -158,8 +159,10 @@ def few_processes() -> Generator[None]:
 
     By default it also starts the dashboard, the monitors of the autoscaler and of logs, and waits for the agents of
     metrics and runtime environments, which a run on one machine does not need. Each of these five processes imports a
-    large part of Ray, which takes two seconds altogether on two CPUs.
+    large part of Ray, which takes two seconds altogether on two CPUs. While `ray.init` waits for the first workers, the
+    driver imports Ray Data.
     """
+    imports = threading.Thread(target=importlib.import_module, args=("ray.data",))
     start_process, raylet = services.start_ray_process, cast("Any", ray)._raylet
     # A raylet ends with its agents. This program ends when its input does, which is a pipe from the raylet.
     agent = shutil.which("cat")
@@ -171,22 +174,69 @@ def few_processes() -> Generator[None]:
                 # The raylet waits for these files. This value says that there is no such service.
                 service = getattr(raylet, f"{name}_PORT_NAME")
                 raylet.persist_port(values["--session_dir"], values["--node_id"], service, -1)
-            agents = ("--dashboard_agent_command=", "--runtime_env_agent_command=")
-            command = [
-                next((f"{a}{agent}" for a in agents if argument.startswith(a)), argument) for argument in command
-            ]
+            values |= dict.fromkeys(("--dashboard_agent_command", "--runtime_env_agent_command"), agent)
+            flags = [argument for argument in command[1:] if "=" not in argument]
+            command = [command[0], *(f"{name}={value}" for name, value in values.items()), *flags]
             options["env_updates"] = {"RAY_enable_pipe_based_agent_to_parent_health_check": "1"}
-        return start_process(command, process_type, *args, **options)
+        started = start_process(command, process_type, *args, **options)
+        if process_type == "raylet":
+            imports.start()
+        return started
 
-    replaced: list[tuple[Any, str, Any]] = [
+    with _replaced(
         (node.Node, "start_monitor", lambda *_: None),
         (node.Node, "start_log_monitor", lambda *_: None),
         (node.Node, "start_api_server", lambda *_, **__: None),
         (utils, "get_dashboard_dependency_error", lambda: None),  # imports the packages of the dashboard
         (services, "start_ray_process", start),
-    ]
-    originals = [(owner, name, getattr(owner, name)) for owner, name, _ in replaced]
-    for owner, name, value in replaced:
+    ):
+        yield
+    if imports.ident is not None:
+        imports.join()
+
+
+@contextmanager
+def one_node() -> Generator[None]:
+    """Let Ray Data do without its actors for clusters, for the duration of a `with` block in which Ray has one node.
+
+    They collect statistics for the dashboard, divide the nodes among executions, and know the node of each actor. They
+    are three more processes that import Ray Data, and an execution does not begin before they have started.
+    """
+    from ray.data._internal import stats
+    from ray.data._internal.cluster_autoscaler import DefaultAutoscalingCoordinator
+    from ray.data._internal.execution.operators import actor_pool_map_operator as actors
+
+    resources = {found["NodeID"]: found["Resources"] for found in ray.nodes()}
+    nothing = staticmethod(lambda *_, **__: None)
+    with _replaced(
+        (stats._StatsManager, "register_dataset_to_stats_actor", nothing),
+        (stats._StatsManager, "update_execution_metrics", nothing),
+        (stats._StatsManager, "update_iteration_metrics", nothing),
+        (DefaultAutoscalingCoordinator, "request_resources", nothing),
+        (DefaultAutoscalingCoordinator, "cancel_request", nothing),
+        (DefaultAutoscalingCoordinator, "get_reserved_resources", lambda _: resources),
+        (actors, "get_or_create_actor_location_tracker", _NoTracker),
+        (actors, "get_actor_locations", lambda _: {}),  # those that the actors had when they started
+    ):
+        yield
+
+
+class _NoTracker:
+    """Takes the place of Ray Data's actor that knows the nodes of all other actors; is sent to each of them."""
+
+    @property
+    def update_actor_location(self) -> _NoTracker:
+        return self
+
+    def remote(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def _replaced(*attributes: tuple[Any, str, Any]) -> Generator[None]:
+    """Replace attributes of classes and modules for the duration of a `with` block."""
+    originals = [(owner, name, vars(owner)[name]) for owner, name, _ in attributes]
+    for owner, name, value in attributes:
         setattr(owner, name, value)
     try:
         yield
@@ -204,10 +254,16 @@ def shut_down() -> None:
     ray.shutdown()
 
 
+def session_folder() -> Path | None:
+    """Return the folder of Ray's session on this node; None if this process is not connected to Ray."""
+    node = worker._global_node
+    return None if node is None or not ray.is_initialized() else Path(node.get_session_dir_path())
+
+
 def log_folder() -> Path | None:
     """Return the folder of Ray's logs on this node; None if this process is not connected to Ray."""
-    node = worker._global_node
-    return None if node is None or not ray.is_initialized() else Path(node.get_logs_dir_path())
+    session = session_folder()
+    return None if session is None else session / "logs"
 
 
 def keep_sigterm_handler() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint
+from pipelines.log import logger
 from pipelines.storage import locate
 from xlm_core import XLMTokenizer
 
@@ -40,6 +42,7 @@ def load_model(
     device: torch.device,
     dtype: torch.dtype,
     max_tokens: int,
+    shared: Path | None = None,
 ) -> tuple[Model, list[Task[Any]]]:
     """Load the trunk and the tasks' heads in a model process.
 
@@ -51,13 +54,21 @@ def load_model(
         tasks: without weights.
         device, dtype: where the model runs, and in which precision.
         max_tokens: maximum number of tokens per forward pass.
+        shared: a folder of this node in which its model processes share the trunk; None if each loads its own.
     """
     from xlm_core import XLMModel  # here, because tokenizer processes do not import torch
     from xlm_core.inference import Model
 
     folder = local_checkpoint(checkpoint)
     causal = {"causal": True, "masked": False, "checkpoint": None}[settings.objective]
-    trunk = XLMModel.from_pretrained(folder, dtype=dtype, device=device, causal=causal)
+    load = partial(XLMModel.from_pretrained, folder, dtype=dtype, device=device, causal=causal)
+    try:
+        trunk = load(shared=shared and shared / f"{checkpoint.content_hash}-{dtype}")
+    except OSError as error:
+        if shared is None:
+            raise
+        logger.warning("%s: the trunk is not shared by the model processes of this node: %s", shared, error)
+        trunk = load()
     model = Model(trunk, folder, max_tokens, invariant)
     for task, head in zip(tasks, heads, strict=True):
         task.load(model, folder if head == checkpoint else local_checkpoint(head))

@@ -23,7 +23,6 @@ from pipelines.run.output_checks import check_before_changes, compare_output
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.run_metrics import RunMetrics
-from pipelines.run.shard_runner import ShardRunner
 from pipelines.stages import Pools, allocate_pools
 from pipelines.status import RunFile
 
@@ -113,6 +112,8 @@ def _compute(
             metrics.set_gauges(),
             graceful_stop(stop, job.policy.stop_grace_s, notify, commits.append),
         ):
+            from pipelines.run.shard_runner import ShardRunner  # imports Ray Data, while Ray's first workers start
+
             pools = allocate_pools(nodes, job.compute, addable)
             notify(_describe_start(todo, state.num_done, pools))
             progress.workers = {"tokenize": pools.tokenizers, "infer": pools.models}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import ray
 
 from pipelines import metrics
 from pipelines.errors import FatalError, ShardError
+from pipelines.ray_internals import session_folder
 from pipelines.rows import ROW, decode_texts, read_sequences
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
@@ -45,13 +47,22 @@ class Infer:
         on_gpu: whether the process has a GPU, or a share of one.
         num_threads: number of CPU threads to compute with, if it has no GPU.
         max_starts: how many processes may start before one has finished a shard; None for no limit.
+        share_trunk: whether the processes of a node share the memory of the trunk, if they have no GPU.
     """
 
-    def __init__(self, settings: InferStageSettings, *, on_gpu: bool, num_threads: int, max_starts: int | None = None):
-        self._settings, self._num_threads = settings, num_threads
+    def __init__(
+        self,
+        settings: InferStageSettings,
+        *,
+        on_gpu: bool,
+        num_threads: int,
+        max_starts: int | None = None,
+        share_trunk: bool = False,
+    ):
+        self._settings, self._num_threads, self._share_trunk = settings, num_threads, share_trunk
         self._start_limit = StartLimit("model", max_starts)
-        self._loaded: tuple[Model, list[Task[Any]]] | None = None
         self._on_gpu = on_gpu and not os.environ.get(SIMULATED_GPUS)
+        self._loaded = self._start_loading()  # while the first shard is read and tokenized
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Run one shard, packed as a table of one row."""
@@ -59,7 +70,11 @@ class Infer:
 
     def step(self, shard: Shard) -> Shard:
         """Run all tasks on the rows of a shard. Identical rows are computed once; results are in input order."""
-        model, tasks = self._loaded = self._loaded or self._load()
+        try:
+            model, tasks = self._loaded.result()
+        except Exception:
+            self._loaded = self._start_loading()  # for the next shard; this one fails with the error
+            raise
         with time_limit(self._settings.timeout_s, "infer", shard.id), self._start_limit.survival(len(shard.rows)):
             pass_tokens, padded_tokens = model.pass_tokens, model.padded_tokens
             result = self._infer(shard, model, tasks)
@@ -87,6 +102,12 @@ class Infer:
         stats = replace(shard.stats, precision=precision, oom_halvings=halvings)
         return replace(shard, rows=pa.RecordBatch.from_arrays(arrays, schema=schema), stats=stats)
 
+    def _start_loading(self) -> Future[tuple[Model, list[Task[Any]]]]:
+        executor = ThreadPoolExecutor(1)
+        loaded = executor.submit(self._load)
+        executor.shutdown(wait=False)
+        return loaded
+
     def _load(self) -> tuple[Model, list[Task[Any]]]:
         # Here, because the driver imports this module, too, and does not need torch.
         import torch
@@ -101,7 +122,9 @@ class Infer:
         device = torch.device("cuda" if on_gpu else "cpu")
         dtype = choose_precision(self._settings.precision, device)
         try:
-            model, tasks = self._settings.load(device, dtype, self._settings.max_tokens or default_max_tokens(device))
+            max_tokens = self._settings.max_tokens or default_max_tokens(device)
+            shared = session_folder() if self._share_trunk and not on_gpu else None
+            model, tasks = self._settings.load(device, dtype, max_tokens, shared and shared / "xlm-trunks")
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

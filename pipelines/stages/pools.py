@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 # neighbouring stages that ask for the same, and would then read and tokenize in the model's process.
 READ_CPUS = 0.25
 WRITE_CPUS = 0.2
+_CPUS_PER_IO_TASK = 4
 _GPU_MODEL_CPUS = 0.5
-_CPUS_PER_CPU_MODEL = 4  # a model process gains little from more threads
+# A model process on CPUs reserves half as many as it has threads. The other half is for tokenizers, which have a lower
+# priority: as long as there is work for the models, they compute on all CPUs, and else tokenizers do.
+_CPUS_PER_CPU_MODEL = 2  # a model process gains little from more than four threads
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Pools:
     Attributes:
         tokenizers, models: number of workers. A tokenizer pool starts with one worker and grows to this number.
         tokenizer_cpus, model_cpus, model_gpus: what Ray reserves for each worker.
-        model_threads: CPU threads that a model worker computes with if it has no GPU.
+        model_threads: CPU threads that a model worker computes with if it has no GPU; more than it reserves CPUs.
+        io_tasks: maximum number of shards that are read at a time, and of those that are written.
     """
 
     tokenizers: int
@@ -37,6 +41,7 @@ class Pools:
     model_cpus: float
     model_gpus: float
     model_threads: int
+    io_tasks: int = 1
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ def allocate_pools(nodes: Sequence[Node], settings: ComputeSettings, addable: Se
     """Allocate the CPUs and GPUs of a cluster's nodes to the stages.
 
     With GPUs, there is one model worker per `gpus_per_model`, and the remaining CPUs tokenize. Without GPUs, half of
-    each node's CPUs run the model. Each worker fits one node.
+    each node's CPUs are reserved for models, which compute with all of them. Each worker fits one node.
 
     Args:
         nodes: the nodes that the cluster has.
@@ -85,9 +90,10 @@ def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
         models, model_gpus, threads = _gpu_models(nodes, settings), settings.gpus_per_model, 1
         model_cpus = _GPU_MODEL_CPUS
     else:
-        models, threads = _cpu_models(nodes, settings)
+        models, reserved = _cpu_models(nodes, settings)
+        threads = _cpu_threads(nodes, reserved)
         # On a machine with one CPU all stages share it.
-        model_gpus, model_cpus = 0.0, float(threads) if models * threads < spare or models > 1 else 0.6 * spare
+        model_gpus, model_cpus = 0.0, float(reserved) if models * reserved < spare or models > 1 else 0.6 * spare
     rest = spare - models * model_cpus
     if rest <= 0 or sum(int(node.cpus / model_cpus) for node in nodes) < models:
         raise FatalError(
@@ -98,7 +104,9 @@ def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
     tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers, _largest_free(nodes, models, model_cpus)) - 0.01, 2))
     if tokenizer_cpus in (READ_CPUS, WRITE_CPUS, model_cpus):
         tokenizer_cpus -= 0.005
-    return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads)
+    # Each needs a process, whose start takes a second of a CPU.
+    io_tasks = max(1, int(sum(node.cpus for node in nodes) / _CPUS_PER_IO_TASK))
+    return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads, io_tasks)
 
 
 def _largest_free(nodes: Sequence[Node], models: int, model_cpus: float) -> float:
@@ -110,20 +118,26 @@ def _largest_free(nodes: Sequence[Node], models: int, model_cpus: float) -> floa
 
 
 def _cpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> tuple[int, int]:
-    """Return the number of model workers without GPUs, and the CPU threads of each.
+    """Return the number of model workers without GPUs, and the CPUs that each reserves.
 
     Half of each node's CPUs are for models, so models and tokenizers find room on any node, in any order.
     """
     shares = [node.cpus / 2 for node in nodes]
     if settings.models == "auto":
         largest = max(shares)
-        threads = max(1, int(largest // max(1, largest // _CPUS_PER_CPU_MODEL)))
+        reserved = max(1, int(largest // max(1, largest // _CPUS_PER_CPU_MODEL)))
         # Nodes with one CPU each: half of the nodes are for models.
-        return max(1, len(nodes) // 2, sum(int(share // threads) for share in shares)), threads
-    threads = max(1, int(min(sum(shares) // settings.models, max(shares))))
-    while threads > 1 and sum(int(share // threads) for share in shares) < settings.models:
-        threads -= 1
-    return settings.models, threads
+        return max(1, len(nodes) // 2, sum(int(share // reserved) for share in shares)), reserved
+    reserved = max(1, int(min(sum(shares) // settings.models, max(shares))))
+    while reserved > 1 and sum(int(share // reserved) for share in shares) < settings.models:
+        reserved -= 1
+    return settings.models, reserved
+
+
+def _cpu_threads(nodes: Sequence[Node], reserved: int) -> int:
+    """Return the number of threads of a model worker, such that those of a node's models are as many as its CPUs."""
+    models = [(node.cpus, int(node.cpus / 2 // reserved)) for node in nodes]
+    return max(1, min((int(cpus // number) for cpus, number in models if number), default=1))
 
 
 def _gpu_models(nodes: Sequence[Node], settings: ComputeSettings) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import pyarrow as pa
     import torch
@@ -54,8 +55,8 @@ class InferStageSettings:
 
     Attributes:
         job: the job's name, for metrics.
-        load: builds trunk and tasks, given a device, a data type, and the maximum number of tokens per forward pass;
-            called once in each process.
+        load: builds trunk and tasks, given a device, a data type, the maximum number of tokens per forward pass, and a
+            folder in which the processes of a node share the trunk, if they do; called once in each process.
         precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
         max_tokens: maximum number of tokens per forward pass; None for the default of the device.
         text_columns: the input's text columns.
@@ -64,7 +65,7 @@ class InferStageSettings:
     """
 
     job: str
-    load: Callable[[torch.device, torch.dtype, int], tuple[Model, list[Task[Any]]]]
+    load: Callable[[torch.device, torch.dtype, int, Path | None], tuple[Model, list[Task[Any]]]]
     precision: str
     max_tokens: int | None
     text_columns: list[str]

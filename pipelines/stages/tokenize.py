@@ -5,6 +5,7 @@ Shapes: N rows, S sequences, T tokens.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -53,12 +54,21 @@ class Tokenize:
         settings: what the process needs.
         pre_rejected: rows that the driver already rejected.
         max_starts: how many processes may start before one has finished a shard; None for no limit.
+        niceness: by how much to lower the priority of this process.
     """
 
-    def __init__(self, settings: TokenizeStageSettings, pre_rejected: PreRejected, *, max_starts: int | None = None):
+    def __init__(
+        self,
+        settings: TokenizeStageSettings,
+        pre_rejected: PreRejected,
+        *,
+        max_starts: int | None = None,
+        niceness: int = 0,
+    ):
         self._settings, self._pre_rejected = settings, pre_rejected
         self._tokenizer: XLMTokenizer | None = None
         self._start_limit = StartLimit("tokenizer", max_starts)
+        os.nice(niceness)
 
     def __call__(self, table: pa.Table) -> pa.Table:
         """Tokenize one shard, packed as a table of one row."""

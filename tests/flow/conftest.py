@@ -1,6 +1,8 @@
 import copy
 import socket
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,8 @@ def cluster(metrics_port: int) -> Iterator[None]:
         start = ray.init
         wanted = {"num_cpus": 4, "num_gpus": 2, "_metrics_export_port": metrics_port}
         patch.setattr(ray, "init", lambda **options: start(**{**options, **wanted}))
+        for name in ("few_processes", "one_node"):  # with all processes of Ray, as on a cluster
+            patch.setattr(sys.modules[ray_session.__module__], name, nullcontext)
         with ray_session(ComputeSettings(object_store_mb=200)):
             patch.setattr(ray, "init", start)
             yield

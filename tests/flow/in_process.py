@@ -24,14 +24,14 @@ from pipelines.storage import Location, locate
 POOLS = Pools(tokenizers=1, models=1, tokenizer_cpus=0.5, model_cpus=1.0, model_gpus=0.0, model_threads=1)
 
 
-def run_stages(job: Job) -> list[ShardResult]:
+def run_stages(job: Job, pools: Pools = POOLS) -> list[ShardResult]:
     """Run all shards of a job, and return the results of the write stage."""
     prepared = prepare_job(job)
     pre_rejected: PreRejected = {}
     if job.policy.duplicate_ids == "reject":
         state = compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters)
         pre_rejected = reject_duplicate_ids(job, state)
-    return list(stage_results(prepared.stages, POOLS, prepared.plan.shards, pre_rejected))
+    return list(stage_results(prepared.stages, pools, prepared.plan.shards, pre_rejected))
 
 
 def run_to_records(job: Job) -> list[ShardRecord]:

@@ -58,20 +58,24 @@ def take(node: list, cpus: float, gpus: float) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("nodes", "settings", "models", "model_cpus", "model_gpus"),
+    ("nodes", "settings", "models", "model_cpus", "model_threads", "model_gpus"),
     [
-        ([Node(8.0)], {}, 1, 4.0, 0.0),
-        ([Node(2.0)] * 4, {}, 4, 1.0, 0.0),
-        ([Node(2.0)] * 4, {"models": 1}, 1, 1.0, 0.0),
-        ([Node(1.0)] * 8, {}, 4, 1.0, 0.0),
-        ([Node(0.0), Node(16.0), Node(2.0)], {}, 2, 4.0, 0.0),
-        ([Node(8.0, 2.0)] * 4, {"gpus_per_model": 2.0}, 4, 0.5, 2.0),
-        ([Node(8.0, 2.0), Node(8.0, 3.0)], {"gpus_per_model": 2.0}, 2, 0.5, 2.0),
+        ([Node(1.0)], {}, 1, 0.33, 1, 0.0),
+        ([Node(2.0)], {}, 1, 1.0, 2, 0.0),
+        ([Node(4.0)], {}, 1, 2.0, 4, 0.0),
+        ([Node(8.0)], {}, 2, 2.0, 4, 0.0),
+        ([Node(2.0)] * 4, {}, 4, 1.0, 2, 0.0),
+        ([Node(2.0)] * 4, {"models": 1}, 1, 1.0, 2, 0.0),
+        ([Node(1.0)] * 8, {}, 4, 1.0, 1, 0.0),
+        ([Node(0.0), Node(16.0), Node(2.0)], {}, 4, 2.0, 4, 0.0),
+        ([Node(8.0, 2.0)] * 4, {"gpus_per_model": 2.0}, 4, 0.5, 1, 2.0),
+        ([Node(8.0, 2.0), Node(8.0, 3.0)], {"gpus_per_model": 2.0}, 2, 0.5, 1, 2.0),
     ],
 )
-def test_pools_are_planned_from_what_single_nodes_have(nodes, settings, models, model_cpus, model_gpus):
+def test_pools_are_planned_from_what_single_nodes_have(nodes, settings, models, model_cpus, model_threads, model_gpus):
     pools = allocate_pools(nodes, ComputeSettings(**settings))
-    assert (pools.models, pools.model_cpus, pools.model_gpus) == (models, model_cpus, model_gpus)
+    assert (pools.models, pools.model_threads, pools.model_gpus) == (models, model_threads, model_gpus)
+    assert pools.model_cpus == pytest.approx(model_cpus)
 
 
 @pytest.mark.parametrize(

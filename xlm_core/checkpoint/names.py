@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from xlm_core.errors import FatalError, format_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from torch import Tensor, nn
 
@@ -211,32 +211,35 @@ def is_ignored_tensor(name: str, config: XLMConfig, kind: ModelKind, parts: tupl
     )
 
 
-def file_to_module(tensors: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
-    """Convert the tensors of a file to those of a module: rename them, and fuse each layer's q, k and v.
+def module_sources(names: Iterable[str], trunk: str, head: str) -> dict[str, tuple[str, ...]]:
+    """Return which tensors of a file make each tensor of a module: one, or a layer's q, k and v, which are fused.
 
     Args:
-        tensors: by canonical name.
+        names: canonical names of the tensors in the file.
         trunk, head: the prefixes of both parts in the module, such as `trunk.`; may be empty.
     """
-    import torch
-
-    state: dict[str, Tensor] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(tuple(prefix for prefixes, _ in _HEADS.values() for prefix in prefixes)):
-            state[head + name] = tensor
+    heads = tuple(prefix for prefixes, _ in _HEADS.values() for prefix in prefixes)
+    sources: dict[str, tuple[str, ...]] = {}
+    for name in names:
+        if name.startswith(heads):
+            sources[head + name] = (name,)
         elif match := re.fullmatch(r"attentions\.(\d+)\.q_lin\.(weight|bias)", name):
             layer, leaf = match.groups()
-            rows = [tensors[f"attentions.{layer}.{part}_lin.{leaf}"] for part in "qkv"]
-            state[f"{trunk}layers.{layer}.attention.qkv.{leaf}"] = torch.cat(rows)
+            parts = (f"attentions.{layer}.{part}_lin.{leaf}" for part in "qkv")
+            sources[f"{trunk}layers.{layer}.attention.qkv.{leaf}"] = tuple(parts)
         elif not re.fullmatch(r"attentions\.\d+\.[kv]_lin\.(weight|bias)", name):
+            renamed = name
             for pattern, _, _, ours in _RENAMED:
-                name = pattern.sub(ours.format(i=r"\1"), name)
-            state[trunk + name] = tensor
-    return state
+                renamed = pattern.sub(ours.format(i=r"\1"), renamed)
+            sources[trunk + renamed] = (name,)
+    return sources
 
 
 def module_to_file(state: Mapping[str, Tensor], trunk: str, head: str) -> dict[str, Tensor]:
-    """Invert `file_to_module`. Tensors of the trunk get the prefix `transformer.` if the module has a head too."""
+    """Return the tensors of a file, the inverse of `module_sources`.
+
+    Tensors of the trunk get the prefix `transformer.` if the module has a head too.
+    """
     prefix = TRUNK_PREFIX if trunk else ""
     tensors: dict[str, Tensor] = {}
     heads = tuple(head + start for starts, _ in _HEADS.values() for start in starts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -18,15 +20,18 @@ from xlm_core.checkpoint.names import (
     ModelPart,
     derivable_tensors,
     expected_shapes,
-    file_to_module,
+    module_sources,
     module_to_file,
     tied_tensors,
 )
 from xlm_core.checkpoint.writing import write_checkpoint
 from xlm_core.errors import CheckpointError
+from xlm_core.files import map_tensors
 from xlm_core.precision import model_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
     from xlm_core.checkpoint.formats import Weights
 
 
@@ -55,6 +60,7 @@ class PretrainedModule(nn.Module):
         device: torch.device | str | None = None,
         *,
         causal: bool | None = None,
+        shared: Path | None = None,
     ) -> Self:
         """Load the module from a checkpoint directory, in evaluation mode.
 
@@ -66,6 +72,8 @@ class PretrainedModule(nn.Module):
             device: the CPU by default.
             causal: whether a token attends only to earlier tokens; by default as in the configuration. The released
                 causal checkpoints have causal: false in their configuration and need `causal=True`.
+            shared: a file that the processes of a machine share, for a module on the CPU: the first process writes the
+                tensors to it, and all map it into their memory. Its name must be different for each content.
 
         Raises:
             CheckpointError: one line with the file and the problem.
@@ -80,11 +88,14 @@ class PretrainedModule(nn.Module):
         if causal is not None:
             config = config.with_objective("causal" if causal else "masked")
         weights = open_weights(directory)
-        tensors = cls._read(weights, config, precision, device or "cpu")
+        names = match_tensors(weights, config, cls.kind, cls.parts)
+        read = partial(cls._read, weights, names, precision, torch.device(device or "cpu"))
+        state = dict(read()) if shared is None else map_tensors(shared, read)
+        cls._derive(state, config, names, precision, device or "cpu")
         with on_meta_device():
             module = cls(config)
         try:
-            module.load_state_dict(file_to_module(tensors, *module.prefixes()), strict=True, assign=True)
+            module.load_state_dict(state, strict=True, assign=True)
         except CheckpointError as error:  # raised by a model that ties the tensors it loads
             raise CheckpointError(f"{weights.path}: {error}") from None
         module.to(device or "cpu")  # moves no data; the trunk selects the attention kernel for its device
@@ -92,20 +103,37 @@ class PretrainedModule(nn.Module):
 
     @classmethod
     def _read(
-        cls, weights: Weights, config: XLMConfig, dtype: torch.dtype, device: torch.device | str
-    ) -> dict[str, Tensor]:
-        """Read the tensors of the module by canonical name, and derive those that a file may omit."""
-        tensors: dict[str, Tensor] = {}
-        for name, file_name in match_tensors(weights, config, cls.kind, cls.parts).items():
+        cls, weights: Weights, names: Mapping[str, str], dtype: torch.dtype, device: torch.device
+    ) -> Iterator[tuple[str, Tensor]]:
+        """Read the tensors of the module one by one, the largest first, so that no more than one is there twice."""
+
+        def size(parts: tuple[str, ...]) -> int:
+            return sum(math.prod(weights.shapes[names[part]]) for part in parts)
+
+        sources = module_sources(names, *cls.prefixes())
+        for name, parts in sorted(sources.items(), key=lambda item: -size(item[1])):
             # Copied, because it may be a view of the file, which can change or be truncated later.
-            tensors[name] = weights.read(file_name).to(
-                device=device, dtype=dtype, copy=True, memory_format=torch.contiguous_format
-            )
+            shapes = [weights.shapes[names[part]] for part in parts]
+            tensor = torch.empty((sum(s[0] for s in shapes), *shapes[0][1:]), dtype=dtype, device=device)
+            for part, rows in zip(parts, tensor.split([s[0] for s in shapes]), strict=True):
+                rows.copy_(weights.read(names[part]))
+            yield name, tensor
+
+    @classmethod
+    def _derive(
+        cls,
+        state: dict[str, Tensor],
+        config: XLMConfig,
+        names: Mapping[str, str],
+        dtype: torch.dtype,
+        device: torch.device | str,
+    ) -> None:
+        """Add the tensors that a file may omit to those of the module."""
         expected = expected_shapes(config, cls.kind, cls.parts)
         for name, source in derivable_tensors(config, cls.kind).items():
-            if name in expected and name not in tensors:
-                tensors[name] = tensors[source] if isinstance(source, str) else source().to(device=device, dtype=dtype)
-        return tensors
+            if name in expected and name not in names:
+                (own, *_), (tied, *_) = (module_sources([n], *cls.prefixes()) for n in (name, str(source)))
+                state[own] = state[tied] if isinstance(source, str) else source().to(device=device, dtype=dtype)
 
     def save_pretrained(self, path: str | Path) -> None:
         """Write `config.json` and `model.safetensors`, which the reference's class reads as well.

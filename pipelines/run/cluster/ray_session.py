@@ -12,12 +12,11 @@ import signal
 import tempfile
 import time
 import warnings
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ray
-from ray.data import DataContext
 from ray.exceptions import AuthenticationError
 from ray.util.annotations import RayDeprecationWarning
 
@@ -31,6 +30,7 @@ from pipelines.ray_internals import (
     has_autoscaler,
     join_ray_data_threads,
     keep_sigterm_handler,
+    one_node,
     shut_down,
     silence_worker_deaths,
 )
@@ -79,13 +79,15 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
                 _start(folder, settings.object_store_mb)
             elif owns_ray:
                 _join(address)
+            _configure_ray_data()
             nodes = [_node(node["Resources"]) for node in ray.nodes() if node["Alive"]]
             addable = [_node(resources) for resources, number in addable_nodes() for _ in range(number)]
             if not addable and has_autoscaler():
                 # It may have a type of node that fits. Without that knowledge, ask for little of each.
                 number = 1 if settings.models == "auto" else settings.models
                 addable = [Node(_ASSUMED_CPUS, math.ceil(settings.gpus_per_model))] * number
-        yield nodes, addable
+        with nullcontext() if folder is None else one_node():
+            yield nodes, addable
     finally:
         if owns_ray:
             join_ray_data_threads(_RAY_DATA_ENDS_WITHIN_S)
@@ -101,22 +103,28 @@ def _node(resources: Mapping[str, float]) -> Node:
 
 
 def _configure_ray() -> None:
-    """Set the options of Ray and Ray Data, and turn off their messages."""
+    """Set the options of Ray, and turn off its messages."""
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # by default, other processes get 28 times as much of a CPU
     os.environ.setdefault("RAY_task_oom_retries", "2")  # by default, a task that exhausts memory is retried forever
     # A node that is cut off is given up after 2 minutes instead of 7. Servers refuse clients that ping more often than
     # every minute.
     os.environ.setdefault("RAY_grpc_client_keepalive_time_ms", "75000")
     os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "30000")
-    for name in ("ray", "ray.data"):  # what they log as errors also reaches the driver as exceptions
-        logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what it logs as errors are exceptions of the driver, too
     silence_worker_deaths()
     keep_sigterm_handler()
     # The restart options of actors can only be passed as **ray_remote_args, which the pinned Ray still accepts.
     warnings.filterwarnings("ignore", category=RayDeprecationWarning)
     # Ray Data warns of pools that are larger than the number of shards.
     warnings.filterwarnings("ignore", category=UserWarning, module=r"ray\.data\.")
+
+
+def _configure_ray_data() -> None:
+    from ray.data import DataContext  # here, because importing it takes as long as starting Ray
+
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     context = DataContext.get_current()
     context.enable_progress_bars = False
     context.print_on_execution_start = False
@@ -129,7 +137,8 @@ def _start(folder: str, object_store_mb: int | None) -> None:
     variables = environment(
         # Ray's shutdown waits this long for a lost head. On a cluster it may come back, so the default stays there.
         RAY_gcs_rpc_server_reconnect_timeout_s="10",
-        RAY_prestart_worker_first_driver="0",  # otherwise ray.init waits until workers have started
+        # The first workers import what all of them need while the driver does, too.
+        RAY_preload_python_modules="pipelines.flow",
     )
     try:
         with _discard_stderr(), _block_sigterm(), variables, few_processes():

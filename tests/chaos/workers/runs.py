@@ -9,6 +9,7 @@ from pathlib import Path
 
 from jobs.job_file.load import load_job
 from pipelines.output.directory import Output
+from pipelines.stages.pools import Node, Pools, allocate_pools
 from pipelines.storage import locate
 from tests.chaos.driver.output_contents import read_contents
 from tests.flow.in_process import run_stages
@@ -52,9 +53,13 @@ def wait_until(condition: Callable[[], object], run: subprocess.Popen[str]) -> N
         time.sleep(0.02)
 
 
-def write_expected_output(job: Path, out: Path, *settings: str) -> Path:
-    """Compute the parts of a job in this process, without Ray or faults, and return the output."""
-    run_stages(load_job(job, [f"output.path={out}", *SETTINGS, *settings]))
+def write_expected_output(job: Path, out: Path, *settings: str, pools: Pools | None = None) -> Path:
+    """Compute the parts of a job in this process, without Ray or faults, and return the output.
+
+    By default, the model has as many threads as in a run on this machine, because sums depend on their number.
+    """
+    loaded = load_job(job, [f"output.path={out}", *SETTINGS, *settings])
+    run_stages(loaded, pools or allocate_pools([Node(float(os.cpu_count() or 1))], loaded.compute))
     return out
 
 

@@ -22,6 +22,7 @@ from tests.chaos.workers.runs import (
     wait_until,
     write_expected_output,
 )
+from tests.flow.in_process import POOLS
 
 pytestmark = pytest.mark.slow
 
@@ -109,7 +110,7 @@ def settings(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 @pytest.fixture(scope="module")
 def expected(job: Path, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_expected_output(job, tmp_path_factory.mktemp("expected") / "out", *settings)
+    return write_expected_output(job, tmp_path_factory.mktemp("expected") / "out", *settings, pools=POOLS)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -35,6 +36,35 @@ def test_a_loaded_model_does_not_change_with_its_file(saved):
     with (saved / "pytorch_model.bin").open("r+b") as file:
         file.write(b"\0" * size)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_shared_models_are_equal_and_in_one_mapped_file(saved, tmp_path, dtype):
+    expected = XLMForTokenClassification.from_pretrained(saved, dtype).state_dict()
+    models = [XLMForTokenClassification.from_pretrained(saved, dtype, shared=tmp_path / "weights") for _ in range(2)]
+    for model in models:
+        assert model.state_dict().keys() == expected.keys()
+        assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    assert len([line for line in mapped if line.endswith(f" {tmp_path}/weights")]) >= 2
+
+
+def test_a_change_of_a_shared_model_changes_no_other(saved, tmp_path):
+    expected = XLMForTokenClassification.from_pretrained(saved).state_dict()
+    changed = XLMForTokenClassification.from_pretrained(saved, shared=tmp_path / "weights")
+    with torch.no_grad():
+        for parameter in changed.parameters():
+            parameter.zero_()
+    other = XLMForTokenClassification.from_pretrained(saved, shared=tmp_path / "weights").state_dict()
+    assert all(torch.equal(other[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_shared_file_that_was_not_finished_is_written_again(saved, tmp_path):
+    (tmp_path / "weights.tmp").write_bytes(b"incomplete")
+    (tmp_path / "weights.json").write_text("{}")
+    model = XLMForTokenClassification.from_pretrained(saved, shared=tmp_path / "weights")
+    expected = XLMForTokenClassification.from_pretrained(saved).state_dict()
+    assert all(torch.equal(model.state_dict()[name], tensor) for name, tensor in expected.items())
 
 
 def test_safetensors_are_preferred_to_a_bin(saved):
