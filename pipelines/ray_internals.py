@@ -197,7 +197,7 @@ def few_processes() -> Generator[None]:
 
 @contextmanager
 def one_node() -> Generator[None]:
-    """Let Ray Data do without its actors for clusters, for the duration of a `with` block in which Ray has one node.
+    """Keep Ray Data from starting its actors for clusters, for the duration of a `with` block; Ray has one node.
 
     They collect statistics for the dashboard, divide the nodes among executions, and know the node of each actor. They
     are three more processes that import Ray Data, and an execution does not begin before they have started.

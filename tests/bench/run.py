@@ -14,6 +14,7 @@ BENCHMARKS = {
     "model": "tests.bench.bench_model",
     "language-model": "tests.bench.bench_language_model",
     "gpu": "tests.bench.gpu",
+    "job": "tests.bench.bench_job",
 }
 
 

@@ -21,7 +21,7 @@ def map_tensors(path: Path, read: Callable[[], Iterable[tuple[str, Tensor]]]) ->
     """Return tensors as views of a file. The first process writes it, and others wait for that.
 
     Args:
-        path: the file. Nobody else may write to it.
+        path: the file. No other program may write to it.
         read: yields the names and the tensors, on the CPU; called if the file does not exist.
 
     Raises:
