@@ -46,10 +46,10 @@ class ChunkTable:
 
     def __init__(self, number_word: Callable[[Word], int]):
         self._number_word = number_word
-        self._firsts, self._sizes, self._lengths, self._words, self._starts = (array("i") for _ in range(5))
-        self._flags, self._kinds = array("b"), array("b")
+        self._chunks = array("i")  # for each chunk: first word, number of words and characters, flags, kind, row
+        self._words = array("i")  # for each word: its number and its first character in the chunk
         # Chunks whose words depend on their context have a row of variants: the chunk with these words, or -1.
-        self._rows, self._variants = array("i"), array("i")
+        self._variants = array("i")
         self._chunks_of_rows: list[tuple[str, ChunkRules]] = []
         self.size_bytes = 0
         self._add([], 0, flags=_ODD_START)
@@ -88,37 +88,38 @@ class ChunkTable:
         chunk_C = np.frombuffer(chunks, np.int32)
         sizes_N = np.array(sizes, np.int64)
         text_C = np.repeat(np.arange(len(sizes_N)), sizes_N)
-        flags_C = np.frombuffer(self._flags, np.int8)[chunk_C]
+        _, _, length_C, flags_C, kind_C, row_C = self._look_up(chunk_C)
         is_unsafe_C = (flags_C & _UNSAFE) != 0
-        is_unsafe_C[:-1] |= (
-            ((flags_C[:-1] & _ODD_END) != 0) & ((flags_C[1:] & _ODD_START) != 0) & (text_C[:-1] == text_C[1:])
-        )
+        is_odd_C = ((flags_C[:-1] & _ODD_END) != 0) & ((flags_C[1:] & _ODD_START) != 0)
+        is_unsafe_C[:-1] |= is_odd_C & (text_C[:-1] == text_C[1:])
         unsafe = [text_C[is_unsafe_C]]
 
-        length_C = np.frombuffer(self._lengths, np.int32)[chunk_C] + 1
-        start_C = np.cumsum(length_C) - length_C
+        stop_C = np.cumsum(length_C + 1)
+        start_C = stop_C - length_C - 1
         start_C -= start_C[np.cumsum(sizes_N) - sizes_N][text_C]
-        has_words_C = chunk_C != _EMPTY
-        chunk_C, text_C, start_C = chunk_C[has_words_C], text_C[has_words_C], start_C[has_words_C]
+        has_words = np.flatnonzero(chunk_C != _EMPTY)
+        chunk_C, text_C, start_C = chunk_C[has_words], text_C[has_words], start_C[has_words]
 
-        row_C = np.frombuffer(self._rows, np.int32)[chunk_C]
-        open_ = np.flatnonzero(row_C >= 0)
+        open_ = np.flatnonzero(row_C[has_words] >= 0)
         if len(open_):
-            before_C, after_C = np.concatenate([[-1], text_C[:-1]]), np.concatenate([text_C[1:], [-1]])
-            kind_C = np.append(np.frombuffer(self._kinds, np.int8)[chunk_C[1:]], np.int8(END))
-            following = np.where(after_C == text_C, kind_C, END)[open_]
-            contexts = row_C[open_] * _NUM_CONTEXTS + (before_C != text_C)[open_] * (END + 1) + following
+            row_C, kind_C = row_C[has_words], kind_C[has_words]
+            is_new_C = np.diff(text_C, prepend=-1, append=-1) != 0
+            following = np.where(is_new_C[1:], END, np.append(kind_C[1:], END))[open_]
+            contexts = row_C[open_] * _NUM_CONTEXTS + is_new_C[:-1][open_] * (END + 1) + following
             self._fill_variants(contexts)
             chunk_C[open_] = np.frombuffer(self._variants, np.int32)[contexts]
             unsafe.append(text_C[chunk_C == _UNSAFE_CHUNK])
 
-        sizes_C = np.frombuffer(self._sizes, np.int32)[chunk_C]
-        firsts_C = np.frombuffer(self._firsts, np.int32)[chunk_C]
-        index_W = np.repeat(firsts_C, sizes_C) + concatenated_ranges(sizes_C.astype(np.int64))
-        numbers = np.frombuffer(self._words, np.int32)[index_W]
-        starts = np.frombuffer(self._starts, np.int32)[index_W] + np.repeat(start_C, sizes_C).astype(np.int32)
-        num_words = np.bincount(text_C, sizes_C, minlength=len(sizes_N)).astype(np.int64)
-        return Words(numbers, starts, num_words), np.unique(np.concatenate(unsafe))
+        first_C, size_C, *_ = self._look_up(chunk_C)
+        index_W = np.repeat(first_C, size_C) + concatenated_ranges(size_C.astype(np.int64))
+        number_W, start_W = np.frombuffer(self._words, np.int32).reshape(-1, 2)[index_W].T
+        start_W = start_W + np.repeat(start_C, size_C).astype(np.int32)
+        num_words = np.bincount(text_C, size_C, minlength=len(sizes_N)).astype(np.int64)
+        return Words(number_W, start_W, num_words), np.unique(np.concatenate(unsafe))
+
+    def _look_up(self, chunks: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Return the columns of chunks, int32 [6, C]."""
+        return np.frombuffer(self._chunks, np.int32).reshape(-1, 6)[chunks].T
 
     def _fill_variants(self, contexts: NDArray[np.int64]) -> None:
         """Find the words of chunks in contexts in which they have not been seen."""
@@ -133,15 +134,9 @@ class ChunkTable:
     def _add(
         self, words: Sequence[tuple[Word, int]], length: int, *, flags: int = 0, kind: int = OTHER, row: int = -1
     ) -> int:
-        number = len(self._firsts)
-        self._firsts.append(len(self._words))
-        self._sizes.append(len(words))
-        self._lengths.append(length)
-        self._flags.append(flags)
-        self._kinds.append(kind)
-        self._rows.append(row)
+        number = len(self._chunks) // 6
+        self._chunks.extend((len(self._words) // 2, len(words), length, flags, kind, row))
         for word, start in words:
-            self._words.append(self._number_word(word))
-            self._starts.append(start)
+            self._words.extend((self._number_word(word), start))
         self.size_bytes += _BYTES_PER_CHUNK + _BYTES_PER_WORD * len(words) + _BYTES_PER_CHAR * length
         return number

@@ -23,8 +23,7 @@ from xlm_core.text.words import MovedWord, locate_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from xlm_core.text.segment import SegmentedText
-    from xlm_core.text.words import Word
+    from xlm_core.text.words import SegmentedText, Word
 
 # What follows a chunk: the kind of the first character of the next word, or the end of the text.
 OTHER, LOWER, DIGIT, END = range(4)
@@ -38,6 +37,9 @@ _SENSITIVE_STARTS = APOSTROPHES | DOTS | frozenset(",，、")
 _SENSITIVE_ENDS = APOSTROPHES | DOTS
 _FULL_STOPS = frozenset("。．")  # the rules delete white space after them
 _DIGITS = frozenset("0123456789")
+
+
+_NOT_LEARNED: list[_ShapedWord] = []
 
 
 class _ShapedWord(NamedTuple):
@@ -82,10 +84,10 @@ class ChunkRules:
             is_first: whether the text begins with the chunk.
             following: what follows it.
         """
-        if chunk[0].isspace() or chunk[-1].isspace() or chunk[-1] in "。．":
-            return None
         text = chunk
         if not chunk.isascii():
+            if chunk[0].isspace() or chunk[-1].isspace() or chunk[-1] in _FULL_STOPS:
+                return None
             if not unicodedata.is_normalized("NFC", chunk):
                 return self._split_in_context(chunk, is_first, following)
             text = chunk.translate(self._replaced)
@@ -93,13 +95,13 @@ class ChunkRules:
             return [(text, 0)]
         atoms = self._atoms(text)
         has_abbreviation = "." in text and not self._atoms_of_prefixes.isdisjoint(atoms)
-        if has_abbreviation or "MULTI" in text or not _FULL_STOPS.isdisjoint(text):
+        if has_abbreviation or "MULTI" in text or not (text.isascii() or _FULL_STOPS.isdisjoint(text)):
             return self._split_in_context(chunk, is_first, following)
         shape = list(map(self._shape, atoms))
         key = "".join(shape), is_first, following
-        if key not in self._shapes:
-            self._shapes[key] = self._learn(shape, is_first, following)
-        words = self._shapes[key]
+        words = self._shapes.get(key, _NOT_LEARNED)
+        if words is _NOT_LEARNED:
+            words = self._shapes[key] = self._learn(shape, is_first, following)
         if words is None:
             return self._split_in_context(chunk, is_first, following)
         bounds = list(accumulate(map(len, atoms), initial=0))

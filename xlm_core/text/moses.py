@@ -12,7 +12,7 @@ NEUTRAL = "und"  # ISO 639: undetermined
 
 
 class Moses(MosesTokenizer):
-    """sacremoses' tokenizer with sets for its lists: the same words in two thirds of the time.
+    """sacremoses' tokenizer. It applies a rule only to texts with its character, and has sets for lists.
 
     Args:
         lang: a language code, or `NEUTRAL` for no list of abbreviations.
@@ -29,6 +29,54 @@ class Moses(MosesTokenizer):
         is_neutral = lang == NEUTRAL
         self.NONBREAKING_PREFIXES = frozenset(() if is_neutral else self.NONBREAKING_PREFIXES)
         self.NUMERIC_ONLY_PREFIXES = frozenset(() if is_neutral else self.NUMERIC_ONLY_PREFIXES)
+        if lang == "en":
+            self._apostrophes = list(self.ENGLISH_SPECIFIC_APOSTROPHE)
+        elif lang in ("fr", "it"):
+            self._apostrophes = list(self.FR_IT_SPECIFIC_APOSTROPHE)
+        else:
+            self._apostrophes = [self.NON_SPECIFIC_APOSTROPHE]
+        self._commas = [self.COMMA_SEPARATE_1, self.COMMA_SEPARATE_2, self.COMMA_SEPARATE_3]
+
+    def words(self, text: str) -> list[str]:
+        """Return what `tokenize(text, escape=False)` returns."""
+        text = self.ASCII_JUNK[0].sub("", " ".join(text.split()))
+        pattern, replacement = self.PAD_NOT_ISALNUM
+        text = pattern.sub(replacement, text.strip())
+        if ".." in text:
+            text = self.replace_multidots(text)
+        for char, rules in ((",", self._commas), ("'", self._apostrophes)):
+            if char in text:
+                for pattern, replacement in rules:
+                    text = pattern.sub(replacement, text)
+        words = text.split()
+        if "." in text:
+            words = self._split_final_dots(words)
+        if "'" in text and ".'" in (text := " ".join(words)):
+            pattern, replacement = self.TRAILING_DOT_APOSTROPHE
+            words = pattern.sub(replacement, text).split()
+        if "DOT" in text:
+            words = self.restore_multidots(" ".join(words)).split()
+        return words
+
+    def _split_final_dots(self, words: list[str]) -> list[str]:
+        """Separate the full stop at the end of a word, unless the word is an abbreviation."""
+        found: list[str] = []
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            prefix = word[:-1]
+            if (
+                word[-1] != "."
+                or not prefix
+                or (
+                    ("." in prefix and self.isanyalpha(prefix))
+                    or (prefix in self.NONBREAKING_PREFIXES and prefix not in self.NUMERIC_ONLY_PREFIXES)
+                    or following[:1] in self.LOWER
+                    or (prefix in self.NUMERIC_ONLY_PREFIXES and following[:1].isdigit() and following[:1].isascii())
+                )
+            ):
+                found.append(word)
+            else:
+                found += (prefix, ".")
+        return found
 
     @property
     def letters(self) -> frozenset[str]:
@@ -44,10 +92,6 @@ class Moses(MosesTokenizer):
         """Return the dots that a marker stands for."""
         mark = match.group()
         return "." * (len(mark.removesuffix("MULTI")) // len("DOT")) if mark.endswith("MULTI") else mark
-
-    def islower(self, text: str) -> bool:
-        """Return whether all characters are lower-case letters."""
-        return self.LOWER.issuperset(text)
 
     def isanyalpha(self, text: str) -> bool:
         """Return whether any character is a letter."""

@@ -37,12 +37,12 @@ _LINEAR_TIME_RULES: dict[str, tuple[str, Callable[[re.Match[str]], str]]] = {
 
 
 class _Rule:
-    """One substitution: a pattern, its replacement, and a cheap test of whether it can match."""
+    """One substitution: a pattern, its replacement, and characters without which the pattern does not match."""
 
-    __slots__ = ("literal", "pattern", "replacement")
+    __slots__ = ("needed", "pattern", "replacement")
 
     def __init__(self, pattern: str, replacement: str):
-        self.literal = pattern if re.escape(pattern) == pattern or len(pattern) == 1 else None
+        self.needed = _needed_chars(pattern)
         # The rule from ` +` to one space matches every space but changes only runs: match only runs.
         pattern, self.replacement = _LINEAR_TIME_RULES.get(
             pattern, ("  +" if pattern == " +" else pattern, replacement)
@@ -50,8 +50,16 @@ class _Rule:
         self.pattern = re.compile(pattern)
 
     def apply(self, aligned: AlignedText) -> None:
-        if self.literal is None or self.literal in aligned.text:
+        if self.needed in aligned.text:
             aligned.sub(self.pattern, self.replacement)
+
+
+def _needed_chars(pattern: str) -> str:
+    """Return the longest part of a pattern without groups and repeated characters; every match contains it."""
+    if pattern == " +":
+        return "  "  # see `_Rule`
+    parts = re.split(r"(?<!\\)\([^()]*\)\+?|\\s\*", pattern.replace(r"\r", "\r"))
+    return max((re.sub(r"\\(\W)", r"\1", part) for part in parts), key=len)
 
 
 def _split_rules(rules: Iterable[tuple[str, str]]) -> tuple[dict[int, int | str], list[_Rule]]:

@@ -11,26 +11,22 @@ import importlib.metadata
 import logging
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 from xlm_core.errors import TokenizerError
 from xlm_core.text.aligned import AlignedText
 from xlm_core.text.composition import compose
+from xlm_core.text.in_place import segment_in_place
 from xlm_core.text.moses import NEUTRAL, load_moses
 from xlm_core.text.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
+from xlm_core.text.words import SegmentedText, locate_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from xlm_core.text.words import Word
+
 Compat = Literal["default", "reference"]
-
-
-class SegmentedText(NamedTuple):
-    """The normalized text, its words in order, and the offset of each word in it."""
-
-    aligned: AlignedText
-    words: list[str]
-    word_offsets: list[int]
 
 
 class Segmenters:
@@ -111,11 +107,18 @@ class Segmenters:
             if lang == "ro":
                 aligned.translate(ROMANIAN)
             moses = load_moses(lang or NEUTRAL)
-            words = cast("list[str]", moses.tokenize(aligned.text, escape=False))
+            words = moses.words(aligned.text)
             # Moses encodes runs of dots as letters (DOTMULTI) and decodes them in its result, including any in the
             # input: decode those in the aligned text too.
             aligned.sub(moses.MULTIDOT_MARKER, moses.unmark_dots)
         return SegmentedText(aligned, words, list(_find_words(aligned.text, words)))
+
+    def locate(self, text: str, lang: str | None) -> list[tuple[Word, int]]:
+        """Return the words of `segment`, each with its first character in the original text."""
+        if self.compat == "default" and not text.isprintable():
+            text = text.translate(CONTROL_WHITESPACE)
+        located = segment_in_place(text, lang, self._segmenter(lang)) if lang in SEGMENTED_LANGS else None
+        return list(locate_words(self.segment(text, lang))) if located is None else located
 
     @staticmethod
     def split(text: str, lang: str | None = None) -> SegmentedText:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
     from xlm_core.text.segment import Segmenters
     from xlm_core.text.words import Word
+
+
+_MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 10_000, 100
 
 
 class _LangChunks(dict[str, int]):
@@ -48,6 +52,8 @@ class WordFinder:
         self._segment = segmenters.split if is_segmented else segmenters.segment
         self._table = ChunkTable(number_word)
         self._chunks: dict[str | None, _LangChunks] = {}
+        # Of a multiple-choice question, the first text repeats; words that are given in lists repeat, too.
+        self._remembered = lru_cache(_MAX_REMEMBERED_TEXTS)(self._locate_whole)
 
     @property
     def size_bytes(self) -> int:
@@ -58,6 +64,7 @@ class WordFinder:
         """Forget all chunks."""
         self._table = ChunkTable(self._number_word)
         self._chunks.clear()
+        self._remembered.cache_clear()
 
     def find(
         self, texts: Sequence[str | int], langs: Sequence[str | None], on_text: Callable[[], None] | None = None
@@ -105,7 +112,14 @@ class WordFinder:
 
     def _find_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
         """Return the number and the start of each word of a text."""
-        return [(self._number_word(word), start) for word, start in locate_words(self._segment(text, lang))]
+        if len(text) > _MAX_REMEMBERED_CHARS:
+            return self._locate_whole(text, lang)
+        return self._remembered(text, lang)
+
+    def _locate_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
+        is_segmented = self._is_segmented
+        words = locate_words(self._segment(text)) if is_segmented else self._segmenters.locate(text, lang)
+        return [(self._number_word(word), start) for word, start in words]
 
 
 class _WholeTexts:

@@ -10,7 +10,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from xlm_core.text.segment import SegmentedText
+    from xlm_core.text.aligned import AlignedText
+
+
+class SegmentedText(NamedTuple):
+    """The normalized text, its words in order, and the offset of each word in it."""
+
+    aligned: AlignedText
+    words: list[str]
+    word_offsets: list[int]
 
 
 class MovedWord(NamedTuple):

@@ -206,6 +206,11 @@ class PackedTokenizer(Vocabulary):
         )
         return form.build(tokens, np.arange(len(rows) * num_texts).reshape(-1, num_texts))
 
+    def clear_memory(self) -> None:
+        """Forget the words and texts that were encoded; they are encoded again when they occur."""
+        self._encoder.clear_memory()
+        self._bypass_encoder.clear_memory()
+
     def encode_texts(
         self,
         texts: Sequence[str | Sequence[str]],

@@ -90,9 +90,13 @@ class TextEncoder:
             group = slice(first, first + _TEXTS_PER_GROUP)
             groups.append(self._encode_group(texts[group], langs[group], literal_ids, with_offsets, on_text))
             if self._table.size_bytes + self._finder.size_bytes > _MAX_MEMORY_BYTES:
-                self._finder.clear()
-                self._table.clear()
+                self.clear_memory()
         return TextTokens.concatenate(groups)
+
+    def clear_memory(self) -> None:
+        """Forget all words."""
+        self._finder.clear()
+        self._table.clear()
 
     def tokenize(self, text: str, lang: str | None, literal_ids: Mapping[str, int]) -> list[str]:
         """Return the tokens of a text as strings, including those that are not in the vocabulary."""

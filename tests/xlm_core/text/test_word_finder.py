@@ -1,12 +1,16 @@
 """Words that are found chunk by chunk, from memory, are those of the whole text."""
 
+from functools import lru_cache
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
+from sacremoses import MosesTokenizer
 
 from xlm_core import Segmenters
 from xlm_core.text import WordFinder
+from xlm_core.text.moses import NEUTRAL, load_moses
 from xlm_core.text.words import locate_words
 
 LANGS = ["en", "fr", "it", "de", "es", "cs", "pt", "ro", "ru", "el", "ar", "hi", "ko", "vi", "tr", "sw", "ga", None]
@@ -214,7 +218,7 @@ texts = st.lists(st.tuples(chunks, st.sampled_from([" ", " ", " ", "  ", "\n", "
     lambda parts: "".join(chunk + space for chunk, space in parts)
 )
 
-_finders: dict[str, tuple[WordFinder, dict[object, int]]] = {}
+_finders: dict[str, tuple[Segmenters, WordFinder, dict[object, int]]] = {}
 
 
 def find(finder, words, texts, langs):
@@ -246,6 +250,86 @@ def test_words_found_by_chunks_are_those_of_the_whole_text(compat, rows):
     assert find(finder, words, *zip(*rows, strict=True)) == whole
 
 
+SEGMENTED_CHUNKS = [
+    *(
+        "我们今天去北京大学",
+        "东京へ行く",
+        "東京",
+        "ภาษาไทยง่าย",
+        "ๆ",
+        "x",
+        "a-b",
+        "5",
+        "5.5",
+        "１０",
+        "DNA",
+        "é",
+        "e\u0301",
+    ),
+    *(
+        "。",
+        "．",
+        "，",
+        "、",
+        "：",
+        "；",
+        ":",
+        ";",
+        "%",
+        "％",
+        "∶",
+        "(",
+        ")",
+        "（",
+        "）",
+        "！",
+        "?",
+        ".",
+        ",",
+        "…",
+        "—",
+    ),
+    *(
+        "–",
+        "「",
+        "」",
+        "『",
+        "“",
+        "”",
+        "‘",
+        "’",
+        "'",
+        "''",
+        "«",
+        "»",
+        "„",
+        "<",
+        "〈",
+        "～",
+        "·",
+        "\u00a0",
+        "\u3000",
+        "\u200b",
+    ),
+    *("\t", "\n", "🍜", "( ", " )", ") .", "5 %", "各", "ｶﾅ"),
+]
+frequent = st.sampled_from([" ", "  ", "。", "：", "（", "）"])
+segmented_texts = st.lists(
+    st.one_of(st.sampled_from(SEGMENTED_CHUNKS), frequent, st.text(max_size=3)), max_size=10
+).map("".join)
+
+
+@pytest.mark.parametrize("compat", ["default", "reference"])
+@given(rows=st.lists(st.tuples(segmented_texts, st.sampled_from(["zh", "ja", "th"])), min_size=1, max_size=3))
+@settings(max_examples=300, deadline=None)
+def test_words_found_in_place_are_those_of_the_whole_text(compat, rows):
+    if compat not in _finders:
+        _finders[compat] = make_finder(compat)
+    segmenters, finder, words = _finders[compat]
+    whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in rows]
+    assert find(finder, words, *zip(*rows, strict=True)) == whole
+
+
 def test_words_of_real_sentences_are_those_of_the_whole_text(real_corpora):
     """Every sentence in its own language, and in one with other rules for apostrophes, quotes and abbreviations."""
     segmenters, finder, words = make_finder("default")
@@ -259,3 +343,18 @@ def test_words_of_real_sentences_are_those_of_the_whole_text(real_corpora):
             ]
             whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in here]
             assert find(finder, words, *zip(*here, strict=True)) == whole
+
+
+@given(text=texts, lang=st.sampled_from(LANGS))
+@settings(max_examples=500, deadline=None)
+def test_moses_rules_with_guards_are_sacremoses_rules(text, lang):
+    moses = load_moses(lang or NEUTRAL)
+    assert moses.words(text) == MosesTokenizer.tokenize(_sacremoses(lang), text, escape=False)
+
+
+@lru_cache
+def _sacremoses(lang):
+    tokenizer = MosesTokenizer(lang or NEUTRAL)
+    if lang is None:
+        tokenizer.NONBREAKING_PREFIXES = tokenizer.NUMERIC_ONLY_PREFIXES = []
+    return tokenizer
