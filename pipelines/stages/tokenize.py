@@ -66,6 +66,7 @@ class Tokenize:
         niceness: int = 0,
     ):
         self._settings, self._pre_rejected = settings, pre_rejected
+        self._needs_offsets = OFFSETS in settings.schema.names
         self._tokenizer: XLMTokenizer | None = None
         self._start_limit = StartLimit("tokenizer", max_starts)
         os.nice(niceness)
@@ -116,6 +117,7 @@ class Tokenize:
             overlap=spec.overlap_tokens if spec.on_overflow == "window" else None,
             bypass_tokenizer=spec.bypass_tokenizer,
             mask_marker=self._settings.mask_marker,
+            with_offsets=self._needs_offsets,
             on_row=report_progress,
         )
 
@@ -130,9 +132,10 @@ class Tokenize:
             INPUT_IDS: to_list_column(token_offsets, encoding.input_ids),
             LENGTHS: to_list_column(row_offsets, np.diff(encoding.cu_seqlens)),
             WINDOW_STARTS: to_list_column(row_offsets, encoding.window_starts),
-            OFFSETS: to_list_column(token_offsets * 2, encoding.offsets.reshape(-1)),
-            WORD_IDS: to_list_column(token_offsets, encoding.word_ids),
         }
+        if self._needs_offsets:
+            arrays[OFFSETS] = to_list_column(token_offsets * 2, encoding.offsets.reshape(-1))
+            arrays[WORD_IDS] = to_list_column(token_offsets, encoding.word_ids)
         counts = (tokens.num_tokens, tokens.num_truncated, tokens.num_unknown)
         arrays |= {name: pa.array(count, pa.int32()) for name, count in zip(TOKEN_COUNTS, counts, strict=True)}
         schema, input_columns = self._settings.schema, set(shard.rows.schema.names)

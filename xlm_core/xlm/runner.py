@@ -133,6 +133,7 @@ class Runner:
             "overlap": settings.overlap_tokens if settings.on_overflow == "window" else None,
             "bypass_tokenizer": settings.bypass_tokenizer,
             "mask_marker": mask_marker,
+            "with_offsets": with_offsets,
         }
         with CallProgress(sum(map(len, inputs.texts)), num_rows, enabled=settings.progress) as progress:
             for first in range(0, num_rows, _CHUNK_ROWS):

@@ -114,3 +114,15 @@ def test_an_empty_batch_gives_empty_arrays(tokenizer):
     assert len(encoding) == 0
     assert encoding.cu_seqlens.tolist() == [0]
     assert encoding.offsets.shape == (0, 2)
+
+
+def test_everything_but_offsets_is_the_same_without_them(tokenizer):
+    rows = [["Das ist ein großes Haus.", "Haus"], ["Haus " * 20, "un…"]]
+    for overlap in (None, 2):
+        full, without = (
+            tokenizer.encode_batch(rows[0], ["de"] * 2, rows[1], 16, overlap=overlap, with_offsets=with_offsets)
+            for with_offsets in (True, False)
+        )
+        assert without.offsets.shape == (0, 2)
+        for name in ("input_ids", "cu_seqlens", "word_ids", "row_ids", "window_starts", "num_truncated", "num_unknown"):
+            assert getattr(without, name).tolist() == getattr(full, name).tolist()
