@@ -70,7 +70,7 @@ def build_dataset(
         pools: the number of workers of each stage, and their resources.
         shards: the part of the plan to compute.
         pre_rejected: rows to reject before they are tokenized.
-        isolate: whether each shard gets its own block and waits in no queue, so that a crash loses only one shard.
+        isolate: whether each shard waits in no queue, so that a crash loses only one shard.
         write: called on each shard in place of the write stage.
     """
     source = PlanSource(settings.read, shards)
@@ -79,7 +79,7 @@ def build_dataset(
     # With two concurrent calls, the data of one are transferred while the model computes the other.
     model_queue = queue or {"max_concurrent_calls_per_actor": 2}
     dataset = (
-        # Given the number of blocks, Ray does not split the blocks of a row group. Small shards share a block.
+        # Given the number of blocks, Ray does not split the blocks of a row group.
         ray.data.read_datasource(
             source,
             num_cpus=READ_CPUS,
@@ -119,9 +119,9 @@ def build_dataset(
             **_TASK_RETRIES,
         )
     )
-    if isolate:
-        # Each shard then becomes a block of its own, although a row group is still read once for all its shards.
-        dataset.context.target_max_block_size = 1
+    # Each shard becomes a block of its own, although a row group is read once for all its shards: a stage passes on
+    # whole blocks, so the model would wait for all shards of a block, and a worker that dies would lose them.
+    dataset.context.target_max_block_size = 1
     return dataset
 
 

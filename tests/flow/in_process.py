@@ -57,7 +57,7 @@ def stage_results(
 ) -> Iterator[ShardResult]:
     """Run shards through the stages. Takes the arguments of `build_dataset`.
 
-    As with Ray, the shards of a row group share a block, and a stage receives slices of it.
+    The shards of a row group share a block, and a stage receives slices of it, as Ray may do.
     """
     tokenize, infer = Tokenize(settings.tokenize, pre_rejected), build_infer(settings, pools)
     for task in PlanSource(settings.read, shards).get_read_tasks(1):
