@@ -12,6 +12,7 @@ from pipelines.rows import decode_ids, id_texts
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_SLICE_ROWS = 2**16  # hashed at once, because NumPy copies eight times the bytes of their ids
 _MAX_WORDS = 32  # of 8 bytes; the rest of longer ids is not hashed, so ids with the same beginning may be compared
 
 # The finalizer of SplitMix64 (Steele et al. 2014).
@@ -34,7 +35,8 @@ def hash_ids(ids: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.bool_]]:
     texts = to_bytes(ids)
     if not _is_utf8(texts):
         is_valid[list(decode_ids(ids)[1])] = False
-    return _hash_bytes(texts), is_valid
+    slices = [_hash_bytes(texts.slice(first, _SLICE_ROWS)) for first in range(0, len(texts), _SLICE_ROWS)]
+    return np.concatenate([np.empty(0, np.uint64), *slices]), is_valid
 
 
 def to_bytes(ids: pa.Array) -> pa.LargeBinaryArray:
