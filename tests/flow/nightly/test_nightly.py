@@ -99,7 +99,7 @@ def test_report_of_the_run_before_is_kept(nights):
 def test_missing_files_are_not_taken_for_deleted_ones(nights):
     """The job removes at most a tenth of its parts, because a mount may be missing."""
     assert nights.refused.status == 2
-    assert "120 of 126 parts would be removed" in nights.refused.err
+    assert "the results of 120 of 126 rows would be removed" in nights.refused.err
     assert "if that is right, set policy.max_removed above 0.1" in nights.refused.err
     assert "removing" not in nights.refused.out
     assert nights.refused.err.count("\n") == 1

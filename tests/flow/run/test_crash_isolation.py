@@ -60,7 +60,12 @@ class CrashingProbe:
 
 
 def crashing_rows(shards: pa.Table, probe: CrashingProbe) -> dict[str, list[int]]:
-    return {shard: list(rows) for shard, rows in find_crashing_rows(shards, probe).items()}
+    """Return the rows that are found, by their numbers in the file."""
+    starts = {shard.id: shard.members[0].file_row for shard in planned_shards(shards)}
+    return {
+        shard: [starts[shard] + position for position in rows]
+        for shard, rows in find_crashing_rows(shards, probe).items()
+    }
 
 
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=4), st.data())
