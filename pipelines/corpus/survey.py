@@ -142,6 +142,7 @@ class _Survey:
         self._wanted = set(columns_to_read(spec))
         self._read_footer = partial(_read_footer, spec=spec, stores=stores, is_only_file=is_only_file)
         self._problems: list[tuple[str, str]] = []
+        self._sound: pa.Schema | None = None  # of the last file that was checked; many files have the same
         self._pool = ThreadPoolExecutor(_FOOTER_THREADS)
 
     def read(self, files: Sequence[tuple[int, InputFile]]) -> None:
@@ -169,15 +170,19 @@ class _Survey:
         if table is not None:
             found += check_columns(info, schema, table, self._wanted)
             schema = pa.schema([field for field in schema if field.name in table.names])  # the others were dropped
-        if table is None or not has_field_ids(table):  # Iceberg guarantees that files agree with their partitions
-            found += check_partitions(info, footer, {name: constants[name] for name in partitions & self._wanted})
+        own = {name: constants[name] for name in partitions & self._wanted}
+        if own and (table is None or not has_field_ids(table)):  # Iceberg guarantees that files and partitions agree
+            found += check_partitions(info, footer, own)
         constants = {name: constants[name] for name in constants if name in self._wanted and name not in schema.names}
         for name, value in constants.items():
             schema = schema.append(pa.field(name, value.type))
             self.constant_types[name] = value.type
-        wrong = list(check_schema(info, schema, footer.unreadable, self._spec, self.first))
-        self._problems += ((info.url, message) for message in found + wrong)
-        self.first = self.first or (None if wrong else FirstFile(info, schema))
+        if footer.unreadable or self._sound is None or not schema.equals(self._sound):
+            wrong = list(check_schema(info, schema, footer.unreadable, self._spec, self.first))
+            found += wrong
+            self._sound = None if wrong else schema
+            self.first = self.first or (None if wrong else FirstFile(info, schema))
+        self._problems += ((info.url, message) for message in found)
         return constants
 
     def check(self) -> None:
