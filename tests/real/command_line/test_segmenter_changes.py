@@ -29,10 +29,11 @@ def job(make_job, tmp_path, monkeypatch) -> Callable[..., Job]:
     """Build jobs over `tmp_path / "in"`, with settings of the tokenizer. All have the same output."""
     without_ray(monkeypatch)
 
-    def job(**tokenizer: Any) -> Job:
+    def job(rows_per_shard: int = 64, **tokenizer: Any) -> Job:
         source = {"path": str(tmp_path / "in"), "id": "id", "text": "text", "lang": "lang"}
         policy = {"max_rejected": 1.0, "duplicate_ids": "ignore"}
-        return make_job(input=source, tasks=["feature-extraction"], tokenizer=tokenizer, policy=policy)
+        changes = {"tokenizer": tokenizer, "policy": policy, "output__rows_per_shard": rows_per_shard}
+        return make_job(input=source, tasks=["feature-extraction"], **changes)
 
     return job
 
@@ -161,12 +162,12 @@ def test_parts_without_a_record_are_adopted_only_if_their_rows_have_the_segmente
     """The run that wrote them was killed before it recorded any; then the segmenter was changed."""
     write_rows(tmp_path, "a", "en")
     write_rows(tmp_path, "b", "jpn")
-    killed = job(ja="kytea", kytea_model=str(kytea_model))
+    killed = job(1, ja="kytea", kytea_model=str(kytea_model))
     prepared = prepare_job(killed)
-    Output(prepared.output).begin(prepared.description, prepared.plan.shards)
+    Output(prepared.output).begin(prepared.description, prepared.plan.to_table())
     assert len(run_to_records(killed)) == 2
     assert len(check(killed).adopted) == 2
-    state = check(job(ja="fugashi"))
+    state = check(job(1, ja="fugashi"))
     assert [Path(record.file).name for record in state.adopted] == ["a.parquet"]
     assert len(state.stale_parts) == 1
-    assert "adopting 1 part" in complete(job(ja="fugashi"))
+    assert "adopting 1 part" in complete(job(1, ja="fugashi"))
