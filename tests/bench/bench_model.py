@@ -1,4 +1,7 @@
-"""Time of packed batches relative to padded batches of the reference: `python -m tests.bench.run model`."""
+"""Time of packed batches on a CPU, relative to the reference and to their matrix products alone.
+
+Run it with `python -m tests.bench.run model`.
+"""
 
 import tempfile
 from collections.abc import Iterator
@@ -12,8 +15,10 @@ from tests.bench.corpora import Corpora, write_checkpoint
 from tests.bench.table import Row
 from tests.bench.timing import time_alternately
 from xlm_core import PackedBatch, XLMModel, XLMTokenizer, plan_batches, take_ragged
+from xlm_core.inference import default_max_tokens
+from xlm_core.model import Linear
 
-ROUNDS, SENTENCES, BATCH, MAX_TOKENS = 5, 256, 64, 2_048
+ROUNDS, SENTENCES, MAX_CHARS, BATCH, THREADS = 3, 128, 400, 64, 2
 
 
 def measure(corpora: Corpora) -> Iterator[Row]:
@@ -21,34 +26,55 @@ def measure(corpora: Corpora) -> Iterator[Row]:
         folder = write_checkpoint(Path(name) / "checkpoint", corpora.sentences)
         reference = transformers.XLMModel.from_pretrained(folder).eval()
         ours = XLMModel.from_pretrained(folder).eval()
+        in_bfloat16 = XLMModel.from_pretrained(folder, dtype=torch.bfloat16).eval()
         tokenizer = XLMTokenizer.from_pretrained(folder, zh="rjieba", ja="fugashi")
-    # the last ones, because the vocabulary is learned from the first ones
-    sentences = corpora.sentences[-SENTENCES:]
+    # the last ones, because the vocabulary is learned from the first ones; without the paragraphs of xquad
+    sentences = [sentence for sentence in corpora.sentences if len(sentence.text) <= MAX_CHARS][-SENTENCES:]
     encoding = tokenizer.encode_batch([text for _, text in sentences], [lang for lang, _ in sentences], max_length=512)
     ids, cu_seqlens = encoding.input_ids, encoding.cu_seqlens
     lengths = np.diff(cu_seqlens)
-    torch.set_num_threads(2)
+    plan = plan_batches(lengths, default_max_tokens(torch.device("cpu")))
+    linear = [module for module in ours.modules() if isinstance(module, Linear)]
+    inputs = [[torch.randn(lengths[index].sum(), layer.in_features) for layer in linear] for index in plan]
 
-    def packed() -> None:
-        for index in plan_batches(lengths, MAX_TOKENS):
-            ours.forward_packed(PackedBatch.from_ragged(*take_ragged(ids, cu_seqlens, index)))
+    def packed(model: XLMModel) -> None:
+        for index in plan:
+            model.forward_packed(PackedBatch.from_ragged(*take_ragged(ids, cu_seqlens, index)))
 
     def padded(order: np.ndarray) -> None:
         for begin in range(0, len(order), BATCH):
             index = order[begin : begin + BATCH]
-            longest = lengths[index].max()
-            padded_ids = np.full((len(index), longest), 2)
-            mask = np.arange(longest) < lengths[index][:, None]
+            mask = np.arange(lengths[index].max()) < lengths[index][:, None]
+            padded_ids = np.full(mask.shape, 2)
             padded_ids[mask] = take_ragged(ids, cu_seqlens, index)[0]
             reference(input_ids=torch.from_numpy(padded_ids), attention_mask=torch.from_numpy(mask))
 
+    def products() -> None:
+        for batch in inputs:
+            for layer, x in zip(linear, batch, strict=True):
+                torch.mm(x, layer.weight.T)
+
+    def own_products() -> None:
+        for batch in inputs:
+            for layer, x in zip(linear, batch, strict=True):
+                layer(x)
+
     functions = {
-        "ours": packed,
+        "ours": lambda: packed(ours),
         "unsorted": lambda: padded(np.arange(len(lengths))),
         "sorted": lambda: padded(np.argsort(lengths, kind="stable")),
+        "products": products,
+        "own products": own_products,
+        "bfloat16": lambda: packed(in_bfloat16),
     }
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
     with torch.inference_mode():
         times = time_alternately(functions, ROUNDS)
-    what = "forward, float32, 6 x 512, 2 threads: the reference in padded batches of 64"
-    yield Row(f"{what}, in input order", times.speedup("ours", over="unsorted"), "6.0 x")
-    yield Row(f"{what}, sorted by length", times.speedup("ours", over="sorted"), "1.9 x")
+    torch.set_num_threads(num_threads)
+    what = f"forward, float32, 6 x 512, {THREADS} threads"
+    yield Row(f"{what}: the reference in padded batches, in input order", times.speedup("ours", over="unsorted"), "6 x")
+    yield Row(f"{what}: the reference in padded batches, sorted", times.speedup("ours", over="sorted"), "1.9 x")
+    yield Row(f"{what}: time of torch.mm of the same shapes", f"{times.ratio('products', to='ours'):.0%}", "94 %")
+    yield Row(f"{what}: time of its own linear layers", f"{times.ratio('own products', to='ours'):.0%}", "94 %")
+    yield Row(f"{what}: bfloat16 instead", times.speedup("bfloat16", over="ours"))

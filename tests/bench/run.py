@@ -13,6 +13,7 @@ BENCHMARKS = {
     "tokenizer": "tests.bench.bench_tokenizer",
     "model": "tests.bench.bench_model",
     "language-model": "tests.bench.bench_language_model",
+    "alternatives": "tests.bench.bench_alternatives",
     "gpu": "tests.bench.gpu",
     "job": "tests.bench.bench_job",
 }

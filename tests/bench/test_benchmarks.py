@@ -1,4 +1,4 @@
-"""The script that measures a GPU works, here at toy size on the CPU, also on a machine with few libraries."""
+"""The script that measures a GPU works, here at toy size on the CPU; and the file of results keeps its sections."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import torch
 
 from tests.bench.corpora import read_corpora
 from tests.bench.gpu import FIGURES, FULL, TOY, compile_pointwise, measure, run_padded
-from tests.bench.table import UNMEASURED
+from tests.bench.table import UNMEASURED, Row, keep_rows
 from xlm_core import PackedBatch, XLMConfig, XLMModel
 
 ABSENT = ("ray", "pyarrow", "pandas", "fsspec", "transformers", "sacremoses", "rjieba", "fugashi", "pythainlp")
@@ -63,3 +63,23 @@ def test_padded_and_compiled_passes_compute_what_packed_ones_do():
         torch.testing.assert_close(run_padded(model, padded, mask)[mask], packed, atol=1e-5, rtol=0)
         compiled = compile_pointwise(model)(PackedBatch.from_ragged(ids, cu_seqlens))
         torch.testing.assert_close(compiled, packed, atol=1e-5, rtol=0)
+
+
+def test_section_is_replaced_and_the_rest_is_kept(tmp_path):
+    path = tmp_path / "RESULTS.md"
+    path.write_text("# Speed\n\nAbout.\n\n## Limits\n\nWritten by hand.\n", encoding="utf-8")
+    keep_rows("second", [Row("b", "1.0 x")], "texts", ("first", "second"), path)
+    keep_rows("first", [Row("a", "2.0 x", "3 x")], "texts", ("first", "second"), path)
+    keep_rows("second", [Row("b", "4.0 x")], "other texts", ("first", "second"), path)
+    text = path.read_text(encoding="utf-8")
+    assert [line for line in text.splitlines() if line.startswith("#")] == [
+        "# Speed",
+        "## first",
+        "## second",
+        "## Limits",
+    ]
+    assert "| a | 2.0 x | 3 x |" in text
+    assert "| b | 4.0 x |  |" in text
+    assert "1.0 x" not in text
+    assert text.startswith("# Speed\n\nAbout.\n")
+    assert text.endswith("Written by hand.\n")
