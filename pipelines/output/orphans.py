@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.errors import FatalError
-from pipelines.output.layout import BOOKKEEPING, DATA, METADATA_PATH, PART, PART_PATH, TEMPORARY
+from pipelines.output.layout import BOOKKEEPING, DATA, METADATA_PATH, PART, PART_PATH, SHARD_ID, TEMPORARY
+from pipelines.output.parts import listing_table
 from pipelines.storage import final_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator
 
     from pipelines.output.directory import Output
+    from pipelines.output.ledger import Records
     from pipelines.storage import Location
+
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 
 class Orphan(NamedTuple):
@@ -44,15 +52,13 @@ def find_orphans(output: Output) -> list[Orphan]:
             an orphan.
     """
     # List before loading the ledger, so that parts committed in between have a record.
-    files = output.location.list(recursive=True)
-    loaded = output.ledger.load()
-    records = dict(zip(loaded.shards.to_pylist(), loaded.column("rows_rejected").tolist(), strict=True))
-    orphans: list[Orphan] = []
-    for file in files:
-        path = file.url[len(output.location.url.rstrip("/")) + 1 :]
-        if (found := _classify(path, records)) is not None:
-            orphans.append(Orphan(output.location / path, path, file.size, *found))
-    if not records and output.is_complete and any(PART_PATH.fullmatch(orphan.path) for orphan in orphans):
+    others: list[tuple[str, int]] = []
+    parts = listing_table(_split_listing(output, others))
+    records = output.ledger.load()
+    found = [(path, size, *_classify(path)) for path, size in others]
+    found += _find_parts_without_record(parts, records)
+    orphans = [Orphan(output.location / file[0], *file) for file in sorted(found)]
+    if not len(records) and output.is_complete and any(PART_PATH.fullmatch(orphan.path) for orphan in orphans):
         raise FatalError(
             f"{output.location.url}: complete, but its ledger is missing, so every part would be an orphan; restore "
             "_xlm/ledger"
@@ -60,17 +66,33 @@ def find_orphans(output: Output) -> list[Orphan]:
     return orphans
 
 
-def _classify(path: str, rows_rejected: Mapping[str, int]) -> tuple[str, bool] | None:
-    """Return what a file is, and whether it may be removed; None if the ledger accounts for it."""
-    if METADATA_PATH.fullmatch(path):
-        return None
-    if part := PART_PATH.fullmatch(path):
-        is_rejected, record = part[1] != DATA, rows_rejected.get(part[2])
-        if record is None:
-            return f"{'rejected rows' if is_rejected else 'results'} of shards that were never committed", True
-        if is_rejected and not record:
-            return "rejected rows of shards that have no rejected rows any more", True
-        return None
+def _split_listing(output: Output, others: list[tuple[str, int]]) -> Iterator[tuple[str, int]]:
+    """List the files of an output: yield parts and files of rejected rows, and add files of other kinds to a list."""
+    for path, size in output.location.scan(recursive=True):
+        if PART_PATH.fullmatch(path):
+            yield path, size
+        elif not METADATA_PATH.fullmatch(path):
+            others.append((path, size))
+
+
+def _find_parts_without_record(parts: pa.Table, records: Records) -> Iterator[tuple[str, int, str, bool]]:
+    """Yield the parts and files of rejected rows that have no record: path, size, and as `_classify` returns it."""
+    named = pc.extract_regex(parts["name"], f"^(?P<folder>.+)/part-(?P<shard>{SHARD_ID.pattern})")
+    shards, is_data = pc.struct_field(named, "shard"), pc.equal(pc.struct_field(named, "folder"), DATA)
+    is_recorded = pc.is_in(shards, value_set=records.shards)
+    with_rejected = records.filter(records.column("rows_rejected") > 0)
+    is_expected = pc.if_else(is_data, is_recorded, pc.is_in(shards, value_set=with_rejected.shards))
+    kinds = pa.table({"path": parts["name"], "size": parts["size"], "is_data": is_data, "is_recorded": is_recorded})
+    for file in kinds.filter(pc.invert(is_expected)).to_pylist():
+        if file["is_recorded"]:
+            description = "rejected rows of shards that have no rejected rows any more"
+        else:
+            description = f"{'results' if file['is_data'] else 'rejected rows'} of shards that were never committed"
+        yield file["path"], file["size"], description, True
+
+
+def _classify(path: str) -> tuple[str, bool]:
+    """Return what another file is, and whether it may be removed."""
     folder, slash, name = path.rpartition("/")
     if final := final_name(name):
         target = folder + slash + final

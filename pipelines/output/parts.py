@@ -14,6 +14,8 @@ from pipelines.rows import REJECTED, id_texts
 from pipelines.storage import encode_parquet
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipelines.storage import Location
 
 # A reader loads a column of a row group as one array, and indexes its values with 31 bits.
@@ -22,7 +24,7 @@ _MAX_VALUES_PER_ROW_GROUP = 2**28
 REJECTED_FILE = pa.schema([pa.field("file", pa.string(), nullable=False), *REJECTED])
 
 
-_LISTING = pa.schema([("shard", pa.string()), ("size", pa.int64())])
+_LISTING = pa.schema([("name", pa.string()), ("size", pa.int64())])
 _LISTED_AT_ONCE = 10_000  # files, as Python objects
 
 # Keys in the footer of a part.
@@ -77,9 +79,14 @@ def decode_schema(text: str | bytes) -> pa.Schema:
 
 def list_parts(folder: Location) -> pa.Table:
     """List the parts in a directory: a table with the columns `shard` and `size`, in no order."""
-    tables = [_LISTING.empty_table()]
     found = ((part[1], size) for name, size in folder.scan() if (part := PART.fullmatch(name)))
-    while some := list(islice(found, _LISTED_AT_ONCE)):
+    return listing_table(found).rename_columns(["shard", "size"])
+
+
+def listing_table(files: Iterator[tuple[str, int]]) -> pa.Table:
+    """Convert names and sizes of files to a table with the columns `name` and `size`, some of them at a time."""
+    tables = [_LISTING.empty_table()]
+    while some := list(islice(files, _LISTED_AT_ONCE)):
         tables.append(pa.table([*zip(*some, strict=True)], _LISTING.names).cast(_LISTING))
     return pa.concat_tables(tables).combine_chunks()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 # Records are appended in batches, so that each ledger file holds many. A crash loses the pending records. The interval
-# is 1/200 of the elapsed time, within these bounds, so a run of a week writes about ten thousand files.
+# is 1/200 of the elapsed time, within these bounds, so a run of a week appends about ten thousand times.
 _COMMIT_EVERY_S = (2.0, 60.0)
 
 

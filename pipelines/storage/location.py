@@ -164,6 +164,10 @@ class Location:
         Raises:
             FileNotFoundError: there is no file.
         """
+        return self.read_buffer().to_pybytes()
+
+    def read_buffer(self) -> pa.Buffer:
+        """Read the whole file, like `read_bytes`, into memory of Arrow."""
         return self.with_retries(self._read)
 
     def read_table(self, columns: list[str] | None = None) -> pa.Table:
@@ -173,7 +177,7 @@ class Location:
             FileNotFoundError: there is no file.
             pa.ArrowException: it is damaged.
         """
-        data = self.read_bytes()
+        data = self.read_buffer()
         try:
             return pq.read_table(pa.BufferReader(data), columns=columns)
         except OSError as error:  # the bytes are in memory, so this is not a disk error, but damaged data
@@ -212,11 +216,11 @@ class Location:
         if self.fsspec is not None:
             self.fsspec.invalidate_cache()
 
-    def _read(self) -> bytes:
+    def _read(self) -> pa.Buffer:
         with self.fs.open_input_file(self.path) as source:
-            data = source.read()
-            if len(data) != source.size():  # some clients treat a dropped connection as the end of the file
-                raise RetryableError(f"{self.url}: incomplete, got {len(data):,} of {source.size():,} bytes")
+            data = source.read_buffer()
+            if data.size != source.size():  # some clients treat a dropped connection as the end of the file
+                raise RetryableError(f"{self.url}: incomplete, got {data.size:,} of {source.size():,} bytes")
         return data
 
     def _send(self, data: bytes | pa.Buffer, temporary: str) -> None:

@@ -75,13 +75,13 @@ class ReplacedError(RetryableError):
     """A run replaced files of the ledger while they were read."""
 
 
-def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, bytes]]:
+def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, pa.Buffer]]:
     """Read files in order, a few of them ahead of the consumer.
 
     Raises:
         ReplacedError: a file was deleted.
     """
-    pending: deque[tuple[Location, Future[bytes]]] = deque()
+    pending: deque[tuple[Location, Future[pa.Buffer]]] = deque()
     with ThreadPoolExecutor(_READ_THREADS) as pool:
         for file in files:
             pending.append((file, pool.submit(_read, file)))
@@ -92,14 +92,14 @@ def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, bytes]]:
             yield first, data.result()
 
 
-def _read(file: Location) -> bytes:
+def _read(file: Location) -> pa.Buffer:
     try:
-        return file.read_bytes()
+        return file.read_buffer()
     except FileNotFoundError:
         raise ReplacedError(f"{file.url}: deleted by a run while it was read; run the same command again") from None
 
 
-def read_rows(location: Location, data: bytes, columns: Sequence[str]) -> Iterator[pa.Table]:
+def read_rows(location: Location, data: pa.Buffer, columns: Sequence[str]) -> Iterator[pa.Table]:
     """Read some columns of a ledger file, one row group at a time.
 
     Raises:

@@ -77,6 +77,8 @@ class Records:
                 tables.append(pa.table(columns, _SCHEMA.names).cast(_SCHEMA))
                 first += len(rows)
         table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+        del tables
+        pa.default_memory_pool().release_unused()  # decoding the files leaves up to 150 MB
         return cls(files, table)._ordered()
 
     def _ordered(self) -> Records:
@@ -228,7 +230,8 @@ class Records:
                 bounds = np.searchsorted(files, number), np.searchsorted(files, number, "right")
                 start, end = bounds[0] + np.searchsorted(rows[bounds[0] : bounds[1]], [first, first + len(group)])
                 if end > start:
-                    yield order[start:end], group.take(pa.array(rows[start:end] - first)), file
+                    selected = group if end - start == len(group) else group.take(pa.array(rows[start:end] - first))
+                    yield order[start:end], selected, file
                 first += len(group)
 
     def _shard_codes(self) -> NDArray[np.int64]:

@@ -1,7 +1,6 @@
 """The ledger returns the records that were appended, and refuses files that no run writes."""
 
 import random
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +13,12 @@ from hypothesis import strategies as st
 from pipelines.corpus.planned_shard import Member, shard_id
 from pipelines.errors import FatalError
 from pipelines.output.layout import SHARD_ID, part_name
-from pipelines.output.ledger import Ledger, retry_if_replaced
+from pipelines.output.ledger import Ledger, ReplacedError, retry_if_replaced
 from pipelines.output.ledger import ledger as ledger_module
 from pipelines.output.shard_record import RECORD, ShardRecord, ShardResult
 from pipelines.rows.shard_failure import FailureKind, ShardFailure
 from pipelines.rows.shard_stats import LangCounts
-from pipelines.storage import locate
+from pipelines.storage import Location, locate
 from tests.pipelines.output.shard_records import make_record
 
 COMMITTED = pa.field("committed_ns", pa.int64())
@@ -142,7 +141,7 @@ def _merges_often(monkeypatch):
 @pytest.mark.usefixtures("_merges_often")
 def test_files_are_merged_without_a_change_of_records(ledger, tmp_path):
     text = random.Random(0).randbytes  # does not compress
-    records = [make_record(i, langs=LANGS, tokens=i, file=text(400).hex()) for i in range(200)]
+    records = [make_record(i, langs=LANGS, tokens=i, file=text(400).hex()) for i in range(120)]
     for record in records:
         ledger.append([record])
         assert sum(file.stat().st_size < 20_000 for file in tmp_path.iterdir()) <= 4
@@ -183,20 +182,23 @@ def test_copies_that_an_interrupted_rewrite_left_are_ignored(ledger, tmp_path, r
     assert len(pq.read_table(file)) == len(before)
 
 
-def test_records_can_be_read_while_another_process_merges_their_files(tmp_path, monkeypatch):
-    """Readers start again if a file that they listed was deleted."""
+def test_files_that_are_merged_while_they_are_read_are_read_again(tmp_path, monkeypatch):
+    """By another process. Records that were loaded before that cannot be read any more."""
     writer, reader = Ledger(locate(str(tmp_path))), Ledger(locate(str(tmp_path)))
-    monkeypatch.setattr(ledger_module, "_MAX_SMALL_FILES", 3)
-    expected = [make_record(number) for number in range(300)]
+    for number in range(4):
+        writer.append([make_record(number)])
+    loaded, read, merged = reader.load(), Location.read_buffer, list[str]()
 
-    def write() -> None:
-        for record in expected:
-            writer.append([record])
+    def merge_and_read(location: Location) -> pa.Buffer:
+        if not merged:
+            merged.append(location.url)
+            writer.append([make_record(4)])
+        return read(location)
 
-    with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(write)
-        while not writing.done():
-            found = retry_if_replaced(lambda: list(reader.history()))
-            assert found == expected[: len(found)]
-        writing.result()
-    assert list(reader.history()) == expected
+    monkeypatch.setattr(ledger_module, "_MAX_SMALL_FILES", 4)
+    monkeypatch.setattr(Location, "read_buffer", merge_and_read)
+    assert list(reader.load()) == [make_record(number) for number in range(5)]
+    assert len(merged) == len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(ReplacedError, match="deleted by a run while it was read; run the same command again"):
+        list(loaded)
+    assert retry_if_replaced(lambda: len(list(reader.load()))) == 5
