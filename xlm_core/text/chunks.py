@@ -39,6 +39,8 @@ _FULL_STOPS = frozenset("。．")  # the rules delete white space after them
 _DIGITS = frozenset("0123456789")
 
 
+_BYTES_PER_LANG, _BYTES_PER_SHAPE = 10_000, 1_000
+
 _NOT_LEARNED: list[_ShapedWord] = []
 
 
@@ -75,6 +77,11 @@ class ChunkRules:
         self._some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {"s"})
         self._some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
         self._shapes: dict[tuple[str, bool, int], list[_ShapedWord] | None] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """An estimate of the memory that shapes take."""
+        return _BYTES_PER_LANG + _BYTES_PER_SHAPE * len(self._shapes)
 
     def split(self, chunk: str, *, is_first: bool = False, following: int = OTHER) -> list[tuple[Word, int]] | None:
         """Return the words of a chunk, each with its first character, or None if they depend on more than its context.

@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from xlm_core.text.words import Word
 
 
-_MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 10_000, 100
+_MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 4_000, 100
 
 
 class _LangChunks(dict[str, int]):
     """The numbers of the chunks of one language; a lookup adds those that are missing."""
 
     def __init__(self, rules: ChunkRules, table: ChunkTable):
-        self._rules, self._table = rules, table
+        self.rules, self._table = rules, table
 
     def __missing__(self, chunk: str) -> int:
-        number = self._table.add(chunk, self._rules)
+        number = self._table.add(chunk, self.rules)
         if len(chunk) <= MAX_CHUNK_CHARS:
             self[chunk] = number
         return number
@@ -58,7 +58,7 @@ class WordFinder:
     @property
     def size_bytes(self) -> int:
         """An estimate of the memory that chunks take."""
-        return self._table.size_bytes
+        return self._table.size_bytes + sum(chunks.rules.size_bytes for chunks in self._chunks.values())
 
     def clear(self) -> None:
         """Forget all chunks."""

@@ -1,5 +1,6 @@
 """Words encoded in a batch have the subwords and offsets that each of them has alone."""
 
+import tracemalloc
 import unicodedata
 
 import numpy as np
@@ -7,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xlm_core import XLMTokenizer
 from xlm_core.text import MovedWord, fold, lower_and_strip_accents
+from xlm_core.tokenizer import text_encoder
 from xlm_core.tokenizer.batch_bpe import BatchBPE
 from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
 from xlm_core.tokenizer.subwords import WordEncoder
@@ -72,3 +75,37 @@ def test_words_do_not_depend_on_their_batch(lowercase, words, data):
     for name in ("sizes", "ids", "starts", "ends"):
         expected = np.concatenate([getattr(pieces, name) for pieces in alone])
         assert getattr(together, name).tolist() == expected.tolist()
+
+
+def test_memory_is_bounded_and_results_do_not_depend_on_it(checkpoint, corpus, monkeypatch):
+    """With a limit that a few sentences reach, words are forgotten all the time, also within a batch."""
+    texts, langs = [row["text"] for row in corpus], [row["lang"] for row in corpus]
+    remembering = XLMTokenizer.from_pretrained(checkpoint, ja="fugashi")
+    expected = remembering.encode_batch(texts, langs)
+    monkeypatch.setattr(text_encoder, "_MAX_MEMORY_BYTES", 200_000)
+    monkeypatch.setattr(text_encoder, "_TEXTS_PER_GROUP", 3)
+    forgetful = XLMTokenizer.from_pretrained(checkpoint, ja="fugashi")
+    found = forgetful.encode_batch(texts, langs)
+    for name in ("input_ids", "cu_seqlens", "offsets", "word_ids", "num_unknown"):
+        assert getattr(found, name).tolist() == getattr(expected, name).tolist()
+    encoder = forgetful._encoder
+    assert encoder._table.size_bytes + encoder._finder.size_bytes <= 200_000
+    assert remembering._encoder._table.size_bytes > 200_000
+    again = remembering.encode_batch(texts, langs)
+    remembering.clear_memory()
+    assert again.input_ids.tolist() == remembering.encode_batch(texts, langs).input_ids.tolist()
+
+
+def test_estimated_memory_is_what_new_words_take(checkpoint):
+    """Encode words that do not repeat, and compare the estimate, on which the limit is based, with the allocations."""
+    encoder = XLMTokenizer.from_pretrained(checkpoint)._encoder
+    encoder.encode(["warm up"] * 60, ["en"] * 60, {})
+    texts = [" ".join(f"word{i}x{k}, Wort{i}y{k}." for k in range(10)) for i in range(2000)]
+    before = encoder._table.size_bytes + encoder._finder.size_bytes
+    tracemalloc.start()
+    tokens = encoder.encode(texts, ["en"] * len(texts), {})
+    del tokens, texts
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    estimate = encoder._table.size_bytes + encoder._finder.size_bytes - before
+    assert taken / 2 < estimate < taken * 2
