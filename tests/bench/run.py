@@ -5,6 +5,7 @@ A benchmark is a module with a function `measure(corpora)`, which yields rows.
 
 import argparse
 import importlib
+import os
 
 from tests.bench.corpora import read_corpora
 from tests.bench.table import Row, format_rows, keep_rows
@@ -20,6 +21,8 @@ BENCHMARKS = {
 
 
 def main() -> None:
+    # Threads that wait for others do not spin: on a busy machine, the waiting would be most of what is measured.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # torch is imported later
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help=f"of {', '.join(BENCHMARKS)}; by default all", metavar="names")
     parser.add_argument("--corpora", help="a folder with ud_pos.parquet, tatoeba.parquet, xquad.parquet")
