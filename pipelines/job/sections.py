@@ -175,6 +175,10 @@ class ComputeSettings(Settings):
         description="Number of GPUs of each model process. With 0.5 two processes share a GPU; with 0 the model runs "
         "on the CPU.",
     )
+    price_per_hour: Annotated[float, Field(ge=0)] | None = Field(
+        default=None,
+        description="Price of all machines for an hour, in any currency. xlm plan prints what the job will cost.",
+    )
     object_store_mb: Annotated[int, Field(ge=80)] | None = Field(
         default=None,
         description="Size of Ray's object store in MB, if the job starts Ray. By default Ray chooses it.",

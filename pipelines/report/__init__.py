@@ -1,5 +1,6 @@
 """The report of a run, as values, as a console summary and as an HTML page."""
 
+from pipelines.report.bottleneck import describe_bottleneck
 from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.statistics import collect_statistics
 from pipelines.report.summary import summary_lines
@@ -12,6 +13,7 @@ __all__ = [
     "Timeline",
     "build_report",
     "collect_statistics",
+    "describe_bottleneck",
     "render_html",
     "render_or_explain",
     "summary_lines",

@@ -6,12 +6,14 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from pipelines.run.checks import LanguageSurvey, LangUse, survey_languages
+    from pipelines.run.estimate import Estimate, estimate_job
     from pipelines.run.execute import run
     from pipelines.run.output_checks import check_before_changes, check_output, check_removal
     from pipelines.run.prepare import Prepared, prepare_job
     from pipelines.run.sample import compute_sample
 
 __all__ = [
+    "Estimate",
     "LangUse",
     "LanguageSurvey",
     "Prepared",
@@ -19,12 +21,14 @@ __all__ = [
     "check_output",
     "check_removal",
     "compute_sample",
+    "estimate_job",
     "prepare_job",
     "run",
     "survey_languages",
 ]
 
-_MODULES = {  # the module of each name; only `execute` and `sample` import Ray
+_MODULES = {  # the module of each name; only `estimate`, `execute` and `sample` import Ray
+    "Estimate": "estimate",
     "LangUse": "checks",
     "LanguageSurvey": "checks",
     "Prepared": "prepare",
@@ -32,6 +36,7 @@ _MODULES = {  # the module of each name; only `execute` and `sample` import Ray
     "check_output": "output_checks",
     "check_removal": "output_checks",
     "compute_sample": "sample",
+    "estimate_job": "estimate",
     "prepare_job": "prepare",
     "run": "execute",
     "survey_languages": "checks",

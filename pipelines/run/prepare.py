@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from pipelines.job import Job, TokenizerSettings
     from pipelines.storage import Location
     from pipelines.tasks import Task
-    from xlm_core import XLMTokenizer
+    from xlm_core import XLMConfig, XLMTokenizer
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Prepared:
         tokenizer: that of the checkpoint.
         notes: how the tasks read their heads.
         warnings: what may be wrong, although the job can run.
+        config: that of the trunk.
     """
 
     job: Job
@@ -71,6 +72,7 @@ class Prepared:
     tokenizer: XLMTokenizer
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    config: XLMConfig
 
 
 def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Prepared:
@@ -137,7 +139,9 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
         description["tables"] = dict(corpus.tables)
     notes = tuple(note for task in tasks for note in task.notes)
     warnings += [warning for task in tasks for warning in task.warnings]
-    return Prepared(job, plan, output, fingerprint, segmenters, description, stages, tokenizer, notes, tuple(warnings))
+    return Prepared(
+        job, plan, output, fingerprint, segmenters, description, stages, tokenizer, notes, tuple(warnings), config
+    )
 
 
 def _check_output_path(job: Job, corpus: Corpus, output: Location) -> None:

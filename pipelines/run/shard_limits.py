@@ -29,12 +29,18 @@ def choose_shard_limits(job: Job, config: XLMConfig) -> ShardLimits:
     limits = ShardLimits(job.output.rows_per_shard)
     if job.compute.gpus_per_model > 0 and (job.compute.address is not None or any(Path("/dev").glob("nvidia[0-9]*"))):
         return limits
-    # four matrices of attention and two of the feed-forward layer, which is four times as wide
-    flops_per_token = 2 * config.n_layers * 12 * config.emb_dim**2
-    tokens = _MAX_SECONDS * _measure_flops_per_s() / flops_per_token
+    tokens = _MAX_SECONDS * _measure_flops_per_s() / flops_per_token(config)
     # to a power of two, so that noise in the measurement rarely changes the plan
     text_bytes = 2 ** int(np.log2(max(tokens * _BYTES_PER_TOKEN, _MIN_TEXT_BYTES)))
     return limits._replace(max_text_bytes=min(text_bytes, limits.max_text_bytes))
+
+
+def flops_per_token(config: XLMConfig) -> float:
+    """Return the floating-point operations of the matrix products for one token, without those of attention scores.
+
+    A layer has four square matrices of attention, and two of the feed-forward layer, which is four times as wide.
+    """
+    return 2.0 * config.n_layers * 12 * config.emb_dim**2
 
 
 def _measure_flops_per_s() -> float:

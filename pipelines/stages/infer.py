@@ -14,7 +14,7 @@ import ray
 from pipelines import metrics
 from pipelines.errors import FatalError, ShardError
 from pipelines.ray_internals import session_folder
-from pipelines.rows import ROW, decode_texts, read_sequences
+from pipelines.rows import ROW, decode_texts, locate_rows, read_sequences
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.stop_signal import begin
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pipelines.rows import Shard
+    from pipelines.rows import Shard, Source
     from pipelines.stages.settings import InferStageSettings
     from pipelines.tasks import Task
     from xlm_core.decoding import Sequences
@@ -93,7 +93,7 @@ class Infer:
             distinct = find_distinct_rows(sequences, _quoted_texts(rows, self._settings.text_columns))
             if distinct is not None:
                 rows, sequences = rows.take(distinct.rows), sequences.take(distinct.rows)
-            found, halvings = _run_tasks(model, tasks, sequences, rows)
+            found, halvings = _run_tasks(model, tasks, sequences, rows, shard.stats.sources)
             for task, result in zip(tasks, found, strict=True):
                 for field, column in zip(task.fields, task.columns(result, sequences, rows), strict=True):
                     results[field.name] = column if distinct is None else column.take(distinct.source)
@@ -169,7 +169,11 @@ def _quoted_texts(rows: pa.RecordBatch, text_columns: list[str]) -> list[list[Ha
 
 
 def _run_tasks(
-    model: Model, tasks: list[Task[Any]], sequences: Sequences, rows: pa.RecordBatch
+    model: Model,
+    tasks: list[Task[Any]],
+    sequences: Sequences,
+    rows: pa.RecordBatch,
+    sources: tuple[Source, ...],
 ) -> tuple[list[Any], int]:
     """Return the result of each task, and how often the token budget was halved."""
     from xlm_core.inference import run_collectors
@@ -182,8 +186,9 @@ def _run_tasks(
             on_result=report_progress,
         )
     except DeviceMemoryError as error:
+        files, numbers = locate_rows(sources, rows.column(ROW).slice(error.row, 1))
         raise ShardError(
-            f"out of memory on {error.device}: the longest sequence, of row {rows.column(ROW)[error.row]}, has "
+            f"out of memory on {error.device}: the longest sequence, of {files[0]} row {numbers[0]}, has "
             f"{error.num_tokens} tokens, and ran alone (batch.max_tokens is {model.max_tokens} by now); lower "
             "tokenizer.max_length, or use a device with more memory"
         ) from None

@@ -117,6 +117,7 @@ def hostile_run(demo, tmp_path_factory) -> HostileRun:
     job.set("input.keep", ["lang"])
     job.set("tokenizer", {"max_length": 128, "ja": "fugashi", "on_overflow": "reject", "max_chars": 5_000})
     job.set("policy", {"max_rejected": 1.0, "max_failed_shards": 5})
+    job.set("output.rows_per_shard", len(hostile_rows(trap)))  # the damaged file has a shard of its own
     job.set("compute", {"tokenizers": 1, "models": 1, "object_store_mb": 100})
     job.job_file.write_text(job.to_yaml(), encoding="utf-8")
     done = subprocess.run(

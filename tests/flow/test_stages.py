@@ -163,7 +163,7 @@ def test_schema_of_a_part_does_not_depend_on_its_rows(make_job, tmp_path):
             "path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang", "keep": ["lang"],
             "filter": "y > 1",
         },
-        input__path=str(tmp_path / "in.parquet"),
+        output__rows_per_shard=1,
     )  # fmt: skip
     records = run_to_records(job)
     assert [(r.rows_read, r.rows_in, r.rows_out, r.rows_rejected) for r in records] == [

@@ -47,7 +47,7 @@ def both(capsys):
 
 
 def test_plan(demo, both):
-    text, plan, _ = both("plan", demo / "job.yaml", "--limit", "1")
+    text, plan, _ = both("plan", demo / "job.yaml", "--limit", "1", "--quick")
     assert f"{plan['rows']} rows of {plan['num_files']} files in {plan['shards']} shards" in text
     (file,) = plan["files"]
     assert re.search(rf"^ +{file['shards']} +{file['rows']} +\S+ kB  {re.escape(file['file'])}$", text, re.MULTILINE)

@@ -128,17 +128,45 @@ def try_command(job: str, overrides: tuple[str, ...], rows: int) -> ExitStatus:
     return ExitStatus.COMPLETE
 
 
-@click.command("plan", cls=Command, examples=["xlm plan job.yaml", "xlm plan job.yaml --limit 100"])
+@click.command(
+    "plan",
+    cls=Command,
+    examples=["xlm plan job.yaml", "xlm plan job.yaml --gpus 8 --cpus 64", "xlm plan job.yaml --quick --limit 100"],
+)
 @job_argument
 @overrides_option
 @limit_option("files to list", default=20)
+@click.option("--quick", is_flag=True, help="Read only the footers of the files, and estimate nothing.")
+@click.option("--cpus", type=click.IntRange(1), help="CPUs of the cluster; by default those of this machine.")
+@click.option("--gpus", type=click.IntRange(0), help="GPUs of the cluster; by default those of this machine.")
+@click.option(
+    "--tflops",
+    type=click.FloatRange(0, min_open=True),
+    default=150.0,
+    show_default=True,
+    help="Sustained speed of a GPU in half precision, if this machine has none to measure.",
+)
 @json_option
-def plan_command(job: str, overrides: tuple[str, ...], limit: int, as_json: bool) -> ExitStatus:
-    """List the input files of a job and their shards."""
-    from jobs.commands.job.plan import print_plan
+def plan_command(
+    job: str,
+    overrides: tuple[str, ...],
+    limit: int,
+    quick: bool,
+    cpus: int | None,
+    gpus: int | None,
+    tflops: float,
+    as_json: bool,
+) -> ExitStatus:
+    """List the input files of a job and their shards, and estimate how long the job takes.
+
+    The estimate is from some thousand rows that are spread over the corpus: their tokens by language, and the speeds of
+    the tokenizer and of the model on them.
+    """
+    from jobs.commands.job.plan import Cluster, print_plan
     from jobs.job_file import load_job
 
-    print_plan(load_job(job, overrides), open_console(as_json=as_json), limit, as_json=as_json)
+    cluster = None if quick else Cluster(cpus, gpus, tflops)
+    print_plan(load_job(job, overrides), open_console(as_json=as_json), limit, cluster, as_json=as_json)
     return ExitStatus.COMPLETE
 
 

@@ -1,29 +1,58 @@
-"""`xlm plan`: list the input files of a job and their shards."""
+"""`xlm plan`: list the input files of a job and their shards, and estimate how long the job takes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from jobs.console import print_json
+from rich.text import Text
+
+from jobs.console import make_table, print_json
 from pipelines.corpus import ShardLimits, make_plan, planned_shards
-from pipelines.formatting import format_count, format_size, one_line
+from pipelines.formatting import excerpt, format_count, format_duration, format_percent, format_size, one_line
+from pipelines.report import describe_bottleneck
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipelines.corpus import Plan
     from pipelines.job import Job
+    from pipelines.run import Estimate
+
+_MAX_LANG_CHARS = 24
+_MAX_LANGS = 20
 
 
-def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False) -> None:
-    """Print the number of shards and rows and the size of each input file, and the totals.
+class Cluster(NamedTuple):
+    """The resources for which to estimate; None for those of this machine."""
+
+    cpus: int | None
+    gpus: int | None
+    tflops: float
+
+
+def print_plan(
+    job: Job, console: Console, limit: int, cluster: Cluster | None = None, *, as_json: bool = False
+) -> None:
+    """Print the number of shards and rows and the size of each input file, the totals, and an estimate.
 
     Args:
         job: the job.
         console: where to print.
         limit: maximum number of files to list; the totals are those of all files.
+        cluster: for which resources to estimate how long the job takes; None for no estimate.
         as_json: print JSON instead of text.
     """
-    plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
+    estimate = None
+    if cluster is None:
+        plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
+    else:
+        from pipelines.run import estimate_job, prepare_job  # they load the model
+
+        with console.status("loading the model"):
+            prepared = prepare_job(job)
+        with console.status("computing a sample"):
+            plan, estimate = prepared.plan, estimate_job(prepared, *cluster)
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
     for shard in planned_shards(plan.shards):
         for file in dict.fromkeys(member.file for member in shard.members):
@@ -31,23 +60,34 @@ def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False)
         for member in shard.members:
             files[member.file][1] += member.num_rows
             files[member.file][2] = member.size_bytes
-    listed = list(files.items())[:limit]
+    price = job.compute.price_per_hour
     if as_json:
-        names = ("shards", "rows", "size_bytes")
         print_json(
-            {
-                "rows": plan.num_rows,
-                "shards": len(plan.shards),
-                "num_files": len(files),
-                "files": [{"file": file, **dict(zip(names, counts, strict=True))} for file, counts in listed],
-                "pruned": {"rows": plan.pruned.num_rows, "row_groups": plan.pruned.num_row_groups},
-                "notes": plan.corpus.notes,
-            }
+            _to_json(plan, files, limit) | ({"estimate": _estimate_to_json(estimate, price)} if estimate else {})
         )
         return
+    _print_files(plan, files, limit, console)
+    if estimate is not None:
+        _print_estimate(estimate, price, console)
+
+
+def _to_json(plan: Plan, files: dict[str, list[int]], limit: int) -> dict[str, Any]:
+    names = ("shards", "rows", "size_bytes")
+    listed = list(files.items())[:limit]
+    return {
+        "rows": plan.num_rows,
+        "shards": len(plan.shards),
+        "num_files": len(files),
+        "files": [{"file": file, **dict(zip(names, counts, strict=True))} for file, counts in listed],
+        "pruned": {"rows": plan.pruned.num_rows, "row_groups": plan.pruned.num_row_groups},
+        "notes": plan.corpus.notes,
+    }
+
+
+def _print_files(plan: Plan, files: dict[str, list[int]], limit: int, console: Console) -> None:
     # File names are long, and are printed whole: a table would cut them, and drop the numbers, at the terminal's width.
     console.print(f"{'shards':>6}  {'rows':>11}  {'size':>11}  file", style="bold")
-    for file, (num_shards, num_rows, size_bytes) in listed:
+    for file, (num_shards, num_rows, size_bytes) in list(files.items())[:limit]:
         line = f"{num_shards:>6,}  {num_rows:>11,}  {format_size(size_bytes):>11}  {one_line(file)}"
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if len(files) > limit:
@@ -61,3 +101,49 @@ def print_plan(job: Job, console: Console, limit: int, *, as_json: bool = False)
         console.print(f"not read: {pruned} of {groups} that input.filter drops, by their statistics", highlight=False)
     for note in plan.corpus.notes:
         console.print(note, highlight=False, markup=False)
+
+
+def _print_estimate(estimate: Estimate, price: float | None, console: Console) -> None:
+    table = make_table("lang", ["rows", "tokens", "tokens per row", "truncated", "unknown"])
+    for lang in estimate.langs[:_MAX_LANGS]:
+        num_tokens = lang.tokens + lang.truncated
+        table.add_row(
+            Text(excerpt(lang.lang, _MAX_LANG_CHARS)),
+            f"{lang.rows:,}",
+            f"{lang.tokens:,}",
+            f"{lang.tokens / max(lang.rows, 1):,.1f}",
+            format_percent(lang.truncated, num_tokens),
+            format_percent(lang.unknown, num_tokens),
+        )
+    if others := estimate.langs[_MAX_LANGS:]:
+        table.add_row(
+            Text(f"… and {format_count(len(others), 'other')}", "dim"), f"{sum(lang.rows for lang in others):,}"
+        )
+    console.print()
+    console.print(table)
+    pools = estimate.pools
+    device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
+    source = "computed from the speed of the GPU" if estimate.is_gpu_assumed else "measured"
+    lines = [
+        f"estimated from {format_count(estimate.num_sampled, 'row')}; rows per shard: "
+        f"{' to '.join(format(rows, ',') for rows in dict.fromkeys(estimate.shard_rows))}",
+        f"tokenizers: {pools.tokenizers} at {estimate.tokenizer_rate:,.0f} tokens/s each; models: {pools.models} "
+        f"{device} at {estimate.model_rate:,.0f} tokens/s each ({source})",
+        f"expected time: {format_duration(estimate.total_s)} for {format_count(estimate.tokens, 'token')}",
+        describe_bottleneck(estimate.busy, {"tokenize": pools.tokenizers, "infer": pools.models}),
+    ]
+    if price is not None:
+        lines.append(f"expected cost: {_cost(estimate, price):,.2f} at {price:,g} per hour")
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _cost(estimate: Estimate, price: float) -> float:
+    return price * estimate.total_s / 3600
+
+
+def _estimate_to_json(estimate: Estimate, price: float | None) -> dict[str, Any]:
+    values: dict[str, Any] = {**asdict(estimate), "tokens": estimate.tokens, "busy": estimate.busy}
+    for lang in values["langs"]:
+        lang.pop("lengths")
+    return values | {"cost": None if price is None else _cost(estimate, price)}

@@ -41,7 +41,7 @@ batch: {max_tokens: 4096, invariant: true}
 output: {path: s3://out/news, rows_per_shard: 100, token_counts: true}
 policy: {unknown_lang: neutral, duplicate_ids: ignore, max_rejected: 1, max_failed_shards: 2, max_removed: 1.0, shard_timeout_s: 60, stop_grace_s: 5}
 storage: [{url: "s3://corpus/", endpoint: "http://127.0.0.1:9000", region: eu-west-1, anonymous: true, profile: research}]
-compute: {address: auto, tokenizers: 4, models: 2, gpus_per_model: 0.5, object_store_mb: 2000}
+compute: {address: auto, tokenizers: 4, models: 2, gpus_per_model: 0.5, object_store_mb: 2000, price_per_hour: 30.5}
 """
 
 CHOICES = """\

@@ -92,6 +92,7 @@ CHANGES = {
     "compute.models=5": False,
     "compute.gpus_per_model=0": False,
     "compute.object_store_mb=500": False,
+    "compute.price_per_hour=30.5": False,
     "name=other": False,
 }
 

@@ -61,7 +61,12 @@ def test_minimal_job_gets_the_default_of_every_setting(load):
         output=OutputSettings(path="out", rows_per_shard=16384, token_counts=False),
         policy=PolicySettings(unknown_lang="reject", duplicate_ids="error", max_rejected=0.01, max_failed_shards=0),
         compute=ComputeSettings(
-            address=None, tokenizers="auto", models="auto", gpus_per_model=1.0, object_store_mb=None
+            address=None,
+            tokenizers="auto",
+            models="auto",
+            gpus_per_model=1.0,
+            object_store_mb=None,
+            price_per_hour=None,
         ),
     )
 

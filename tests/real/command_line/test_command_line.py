@@ -75,8 +75,8 @@ def test_one_row_one_file_and_one_shard_are_not_plural(xlm, tmp_path, demo, monk
     printed = [
         xlm(*command)
         for command in (
-            ("plan", *job, corpus),
-            ("plan", *job, both, "--limit", "1"),
+            ("plan", *job, corpus, "--quick"),
+            ("plan", *job, both, "--limit", "1", "--quick"),
             ("check", *job, corpus),
             ("check", *job, both),  # with an id that is given twice
             ("run", *job, corpus),

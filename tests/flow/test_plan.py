@@ -1,0 +1,52 @@
+"""`xlm plan` estimates what a run counts."""
+
+import json
+import re
+
+import pytest
+
+from jobs.cli import main
+from pipelines.run import estimate_job, prepare_job
+from tests.flow.in_process import run_to_records
+
+SETTINGS = {"tasks": ["feature-extraction"], "compute": {"price_per_hour": 36}}
+
+
+def test_tokens_are_those_of_a_run(make_job):
+    """The sample has all rows of so small a corpus, so nothing is extrapolated."""
+    job = make_job(**SETTINGS)
+    estimate = estimate_job(prepare_job(job))
+    found = {lang.lang: (lang.rows, lang.tokens, lang.truncated, lang.unknown) for lang in estimate.langs}
+    expected: dict[str, tuple[int, ...]] = {}
+    for record in run_to_records(job):
+        for lang in record.langs:
+            counts = (lang.rows, lang.tokens, lang.truncated, lang.unknown)
+            expected[lang.lang] = tuple(map(sum, zip(expected.get(lang.lang, (0, 0, 0, 0)), counts, strict=True)))
+    assert found == expected
+    assert estimate.tokens == sum(tokens for _, tokens, *_ in expected.values())
+    assert estimate.shard_rows[0] <= estimate.shard_rows[1] <= estimate.shard_rows[2] <= 64
+
+
+def test_larger_clusters_take_less_time(make_job):
+    prepared = prepare_job(make_job(**SETTINGS))
+    small, large = (estimate_job(prepared, cpus, gpus, tflops=0.01) for cpus, gpus in ((8, 1), (64, 8)))
+    assert (small.pools.models, large.pools.models) == (1, 8)
+    assert large.pools.tokenizers > small.pools.tokenizers
+    assert small.is_gpu_assumed
+    assert large.seconds["infer"] < small.seconds["infer"]
+    assert small.seconds["infer"] == pytest.approx(small.tokens / small.model_rate)
+
+
+def test_text_and_json_have_the_same_numbers(demo, capsys):
+    command = ["plan", str(demo / "job.yaml"), "--set", "compute.price_per_hour=36", "--gpus", "4", "--cpus", "16"]
+    assert main([*command, "--json"]) == 0
+    estimate = json.loads(capsys.readouterr().out)["estimate"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert f" for {estimate['tokens']:,} tokens" in text
+    for lang in estimate["langs"]:
+        assert re.search(rf"^{lang['lang']} +{lang['rows']:,} +{lang['tokens']:,} ", text, re.MULTILINE)
+    assert "models: 4 with 1 GPU each" in text
+    assert "(computed from the speed of the GPU)" in text
+    assert estimate["cost"] == pytest.approx(estimate["total_s"] / 100)
+    assert re.search(r"^expected cost: 0\.0\d at 36 per hour$", text, re.MULTILINE)
