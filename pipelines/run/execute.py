@@ -88,6 +88,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         with stop_signals(stop):
             if len(state.todo):
                 _compute(job, prepared, state, commits, progress, metrics, pre_rejected, stop, notify)
+            del state  # its records are loaded again, with those of this run
             return _finish(prepared, output, lock, commits, progress, run_file)
 
 

@@ -93,6 +93,7 @@ def resume(simulation: Simulation, steps: Steps) -> dict[str, Any]:
                 if number % _SHARDS_PER_COMMIT == 0:
                     commits.append()
             commits.append()
+        del state, record  # as in `run`
         with steps.step("finish: check the parts, write the report"):
             return _finish(prepared, output, lock, commits, progress, run_file)
 
