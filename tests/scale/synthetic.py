@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def simulate(folder: Path, num_shards: int, num_done: int) -> Simulation:
         _write_files(Path(output.parts.path), shards, PART_ROWS),
         _write_files(Path(output.rejected.path), shards[::REJECTED_EVERY], REJECTED_ROWS),
     )
-    prepared = Prepared(job, plan, output.location, {}, SEGMENTERS, description, *[None] * 2, (), ())  # pyright: ignore
+    parts = {"job": job, "plan": plan, "output": output.location, "segmenters": SEGMENTERS, "description": description}
+    prepared = Prepared(**dict.fromkeys(each.name for each in fields(Prepared)) | parts)  # the rest is not read
     simulation = Simulation(prepared, num_done, sizes)
     tables = (make_records(simulation, i, min(_AT_ONCE, num_done - i)) for i in range(0, num_done, _AT_ONCE))
     for number, data in enumerate(encode_files(tables, _FILE_BYTES)):
