@@ -17,6 +17,7 @@ BENCHMARKS = {
     "alternatives": "tests.bench.bench_alternatives",
     "gpu": "tests.bench.gpu",
     "job": "tests.bench.bench_job",
+    "files": "tests.bench.bench_files",
 }
 
 

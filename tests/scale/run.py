@@ -9,6 +9,7 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.scale.planning import ROWS_PER_FILE, plan_files
 from tests.scale.steps import Step, Steps, read, replace_ledger, resume
 from tests.scale.synthetic import simulate
 
@@ -25,10 +26,16 @@ def main() -> None:
             num_done = num_shards - int(num_shards * _COMMITTED_LATER)
             simulation = process.submit(simulate, Path(folder), num_shards, num_done).result()
         print("| step | seconds | CPU seconds | peak memory |\n|---|--:|--:|--:|")
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(print_planning, num_shards).result()
         steps = Steps(print_row)
         resume(simulation, steps)
         read(simulation, steps)
         replace_ledger(simulation, steps)
+
+
+def print_planning(num_files: int) -> None:
+    plan_files(num_files, ROWS_PER_FILE, Steps(print_row))
 
 
 def print_row(step: Step) -> None:

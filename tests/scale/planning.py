@@ -1,0 +1,65 @@
+"""Planning of very many files: the listing and the footers are made up, and everything else is that of a run."""
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.corpus import Plan, ShardLimits, make_plan
+from pipelines.corpus.files import InputFile, InputFiles
+from pipelines.corpus.parquet import Footer, read_footer
+from pipelines.job import InputSettings
+from pipelines.storage import FileInfo, encode_parquet
+from tests.scale.steps import Steps
+
+ROWS_PER_FILE = 1_000
+SPEC = InputSettings(path="s3://corpus/news/", text="text", lang="lang", id="id")
+
+
+def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[Plan, Plan]:
+    """Plan a corpus, store the plan, and plan the corpus again with one more file, as a later run does."""
+    limits = ShardLimits(rows_per_shard)
+    with made_up_files(num_files):
+        with steps.step(f"plan {num_files:,} files"):
+            plan = make_plan(SPEC, limits, ())
+        with steps.step("write the plan"):
+            data = encode_parquet(plan.to_table(), write_page_checksum=True)
+    with made_up_files(num_files + 1) as read:
+        with steps.step("read the plan, and plan again with one more file"):
+            kept = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            again = make_plan(SPEC, limits, (), kept)
+        assert len(read) == 1, read
+    return plan, again
+
+
+@contextmanager
+def made_up_files(number: int) -> Iterator[list[str]]:
+    """List this many files, which all have the same footer. Yields the files whose footers are read."""
+    footer, read = _footer(), list[str]()
+
+    def find(*_: Any) -> InputFiles:
+        files = [
+            InputFile(FileInfo(f"s3://corpus/news/2024/part-{i:07d}.parquet", 100_000, 1_700_000_000 * 10**9 + i), {})
+            for i in range(number)
+        ]
+        return InputFiles(files, pa.schema([]), {}, [])
+
+    def read_made_up(file: FileInfo, *_: Any, **__: Any) -> Footer:
+        read.append(file.url)
+        return footer
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.corpus.survey.find_input_files", find)
+        patch.setattr("pipelines.corpus.survey._read_footer", read_made_up)
+        yield read
+
+
+def _footer() -> Footer:
+    ids = [str(i) for i in range(ROWS_PER_FILE)]
+    table = pa.table({"id": ids, "text": ["Some text of a row."] * ROWS_PER_FILE, "lang": ["de"] * ROWS_PER_FILE})
+    pq.write_table(table, sink := io.BytesIO())
+    return read_footer(pa.BufferReader(sink.getvalue()), table.column_names)
