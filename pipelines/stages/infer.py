@@ -109,6 +109,8 @@ class Infer:
         return loaded
 
     def _load(self) -> tuple[Model, list[Task[Any]]]:
+        # Threads that wait for others leave their CPU to tokenizers. OpenMP reads this once, when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         # Here, because the driver imports this module, too, and does not need torch.
         import torch
 
