@@ -75,6 +75,10 @@ class Infer:
         except Exception:
             self._loaded = self._start_loading()  # for the next shard; this one fails with the error
             raise
+        import torch  # `_load` has imported it
+
+        # OpenMP has a number for each thread that calls it, and Ray may call this from several.
+        torch.set_num_threads(self._num_threads)
         with time_limit(self._settings.timeout_s, "infer", shard.id), self._start_limit.survival(len(shard.rows)):
             pass_tokens, padded_tokens = model.pass_tokens, model.padded_tokens
             result = self._infer(shard, model, tasks)

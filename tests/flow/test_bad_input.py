@@ -48,7 +48,8 @@ def test_files_of_one_corpus_may_differ_in_nullability_and_string_types(make_job
         pq.write_table(pa.table([ids, text, lang], schema=schema), tmp_path / f"{name}.parquet")
     spec = {"path": str(tmp_path / "?.parquet"), "id": "id", "text": "text", "lang": "lang", "filter": "id > 98"}
     job = make_job(input=spec, tasks=["feature-extraction"], policy={"duplicate_ids": "reject"})
-    assert len(run_to_records(job)) == 5
+    (record,) = run_to_records(job)
+    assert record.num_files == 5
     found = read_output(job.output.path)["id"].to_pylist()
     assert sorted(found) == sorted([99, 101, *(2**63 + ord(name) for name in "abcde")])
     assert [row["reason"] for row in read_rejected(job.output.path)] == ["null_text"]

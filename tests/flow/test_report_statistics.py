@@ -41,7 +41,9 @@ def written(demo, checkpoints, tmp_path_factory):
     ]
     job = load_job(demo / "job.yaml", settings)
     records = run_to_records(job)
-    sample = read_sample(Output(locate(str(out))), records)
+    output = Output(locate(str(out)))
+    output.ledger.append(records)
+    sample = read_sample(output, output.ledger.load())
     assert sample is not None
     return records, read_output(str(out)), sample, summarize(sample, job.tasks, job.input.output_lang_column)
 
@@ -111,8 +113,9 @@ def test_lengths_are_those_of_the_rows(written):
 
 def test_errors_leave_the_report_without_statistics(written, tmp_path, caplog):
     records, *_ = written
-    tasks = parse_tasks({"tasks": ["lm-scoring"]})
-    assert collect_statistics(Output(locate(str(tmp_path))), records, tasks, None) is None  # no part exists
+    tasks, output = parse_tasks({"tasks": ["lm-scoring"]}), Output(locate(str(tmp_path)))
+    output.ledger.append(records)
+    assert collect_statistics(output, output.ledger.load(), tasks, None) is None  # no part exists
     assert "FileNotFoundError" in caplog.text
 
 
