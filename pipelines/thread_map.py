@@ -16,14 +16,14 @@ ResultT = TypeVar("ResultT")
 def map_in_threads(function: Callable[[ItemT], ResultT], items: Iterable[ItemT], num_threads: int) -> Iterator[ResultT]:
     """Yield the result of a function for each item, in order.
 
-    At most twice as many items as threads are computed ahead. If the consumer ends early, no further items are started.
+    At most as many items as threads are computed ahead. If the consumer ends early, no further items are started.
     """
     pending: deque[Future[ResultT]] = deque()
     pool = ThreadPoolExecutor(num_threads)
     try:
         for item in items:
             pending.append(pool.submit(function, item))
-            if len(pending) > 2 * num_threads:
+            if len(pending) > num_threads:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

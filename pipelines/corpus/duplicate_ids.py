@@ -11,7 +11,7 @@ import pyarrow as pa
 from pipelines.corpus.id_hashes import hash_ids, to_bytes
 from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
-from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
+from pipelines.corpus.planned_shard import read_groups
 from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.filter import parse_filter
 from pipelines.rows import ROW
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pipelines.corpus.planned_shard import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
-_BATCH_SHARDS = 4_096  # that are Python objects at once
 _THREADS = min(16, 2 * (os.cpu_count() or 1))  # also hide the latency of a store
 
 # Repeated ids are counted after this many rows, and then whenever the number of rows has doubled.
@@ -91,7 +90,7 @@ def find_duplicates(
     ids = _Ids(id_column, filter_text, known_repeats, stores)
     hashes: list[NDArray[np.uint64]] = []  # of each shard
     num_rows, next_count = 0, _FIRST_COUNT_ROWS
-    for hashed in map_in_threads(ids.hash_group, _groups(shards), _THREADS):
+    for hashed in map_in_threads(ids.hash_group, read_groups(shards), _THREADS):
         hashes += hashed
         num_rows += sum(map(len, hashed))
         if max_share < 1 and num_rows >= next_count:
@@ -101,11 +100,6 @@ def find_duplicates(
             next_count = 2 * num_rows
     repeated = RepeatedHashes(hashes)
     return Duplicates(repeated.num_repeats, num_rows, False, _find_repeats(shards, ids, hashes, repeated))
-
-
-def _groups(shards: pa.Table) -> Iterator[list[PlannedShard]]:
-    for first in range(0, len(shards), _BATCH_SHARDS):
-        yield from group_by_row_group(planned_shards(shards.slice(first, _BATCH_SHARDS)))
 
 
 class _IdRow(NamedTuple):
@@ -183,7 +177,7 @@ def _find_repeats(
         return
     suspects = shards.take(pa.array([i for i, found in enumerate(hashes) if len(repeated.find_in(found))]))
     first_rows: dict[bytes, tuple[str, int]] = {}
-    for rows in map_in_threads(lambda group: ids.read_suspects(group, repeated), _groups(suspects), _THREADS):
+    for rows in map_in_threads(lambda group: ids.read_suspects(group, repeated), read_groups(suspects), _THREADS):
         for row_id, shard, position, file, number in rows:
             first = first_rows.setdefault(row_id, (file, number))
             if first != (file, number):

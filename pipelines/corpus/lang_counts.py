@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,9 +10,10 @@ import pyarrow as pa
 
 from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
-from pipelines.corpus.planned_shard import group_by_row_group, planned_shards
+from pipelines.corpus.planned_shard import read_groups
 from pipelines.filter import parse_filter
 from pipelines.rows import decode_text
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from pipelines.corpus.planned_shard import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
-_BATCH_SHARDS = 4_096  # that are Python objects at once
 _READ_THREADS = 8  # hide the latency of a store; on local files, 9 million rows per second and thread
 
 
@@ -68,14 +67,8 @@ def count_langs(
     """
     columns = sorted({lang_column} | (parse_filter(filter_text)[1] if filter_text else set()))
     count = partial(_count, columns=columns, lang_column=lang_column, filter_text=filter_text, stores=stores)
-    pool = ThreadPoolExecutor(_READ_THREADS)
-    try:
-        for first in range(0, len(shards), _BATCH_SHARDS):
-            groups = group_by_row_group(planned_shards(shards.slice(first, _BATCH_SHARDS)))
-            for counts in pool.map(count, groups):
-                yield from counts
-    finally:  # if the caller has seen enough, do not read the rest
-        pool.shutdown(cancel_futures=True)
+    for counts in map_in_threads(count, read_groups(shards), _READ_THREADS):
+        yield from counts
 
 
 def _count(

@@ -67,18 +67,19 @@ class MemberReader:
             UnsupportedInputError: Arrow cannot read one of the columns.
             FatalError, RetryableError: see `Location`.
         """
-        table = locate(member.file, self._stores).with_retries(lambda: self._read(member))
+        location = locate(member.file, self._stores)
+        table = location.with_retries(lambda: self._read(location, member))
         for name in self._columns:
             if name not in table.column_names:
                 table = table.append_column(name, pa.repeat(member.constants[name], len(table)))
         return table
 
-    def _read(self, member: Member) -> pa.Table:
+    def _read(self, location: Location, member: Member) -> pa.Table:
         try:
             if self._stream is None or not self._stream.can_read(member):
                 self._close()
                 names = [name for name in self._columns if name not in member.constants]
-                self._stream = _Stream(locate(member.file, self._stores), member, names)
+                self._stream = _Stream(location, member, names)
             table = self._stream.read(member)
         except BaseException:
             self._close()

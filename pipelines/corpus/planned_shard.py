@@ -35,6 +35,8 @@ MEMBER = pa.schema(
 CONSTANTS = "constants"
 _VALUE = "value"
 
+_SHARDS_AT_ONCE = 4_096  # that are Python objects
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -255,6 +257,12 @@ def group_by_row_group(shards: Iterable[PlannedShard]) -> Iterator[list[PlannedS
         group.append(shard)
     if group:
         yield group
+
+
+def read_groups(plan: pa.Table) -> Iterator[list[PlannedShard]]:
+    """Yield the shards of a plan of any size as `group_by_row_group` does, a part of them as Python objects at once."""
+    for first in range(0, len(plan), _SHARDS_AT_ONCE):
+        yield from group_by_row_group(planned_shards(plan.slice(first, _SHARDS_AT_ONCE)))
 
 
 def _share_row_group(members: Sequence[Member], others: Sequence[Member]) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
@@ -25,6 +24,7 @@ from pipelines.corpus.planned_shard import Member, constant_types, member_table
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
 from pipelines.storage import FileInfo, Location, locate
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -143,12 +143,11 @@ class _Survey:
         self._read_footer = partial(_read_footer, spec=spec, stores=stores, is_only_file=is_only_file)
         self._problems: list[tuple[str, str]] = []
         self._sound: pa.Schema | None = None  # of the last file that was checked; many files have the same
-        self._pool = ThreadPoolExecutor(_FOOTER_THREADS)
 
     def read(self, files: Sequence[tuple[int, InputFile]]) -> None:
         """Read the footers of files, given with their numbers in the listing."""
         members, indices, is_pruned = list[Member](), list[int](), list[bool]()
-        footers = self._pool.map(self._read_footer, (file.info for _, file in files))
+        footers = map_in_threads(self._read_footer, (file.info for _, file in files), _FOOTER_THREADS)
         for (index, file), footer in zip(files, footers, strict=True):
             if isinstance(footer, str):
                 self._problems.append(("", footer))  # each damaged file is named
@@ -187,7 +186,6 @@ class _Survey:
 
     def check(self) -> None:
         """Raise an error with a line for each problem that was found."""
-        self._pool.shutdown()
         if self._problems:
             lines = _describe_problems(self._problems)
             num_more = len(lines) - _MAX_PROBLEMS

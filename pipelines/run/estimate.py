@@ -28,7 +28,6 @@ _SAMPLE_ROWS = 4_096  # tokenized; the first half fills the caches of the tokeni
 _MIN_MODEL_S = 2.0
 _FIRST_ROWS = 32
 _START_S = 6.0  # of Ray and the first processes
-GPU_TFLOPS = 150.0  # half precision, sustained, of a current data-center GPU
 
 
 @dataclass(frozen=True)
@@ -69,15 +68,12 @@ class Estimate:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def estimate_job(
-    prepared: Prepared, cpus: int | None = None, gpus: int | None = None, tflops: float = GPU_TFLOPS
-) -> Estimate:
+def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops: float) -> Estimate:
     """Estimate how long a job takes on this machine, or on one with other resources.
 
     Args:
         prepared: the job.
-        cpus: number of CPUs of the cluster; by default those of this machine.
-        gpus: number of GPUs of the cluster; by default those of this machine.
+        cpus, gpus: number of CPUs and GPUs of the cluster; None for those of this machine.
         tflops: speed of a GPU in half precision, in 10^12 operations per second, if this machine has none.
 
     Raises:

@@ -6,8 +6,7 @@ rejected rows with those of the input, in order.
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain, count, groupby
 from typing import TYPE_CHECKING
@@ -25,6 +24,7 @@ from pipelines.output import (
     part_name,
     retry_if_replaced,
 )
+from pipelines.thread_map import map_in_threads
 from pipelines.verify.check_plan import check_input_files, check_plan, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
@@ -176,14 +176,15 @@ def _check_shards(
 ) -> None:
     """Check every committed shard, and then what must hold across shards."""
 
-    def check(group: list[PlannedShard], found: list[ShardRecord]) -> list[ShardFindings]:
+    def check(item: tuple[list[PlannedShard], list[ShardRecord]]) -> tuple[list[PlannedShard], list[ShardFindings]]:
+        group, found = item
         with MemberReader(job.input_columns, job.stores) as reader:
             findings: list[ShardFindings] = []
             for shard, record in zip(group, found, strict=True):
                 is_unchanged = all(member.file in files.unchanged for member in shard.members)
                 source = read_source_rows(shard, job, reader) if is_unchanged else None
                 findings.append(check_shard(output, job, shard, record, source))
-            return findings
+            return group, findings
 
     reference: ShardFindings | None = None
     id_hashes: dict[str, NDArray[np.int64]] = {}
@@ -191,7 +192,8 @@ def _check_shards(
     not_compared, num_not_compared = list[str](), 0
     num_done, total = 0, sum(shard.num_rows for shard in shards)
     progress(num_done, total)
-    for group, findings in _map_in_order(check, _with_records(group_by_row_group(shards), records, output)):
+    groups = _with_records(group_by_row_group(shards), records, output)
+    for group, findings in map_in_threads(check, groups, _THREADS):
         for shard, found in zip(group, findings, strict=True):
             reference = reference or (found if found.schema else None)
             if reference and found.schema and not _have_same_fields(reference.schema, found.schema):
@@ -273,19 +275,3 @@ def _with_records(
             found = {record.shard: record for record in records.select(shards)}
         for group in together:
             yield group, [found[shard.id] for shard in group]
-
-
-def _map_in_order(
-    check: Callable[[list[PlannedShard], list[ShardRecord]], list[ShardFindings]],
-    groups: Iterable[tuple[list[PlannedShard], list[ShardRecord]]],
-) -> Iterator[tuple[list[PlannedShard], list[ShardFindings]]]:
-    """Check groups of shards in threads, a few groups ahead of the consumer, and yield the findings in order."""
-    pending: deque[tuple[list[PlannedShard], Future[list[ShardFindings]]]] = deque()
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for group, records in groups:
-            pending.append((group, pool.submit(check, group, records)))
-            if len(pending) > _THREADS:
-                first, future = pending.popleft()
-                yield first, future.result()
-        for group, future in pending:
-            yield group, future.result()

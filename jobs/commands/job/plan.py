@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rich.text import Text
 
-from jobs.console import make_table, print_json
+from jobs.commands.job.lang_table import lang_table
+from jobs.console import print_json
 from pipelines.corpus import ShardLimits, make_plan, planned_shards
-from pipelines.formatting import excerpt, format_count, format_duration, format_percent, format_size, one_line
+from pipelines.formatting import format_count, format_duration, format_size, one_line
 from pipelines.report import describe_bottleneck
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from pipelines.job import Job
     from pipelines.run import Estimate
 
-_MAX_LANG_CHARS = 24
 _MAX_LANGS = 20
 
 
@@ -104,17 +104,7 @@ def _print_files(plan: Plan, files: dict[str, list[int]], limit: int, console: C
 
 
 def _print_estimate(estimate: Estimate, price: float | None, console: Console) -> None:
-    table = make_table("lang", ["rows", "tokens", "tokens per row", "truncated", "unknown"])
-    for lang in estimate.langs[:_MAX_LANGS]:
-        num_tokens = lang.tokens + lang.truncated
-        table.add_row(
-            Text(excerpt(lang.lang, _MAX_LANG_CHARS)),
-            f"{lang.rows:,}",
-            f"{lang.tokens:,}",
-            f"{lang.tokens / max(lang.rows, 1):,.1f}",
-            format_percent(lang.truncated, num_tokens),
-            format_percent(lang.unknown, num_tokens),
-        )
+    table = lang_table(estimate.langs[:_MAX_LANGS], with_tokens=True)
     if others := estimate.langs[_MAX_LANGS:]:
         table.add_row(
             Text(f"… and {format_count(len(others), 'other')}", "dim"), f"{sum(lang.rows for lang in others):,}"

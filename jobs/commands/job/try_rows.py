@@ -6,19 +6,15 @@ from typing import TYPE_CHECKING
 
 from rich.text import Text
 
-from jobs.console import make_table
+from jobs.commands.job.lang_table import lang_table
 from jobs.preview import print_preview, read_preview
-from pipelines.formatting import excerpt, format_count, format_percent, one_line
+from pipelines.formatting import format_count, one_line
 from pipelines.run import compute_sample, prepare_job
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-    from jobs.preview import Preview
     from pipelines.job import Job
-
-_MAX_LANG_CHARS = 24
 
 
 def try_rows(job: Job, num_rows: int, console: Console) -> None:
@@ -41,23 +37,8 @@ def try_rows(job: Job, num_rows: int, console: Console) -> None:
         preview = read_preview(output.location, num_rows)
     print_preview(preview, console)
     console.print()
-    console.print(_describe_langs(preview))
+    console.print(lang_table(preview.totals.langs))
     rows, shards = format_count(prepared.plan.num_rows, "row"), format_count(preview.totals.num_shards, "shard")
     sampled = preview.totals.counts["rows_in"]
     line = f"{sampled:,} of {rows}, from {shards} of {len(prepared.plan.shards):,}; nothing was written"
     console.print(Text(line, "bold"), soft_wrap=True)
-
-
-def _describe_langs(preview: Preview) -> Table:
-    """Return a table of the languages of the sample, with the shares of truncated and unknown tokens."""
-    table = make_table("lang", ["rows", "tokens per row", "truncated", "unknown"])
-    for lang in preview.totals.langs:
-        num_tokens = lang.tokens + lang.truncated
-        table.add_row(
-            Text(excerpt(lang.lang, _MAX_LANG_CHARS)),
-            f"{lang.rows:,}",
-            f"{lang.tokens / lang.rows:,.1f}",
-            format_percent(lang.truncated, num_tokens),
-            format_percent(lang.unknown, num_tokens),
-        )
-    return table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -17,10 +15,10 @@ from pipelines.errors import FatalError, RetryableError
 from pipelines.output.layout import SHARD_ID, part_name
 from pipelines.output.shard_record import MAY_BE_NULL, RECORD, SHARD_COUNTS
 from pipelines.rows import LANG_COUNTS, NUM_LENGTH_BINS
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Sequence
-    from concurrent.futures import Future
 
     from numpy.typing import NDArray
 
@@ -81,15 +79,7 @@ def read_ahead(files: Iterable[Location]) -> Iterator[tuple[Location, pa.Buffer]
     Raises:
         ReplacedError: a file was deleted.
     """
-    pending: deque[tuple[Location, Future[pa.Buffer]]] = deque()
-    with ThreadPoolExecutor(_READ_THREADS) as pool:
-        for file in files:
-            pending.append((file, pool.submit(_read, file)))
-            if len(pending) > _READ_THREADS:
-                first, data = pending.popleft()
-                yield first, data.result()
-        for first, data in pending:
-            yield first, data.result()
+    return map_in_threads(lambda file: (file, _read(file)), files, _READ_THREADS)
 
 
 def _read(file: Location) -> pa.Buffer:
