@@ -1,7 +1,7 @@
 """The input: its plan, its rows and its duplicate ids."""
 
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.duplicate_ids import find_duplicates
+from pipelines.corpus.ids import MAX_ROWS_IN_DRIVER, RepeatedHashes, find_duplicates, hash_ids
 from pipelines.corpus.known_files import GoneFiles
 from pipelines.corpus.lang_counts import LangValue, count_langs
 from pipelines.corpus.member_reader import MemberReader, select_rows
@@ -16,11 +16,11 @@ from pipelines.corpus.planned_shard import (
     planned_shards,
     shard_id,
 )
-from pipelines.corpus.repeated_hashes import RepeatedHashes
 from pipelines.corpus.some_rows import read_some_rows
 from pipelines.corpus.survey import Corpus, survey_corpus
 
 __all__ = [
+    "MAX_ROWS_IN_DRIVER",
     "Corpus",
     "GoneFiles",
     "LangValue",
@@ -35,6 +35,7 @@ __all__ = [
     "explain_unreadable",
     "find_duplicates",
     "group_by_row_group",
+    "hash_ids",
     "is_plan",
     "make_plan",
     "plan_shards",

@@ -27,6 +27,7 @@ pc: Any = pyarrow.compute  # its functions are generated at import, so type chec
 
 # In the metadata of a plan.
 _BASIS, _FIRST, _FIRST_SCHEMA = b"xlm:basis", b"xlm:first", b"xlm:first_schema"
+_DISTINCT_IDS = b"xlm:distinct_ids"
 
 # The columns of row groups in addition to those of `MEMBER`.
 FILE_INDEX, IS_PRUNED = "file_index", "is_pruned"
@@ -38,10 +39,16 @@ class FirstFile(NamedTuple):
     info: FileInfo
     schema: pa.Schema
 
-    def to_metadata(self, basis: str) -> dict[bytes, bytes]:
-        """Return the metadata of a plan by which `KnownFiles` finds out whether it can be used."""
+    def to_metadata(self, basis: str, *, ids_are_distinct: bool) -> dict[bytes, bytes]:
+        """Return the metadata of a plan by which `KnownFiles` finds out whether it can be used.
+
+        Args:
+            basis: digest of the settings on which the plan depends.
+            ids_are_distinct: whether all ids of the files were compared, and none is repeated.
+        """
         schema = base64.b64encode(self.schema.serialize().to_pybytes())
-        return {_BASIS: basis.encode(), _FIRST: json.dumps(self.info).encode(), _FIRST_SCHEMA: schema}
+        found = {_BASIS: basis.encode(), _FIRST: json.dumps(self.info).encode(), _FIRST_SCHEMA: schema}
+        return found | {_DISTINCT_IDS: b""} if ids_are_distinct else found
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes], basis: str) -> FirstFile | None:
@@ -79,12 +86,14 @@ class KnownFiles:
         first: the first file of the plan; None if it is not known any more.
         row_groups: the row groups of known files, whole, with `FILE_INDEX`, their file's number in the listing, and
             `IS_PRUNED`.
+        ids_are_distinct: whether all files of the listing are known, and no two of their rows have the same id.
     """
 
     is_known: NDArray[np.bool_]
     gone: GoneFiles | None = None
     first: FirstFile | None = None
     row_groups: pa.Table | None = None
+    ids_are_distinct: bool = False
 
     @classmethod
     def find(cls, kept: pa.Table | None, basis: str, files: Sequence[InputFile]) -> KnownFiles:
@@ -107,12 +116,14 @@ class KnownFiles:
         first = FirstFile.from_metadata(kept.schema.metadata or {}, basis)
         if first is None or not is_known.any():
             return cls(np.zeros(len(files), np.bool_), gone)
+        ids_are_distinct = bool(is_known.all()) and _DISTINCT_IDS in kept.schema.metadata
         if not any(file.info == first.info for file in files):
             first = None
             is_known[np.argmax(is_known)] = False  # the next one to be the first, so its columns must be read
             index_of[~is_known[index_of]] = -1
         members = members.append_column(FILE_INDEX, pa.array(index_of)).append_column(IS_PRUNED, pa.array(is_pruned))
-        return cls(is_known, gone, first, _join_pieces(members.filter(pa.array(index_of >= 0))))
+        row_groups = _join_pieces(members.filter(pa.array(index_of >= 0)))
+        return cls(is_known, gone, first, row_groups, ids_are_distinct)
 
     def merge(self, read: Sequence[pa.Table]) -> tuple[pa.Table, pa.Table]:
         """Merge the row groups of known files with those of others.

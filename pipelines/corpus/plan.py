@@ -56,14 +56,20 @@ class Plan:
         pruned = self.corpus.pruned
         return PrunedRows(int(pruned["num_rows"].to_numpy().sum()), len(pruned))
 
-    def to_table(self) -> pa.Table:
-        """Return the plan as it is stored, with everything that the next run need not read from the files again."""
+    def to_table(self, *, ids_are_distinct: bool = False) -> pa.Table:
+        """Return the plan as it is stored, with everything that the next run need not read from the files again.
+
+        Args:
+            ids_are_distinct: whether all ids were compared, and none is repeated.
+        """
         corpus = self.corpus
         tables = [self.shards]
         if len(corpus.pruned):
             offsets = np.array([0, len(corpus.pruned)], np.int64)
             tables.append(build_plan(pa.nulls(1, pa.string()), offsets, corpus.pruned))
-        return pa.concat_tables(tables).replace_schema_metadata(corpus.first.to_metadata(corpus.basis))
+        return pa.concat_tables(tables).replace_schema_metadata(
+            corpus.first.to_metadata(corpus.basis, ids_are_distinct=ids_are_distinct)
+        )
 
 
 def make_plan(

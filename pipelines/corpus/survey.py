@@ -52,6 +52,7 @@ class Corpus:
         first: the first file.
         basis: a digest of the settings on which the other attributes depend, apart from the files.
         gone: the files of the earlier plan that changed or were deleted; None if there is no such plan.
+        ids_are_distinct: whether an earlier run found that no two rows have the same id.
         partition_types: the types of the columns whose values are in the names of directories.
         tables: the version of each table of a lake format that is read, by name.
         notes: messages for the user about what is read and what is not.
@@ -63,6 +64,7 @@ class Corpus:
     first: FirstFile
     basis: str
     gone: GoneFiles | None = None
+    ids_are_distinct: bool = False
     partition_types: Mapping[str, pa.DataType] = field(default_factory=dict[str, pa.DataType])
     tables: Mapping[str, int] = field(default_factory=dict[str, int])
     notes: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ def survey_corpus(
         first=survey.first,
         basis=basis,
         gone=known.gone,
+        ids_are_distinct=known.ids_are_distinct,
         partition_types={name: types[name] for name in found.partition_types.names if name in types},
         tables=found.tables,
         notes=tuple(found.notes),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from pipelines.output.adoption import adopt_parts
 from pipelines.output.layout import part_name
 from pipelines.output.ledger import add_up, retry_if_replaced, to_table
 from pipelines.rows import RejectionReason
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from pipelines.output.shard_record import ShardRecord
 
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
+
+_READ_THREADS = 16  # a file of rejected rows is a small read, mostly waiting
 
 
 @dataclass(frozen=True)
@@ -182,11 +186,13 @@ def _compare(
     retried = [record for record in adopted if not record.reasons.keys().isdisjoint(retry_rejected)]
     num_again[-1] += len(retried)
     recorded, repeats = records.filter(is_current), dict[str, set[tuple[str, int]]]()
-    for record in recorded.filter(recorded.rejected_for([RejectionReason.DUPLICATE_ID])):
-        try:
-            repeats[record.shard] = output.read_repeated_rows(record.part)
-        except pa.ArrowException:  # damaged, although it has the recorded size
-            recorded = recorded.without([record.shard])
+    with_repeats: list[str] = recorded.filter(recorded.rejected_for([RejectionReason.DUPLICATE_ID])).shards.to_pylist()
+    found = map_in_threads(partial(_read_repeated_rows, output), with_repeats, _READ_THREADS)
+    for shard, rows in zip(with_repeats, found, strict=True):
+        if rows is not None:
+            repeats[shard] = rows
+        else:
+            recorded = recorded.without([shard])
             num_again[0] += 1
     new = [record for record in adopted if record not in retried]
     output.check_segmenters(recorded.segmenters().union(*(record.segmenters.items() for record in new)), segmenters)
@@ -209,6 +215,14 @@ def _compare(
         len(removed),
         len(records) + len(adopted),
     )
+
+
+def _read_repeated_rows(output: Output, shard: str) -> set[tuple[str, int]] | None:
+    """Read which rows of a shard were rejected as duplicates; None if the file is damaged."""
+    try:
+        return output.read_repeated_rows(part_name(shard))
+    except pa.ArrowException:  # although it has the recorded size
+        return None
 
 
 def remove_stale_parts(output: Output, state: OutputState) -> None:

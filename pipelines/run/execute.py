@@ -73,11 +73,11 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         state = compare_output(prepared, retry_rejected)
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(job.policy, prepared, state.recorded, console)
-        pre_rejected = check_before_changes(job, prepared, state)
+        ids = check_before_changes(job, prepared, state, notify)
         for note in state.notes:
             notify(note)
         remove_stale_parts(output, state)
-        output.begin(prepared.description, prepared.plan.to_table())
+        output.begin(prepared.description, prepared.plan.to_table(ids_are_distinct=ids.are_distinct))
         num_rows = _count_rows(state.todo)
         progress = Progress(console, num_rows)
         run_file = RunFile(output, lock.holder, progress.started_s, prepared.plan.pruned.num_rows)
@@ -87,7 +87,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         stop = Stop()
         with stop_signals(stop):
             if len(state.todo):
-                _compute(job, prepared, state, commits, progress, metrics, pre_rejected, stop, notify)
+                _compute(job, prepared, state, commits, progress, metrics, ids.repeated, stop, notify)
             del state  # its records are loaded again, with those of this run
             return _finish(prepared, output, lock, commits, progress, run_file)
 

@@ -187,7 +187,7 @@ def _check_shards(
             return group, findings
 
     reference: ShardFindings | None = None
-    id_hashes: dict[str, NDArray[np.int64]] = {}
+    id_hashes: dict[str, NDArray[np.uint64]] = {}
     rewritten: list[str] = []
     not_compared, num_not_compared = list[str](), 0
     num_done, total = 0, sum(shard.num_rows for shard in shards)
@@ -242,9 +242,9 @@ def _have_same_fields(schema: pa.Schema | None, other: pa.Schema) -> bool:
     return schema is not None and all(a.equals(b, check_metadata=True) for a, b in zip(schema, other, strict=True))
 
 
-def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[np.int64]]) -> Iterator[Problem]:
+def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[np.uint64]]) -> Iterator[Problem]:
     """Find ids that several rows have. Ids are read again only where hashes are equal."""
-    repeated = RepeatedHashes(list(id_hashes.values()))
+    repeated = RepeatedHashes.find(list(id_hashes.values()))
     first_rows: dict[bytes, str] = {}
     for shard, hashes in id_hashes.items():
         suspects = repeated.find_in(hashes)

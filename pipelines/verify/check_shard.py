@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.corpus import hash_ids
 from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, is_as_written, part_bytes, sha256
 from pipelines.verify.check_results import check_results
@@ -65,7 +66,7 @@ def check_shard(
     files = describe_files(shard)
     if id_column is not None:
         keys = id_keys(ids)
-        found.id_hashes = np.fromiter((hash(key) for key in keys), np.int64, len(keys))
+        found.id_hashes = hash_ids(ids)[0]
     else:
         positions = find_positions(shard, rows["file"].to_pylist(), ids.to_pylist())
         keys = id_keys(pa.array(positions))

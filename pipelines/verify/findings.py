@@ -42,8 +42,7 @@ class ShardFindings:
         shard: the shard's id.
         problems: what is wrong.
         schema: the declared schema of its part; None if it cannot be read.
-        id_hashes: a hash of each row's id, int64 [N]; empty without an id column. Equal ids have equal hashes within
-            this process.
+        id_hashes: a hash of each row's id, uint64 [N]; empty without an id column. Equal ids have equal hashes.
         counts: number of `rows_out`, `rows_rejected`, `bytes`, `vectors` and `spans` that were checked.
         compared_with_input: whether its rows were compared with the rows of the input.
         rewritten: whether a file is intact, but not the one that was recorded.
@@ -52,7 +51,7 @@ class ShardFindings:
     shard: str
     problems: list[Problem] = field(default_factory=list[Problem])
     schema: pa.Schema | None = None
-    id_hashes: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    id_hashes: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     counts: Counter[str] = field(default_factory=Counter[str])
     compared_with_input: bool = False
     rewritten: bool = False

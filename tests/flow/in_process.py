@@ -13,7 +13,7 @@ from pipelines.output.directory import Output
 from pipelines.output.resume import compare_with_plan
 from pipelines.output.shard_record import ShardRecord, ShardResult
 from pipelines.rows.rejection import PreRejected
-from pipelines.run.output_checks import reject_duplicate_ids
+from pipelines.run.output_checks import compare_ids
 from pipelines.run.prepare import prepare_job
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Node, Pools
@@ -30,7 +30,7 @@ def run_stages(job: Job, pools: Pools = POOLS) -> list[ShardResult]:
     pre_rejected: PreRejected = {}
     if job.policy.duplicate_ids == "reject":
         state = compare_with_plan(Output(prepared.output), prepared.plan.shards, prepared.segmenters)
-        pre_rejected = reject_duplicate_ids(job, state)
+        pre_rejected = compare_ids(job, prepared, state).repeated
     return list(stage_results(prepared.stages, pools, prepared.plan.shards, pre_rejected))
 
 

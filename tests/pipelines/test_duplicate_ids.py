@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import RepeatedHashes, find_duplicates
-from pipelines.corpus.id_hashes import hash_ids
+from pipelines.corpus import RepeatedHashes, find_duplicates, hash_ids
 from pipelines.corpus.planned_shard import plan_table
 from tests.pipelines.corpus.shards import one_member
 
@@ -104,6 +103,17 @@ def test_counting_goes_on_if_few_rows_repeat_an_id(tmp_path):
 
 
 def test_hashes_beyond_the_repeated_ones_are_not_found():
-    repeated = RepeatedHashes([np.array([5, 3]), np.array([3, 9])])
-    assert (repeated.num_repeats, repeated.find_in(np.array([1, 3, 5, 9, 10, 3])).tolist()) == (1, [1, 5])
-    assert RepeatedHashes([]).find_in(np.array([1])).tolist() == []
+    hashes = [np.array(some, np.uint64) for some in ([5, 3], [3, 9], [1, 3, 5, 9, 10, 3])]
+    repeated = RepeatedHashes.find(hashes[:2])
+    assert (repeated.num_repeats, repeated.find_in(hashes[2]).tolist()) == (1, [1, 5])
+    assert RepeatedHashes.find([]).find_in(hashes[2]).tolist() == []
+
+
+def test_hashes_are_compared_in_parts(monkeypatch):
+    """Those of a large corpus do not fit in memory twice."""
+    hashes = np.random.default_rng(0).integers(0, 2**64, 5_000, np.uint64)
+    arrays = [hashes[:3_000], hashes[2_000:], hashes[-1:]]
+    expected = RepeatedHashes.find(arrays)
+    monkeypatch.setattr("pipelines.corpus.ids.repeated_hashes._PART_HASHES", 100)
+    found = RepeatedHashes.find(arrays)
+    assert (found.num_repeats, found.hashes.tolist()) == (1_001, expected.hashes.tolist())

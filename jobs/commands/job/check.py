@@ -126,7 +126,7 @@ def _check(
         yield _describe_languages(survey)
         yield from _describe_survey(survey)
     with console.status("comparing ids"):
-        report.rows_repeated = sum(map(len, check_before_changes(job, prepared, state).values()))
+        report.rows_repeated = sum(map(len, check_before_changes(job, prepared, state).repeated.values()))
     yield from _check_rejections(job, report, survey)
     if report.can_run:
         yield Text(f"the job can run: {rows} in {shards}", "bold")
