@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, cast
 
 from sacremoses import MosesPunctNormalizer
 
-from xlm_core.text.composition import order_marks
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -90,69 +88,3 @@ def normalize_punctuation(aligned: AlignedText, lang: str) -> None:
         control = [i for i, c in enumerate(aligned.text) if unicodedata.category(c).startswith("C")]
         if control:
             aligned.delete(control)
-
-
-def fold(word: str) -> tuple[str, list[int] | None]:
-    """Do what `lower_and_strip_accents` does, faster for nearly all words.
-
-    Returns:
-        The new word, and the index of the source of each character; None if each character has become one.
-    """
-    if word.isascii():
-        return word.lower(), None
-    text = word.translate(_FOLDED)
-    if not _FOLDED.irregular.isdisjoint(word):
-        return lower_and_strip_accents(word)
-    if len(text) == len(word) and _FOLDED.not_one.isdisjoint(word):
-        return text, None
-    return text, [i for i, c in enumerate(word) for _ in _FOLDED[ord(c)]]
-
-
-class _FoldedChars(dict[int, str]):
-    """The lower-cased form of each character without combining marks, for `str.translate`; filled on demand.
-
-    Attributes:
-        not_one: characters that become none or several.
-        irregular: characters whose form depends on their word: a sigma, and marks that are sorted and not removed.
-    """
-
-    def __init__(self) -> None:
-        self.not_one: set[str] = set()
-        self.irregular: set[str] = set()
-
-    def __missing__(self, code: int) -> str:
-        char = chr(code)
-        parts = [part for lower in char.lower() for part in unicodedata.normalize("NFD", lower)]
-        kept = [part for part in parts if unicodedata.category(part) != "Mn"]
-        if char == "Σ" or "Σ" in kept or any(map(unicodedata.combining, kept)):
-            self.irregular.add(char)
-        self[code] = folded = "".join(kept).lower()
-        if len(folded) != 1:
-            self.not_one.add(char)
-        return folded
-
-
-_FOLDED = _FoldedChars()
-
-
-def lower_and_strip_accents(word: str) -> tuple[str, list[int]]:
-    """Lower-case a word, decompose its characters and remove combining marks, as the reference does.
-
-    Returns:
-        The new word, and for each of its characters the index of its source character in `word`. The indices never
-        decrease.
-    """
-    lowered = word.lower()
-    sources = [
-        i for i, c in enumerate(word) for _ in c.lower()
-    ]  # the form of a final sigma depends on the word, but not its length
-    chars: list[tuple[str, int]] = []
-    for c, source in zip(lowered, sources, strict=True):
-        chars += [(d, source) for d in unicodedata.normalize("NFD", c)]
-    order_marks(chars)
-    kept = [(c, source) for c, source in chars if unicodedata.category(c) != "Mn"]
-    stripped = "".join(c for c, _ in kept)
-    out: list[int] = []
-    for c, source in kept:
-        out += [max(source, out[-1] if out else 0)] * len(c.lower())
-    return stripped.lower(), out

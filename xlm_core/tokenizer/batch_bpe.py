@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xlm_core.ragged import cumulative_lengths, take_ragged
+from xlm_core.text import NUM_CODES
 from xlm_core.tokenizer.bpe import END_OF_WORD
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 _UNKNOWN = 0  # the symbol of all characters that occur neither in the merge table nor in the vocabulary
 _NO_RANK = np.iinfo(np.int32).max
-_NUM_CODES = 0x110000
 
 
 class Pieces(NamedTuple):
@@ -85,19 +85,21 @@ class BatchBPE:
         self._results = np.append(result_P[order], _UNKNOWN).astype(np.int32)
         self._ids = np.array([ids.get(text, unk_id) for text in symbols], np.int32)
         # The symbol of each character, inside a word and at its end.
-        self._inner, self._final = np.full((2, _NUM_CODES), _UNKNOWN, np.int32)
+        self._inner, self._final = np.full((2, NUM_CODES), _UNKNOWN, np.int32)
         for text, symbol in symbols.items():
             if len(text) == 1:
                 self._inner[ord(text)] = symbol
             elif len(text) == 1 + len(END_OF_WORD) and text.endswith(END_OF_WORD):
                 self._final[ord(text[0])] = symbol
 
-    def split(self, words: Sequence[str]) -> Pieces:
-        """Split non-empty words into symbols."""
-        text = "".join(words).encode("utf-32-le", "surrogatepass")
-        codes_C = np.frombuffer(text, np.uint32)
-        lengths_W = np.fromiter(map(len, words), np.int64, len(words))
-        word_S = np.repeat(np.arange(len(words)), lengths_W)
+    def split(self, codes_C: NDArray[np.uint32], lengths_W: NDArray[np.int64]) -> Pieces:
+        """Split non-empty words into symbols.
+
+        Args:
+            codes_C: the characters of all words.
+            lengths_W: the number of characters of each word.
+        """
+        word_S = np.repeat(np.arange(len(lengths_W)), lengths_W)
         end_S = np.arange(1, len(codes_C) + 1)
         symbol_S = self._inner[codes_C]
         last_W = np.cumsum(lengths_W) - 1

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlm_core.ragged import cumulative_lengths
-from xlm_core.text import MovedWord, fold, lower_and_strip_accents
+from xlm_core.ragged import concatenated_ranges, cumulative_lengths
+from xlm_core.text import MovedWord, fold_table, lower_and_strip_accents, to_codes
 from xlm_core.tokenizer.batch_bpe import BatchBPE, Pieces
 from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from xlm_core.text import Word
 
@@ -44,39 +46,45 @@ class WordEncoder:
 
     def encode(self, words: Sequence[Word | Literal]) -> Pieces:
         """Encode words. A word has no subwords if lower-casing removes all its characters (spaces, combining marks)."""
-        texts = [word if isinstance(word, str) else word.text for word in words]
-        folded = list(map(fold, texts)) if self.lowercase else [(text, None) for text in texts]
-        batch = [
-            i
-            for i, (text, _) in enumerate(folded)
-            if 0 < len(text) <= _MAX_BATCH_CHARS and " " not in text and not isinstance(words[i], Literal)
-        ]
-        if len(batch) < _MIN_BATCH_WORDS:
-            batch = []
-        pieces = self._split_batch([folded[i][0] for i in batch])
-        begins = cumulative_lengths(pieces.sizes)
-        for k, i in enumerate(batch):
-            word, sources = words[i], folded[i][1]
-            if sources is not None or isinstance(word, MovedWord):
-                for t in range(begins[k], begins[k + 1]):
-                    start, end = int(pieces.starts[t]), int(pieces.ends[t])
-                    if sources is not None:
-                        start, end = _source_span([*sources, len(texts[i])], start, end)
-                    pieces.starts[t], pieces.ends[t] = (
-                        word.span(start, end) if isinstance(word, MovedWord) else (start, end)
-                    )
-        rest = sorted(set(range(len(words))).difference(batch))
+        if len(words) < _MIN_BATCH_WORDS:
+            return Pieces.from_lists(map(self._encode_one, words))
+        pieces, batch = self._encode_batch(words)
+        rest = sorted(set(range(len(words))).difference(batch.tolist()))
         if rest:
             others = Pieces.from_lists(self._encode_one(words[i]) for i in rest)
-            pieces = Pieces(*map(np.concatenate, zip(pieces, others, strict=True))).take(np.argsort([*batch, *rest]))
+            pieces = Pieces(*map(np.concatenate, zip(pieces, others, strict=True)))
+            pieces = pieces.take(np.argsort(np.concatenate([batch, rest])))
         return pieces
 
-    def _split_batch(self, words: Sequence[str]) -> Pieces:
-        if not words:
-            return Pieces.from_lists([])
+    def _encode_batch(self, words: Sequence[Word | Literal]) -> tuple[Pieces, NDArray[np.int64]]:
+        """Encode all words but unusual ones, and return the indices of the words that were encoded, too."""
+        codes_C, lengths_W = to_codes([word if isinstance(word, str) else word.text for word in words])
+        codes_F, sizes_C, is_unusual_C = codes_C, np.ones(len(codes_C), np.int64), codes_C == ord(" ")
+        if self.lowercase:
+            codes_F, sizes_C, is_irregular_C = fold_table().fold(codes_C)
+            is_unusual_C |= is_irregular_C
+        folded_lengths_W = np.diff(cumulative_lengths(sizes_C)[cumulative_lengths(lengths_W)]).astype(np.int64)
+        in_batch_W = (folded_lengths_W > 0) & (folded_lengths_W <= _MAX_BATCH_CHARS)
+        in_batch_W[np.repeat(np.arange(len(words)), lengths_W)[is_unusual_C]] = False
+        moved = {i: word for i, word in enumerate(words) if not isinstance(word, str)}
+        in_batch_W[[i for i, word in moved.items() if isinstance(word, Literal)]] = False
+
+        in_batch_F = np.repeat(in_batch_W, folded_lengths_W)
         if self._bpe is None:
             self._bpe = BatchBPE(self._ranks, self._ids, self._unk_id)
-        return self._bpe.split(words)
+        lengths = folded_lengths_W[in_batch_W]
+        pieces = self._bpe.split(codes_F[in_batch_F], lengths)
+        if (sizes_C != 1).any():
+            sources = np.repeat(concatenated_ranges(lengths_W), sizes_C)[in_batch_F]
+            pieces = _to_source_chars(pieces, sources, lengths, lengths_W[in_batch_W])
+        batch = np.flatnonzero(in_batch_W)
+        if moved:
+            begins = cumulative_lengths(pieces.sizes)
+            for k, i in enumerate(batch.tolist()):
+                if isinstance(word := moved.get(i), MovedWord):
+                    for t in range(begins[k], begins[k + 1]):
+                        pieces.starts[t], pieces.ends[t] = word.span(int(pieces.starts[t]), int(pieces.ends[t]))
+        return pieces, batch
 
     def _encode_one(self, word: Word | Literal) -> list[tuple[int, int, int]]:
         if isinstance(word, Literal):
@@ -116,6 +124,25 @@ class WordEncoder:
             start = word.find(surface, offset)
             offset = start + len(surface)
             yield symbol, start, offset
+
+
+def _to_source_chars(
+    pieces: Pieces, sources_F: NDArray[np.int64], folded_lengths_W: NDArray[np.int64], lengths_W: NDArray[np.int64]
+) -> Pieces:
+    """Map the characters of folded words to those of their sources, as `_source_span` does for one word.
+
+    Args:
+        pieces: of the folded words.
+        sources_F: the index in its source of each character of the folded words.
+        folded_lengths_W, lengths_W: the number of characters of each word, folded and before.
+    """
+    word_T = np.repeat(np.arange(len(lengths_W)), pieces.sizes)
+    begin_T = (np.cumsum(folded_lengths_W) - folded_lengths_W)[word_T]
+    is_last_T = pieces.ends == folded_lengths_W[word_T]
+    after_T = np.where(is_last_T, lengths_W[word_T], sources_F[begin_T + np.where(is_last_T, 0, pieces.ends)])
+    starts_T = np.where(pieces.starts > 0, sources_F[begin_T + pieces.starts], 0)
+    ends_T = np.maximum(sources_F[begin_T + pieces.ends - 1] + 1, after_T)
+    return pieces._replace(starts=starts_T.astype(np.int32), ends=ends_T.astype(np.int32))
 
 
 def _source_span(sources: Sequence[int], first: int, last: int) -> tuple[int, int]:

@@ -1,7 +1,6 @@
 """Words encoded in a batch have the subwords and offsets that each of them has alone."""
 
 import tracemalloc
-import unicodedata
 
 import numpy as np
 import pytest
@@ -9,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlm_core import XLMTokenizer
-from xlm_core.text import MovedWord, fold, lower_and_strip_accents
+from xlm_core.text import NUM_CODES, MovedWord, fold_table, lower_and_strip_accents, to_codes
+from xlm_core.text.code_points import to_text
 from xlm_core.tokenizer import text_encoder
 from xlm_core.tokenizer.batch_bpe import BatchBPE
 from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
@@ -31,7 +31,7 @@ def test_a_batch_is_split_as_each_of_its_words(pairs, words, data):
     symbols = [split_word(word, ranks) for word in words]
     known = sorted({symbol for word in symbols for symbol in word})
     vocab = {symbol: i for i, symbol in enumerate(known) if i % 3}
-    pieces = BatchBPE(ranks, vocab, unk_id=99).split(words)
+    pieces = BatchBPE(ranks, vocab, unk_id=99).split(*to_codes(words))
     assert pieces.sizes.tolist() == [len(word) for word in symbols]
     assert pieces.ids.tolist() == [vocab.get(symbol, 99) for word in symbols for symbol in word]
     encoder = WordEncoder(vocab, 99, ranks, lowercase=False)
@@ -48,19 +48,18 @@ odd_words = st.text(
 @given(odd_words)
 @settings(max_examples=1000, deadline=None)
 def test_folding_is_lowercasing_without_accents(word):
-    text, sources = fold(word)
-    expected_text, expected_sources = lower_and_strip_accents(word)
-    assert text == expected_text
-    assert (list(range(len(word))) if sources is None else sources) == expected_sources
+    codes, sizes, is_irregular = fold_table().fold(to_codes([word])[0])
+    text, sources = lower_and_strip_accents(word)
+    assert is_irregular.any() or (to_text(codes), np.repeat(range(len(word)), sizes).tolist()) == (text, sources)
 
 
 def test_every_character_folds_as_in_a_word_of_its_own():
-    for code in range(0x110000):
-        word = f"a{chr(code)}b"
-        text, sources = fold(word)
-        expected = "".join(c for c in unicodedata.normalize("NFD", word.lower()) if unicodedata.category(c) != "Mn")
-        assert text == expected.lower()
-        assert len(text) == len(word if sources is None else sources)
+    codes, sizes, is_irregular = fold_table().fold(np.arange(NUM_CODES, dtype=np.uint32))
+    ends = sizes.cumsum()
+    for code in np.flatnonzero(~is_irregular).tolist():
+        text, _ = lower_and_strip_accents(f"a{chr(code)}b")
+        assert f"a{to_text(codes[ends[code] - sizes[code] : ends[code]])}b" == text
+    assert is_irregular.sum() < 200
 
 
 @pytest.mark.parametrize("lowercase", [True, False])
