@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _UNKNOWN = 0  # the symbol of all characters that occur neither in the merge table nor in the vocabulary
 _NO_RANK = np.iinfo(np.int32).max
+_NO_KEY = -1
+_HASH_FACTOR = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio (Knuth 1973)
 
 
 class Pieces(NamedTuple):
@@ -54,7 +56,7 @@ class Pieces(NamedTuple):
 
 
 class BatchBPE:
-    """The merge table as sorted arrays.
+    """The merge table as arrays.
 
     Args:
         ranks: pair of symbols to rank, see `bpe.split_word`.
@@ -77,12 +79,10 @@ class BatchBPE:
         for text in inner | {text for text in ids if len(text) == 1 + len(END_OF_WORD) and text.endswith(END_OF_WORD)}:
             symbols.setdefault(text, len(symbols))
         self._num_symbols = len(symbols)
-        keys_P = left_P * self._num_symbols + right_P
-        order = np.argsort(keys_P)
-        # A last key that no pair has, so that a search always ends at an index.
-        self._keys = np.append(keys_P[order], np.iinfo(np.int64).max)
-        self._ranks = np.append(np.array([rank for _, rank in pairs], np.int32)[order], np.int32(_NO_RANK))
-        self._results = np.append(result_P[order], _UNKNOWN).astype(np.int32)
+        self._keys = _KeyTable(left_P * self._num_symbols + right_P)
+        # The last entry is that of all other pairs.
+        self._ranks = np.array([*(rank for _, rank in pairs), _NO_RANK], np.int32)
+        self._results = np.append(result_P, _UNKNOWN).astype(np.int32)
         self._ids = np.array([ids.get(text, unk_id) for text in symbols], np.int32)
         # The symbol of each character, inside a word and at its end.
         self._inner, self._final = np.full((2, NUM_CODES), _UNKNOWN, np.int32)
@@ -131,14 +131,13 @@ class BatchBPE:
 
     def _find_pairs(
         self, symbol_S: NDArray[np.int32], word_S: NDArray[np.int64], at: NDArray[np.int64] | None = None
-    ) -> NDArray[np.int64]:
+    ) -> NDArray[np.int32]:
         """Find the entries of pairs: of the symbols at the given indices, or of all, and the symbol after each."""
         at = np.arange(len(symbol_S)) if at is None else at
         after = np.minimum(at + 1, len(symbol_S) - 1)
         keys = symbol_S[at].astype(np.int64) * self._num_symbols + symbol_S[after]
-        entries = np.searchsorted(self._keys, keys)
-        is_pair = (self._keys[entries] == keys) & (word_S[at] == word_S[after]) & (at != after)
-        return np.where(is_pair, entries, len(self._keys) - 1)
+        keys[(word_S[at] != word_S[after]) | (at == after)] = _NO_KEY
+        return self._keys.find(keys)
 
     def _collect(
         self,
@@ -158,6 +157,40 @@ class BatchBPE:
         return Pieces(
             *(part.astype(np.int32) for part in (sizes, self._ids[symbol_S], start_S - base_S, end_S - base_S))
         )
+
+
+class _KeyTable:
+    """A hash table with open addressing.
+
+    Args:
+        keys: int64, distinct and not negative.
+    """
+
+    def __init__(self, keys: NDArray[np.int64]):
+        bits = (8 * len(keys)).bit_length()  # at most one of eight slots is used, so that few keys collide
+        self._shift, self._mask = np.uint64(64 - bits), (1 << bits) - 1
+        self._keys = np.append(keys, _NO_KEY)
+        self._entries = np.full(1 << bits, len(keys), np.int32)
+        rest, slots = np.arange(len(keys)), self._slots(keys)
+        while len(rest):
+            is_free = self._entries[slots] == len(keys)
+            self._entries[slots[is_free]] = rest[is_free]
+            is_left = self._entries[slots] != rest
+            rest, slots = rest[is_left], (slots[is_left] + 1) & self._mask
+
+    def find(self, keys: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the index of each key; the number of keys for one that is not in the table."""
+        slots = self._slots(keys)
+        entries = self._entries[slots]
+        other = np.flatnonzero((self._keys[entries] != keys) & (entries < len(self._keys) - 1))
+        while len(other):
+            slots[other] = (slots[other] + 1) & self._mask
+            entries[other] = self._entries[slots[other]]
+            other = other[(self._keys[entries[other]] != keys[other]) & (entries[other] < len(self._keys) - 1)]
+        return entries
+
+    def _slots(self, keys: NDArray[np.int64]) -> NDArray[np.int64]:
+        return ((keys.view(np.uint64) * _HASH_FACTOR) >> self._shift).view(np.int64)
 
 
 def _without_overlaps(hits: NDArray[np.int64]) -> NDArray[np.int64]:
