@@ -4,7 +4,7 @@ from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.ids import MAX_ROWS_IN_DRIVER, RepeatedHashes, find_duplicates, hash_ids
 from pipelines.corpus.known_files import GoneFiles
 from pipelines.corpus.lang_counts import LangValue, count_langs
-from pipelines.corpus.member_reader import MemberReader, select_rows
+from pipelines.corpus.member_reader import MemberReader, join_alike, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
 from pipelines.corpus.plan import Plan, make_plan, plan_shards
 from pipelines.corpus.planned_shard import (
@@ -37,6 +37,7 @@ __all__ = [
     "group_by_row_group",
     "hash_ids",
     "is_plan",
+    "join_alike",
     "make_plan",
     "plan_shards",
     "plan_table",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.corpus.parquet import (
+    list_views,
     open_parquet,
     open_to_stream,
     open_without_arrow_schema,
@@ -16,11 +18,11 @@ from pipelines.corpus.parquet import (
     unsupported_input,
 )
 from pipelines.filter import matching_rows
-from pipelines.rows import ROW, cast_column, has_list_views
+from pipelines.rows import ROW, cast_column
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     import pyarrow.parquet as pq
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from pipelines.storage import Location, StoreSettings
 
 _SMALL_FILE_BYTES = 2**22  # read in one request
+_SMALL_ROW_GROUP_BYTES = 2**18  # read in one thread
 _BATCH_ROWS = 8_192
+_TOO_FEW = "the row group has fewer rows than the footer says"
 _TOO_LARGE = "chunked array"  # part of Arrow's error for over 2 GiB of values in a nested column
 
 
@@ -70,7 +74,7 @@ class MemberReader:
         location = locate(member.file, self._stores)
         table = location.with_retries(lambda: self._read(location, member))
         for name in self._columns:
-            if name not in table.column_names:
+            if name in member.constants:
                 table = table.append_column(name, pa.repeat(member.constants[name], len(table)))
         return table
 
@@ -107,7 +111,7 @@ class _Stream:
                 file = open_parquet(self._source)
                 self._num_rows = file.metadata.row_group(member.row_group).num_rows
                 self._schema = schema_as_read(file)
-                views = _list_views(file, columns)
+                views = [name for name in list_views(file) if name in columns]
                 if member.num_rows < self._num_rows and columns and not views:
                     self._whole = None
                     self._batches = open_to_stream(self._source, file.metadata).iter_batches(
@@ -135,7 +139,10 @@ class _Stream:
             raise IndexError(f"row {self._num_rows}")
         if self._whole is not None:
             self._position = member.first_row + member.num_rows
-            return _convert(self._whole.slice(member.first_row, member.num_rows), self._schema)
+            rows = self._whole.slice(member.first_row, member.num_rows)
+            if len(rows) < member.num_rows:
+                raise pa.ArrowInvalid(_TOO_FEW)
+            return _convert(rows, self._schema)
         with unsupported_input():
             for batch in self._next_batches(member.first_row - self._position):
                 del batch  # rows between two members
@@ -150,12 +157,18 @@ class _Stream:
         while num_rows > 0:
             batch = self._rest if self._rest is not None else next(self._batches, None)
             if batch is None:
-                raise pa.ArrowInvalid("the row group has fewer rows than the footer says")
+                raise pa.ArrowInvalid(_TOO_FEW)
             taken = batch.slice(0, num_rows)
             self._rest = batch.slice(len(taken)) if len(taken) < len(batch) else None
             self._position += len(taken)
             num_rows -= len(taken)
             yield taken
+
+
+def join_alike(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join consecutive tables that have the same columns, so that many small ones are processed at once."""
+    for _, alike in groupby(tables, lambda table: table.schema):
+        yield pa.concat_tables(alike)
 
 
 def select_rows(table: pa.Table, first_position: int, filter_text: str | None) -> pa.Table:
@@ -173,11 +186,6 @@ def _open(location: Location, size_bytes: int) -> pa.NativeFile:
         return pa.BufferReader(source.read_buffer())
 
 
-def _list_views(file: pq.ParquetFile, columns: Sequence[str]) -> list[str]:
-    stored = file.schema_arrow
-    return [name for name in columns if name in stored.names and has_list_views(stored.field(name).type)]
-
-
 def _read_row_group(
     source: pa.NativeFile, file: pq.ParquetFile, number: int, columns: list[str], views: list[str]
 ) -> pa.Table:
@@ -192,8 +200,9 @@ def _read_row_group(
 
 def _read(file: pq.ParquetFile, number: int, columns: list[str]) -> pa.Table:
     """Read a row group at once, or, if a nested column has over 2 GiB of values, in ever smaller batches of rows."""
+    use_threads = file.metadata.row_group(number).total_byte_size > _SMALL_ROW_GROUP_BYTES
     try:
-        return file.read_row_group(number, columns=columns)
+        return file.read_row_group(number, columns=columns, use_threads=use_threads)
     except pa.ArrowNotImplementedError as error:
         if _TOO_LARGE not in str(error):
             raise

@@ -234,7 +234,7 @@ def _open_footer(location: Location, size_bytes: int, spec: InputSettings, is_on
     with location.fs.open_input_file(location.path) as source:
         if size_bytes < 12 or source.read_at(4, 0) not in (b"PAR1", b"PARE"):  # the latter if it is encrypted
             return describe_not_parquet(location.url, size_bytes, is_only_file=is_only_file)
-        return read_footer(source, columns_to_read(spec), spec.filter)
+        return read_footer(source, columns_to_read(spec), spec.filter, spec.text_columns)
 
 
 def _row_groups(

@@ -12,6 +12,7 @@ from pipelines.corpus import (
     MemberReader,
     UnsupportedInputError,
     explain_unreadable,
+    join_alike,
     select_rows,
 )
 from pipelines.errors import ShardError
@@ -63,8 +64,10 @@ class Reader:
 
     def _read_rows(self, shard: PlannedShard, reader: MemberReader) -> pa.RecordBatch:
         tables: list[pa.Table] = []
-        for member, position in zip(shard.members, shard.starts, strict=True):
-            rows = select_rows(self._read_member(member, reader), position, self.filter)
+        position = 0
+        for table in join_alike(self._read_member(member, reader) for member in shard.members):
+            rows = select_rows(table, position, self.filter)
+            position += len(table)
             for name, column in self.renamed.items():
                 rows = rows.append_column(name, rows[column])
             tables.append(cast_table(rows, self.schema))

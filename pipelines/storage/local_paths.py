@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 from urllib.parse import unquote
 
 from pipelines.errors import FatalError
@@ -33,7 +32,8 @@ def local_path(url: str) -> str | None:
         return None
     else:
         path = os.path.expanduser(url)  # noqa: PTH111 - Path.expanduser fails if there is no such user
-    return os.path.realpath(path) if ".." in path.split("/") else os.path.normpath(Path(path).absolute())
+    # not Path.absolute, which takes five times as long; a corpus may have a million files
+    return os.path.realpath(path) if ".." in path.split("/") else os.path.abspath(path)  # noqa: PTH100
 
 
 def find_variable(url: str) -> str | None:

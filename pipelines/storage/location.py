@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 ValueT = TypeVar("ValueT")
 
+_LOCAL = pafs.LocalFileSystem()
+
 # A file that is sent to these stores in one request appears completely or not at all. On others, files are renamed.
 _OBJECT_STORES = (pafs.S3FileSystem, pafs.GcsFileSystem)
 _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "hf"}
@@ -279,7 +281,7 @@ def locate(url: str, stores: Sequence[StoreSettings] = ()) -> Location:
     """
     path = local_path(url)
     if path is not None:
-        return Location(path, path, pafs.LocalFileSystem())
+        return Location(path, path, _LOCAL)
     if contains_secret(url):
         raise FatalError(secret_in_url_message(url))
     url = canonical_url(url)

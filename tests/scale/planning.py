@@ -62,4 +62,4 @@ def _footer() -> Footer:
     ids = [str(i) for i in range(ROWS_PER_FILE)]
     table = pa.table({"id": ids, "text": ["Some text of a row."] * ROWS_PER_FILE, "lang": ["de"] * ROWS_PER_FILE})
     pq.write_table(table, sink := io.BytesIO())
-    return read_footer(pa.BufferReader(sink.getvalue()), table.column_names)
+    return read_footer(pa.BufferReader(sink.getvalue()), table.column_names, sized_columns=["text"])

@@ -9,10 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.corpus.ids.hash_ids import hash_ids, to_bytes
-from pipelines.corpus.member_reader import MemberReader, select_rows
+from pipelines.corpus.member_reader import MemberReader, join_alike, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
 from pipelines.corpus.planned_shard import read_groups
-from pipelines.filter import parse_filter
+from pipelines.filter import matching_rows, parse_filter
 from pipelines.rows import ROW
 from pipelines.thread_map import map_in_threads
 
@@ -68,13 +68,14 @@ class IdColumn(NamedTuple):
             return [self._hash_shard(shard, reader) for shard in group]
 
     def _hash_shard(self, shard: PlannedShard, reader: MemberReader) -> HashedShard:
-        found, is_partial = [np.empty(0, np.uint64)], False
-        for member in shard.members:
-            table = self._read(member, reader)
-            is_partial |= table is None
-            for ids, rows in _chunks(table, self.column):
+        found, tables = [np.empty(0, np.uint64)], [self._read(shard, member, reader) for member in shard.members]
+        is_partial = any(table is None for table in tables)
+        for table in join_alike(table for table in tables if table is not None):
+            selected = self._select(table)
+            is_partial |= selected is None
+            for ids, _ in selected or ():
                 hashes, is_valid = hash_ids(ids)
-                found.append(hashes[is_valid & self._is_not_known(shard, member, rows)])
+                found.append(hashes[is_valid])
         return HashedShard(np.concatenate(found), is_partial)
 
     def _read_suspects(self, group: list[PlannedShard], repeated: RepeatedHashes) -> list[IdRow]:
@@ -82,9 +83,10 @@ class IdColumn(NamedTuple):
         with self._reader() as reader:
             members = ((shard, member) for shard in group for member in zip(shard.members, shard.starts, strict=True))
             for shard, (member, first) in members:
-                for ids, rows in _chunks(self._read(member, reader), self.column):
+                table = self._read(shard, member, reader)
+                for ids, rows in (table is not None and self._select(table)) or ():
                     hashes, is_valid = hash_ids(ids)
-                    chosen = np.flatnonzero(is_valid & self._is_not_known(shard, member, rows))
+                    chosen = np.flatnonzero(is_valid)
                     chosen = chosen[repeated.find_in(hashes[chosen])]
                     values: list[bytes] = to_bytes(ids.take(pa.array(chosen))).to_pylist()
                     found += [
@@ -97,22 +99,24 @@ class IdColumn(NamedTuple):
         columns = {self.column} | (parse_filter(self.filter)[1] if self.filter else set())
         return MemberReader(sorted(columns), self.stores)
 
-    def _read(self, member: Member, reader: MemberReader) -> pa.Table | None:
+    def _read(self, shard: PlannedShard, member: Member, reader: MemberReader) -> pa.Table | None:
+        """Read the rows of a member that are not known to repeat an id, and their numbers; None if it is unreadable."""
         try:
-            return select_rows(reader.read(member), member.file_row, self.filter)
+            table = select_rows(reader.read(member), member.file_row, None)
         except (OSError, IndexError, pa.ArrowException, UnsupportedInputError):
             return None
-
-    def _is_not_known(self, shard: PlannedShard, member: Member, rows: NDArray[np.int64]) -> NDArray[np.bool_]:
         known = [row for file, row in self.known_repeats.get(shard.id, ()) if file == member.file]
-        return ~np.isin(rows, known) if known else np.ones(len(rows), np.bool_)
+        return table.filter(pa.array(~np.isin(table[ROW].to_numpy(), known))) if known else table
 
-
-def _chunks(table: pa.Table | None, column: str) -> Iterator[tuple[pa.Array, NDArray[np.int64]]]:
-    """Yield the ids of a member and the numbers of their rows in the file."""
-    if table is None:
-        return
-    first, numbers = 0, table[ROW].to_numpy()
-    for chunk in table[column].chunks:
-        yield chunk, numbers[first : first + len(chunk)]
-        first += len(chunk)
+    def _select(self, table: pa.Table) -> list[tuple[pa.Array, NDArray[np.int64]]] | None:
+        """Return the ids of rows that pass the filter, and the numbers of their rows; None if it cannot be applied."""
+        if self.filter is not None:
+            try:
+                table = table.filter(matching_rows(self.filter, table))
+            except pa.ArrowException:
+                return None
+        ids, numbers = table[self.column], table[ROW].to_numpy()
+        if not pa.types.is_dictionary(ids.type):  # the dictionaries of many files may have too many values for one
+            ids = pa.table([ids], ["ids"]).combine_chunks()["ids"]
+        starts = np.cumsum([0, *map(len, ids.chunks)])
+        return [(chunk, numbers[start : start + len(chunk)]) for chunk, start in zip(ids.chunks, starts, strict=False)]

@@ -2,6 +2,7 @@
 
 from pipelines.corpus.parquet.input_file import (
     Footer,
+    list_views,
     open_parquet,
     open_to_stream,
     open_without_arrow_schema,
@@ -14,6 +15,7 @@ __all__ = [
     "Footer",
     "UnsupportedInputError",
     "explain_unreadable",
+    "list_views",
     "open_parquet",
     "open_to_stream",
     "open_without_arrow_schema",

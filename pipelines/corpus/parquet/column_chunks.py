@@ -146,13 +146,16 @@ def _skip(data: bytes, position: int, kind: int) -> int:
     if kind in _BOOLEANS:  # the type is the value
         return position
     if kind in _VARINTS:
-        return _varint(data, position)[1]
+        return _skip_varint(data, position)
     if kind == _BINARY:
         size, position = _varint(data, position)
         return position + size
     if kind == _STRUCT:
-        for _, inner_kind, start in _fields(data, position, 0):
-            position = _skip(data, start, inner_kind)
+        while field := data[position]:
+            position += 1
+            if field < 16:  # without a difference, the number follows
+                position = _skip_varint(data, position)
+            position = _skip(data, position, field & 15)
         return position + 1
     if kind == _LIST:
         item = data[position] & 15
@@ -161,6 +164,12 @@ def _skip(data: bytes, position: int, kind: int) -> int:
             position = _skip(data, position, item)
         return position
     raise ValueError(f"unexpected type {kind}")
+
+
+def _skip_varint(data: bytes, position: int) -> int:
+    while data[position] & 128:
+        position += 1
+    return position + 1
 
 
 def _list_header(data: bytes, position: int) -> tuple[int, int]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,10 +15,10 @@ from pipelines.corpus.parquet.pruning import matching_row_groups
 from pipelines.corpus.parquet.unreadable import UnsupportedInputError, unsupported_input
 from pipelines.corpus.parquet.wide_integers import narrow_wide_integers
 from pipelines.formatting import excerpt
-from pipelines.rows import without_views
+from pipelines.rows import has_list_views, without_views
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
     from pipelines.corpus.parquet.column_chunks import ColumnChunk
 
@@ -34,21 +35,28 @@ class Footer:
     """What the footer of an input file says.
 
     Attributes:
+        content: its bytes, to the end of the file.
         metadata: rows and row groups.
         schema: the columns, with the types in which they are read.
+        readable: the columns that will be read, and can be.
         unreadable: for each column that cannot be read, what is wrong, and the next step.
-        sound: the columns whose statistics can be read; of the others, they must not be accessed.
         row_groups: the row groups that the filter may match, by the statistics of the footer.
-        column_bytes: for each column that is read, its size in each row group without compression, as far as the footer
-            tells.
+        column_bytes: for some columns, their size in each row group without compression, as far as the footer tells.
     """
 
+    content: bytes
     metadata: pq.FileMetaData
     schema: pa.Schema
+    readable: frozenset[str]
     unreadable: dict[str, str]
-    sound: frozenset[str]
-    row_groups: list[int]
+    row_groups: Sequence[int]
     column_bytes: dict[str, list[int]]
+
+    @cached_property
+    def sound(self) -> frozenset[str]:
+        """The columns whose statistics can be read; of the others, they must not be accessed."""
+        chunks = _find_chunks(self.metadata, self.readable, self.content)
+        return frozenset(name for name in chunks if has_sound_statistics(chunks[name], self.metadata, name))
 
 
 def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
@@ -58,12 +66,13 @@ def open_parquet(source: pa.NativeFile) -> pq.ParquetFile:
         OSError, pa.ArrowException: the file is damaged.
         UnsupportedInputError: Arrow cannot read it.
     """
+    pre_buffer = not isinstance(source, pa.BufferReader)  # which is in memory already
     with unsupported_input():
         try:
-            return _open(source, pre_buffer=True)
+            return _open(source, pre_buffer=pre_buffer)
         except pa.ArrowException:
             metadata, _ = _read_metadata(_read_footer_bytes(source))
-            return _open(source, pre_buffer=True, metadata=metadata)
+            return _open(source, pre_buffer=pre_buffer, metadata=metadata)
 
 
 def open_to_stream(source: pa.NativeFile, metadata: pq.FileMetaData) -> pq.ParquetFile:
@@ -76,41 +85,45 @@ def open_without_arrow_schema(source: pa.NativeFile) -> pq.ParquetFile:
     return _open(source, pre_buffer=True, metadata=_parse(without_arrow_schema(_read_footer_bytes(source))))
 
 
-def read_footer(source: pa.NativeFile, columns: Collection[str] = (), filter_text: str | None = None) -> Footer:
+def read_footer(
+    source: pa.NativeFile,
+    columns: Collection[str] = (),
+    filter_text: str | None = None,
+    sized_columns: Collection[str] = (),
+) -> Footer:
     """Read the footer of an input file.
 
     Args:
         source: the file.
         columns: the columns that will be read. Those in the file are checked, without reading their data.
         filter_text: the filter of the rows.
+        sized_columns: those of these columns whose sizes are needed.
 
     Raises:
         OSError, pa.ArrowException: the file is damaged.
         UnsupportedInputError: Arrow cannot read it.
     """
     with unsupported_input():
-        footer = _read_footer_bytes(source)
-        metadata, wide = _read_metadata(footer)
-        # without pre-buffering, and with a buffer, so that checking a column reads no more than its first bytes
-        zeros = pa.PythonFile(_ZeroBytes(source.size()), mode="r")
-        file = _open(zeros, pre_buffer=False, buffer_size=4096, metadata=metadata)
+        content = _read_footer_bytes(source)
+        metadata, wide = _read_metadata(content)
+        # without pre-buffering, and with a buffer, so that checking a column reads nothing before its first bytes
+        no_data = pa.PythonFile(_NoData(source.size()), mode="r")
+        file = _open(no_data, pre_buffer=False, buffer_size=4096, metadata=metadata)
         schema = schema_as_read(file)
     unreadable = dict.fromkeys(wide, _convert_first("integers of 128 bits"))
-    unreadable |= dict.fromkeys(_columns_of_type(file, "INTERVAL"), _convert_first("Parquet's type INTERVAL"))
-    chunks = _find_chunks(file, [name for name in columns if name in schema.names], footer)
+    unreadable |= dict.fromkeys(_read_schema(file).intervals, _convert_first("Parquet's type INTERVAL"))
+    columns = [name for name in dict.fromkeys(columns) if name in schema.names]
     if metadata.num_row_groups:
-        unreadable |= _find_unreadable(file, chunks)
-    readable = set(columns) - unreadable.keys()
-    sound = frozenset(name for name in readable & chunks.keys() if has_sound_statistics(chunks[name], metadata, name))
-    row_groups = list(range(metadata.num_row_groups))
-    if filter_text is not None and row_groups and unreadable.keys().isdisjoint(columns):
-        row_groups = matching_row_groups(without_arrow_schema(footer), filter_text, sound)
-    sizes = {
-        name: [sum(chunk.size_bytes for chunk in group) for group in zip(*leaves.values(), strict=True)]
-        for name, leaves in chunks.items()
-        if all(leaves.values())
-    }
-    return Footer(metadata, schema, unreadable, sound, row_groups, sizes)
+        unreadable |= _find_unreadable(file, columns, content)
+    sizes: dict[str, list[int]] = {}
+    for name, leaves in _find_chunks(metadata, [name for name in columns if name in sized_columns], content).items():
+        if all(leaves.values()):
+            sizes[name] = [sum(chunk.size_bytes for chunk in group) for group in zip(*leaves.values(), strict=True)]
+    readable = frozenset(columns) - unreadable.keys()
+    footer = Footer(content, metadata, schema, readable, unreadable, range(metadata.num_row_groups), sizes)
+    if filter_text is None or not metadata.num_row_groups or len(readable) < len(columns):
+        return footer
+    return replace(footer, row_groups=matching_row_groups(without_arrow_schema(content), filter_text, footer.sound))
 
 
 def schema_as_read(file: pq.ParquetFile) -> pa.Schema:
@@ -119,15 +132,45 @@ def schema_as_read(file: pq.ParquetFile) -> pa.Schema:
     Views are replaced by their plain layout, because Arrow cannot select rows of views. Enumerations, which Arrow reads
     as bytes, are strings.
     """
+    return _read_schema(file).as_read
+
+
+def list_views(file: pq.ParquetFile) -> list[str]:
+    """List the columns of a file that contain list views, at any depth."""
+    return _read_schema(file).list_views
+
+
+class _Schema(NamedTuple):
+    """The schema of a file: of Parquet, of Arrow, and as it is read; and the columns that contain some types."""
+
+    stored: pq.ParquetSchema
+    arrow: pa.Schema
+    as_read: pa.Schema
+    list_views: list[str]
+    intervals: list[str]
+
+
+_last_schema = list[_Schema]()  # of the last file; most files of a corpus have the same
+
+
+def _read_schema(file: pq.ParquetFile) -> _Schema:
+    stored, arrow = file.schema, file.schema_arrow
+    for last in _last_schema:
+        if stored.equals(last.stored) and arrow.equals(last.arrow, check_metadata=True):
+            return last
     enums = _columns_of_type(file, "ENUM")
-    return pa.schema(
+    as_read = pa.schema(
         [
             field.with_type(
                 pa.string() if field.name in enums and pa.types.is_binary(field.type) else without_views(field.type)
             )
-            for field in file.schema_arrow
+            for field in arrow
         ]
     )
+    views = [field.name for field in arrow if has_list_views(field.type)]
+    found = _Schema(stored, arrow, as_read, views, _columns_of_type(file, "INTERVAL"))
+    _last_schema[:] = [found]
+    return found
 
 
 def _open(source: pa.NativeFile, **options: Any) -> pq.ParquetFile:
@@ -143,30 +186,39 @@ def _columns_of_type(file: pq.ParquetFile, logical_type: str) -> list[str]:
     return [max((name for name in names if f"{path}.".startswith(f"{name}.")), key=len) for path in paths]
 
 
-def _find_chunks(file: pq.ParquetFile, columns: Collection[str], footer: bytes) -> dict[str, _Leaves]:
+def _find_chunks(metadata: pq.FileMetaData, columns: Collection[str], footer: bytes) -> dict[str, _Leaves]:
     """Find the chunks of columns in the bytes of a footer."""
     found: dict[str, _Leaves] = {name: {} for name in columns}
-    for leaf in (file.schema.column(i).path for i in range(len(file.schema))):
+    for leaf in _leaf_paths(metadata) if columns else ():
         for name, leaves in found.items():
             if leaf == name or leaf.startswith(f"{name}."):
                 path = [part for part in (name, *leaf[len(name) + 1 :].split(".")) if part]
-                leaves[leaf] = find_column_chunks(footer, path, file.metadata.num_row_groups)
+                leaves[leaf] = find_column_chunks(footer, path, metadata.num_row_groups)
     return found
 
 
-def _find_unreadable(file: pq.ParquetFile, chunks: dict[str, _Leaves]) -> dict[str, str]:
+def _leaf_paths(metadata: pq.FileMetaData) -> list[str]:
+    return [metadata.schema.column(i).path for i in range(len(metadata.schema))]
+
+
+def _find_unreadable(file: pq.ParquetFile, columns: Collection[str], footer: bytes) -> dict[str, str]:
     """Return what is wrong with columns that are encrypted, or compressed with an unknown codec.
 
     Arrow's metadata of such a column must not be accessed, because that ends the process. Reading the column raises an
-    error instead, before any data are needed; the given file has only zeros. This takes 1 ms for each row group, so
-    only the first one is read if the others have the same codecs.
+    error instead, before any data are needed; the given file has none. This takes time for each row group, so only the
+    first one is read if the others have the same codecs.
     """
-    alike = {name: _has_same_codecs(leaves) for name, leaves in chunks.items()}
-    if not _check_columns(file, 0, list(chunks)):
-        chunks = {name: leaves for name, leaves in chunks.items() if not alike[name]}
+    num_row_groups = file.metadata.num_row_groups
+    alike = dict.fromkeys(columns, True)
+    if num_row_groups > 1:
+        alike = {
+            name: _has_same_codecs(leaves) for name, leaves in _find_chunks(file.metadata, columns, footer).items()
+        }
+    if not _check_columns(file, 0, list(columns)):
+        columns = [name for name in columns if not alike[name]]
     found: dict[str, str] = {}
-    for name in chunks:
-        numbers = range(1 if alike[name] else file.metadata.num_row_groups)
+    for name in columns:
+        numbers = range(1 if alike[name] else num_row_groups)
         if problem := next(filter(None, (_check_columns(file, number, [name]) for number in numbers)), None):
             found[name] = problem
     return found
@@ -179,7 +231,7 @@ def _check_columns(file: pq.ParquetFile, row_group: int, columns: list[str]) -> 
     except UnsupportedInputError as error:
         return str(error)
     except (OSError, pa.ArrowException):
-        pass  # because zeros are not data
+        pass  # because there are no data
     return None
 
 
@@ -188,11 +240,11 @@ def _has_same_codecs(leaves: _Leaves) -> bool:
     return all(chunks is not None and len({chunk.codec for chunk in chunks}) <= 1 for chunks in leaves.values())
 
 
-class _ZeroBytes(io.RawIOBase):
-    """A file of zeros."""
+class _NoData(io.RawIOBase):
+    """A file of some size that returns no data. Arrow takes its columns for empty ones."""
 
     def __init__(self, size: int):
-        self._size, self._position = size, 0
+        self._size = size
 
     def readable(self) -> bool:
         return True
@@ -201,18 +253,13 @@ class _ZeroBytes(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        self._position = start + offset
-        return self._position
+        return offset if whence == io.SEEK_SET else self._size
 
     def tell(self) -> int:
-        return self._position
+        return self._size
 
     def read(self, size: int = -1) -> bytes:
-        left = max(0, self._size - self._position)
-        data = bytes(left if size < 0 else min(size, left))
-        self._position += len(data)
-        return data
+        return b""
 
 
 def _read_footer_bytes(source: pa.NativeFile) -> bytes:

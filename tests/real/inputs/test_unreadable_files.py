@@ -143,9 +143,9 @@ class LimitedFile:
     def __init__(self, file: pq.ParquetFile, limit: int):
         self.file, self.limit, self.metadata = file, limit, file.metadata
 
-    def read_row_group(self, number: int, columns: list[str]) -> pa.Table:
+    def read_row_group(self, number: int, **options: Any) -> pa.Table:
         self.check(self.metadata.row_group(number).num_rows)
-        return self.file.read_row_group(number, columns=columns)
+        return self.file.read_row_group(number, **options)
 
     def iter_batches(self, batch_size: int, **options: Any) -> Any:
         self.check(batch_size)
