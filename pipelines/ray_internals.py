@@ -68,9 +68,14 @@ def find_token_header() -> str | None:
         return error.object.decode("latin-1")
 
 
-def put_key(key: str) -> None:
-    """Create a key in the cluster's key-value store, without a value."""
-    _internal_kv_put(key.encode(), b"")
+def put_key(key: str, value: int = 0) -> None:
+    """Set the value of a key in the cluster's key-value store."""
+    _internal_kv_put(key.encode(), str(value).encode())
+
+
+def read_key(key: str) -> int:
+    """Read the value of a key in the cluster's key-value store; 0 if it is not there."""
+    return int(_internal_kv_get(key.encode()) or 0)
 
 
 def has_key(key: str) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute
 
-from pipelines.errors import ClusterError, FatalError, NoSpaceError
+from pipelines.errors import ClusterError, FatalError, NoSpaceError, RetryableError
 from pipelines.formatting import format_count
 from pipelines.rows import FailureKind
 
@@ -89,8 +90,7 @@ class Commits:
                 self._pending.append(record)
             self._num_rejected += record.rows_rejected
             self._progress.count(record)
-        least_s, most_s = _COMMIT_EVERY_S
-        if time.monotonic() - self._appended >= min(max(self._progress.elapsed_s / 200, least_s), most_s):
+        if self._is_due:
             self.append()
 
     def fail(self, shard: str, error: str) -> None:
@@ -114,6 +114,21 @@ class Commits:
             if self._run_file.is_changed:
                 self._run_file.write()
             self._appended = time.monotonic()
+
+    def publish_in_flight(self, num_rows: int) -> None:
+        """Write how many rows of shards in flight are done, and what is pending. May be called by any thread.
+
+        Errors are ignored: the next commit reports them.
+        """
+        self._run_file.set_in_flight(num_rows)
+        if self._is_due:
+            with suppress(FatalError, RetryableError, OSError):
+                self.append()
+
+    @property
+    def _is_due(self) -> bool:
+        least_s, most_s = _COMMIT_EVERY_S
+        return time.monotonic() - self._appended >= min(max(self._progress.elapsed_s / 200, least_s), most_s)
 
     @property
     def exceeded(self) -> str | None:

@@ -109,7 +109,7 @@ def _compute(
         with (
             ray_session(job.compute) as (nodes, addable),
             cluster_watch(),
-            progress.show(),
+            progress.show(commits.publish_in_flight),
             metrics.set_gauges(),
             graceful_stop(stop, job.policy.stop_grace_s, notify, commits.append),
         ):

@@ -10,7 +10,13 @@ if TYPE_CHECKING:
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
     from pipelines.stages.read import Reader
     from pipelines.stages.settings import InferStageSettings, StageSettings, TokenizeStageSettings
-    from pipelines.stages.stop_signal import in_flight_key, run_prefix, stop_key, stop_requested
+    from pipelines.stages.stop_signal import (
+        count_rows_in_flight,
+        in_flight_key,
+        run_prefix,
+        stop_key,
+        stop_requested,
+    )
     from pipelines.stages.tokenize import Tokenize
     from pipelines.stages.write import Writer, discard
 
@@ -28,6 +34,7 @@ __all__ = [
     "TokenizeStageSettings",
     "Writer",
     "allocate_pools",
+    "count_rows_in_flight",
     "discard",
     "in_flight_key",
     "run_prefix",
@@ -49,6 +56,7 @@ _MODULES = {  # the module of each name
     "WRITE_CPUS": "pools",
     "Writer": "write",
     "allocate_pools": "pools",
+    "count_rows_in_flight": "stop_signal",
     "discard": "write",
     "in_flight_key": "stop_signal",
     "run_prefix": "stop_signal",

@@ -17,7 +17,7 @@ from pipelines.ray_internals import session_folder
 from pipelines.rows import ROW, decode_texts, locate_rows, read_sequences
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
-from pipelines.stages.stop_signal import begin
+from pipelines.stages.stop_signal import RowsDone, begin
 from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import find_distinct_rows
 from xlm_core.errors import DeviceMemoryError, NotFiniteError
@@ -97,7 +97,8 @@ class Infer:
             distinct = find_distinct_rows(sequences, _quoted_texts(rows, self._settings.text_columns))
             if distinct is not None:
                 rows, sequences = rows.take(distinct.rows), sequences.take(distinct.rows)
-            found, halvings = _run_tasks(model, tasks, sequences, rows, shard.stats.sources)
+            done = RowsDone(shard.id, shard.stats.rows_read)
+            found, halvings = _run_tasks(model, tasks, sequences, rows, shard.stats.sources, done)
             for task, result in zip(tasks, found, strict=True):
                 for field, column in zip(task.fields, task.columns(result, sequences, rows), strict=True):
                     results[field.name] = column if distinct is None else column.take(distinct.source)
@@ -180,17 +181,17 @@ def _run_tasks(
     sequences: Sequences,
     rows: pa.RecordBatch,
     sources: tuple[Source, ...],
+    done: RowsDone,
 ) -> tuple[list[Any], int]:
     """Return the result of each task, and how often the token budget was halved."""
     from xlm_core.inference import run_collectors
 
+    def on_progress(share: float) -> None:
+        report_progress()
+        done.report(share)
+
     try:
-        return run_collectors(
-            model,
-            sequences,
-            lambda: [task.collect(sequences, rows) for task in tasks],
-            on_result=report_progress,
-        )
+        return run_collectors(model, sequences, lambda: [task.collect(sequences, rows) for task in tasks], on_progress)
     except DeviceMemoryError as error:
         files, numbers = locate_rows(sources, rows.column(ROW).slice(error.row, 1))
         raise ShardError(

@@ -69,6 +69,11 @@ class Status:
         return self.count("rows_read") + self.rows_pruned
 
     @property
+    def rows_in_flight(self) -> int:
+        """Rows that are done of shards that are not; they are not among `rows_done`."""
+        return self.run.rows_in_flight if self.run and self.state == "running" else 0
+
+    @property
     def rows_filtered(self) -> int:
         """Rows of the corpus that the filter dropped."""
         return self.count("rows_read") - self.count("rows_in") + self.rows_pruned
@@ -116,6 +121,7 @@ class Status:
             "rows": {
                 "corpus": self.rows_corpus,
                 "done": self.rows_done,
+                "in_flight": self.rows_in_flight,
                 "written": self.count("rows_out"),
                 "rejected": self.count("rows_rejected"),
                 "filtered": self.rows_filtered,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ class RunDescription:
         num_failed: number of failed shards.
         rows_failed: number of their rows.
         failed: their errors by shard, up to 50.
+        rows_in_flight: rows that are done of shards that are not.
     """
 
     process: str
@@ -43,6 +45,7 @@ class RunDescription:
     num_failed: int = 0
     rows_failed: int = 0
     failed: dict[str, str] = field(default_factory=dict[str, str])
+    rows_in_flight: int = 0
 
 
 class RunFile:
@@ -58,23 +61,34 @@ class RunFile:
         self._file = output.bookkeeping / RUN_FILE
         self._run = RunDescription(holder.process, holder.since_s, started_s, rows_pruned=rows_pruned)
         self.is_changed = True
+        self._changing, self._writing = threading.Lock(), threading.Lock()
 
     def add_failed(self, shard: str, error: str, num_rows: int) -> None:
         """Add a failed shard. The file is not written."""
-        run = self._run
-        failed = {**run.failed, shard: error} if len(run.failed) < _MAX_ERRORS else run.failed
-        self._run = replace(run, num_failed=run.num_failed + 1, rows_failed=run.rows_failed + num_rows, failed=failed)
-        self.is_changed = True
+        with self._changing:
+            run = self._run
+            failed = {**run.failed, shard: error} if len(run.failed) < _MAX_ERRORS else run.failed
+            rows_failed = run.rows_failed + num_rows
+            self._run = replace(run, num_failed=run.num_failed + 1, rows_failed=rows_failed, failed=failed)
+            self.is_changed = True
+
+    def set_in_flight(self, num_rows: int) -> None:
+        """Set how many rows of shards in flight are done. The file is not written. May be called by any thread."""
+        with self._changing:
+            if num_rows != self._run.rows_in_flight:
+                self._run = replace(self._run, rows_in_flight=num_rows)
+                self.is_changed = True
 
     def end(self, status: str, ended_s: float) -> None:
         """Set how and when the run ended. The file is not written."""
-        self._run = replace(self._run, status=status, ended_s=ended_s)
+        self._run = replace(self._run, status=status, ended_s=ended_s, rows_in_flight=0)
         self.is_changed = True
 
     def write(self) -> None:
-        """Write the file."""
-        self._file.put((json.dumps(asdict(self._run), indent=2, ensure_ascii=False) + "\n").encode())
-        self.is_changed = False
+        """Write the file. May be called by any thread; the last one writes the last content."""
+        with self._writing:
+            self.is_changed = False  # before the content is read, because another thread may change it
+            self._file.put((json.dumps(asdict(self._run), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_run(output: Output) -> RunDescription | None:

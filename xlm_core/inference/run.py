@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
@@ -31,10 +32,12 @@ class Collector(ABC, Generic[ResultT]):
     Attributes:
         reads_pass: whether it reads the forward passes that all collectors share; others run the trunk themselves.
         needs_all_layers: whether it needs the output of every layer.
+        on_progress: receives the share of its work that is done, from 0 to 1, if it runs the trunk itself.
     """
 
     reads_pass = True
     needs_all_layers = False
+    on_progress: Callable[[float], None] = staticmethod(lambda _: None)
 
     def add(self, step: Pass) -> None:
         """Take the results of one forward pass. Not called if `reads_pass` is false."""
@@ -49,9 +52,7 @@ def run_collectors(
     model: Model,
     sequences: Sequences,
     start: Callable[[], Sequence[Collector[Any]]],
-    *,
-    on_pass: Callable[[Pass], None] = lambda _: None,
-    on_result: Callable[[], None] = lambda: None,
+    on_progress: Callable[[float], None] = lambda _: None,
 ) -> tuple[list[Any], int]:
     """Run the trunk over the sequences of at least one row, in smaller passes if memory runs out.
 
@@ -59,8 +60,8 @@ def run_collectors(
         model: the model, whose `max_tokens` is halved as often as memory runs out.
         sequences: of all rows.
         start: builds the collectors; called again for each attempt.
-        on_pass: called after each shared forward pass.
-        on_result: called after each collector has returned its result.
+        on_progress: receives the share of the work that is done, from 0 to 1, after each forward pass or batch, and
+            after each collector has returned its result. If memory runs out, it begins again.
 
     Returns:
         The results of the collectors, and how often the token budget was halved.
@@ -70,7 +71,7 @@ def run_collectors(
         NotFiniteError: some output is not finite.
     """
     halvings = 0
-    while (results := _try(model, sequences, start, on_pass, on_result)) is None:
+    while (results := _try(model, sequences, start, on_progress)) is None:
         model.shrink(sequences)
         halvings += 1
     return results, halvings
@@ -81,8 +82,7 @@ def _try(
     model: Model,
     sequences: Sequences,
     start: Callable[[], Sequence[Collector[Any]]],
-    on_pass: Callable[[Pass], None],
-    on_result: Callable[[], None],
+    on_progress: Callable[[float], None],
 ) -> list[Any] | None:
     """Run all passes, and return the results of the collectors; None if memory runs out.
 
@@ -92,21 +92,32 @@ def _try(
     try:
         collectors = start()
         readers = [collector for collector in collectors if collector.reads_pass]
+        # The shared passes are as much work as those of each other collector.
+        num_runs, num_done = len(collectors) - len(readers) + bool(readers), 0
         if readers:
-            all_layers = any(collector.needs_all_layers for collector in readers)
+            all_layers, num_tokens = any(collector.needs_all_layers for collector in readers), 0
             for step in model.passes(sequences, all_layers=all_layers):
                 for collector in readers:
                     collector.add(step)
-                on_pass(step)
+                num_tokens += len(step.tokens)
+                on_progress(num_tokens / len(sequences.input_ids) / num_runs)
+            num_done = 1
         results: list[Any] = []
         for collector in collectors:
+            if not collector.reads_pass:
+                collector.on_progress = partial(_report_part, on_progress, num_done, num_runs)
+                num_done += 1
             results.append(collector.result())
-            on_result()
+            on_progress(num_done / num_runs)
         return results
     except RuntimeError as error:
         if not is_out_of_memory(error):
             raise
         return None  # the caller retries, because the traceback still references the tensors of the pass
+
+
+def _report_part(on_progress: Callable[[float], None], num_done: int, num_runs: int, share: float) -> None:
+    on_progress((num_done + share) / num_runs)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -81,7 +81,7 @@ class LanguageModelTasks(Runner):
         found: list[list[tuple[Fill, ...]]] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, *_: MaskCollector(sequences, self.model, loaded, num_tokens),
+            lambda sequences, _: MaskCollector(sequences, self.model, loaded, num_tokens),
             with_offsets=True,
             mask_marker=mask,
         ):
@@ -130,7 +130,7 @@ class LanguageModelTasks(Runner):
         found: list[TextScore] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, _, on_progress: ScoreCollector(sequences, self.model, loaded, on_progress),
+            lambda sequences, _: ScoreCollector(sequences, self.model, loaded),
             with_offsets=True,
         ):
             of_rows = [TextScore(*values) for values in zip(*(column.tolist() for column in chunk.result), strict=True)]
@@ -210,9 +210,7 @@ class LanguageModelTasks(Runner):
         found: list[str] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, _, on_progress: ContinuationCollector(
-                sequences, self.model, loaded, sampling, on_progress
-            ),
+            lambda sequences, _: ContinuationCollector(sequences, self.model, loaded, sampling),
             max_new_tokens=max_new_tokens,
             merges_windows=False,
         ):

@@ -79,7 +79,7 @@ class PairTasks(Runner):
         found: list[Answers] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, texts, _: answer_collector(
+            lambda sequences, texts: answer_collector(
                 sequences,
                 loaded,
                 [row[0][1] for row in texts],
@@ -133,7 +133,7 @@ class PairTasks(Runner):
             texts.append([(premise, choice) for choice in read_texts(f"choices[{i}]", items)])
         inputs = Inputs(texts, self._read_langs(lang, len(texts)), is_single)
         found: list[Choice] = []
-        for chunk in self._run(inputs, lambda sequences, *_: ChoiceCollector(sequences, loaded), merges_windows=False):
+        for chunk in self._run(inputs, lambda sequences, _: ChoiceCollector(sequences, loaded), merges_windows=False):
             best, scores = chunk.result
             of_rows = np.split(scores, chunk.sequences.row_offsets[1:-1])
             found += [Choice(int(best[i]), of_rows[i]) for i in chunk.source]

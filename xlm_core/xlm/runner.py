@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from xlm_core.decoding import Sequences
-    from xlm_core.inference import Collector, Model, Pass
+    from xlm_core.inference import Collector, Model
     from xlm_core.reference import XLMTokenizer
     from xlm_core.xlm.texts import Text, Texts
 
 ResultT = TypeVar("ResultT")
 OnOverflow = Literal["truncate", "window", "error"]
 RowTexts: TypeAlias = "list[list[tuple[Text, ...]]]"
-Start: TypeAlias = "Callable[[Sequences, RowTexts, Callable[[float], None]], Collector[ResultT]]"
-"""Builds a collector from sequences, their texts, and a function that receives the share of the work that is done."""
+Start: TypeAlias = "Callable[[Sequences, RowTexts], Collector[ResultT]]"
+"""Builds a collector from sequences and their texts."""
 
 _CHUNK_ROWS = 16_384  # rows that are tokenized and computed at once, as in a shard of a job; bounds memory
 
@@ -154,24 +154,11 @@ class Runner:
         if distinct is not None:
             sequences, source = sequences.take(distinct.rows), distinct.source
             texts = [texts[i] for i in distinct.rows.tolist()]
-        num_done = 0
-
-        def collect() -> list[Collector[ResultT]]:
-            nonlocal num_done
-            num_done = 0  # after an attempt that ran out of memory
-            return [start(sequences, texts, on_progress)]
-
-        def count_pass(step: Pass) -> None:
-            nonlocal num_done
-            num_done += len(step.sequences)
-            on_progress(num_done / len(sequences.lengths))
-
         try:
-            (result,), _ = run_collectors(self.model, sequences, collect, on_pass=count_pass)
+            (result,), _ = run_collectors(self.model, sequences, lambda: [start(sequences, texts)], on_progress)
         except DeviceMemoryError as error:
             position = on_progress.first + int(np.argmax(source == error.row))
             raise DeviceMemoryError(error.device, position, error.num_tokens) from None
-        on_progress(1.0)
         return Computed(result, sequences, texts, source)
 
     def _max_length(self, max_new_tokens: int) -> int:

@@ -104,7 +104,7 @@ class TextTasks(Runner):
         of_windows: list[NDArray[np.float32]] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, *_: EmbeddingCollector(
+            lambda sequences, _: EmbeddingCollector(
                 sequences,
                 pooling=pooling,
                 layers=layers,
@@ -183,7 +183,7 @@ class TextTasks(Runner):
         labels = head_labels(loaded.config)
         inputs = self._read(texts, lang, pairs)
         found: list[Classification] = []
-        for chunk in self._run(inputs, lambda sequences, *_: ClassificationCollector(sequences, loaded, chosen)):
+        for chunk in self._run(inputs, lambda sequences, _: ClassificationCollector(sequences, loaded, chosen)):
             order = rank_labels(chunk.result, top_k if chosen == "single-label" else None)
             lowest = {"single-label": -np.inf, "multi-label": threshold, "regression": np.inf}[chosen]
             of_rows = [
@@ -253,7 +253,7 @@ class TextTasks(Runner):
         found: list[list[Span]] = []
         for chunk in self._run(
             inputs,
-            lambda sequences, texts, _: TaggingCollector(
+            lambda sequences, texts: TaggingCollector(
                 sequences,
                 loaded,
                 [row[0][0] for row in texts],

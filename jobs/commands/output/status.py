@@ -98,4 +98,6 @@ def _describe_state(status: Status) -> str:
 
 def _describe_rows(status: Status) -> str:
     counts = f"{status.count('rows_out'):,} written, {status.count('rows_rejected'):,} rejected"
-    return counts + (f", {status.rows_filtered:,} dropped by input.filter" if status.rows_filtered else "")
+    filtered = f", {status.rows_filtered:,} dropped by input.filter" if status.rows_filtered else ""
+    in_flight = f", {status.rows_in_flight:,} more in shards in flight" if status.rows_in_flight else ""
+    return counts + filtered + in_flight

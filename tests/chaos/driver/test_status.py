@@ -71,6 +71,7 @@ def test_status_of_a_run_until_it_is_killed_and_resumed(killed):
     assert complete["rows"] == {
         "corpus": report["totals"]["rows_corpus"],
         "done": report["totals"]["rows_corpus"],
+        "in_flight": 0,
         "written": report["totals"]["rows_out"],
         "rejected": report["totals"]["rows_rejected"],
         "filtered": report["totals"]["rows_filtered"],

@@ -78,7 +78,7 @@ def test_status_and_report_have_the_same_rows_and_speed(make_job, tmp_path, monk
     job = make_job(input=source, tasks=["feature-extraction"])
     report = run(job, quiet_console())
     status = read_status(Output(locate(job.output.path))).to_json()
-    assert status["rows"] == {"corpus": 200, "done": 200, "written": 50, "rejected": 0, "filtered": 150}
+    assert status["rows"] == {"corpus": 200, "done": 200, "in_flight": 0, "written": 50, "rejected": 0, "filtered": 150}
     totals = {name: report["totals"][f"rows_{name}"] for name in ("corpus", "out", "rejected", "filtered")}
     assert totals == {"corpus": 200, "out": 50, "rejected": 0, "filtered": 150}
     for name in ("started", "ended", "tokens_per_s"):

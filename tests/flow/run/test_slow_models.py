@@ -1,5 +1,6 @@
-"""A slow model or segmenter is not taken for one that hangs."""
+"""A slow model or segmenter is not taken for one that hangs, and its progress is shown."""
 
+import threading
 import time
 from pathlib import Path
 
@@ -7,9 +8,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.commands.output.status import describe_status
 from pipelines.checkpoints.loading import load_model, load_tokenizer
+from pipelines.output.directory import Output
 from pipelines.run.execute import run
+from pipelines.status import read_status
+from pipelines.storage import locate
 from tests.flow.run.outputs import printed, quiet_console
+from tests.real.command_line.test_structured_log import parse_line
 
 NUM_ROWS = 8
 TEXTS = [f"Sentence number {i} of a small corpus." for i in range(NUM_ROWS)]
@@ -67,3 +73,27 @@ def test_shards_that_take_longer_than_the_limit_but_make_progress_are_computed(j
     report = run(job, console)
     assert (report["status"], report["totals"]["rows_out"]) == ("complete", NUM_ROWS)
     assert "lost" not in printed(console)
+
+
+def test_progress_moves_while_the_first_shard_is_computed(job, cluster, monkeypatch):
+    """In the lines of the run, and in what `xlm status` prints meanwhile."""
+    patch_model(monkeypatch)
+    monkeypatch.setattr("pipelines.run.progress._LOG_EVERY_S", 0.1)
+    output = Output(locate(job.output.path))
+    shown, ended = list[str](), threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            if (output.bookkeeping / "run.json").is_file():
+                shown.extend(describe_status(read_status(output), "", time.time()))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    console = quiet_console()
+    assert run(job, console)["status"] == "complete"
+    ended.set()
+    thread.join()
+    lines = [parse_line(line) for line in printed(console).splitlines() if "msg=progress" in line]
+    counts = [(int(line["rows"]), int(line["rows_in_flight"])) for line in lines]
+    assert any(done == 0 and 0 < in_flight < NUM_ROWS for done, in_flight in counts), counts
+    assert any("rows: 0 of 8" in line and "more in shards in flight" in line for line in shown), shown

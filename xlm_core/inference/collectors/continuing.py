@@ -12,8 +12,6 @@ from xlm_core.inference.run import Collector
 from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from xlm_core.decoding import Sequences
     from xlm_core.heads import LanguageModelHead
     from xlm_core.inference.model import Model
@@ -43,16 +41,8 @@ class ContinuationCollector(Collector[list[str]]):
 
     reads_pass = False
 
-    def __init__(
-        self,
-        sequences: Sequences,
-        model: Model,
-        head: LanguageModelHead,
-        sampling: Sampling,
-        on_progress: Callable[[float], None] = lambda _: None,
-    ):
+    def __init__(self, sequences: Sequences, model: Model, head: LanguageModelHead, sampling: Sampling):
         self._sequences, self._model, self._head, self._sampling = sequences, model, head, sampling
-        self._on_progress = on_progress
 
     def result(self) -> list[str]:
         """See `Collector`."""
@@ -78,7 +68,7 @@ class ContinuationCollector(Collector[list[str]]):
                 seed=sampling.seed,
             ),
             max_tokens=self._model.own_pass_tokens,
-            on_progress=self._on_progress,
+            on_progress=self.on_progress,
         )
         return [
             tokenizer.decode(ids[start:end].tolist(), skip_special_tokens=True)

@@ -13,8 +13,6 @@ from xlm_core.generation import perplexity, score_causal, score_masked, sum_scor
 from xlm_core.inference.run import Collector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from xlm_core.decoding import Sequences
@@ -45,17 +43,10 @@ class ScoreCollector(Collector[TextScores]):
         sequences: of all rows, with word ids.
         model: the model.
         head: the head.
-        on_progress: receives the share of the work that is done, from 0 to 1, if it runs the trunk.
     """
 
-    def __init__(
-        self,
-        sequences: Sequences,
-        model: Model,
-        head: LanguageModelHead,
-        on_progress: Callable[[float], None] = lambda _: None,
-    ):
-        self._sequences, self._model, self._head, self._on_progress = sequences, model, head, on_progress
+    def __init__(self, sequences: Sequences, model: Model, head: LanguageModelHead):
+        self._sequences, self._model, self._head = sequences, model, head
         self.reads_pass = model.trunk.config.causal
         self._is_scored = sequences.mark_text_tokens(causal=self.reads_pass)
         self._scores = np.full(len(sequences.input_ids), np.nan, np.float32)
@@ -82,5 +73,5 @@ class ScoreCollector(Collector[TextScores]):
             self._is_scored,
             self._model.tokenizer.mask_token_id,
             self._model.own_pass_tokens,
-            self._on_progress,
+            self.on_progress,
         )
