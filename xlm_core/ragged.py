@@ -5,12 +5,15 @@ Everything here is NumPy. Processes without torch use it as well.
 Letters: B sequences, T packed tokens.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 IntArray = NDArray[np.integer[Any]]
+
+NUM_CODES = 0x110000  # Unicode code points
 
 
 def plan_batches(lengths: IntArray, max_tokens: int) -> list[NDArray[np.int64]]:
@@ -60,3 +63,14 @@ def concatenated_ranges(lengths: NDArray[np.int64]) -> NDArray[np.int64]:
     """Concatenate `np.arange(length)` for each length."""
     ends = np.cumsum(lengths)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - lengths, lengths)
+
+
+def to_codes(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64]]:
+    """Return the code points of all texts, laid end to end, and the length of each text."""
+    codes = np.frombuffer("".join(texts).encode("utf-32-le", "surrogatepass"), np.uint32)
+    return codes, np.fromiter(map(len, texts), np.int64, len(texts))
+
+
+def to_text(codes: NDArray[np.uint32]) -> str:
+    """Return the text that consists of code points."""
+    return codes.tobytes().decode("utf-32-le", "surrogatepass")

@@ -1,13 +1,11 @@
 """Normalize and segment texts by language, aligned with the characters of the original."""
 
-from xlm_core.text.code_points import NUM_CODES, to_codes
 from xlm_core.text.folding import fold_table, lower_and_strip_accents
 from xlm_core.text.segment import SEGMENTED_LANGS, Compat, Segmenters
 from xlm_core.text.word_finder import WordFinder
 from xlm_core.text.words import MovedWord, SegmentedText, Word, Words
 
 __all__ = [
-    "NUM_CODES",
     "SEGMENTED_LANGS",
     "Compat",
     "MovedWord",
@@ -18,5 +16,4 @@ __all__ = [
     "Words",
     "fold_table",
     "lower_and_strip_accents",
-    "to_codes",
 ]

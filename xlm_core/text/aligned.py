@@ -6,10 +6,11 @@ in the result can therefore be mapped to characters of the original. A rule that
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterable, Mapping
 
 
@@ -46,14 +47,14 @@ class AlignedText:
         self.text = self.text.translate(table)
 
     def sub(self, pattern: re.Pattern[str], replacement: str | Callable[[re.Match[str]], str]) -> None:
-        """Apply `pattern.sub(replacement, text)`.
+        """Apply `pattern.sub(replacement, text)`. A replacement that is a string may refer to groups as `\\g<1>`.
 
         Characters that a match and its replacement have in common at the beginning or the end keep their own spans.
         Each new character between them gets the span of all replaced characters.
         """
         if pattern.search(self.text) is None:
             return
-        expand = replacement if callable(replacement) else lambda match: match.expand(replacement)
+        expand = replacement if callable(replacement) else _template(replacement)
         self._rewrite((m.start(), m.end(), expand(m)) for m in pattern.finditer(self.text))
 
     def insert_spaces(self, offsets: Iterable[int]) -> None:
@@ -109,3 +110,11 @@ class AlignedText:
         self.text = "".join(parts)
         self._starts = new_starts + starts[done:]
         self._ends = new_ends + ends[done:]
+
+
+@lru_cache(maxsize=256)
+def _template(replacement: str) -> Callable[[re.Match[str]], str]:
+    """Return the function that expands a replacement. `Match.expand` parses it again for each match."""
+    first, *others = re.split(r"\\g<(\d)>", replacement)
+    pairs = [(int(group), literal) for group, literal in zip(others[::2], others[1::2], strict=True)]
+    return lambda match: first + "".join(match[group] + literal for group, literal in pairs)

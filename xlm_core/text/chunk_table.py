@@ -6,12 +6,13 @@ Letters: N texts, C chunks of all texts, W words.
 from __future__ import annotations
 
 from array import array
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from xlm_core.ragged import concatenated_ranges
-from xlm_core.text.chunks import END, OTHER
+from xlm_core.text.chunks import END, NUM_CONTEXTS, ODD_END, ODD_START, OPEN, OTHER, UNSAFE
 from xlm_core.text.words import Words
 
 if TYPE_CHECKING:
@@ -22,15 +23,10 @@ if TYPE_CHECKING:
     from xlm_core.text.chunks import ChunkRules
     from xlm_core.text.words import Word
 
-# Flags of chunks. A text is segmented as a whole if it has an unsafe chunk, or one with an odd end before one with an
-# odd start.
-_UNSAFE, _ODD_START, _ODD_END = 1, 2, 4
-
 # The first two chunks. An empty chunk is part of a longer space, or a space at an end of the text.
-_EMPTY, _UNSAFE_CHUNK = 0, 1
+EMPTY_CHUNK, UNSAFE_CHUNK = 0, 1
 
 MAX_CHUNK_CHARS = 256  # longer chunks hardly ever repeat
-_NUM_CONTEXTS = 2 * (END + 1)
 _BYTES_PER_CHUNK, _BYTES_PER_WORD, _BYTES_PER_CHAR = 220, 8, 4
 
 
@@ -41,6 +37,7 @@ class ChunkTable:
         number_word: returns the number of a word.
 
     Attributes:
+        next_numbers: yields the numbers of new chunks.
         size_bytes: an estimate of the memory that the table takes.
     """
 
@@ -52,28 +49,19 @@ class ChunkTable:
         self._variants = array("i")
         self._chunks_of_rows: list[tuple[str, ChunkRules]] = []
         self.size_bytes = 0
-        self._add([], 0, flags=_ODD_START)
-        self._add([], 0, flags=_UNSAFE)
+        self._chunks.extend((0, 0, 0, ODD_START, OTHER, -1, 0, 0, 0, UNSAFE, OTHER, -1))
+        self.next_numbers = count(2)
 
-    def add(self, chunk: str, rules: ChunkRules) -> int:
-        """Add a chunk of a language, and return its number."""
-        if not chunk:
-            return _EMPTY
-        if len(chunk) > MAX_CHUNK_CHARS:
-            return _UNSAFE_CHUNK
-        row = -1
-        words: Sequence[tuple[Word, int]] | None = []
-        if not rules.depends_on_context(chunk):
-            words = rules.split(chunk)
-        else:
-            row = len(self._chunks_of_rows)
-            self._chunks_of_rows.append((chunk, rules))
-            self._variants.extend([-1] * _NUM_CONTEXTS)
-        kind = rules.kind(chunk)
-        if words is None or kind is None:
-            return _UNSAFE_CHUNK
-        flags = _ODD_START * rules.has_odd_start(chunk) | _ODD_END * rules.has_odd_end(chunk)
-        return self._add(words, len(chunk), flags=flags, kind=kind, row=row)
+    def add(self, new: Sequence[tuple[ChunkRules, Sequence[str], NDArray[np.int64]]]) -> None:
+        """Add chunks.
+
+        Args:
+            new: the rules of a language, and chunks and their numbers; all numbers since the last call.
+        """
+        rows = np.empty((sum(len(chunks) for _, chunks, _ in new), 6), np.int32)
+        for rules, chunks, numbers in new:
+            rows[numbers - len(self._chunks) // 6] = self._store(chunks, rules)
+        self._chunks.frombytes(rows.tobytes())
 
     def find_words(self, chunks: array[int], sizes: Sequence[int]) -> tuple[Words, NDArray[np.int64]]:
         """Find the words of texts.
@@ -89,15 +77,13 @@ class ChunkTable:
         sizes_N = np.array(sizes, np.int64)
         text_C = np.repeat(np.arange(len(sizes_N)), sizes_N)
         _, _, length_C, flags_C, kind_C, row_C = self._look_up(chunk_C)
-        is_unsafe_C = (flags_C & _UNSAFE) != 0
-        is_odd_C = ((flags_C[:-1] & _ODD_END) != 0) & ((flags_C[1:] & _ODD_START) != 0)
-        is_unsafe_C[:-1] |= is_odd_C & (text_C[:-1] == text_C[1:])
-        unsafe = [text_C[is_unsafe_C]]
+        is_odd_C = ((flags_C[:-1] & ODD_END) != 0) & ((flags_C[1:] & ODD_START) != 0)
+        odd = text_C[:-1][is_odd_C & (text_C[:-1] == text_C[1:])]
 
         stop_C = np.cumsum(length_C + 1)
         start_C = stop_C - length_C - 1
         start_C -= start_C[np.cumsum(sizes_N) - sizes_N][text_C]
-        has_words = np.flatnonzero(chunk_C != _EMPTY)
+        has_words = np.flatnonzero(chunk_C != EMPTY_CHUNK)
         chunk_C, text_C, start_C = chunk_C[has_words], text_C[has_words], start_C[has_words]
 
         open_ = np.flatnonzero(row_C[has_words] >= 0)
@@ -105,17 +91,17 @@ class ChunkTable:
             row_C, kind_C = row_C[has_words], kind_C[has_words]
             is_new_C = np.diff(text_C, prepend=-1, append=-1) != 0
             following = np.where(is_new_C[1:], END, np.append(kind_C[1:], END))[open_]
-            contexts = row_C[open_] * _NUM_CONTEXTS + is_new_C[:-1][open_] * (END + 1) + following
+            contexts = row_C[open_] * NUM_CONTEXTS + is_new_C[:-1][open_] * (END + 1) + following
             self._fill_variants(contexts)
             chunk_C[open_] = np.frombuffer(self._variants, np.int32)[contexts]
-            unsafe.append(text_C[chunk_C == _UNSAFE_CHUNK])
 
-        first_C, size_C, *_ = self._look_up(chunk_C)
+        first_C, size_C, _, flags_C, *_ = self._look_up(chunk_C)
+        unsafe = text_C[(flags_C & UNSAFE) != 0]
         index_W = np.repeat(first_C, size_C) + concatenated_ranges(size_C.astype(np.int64))
         number_W, start_W = np.frombuffer(self._words, np.int32).reshape(-1, 2)[index_W].T
         start_W = start_W + np.repeat(start_C, size_C).astype(np.int32)
         num_words = np.bincount(text_C, size_C, minlength=len(sizes_N)).astype(np.int64)
-        return Words(number_W, start_W, num_words), np.unique(np.concatenate(unsafe))
+        return Words(number_W, start_W, num_words), np.unique(np.concatenate([odd, unsafe]))
 
     def _look_up(self, chunks: NDArray[np.int32]) -> NDArray[np.int32]:
         """Return the columns of chunks, int32 [6, C]."""
@@ -123,20 +109,33 @@ class ChunkTable:
 
     def _fill_variants(self, contexts: NDArray[np.int64]) -> None:
         """Find the words of chunks in contexts in which they have not been seen."""
-        missing = contexts[np.frombuffer(self._variants, np.int32)[contexts] < 0]
-        for context in np.unique(missing).tolist():
-            row, place = divmod(context, _NUM_CONTEXTS)
-            is_first, following = divmod(place, END + 1)
+        missing = np.unique(contexts[np.frombuffer(self._variants, np.int32)[contexts] < 0])
+        by_rules: dict[ChunkRules, list[tuple[int, str]]] = {}
+        for context, row in zip(missing.tolist(), (missing // NUM_CONTEXTS).tolist(), strict=True):
             chunk, rules = self._chunks_of_rows[row]
-            words = rules.split(chunk, is_first=bool(is_first), following=following)
-            self._variants[context] = _UNSAFE_CHUNK if words is None else self._add(words, len(chunk))
+            by_rules.setdefault(rules, []).append((context, chunk))
+        for rules, variants in by_rules.items():
+            contexts, chunks = np.array([context for context, _ in variants]), [chunk for _, chunk in variants]
+            numbers = np.fromiter(islice(self.next_numbers, len(chunks)), np.int32, len(chunks))
+            np.frombuffer(self._variants, np.int32)[contexts] = numbers
+            self._chunks.frombytes(self._store(chunks, rules, (contexts % NUM_CONTEXTS).tolist()).tobytes())
 
-    def _add(
-        self, words: Sequence[tuple[Word, int]], length: int, *, flags: int = 0, kind: int = OTHER, row: int = -1
-    ) -> int:
-        number = len(self._chunks) // 6
-        self._chunks.extend((len(self._words) // 2, len(words), length, flags, kind, row))
-        for word, start in words:
-            self._words.extend((self._number_word(word), start))
-        self.size_bytes += _BYTES_PER_CHUNK + _BYTES_PER_WORD * len(words) + _BYTES_PER_CHAR * length
-        return number
+    def _store(
+        self, chunks: Sequence[str], rules: ChunkRules, contexts: Sequence[int] | None = None
+    ) -> NDArray[np.int32]:
+        """Store the words of chunks, and return the rows of the chunks."""
+        found = rules.split(chunks, contexts)
+        rows = np.empty((len(chunks), 6), np.int32)
+        lengths = np.fromiter(map(len, chunks), np.int32, len(chunks))
+        rows.T[:5] = found.firsts + len(self._words) // 2, found.sizes, lengths, found.flags, found.kinds
+        numbers = np.fromiter(map(self._number_word, found.words), np.int32, len(found.words))
+        self._words.frombytes(np.stack([numbers, found.starts], 1).tobytes())
+        rows[:, 5] = -1
+        if contexts is None:
+            open_ = np.flatnonzero(found.flags & OPEN)
+            rows[open_, 5] = len(self._chunks_of_rows) + np.arange(len(open_))
+            self._chunks_of_rows += [(chunks[k], rules) for k in open_.tolist()]
+            self._variants.extend([-1] * NUM_CONTEXTS * len(open_))
+        self.size_bytes += _BYTES_PER_CHUNK * len(chunks) + _BYTES_PER_WORD * len(numbers)
+        self.size_bytes += _BYTES_PER_CHAR * int(lengths.sum())
+        return rows

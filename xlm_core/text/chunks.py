@@ -4,57 +4,74 @@ Nearly all of Moses' rules look at one chunk only. The others see the start and 
 word begins with a lower-case letter or a digit, or apostrophes on both sides of a space. Rules that delete a space next
 to a bracket, colon, semicolon or percent sign have no effect, because a later rule separates these characters again.
 
-The rules treat letters alike, and digits. A chunk is therefore not segmented itself if another one of its shape was:
-the words of `don't` follow from those of `can't`.
+A chunk is not segmented itself if another one of its shape was: the words of `don't` follow from those of `can't`.
+
+Letters: K chunks, W words of them.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from functools import lru_cache
-from itertools import accumulate
-from typing import TYPE_CHECKING, NamedTuple, cast
+from itertools import accumulate, repeat
+from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
+from xlm_core.ragged import concatenated_ranges
 from xlm_core.text.moses import NEUTRAL, load_moses
-from xlm_core.text.normalize import PUNCT_TABLE, ROMANIAN
-from xlm_core.text.words import MovedWord, locate_words
+from xlm_core.text.shapes import LETTER_S, LOWER_LETTER, NUMBER, OTHER_LETTER, REPLACED, shape_table
+from xlm_core.text.words import locate_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from numpy.typing import NDArray
+
+    from xlm_core.text.shapes import Cut
     from xlm_core.text.words import SegmentedText, Word
 
 # What follows a chunk: the kind of the first character of the next word, or the end of the text.
 OTHER, LOWER, DIGIT, END = range(4)
 _NEXT_WORDS = (" X", " x", " 1", "")
+NUM_CONTEXTS = 2 * (END + 1)
 
-APOSTROPHES = frozenset("'`´‘‚’")
-DOTS = frozenset(".…")
+# Flags of chunks. A text is segmented as a whole if it has an unsafe chunk, or one with an odd end before one with an
+# odd start. The words of an open chunk depend on its context.
+UNSAFE, ODD_START, ODD_END, OPEN = 1, 2, 4, 8
+# Chunks of such shapes are segmented themselves: always, or if they contain an abbreviation.
+_NOT_BY_SHAPE, _HAS_DOT = 16, 32
+_UNKNOWN_KIND = -1
 
-
-_SENSITIVE_STARTS = APOSTROPHES | DOTS | frozenset(",，、")
-_SENSITIVE_ENDS = APOSTROPHES | DOTS
-_FULL_STOPS = frozenset("。．")  # the rules delete white space after them
+_KINDS = {LOWER_LETTER: LOWER, LETTER_S: LOWER, OTHER_LETTER: OTHER, NUMBER: DIGIT}
 _DIGITS = frozenset("0123456789")
+_APOSTROPHES = frozenset("'`´‘‚’")
+_DOTS = frozenset(".…")
+_SENSITIVE_STARTS = _DOTS | {","}
+_FULL_STOPS = frozenset("。．")  # the rules delete white space after them
+
+_BYTES_PER_LANG, _BYTES_PER_SHAPE = 10_000, 500
 
 
-_BYTES_PER_LANG, _BYTES_PER_SHAPE = 10_000, 1_000
-
-_NOT_LEARNED: list[_ShapedWord] = []
-
-
-class _ShapedWord(NamedTuple):
-    """A word of a shape: its atoms `[first, stop)`.
+class ChunkWords(NamedTuple):
+    """The words of chunks.
 
     Attributes:
-        parts: None if the word is that part of the text. Else, for each of its atoms, None, or the character that
-            replaces it, and the range of atoms in its place.
+        words: [W].
+        starts: int32 [W], the first character of each word in its chunk.
+        firsts, sizes: [K], the words of each chunk: the first one and their number.
+        flags: [K].
+        kinds: [K], the kind of the first character of each chunk, for the context of the chunk before it.
     """
 
-    first: int
-    stop: int
-    parts: tuple[tuple[str | None, int, int], ...] | None = None
+    words: list[Word]
+    starts: NDArray[np.int32]
+    firsts: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    flags: NDArray[np.int32]
+    kinds: NDArray[np.int32]
 
 
 class ChunkRules:
@@ -68,110 +85,116 @@ class ChunkRules:
     def __init__(self, lang: str | None, segment: Callable[[str, str | None], SegmentedText]):
         self._lang, self._segment = lang, segment
         moses = load_moses(lang or NEUTRAL)
-        self._is_plain, self._atoms = _patterns(moses.letters)
-        self._letters, self._lower = moses.letters, moses.LOWER
-        self._replaced = PUNCT_TABLE | (ROMANIAN if lang == "ro" else {})
+        self._table = shape_table(moses.letters, moses.LOWER, is_romanian=lang == "ro")
+        is_atom, self._atoms = _patterns(moses.letters)
         prefixes = "\n".join([*moses.NONBREAKING_PREFIXES, *moses.NUMERIC_ONLY_PREFIXES])
-        self._atoms_of_prefixes = frozenset(filter(self._is_plain, self._atoms(prefixes)))
+        self._atoms_of_prefixes = frozenset(filter(is_atom, self._atoms(prefixes)))
         # Letters that stand for others in a shape; abbreviations are no shapes.
-        self._some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {"s"})
-        self._some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
-        self._shapes: dict[tuple[str, bool, int], list[_ShapedWord] | None] = {}
+        self._lower = moses.LOWER
+        some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {LETTER_S})
+        some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
+        self._letters = str.maketrans({LOWER_LETTER: some_lower, OTHER_LETTER: some_other})
+        self._shapes: dict[tuple[str, int | None], int] = {}
+        self._columns = array("i")  # for each shape: first word, number of words, flags, kind
+        self._words = array("i")  # for each word of a shape: its first atom, and the atom after it
 
     @property
     def size_bytes(self) -> int:
         """An estimate of the memory that shapes take."""
         return _BYTES_PER_LANG + _BYTES_PER_SHAPE * len(self._shapes)
 
-    def split(self, chunk: str, *, is_first: bool = False, following: int = OTHER) -> list[tuple[Word, int]] | None:
-        """Return the words of a chunk, each with its first character, or None if they depend on more than its context.
+    def split(self, chunks: Sequence[str], contexts: Sequence[int] | None = None) -> ChunkWords:
+        """Split chunks into words.
 
         Args:
-            chunk: a part of a text between two spaces; white space at its ends is refused with None.
-            is_first: whether the text begins with the chunk.
-            following: what follows it.
+            chunks: parts of texts between two spaces, without line breaks.
+            contexts: what is around each chunk: `following`, or `END + 1 + following` at the start of a text. If this
+                is not known, open chunks have no words.
         """
-        text = chunk
-        if not chunk.isascii():
-            if chunk[0].isspace() or chunk[-1].isspace() or chunk[-1] in _FULL_STOPS:
+        cut = self._table.cut(chunks)
+        keys = list(zip(cut.shapes, repeat(None) if contexts is None else contexts, strict=False))
+        for shape, context in set(keys).difference(self._shapes):
+            self._learn(shape, context)
+        number_K = np.fromiter(map(self._shapes.__getitem__, keys), np.int64, len(keys))
+        first_K, size_K, flags_K, kind_K = np.frombuffer(self._columns, np.int32).reshape(-1, 4)[number_K].T
+        alone = self._find_exceptions(chunks, cut, flags_K)
+        size_K[alone] = 0
+        num_W = size_K.astype(np.int64)
+        index_W = np.repeat(first_K, num_W) + concatenated_ranges(num_W)
+        atoms_W = np.frombuffer(self._words, np.int32).reshape(-1, 2)[index_W]
+        begin_W, stop_W = cut.begins[atoms_W + np.repeat(cut.first_atoms, num_W)[:, None]].T
+        words: list[Word] = [cut.text[i:j] for i, j in zip(begin_W.tolist(), stop_W.tolist(), strict=True)]
+        starts = (begin_W - np.repeat(cut.begins[cut.first_atoms], num_W)).tolist()
+        first_K = np.cumsum(size_K) - size_K
+        for k in alone:
+            is_open = contexts is None and flags_K[k] & OPEN
+            if flags_K[k] & UNSAFE or (is_open and kind_K[k] != _UNKNOWN_KIND):
+                continue
+            found = self._split_in_context(chunks[k], contexts[k] if contexts else None)
+            if found is None:
+                flags_K[k] |= UNSAFE
+                continue
+            kind_K[k] = self._kind(found[0][0]) if kind_K[k] == _UNKNOWN_KIND else kind_K[k]
+            if not is_open:
+                first_K[k], size_K[k] = len(words), len(found)
+                words += [word for word, _ in found]
+                starts += [start for _, start in found]
+        return ChunkWords(words, np.array(starts, np.int32), first_K, size_K, flags_K, kind_K)
+
+    def _find_exceptions(self, chunks: Sequence[str], cut: Cut, flags_K: NDArray[np.int32]) -> list[int]:
+        """Find chunks whose words do not follow from their shape."""
+        found = np.flatnonzero(flags_K & _NOT_BY_SHAPE).tolist()
+        for k in np.flatnonzero(flags_K & _HAS_DOT).tolist():
+            begin = cut.begins[cut.first_atoms[k]]
+            if not self._atoms_of_prefixes.isdisjoint(self._atoms(cut.text[begin : begin + len(chunks[k])])):
+                found.append(k)
+        if "MULTI" in cut.text:
+            found += [k for k, chunk in enumerate(chunks) if "MULTI" in chunk]
+        if not unicodedata.is_normalized("NFC", "\n".join(chunks)):
+            found += [k for k, chunk in enumerate(chunks) if not unicodedata.is_normalized("NFC", chunk)]
+        return sorted(set(found))
+
+    def _learn(self, shape: str, context: int | None) -> None:
+        """Segment a shape, and express its words by its atoms."""
+        text = shape.translate(self._letters)
+        flags, kind = _flags(shape), _KINDS.get(shape[0], _UNKNOWN_KIND)
+        is_open = context is None and flags & OPEN
+        spans: list[tuple[int, int]] | None = []
+        if not flags & UNSAFE and not (is_open and kind != _UNKNOWN_KIND):
+            is_plain = _FULL_STOPS.isdisjoint(text) and unicodedata.is_normalized("NFC", text)
+            found = self._split_in_context(text, context) if is_plain else None
+            spans = self._express(found, text) if found else None
+            if found and kind == _UNKNOWN_KIND:
+                kind = self._kind(found[0][0])
+        if spans is None:
+            flags |= _NOT_BY_SHAPE
+        if spans is None or is_open:
+            spans = []
+        self._shapes[shape, context] = len(self._columns) // 4
+        self._columns.extend((len(self._words) // 2, len(spans), flags, kind))
+        for span in spans:
+            self._words.extend(span)
+
+    def _express(self, words: Sequence[tuple[Word, int]], text: str) -> list[tuple[int, int]] | None:
+        """Express words as ranges of the atoms of a text; None if one of them is not such a part of the text."""
+        atom_at = {place: i for i, place in enumerate(accumulate(map(len, self._atoms(text)), initial=0))}
+        replaced = text.translate(REPLACED)
+        spans: list[tuple[int, int]] = []
+        for word, start in words:
+            if not isinstance(word, str) or word != replaced[start : start + len(word)]:
                 return None
-            if not unicodedata.is_normalized("NFC", chunk):
-                return self._split_in_context(chunk, is_first, following)
-            text = chunk.translate(self._replaced)
-        if self._is_plain(text) and "MULTI" not in text:
-            return [(text, 0)]
-        atoms = self._atoms(text)
-        has_abbreviation = "." in text and not self._atoms_of_prefixes.isdisjoint(atoms)
-        if has_abbreviation or "MULTI" in text or not (text.isascii() or _FULL_STOPS.isdisjoint(text)):
-            return self._split_in_context(chunk, is_first, following)
-        shape = list(map(self._shape, atoms))
-        key = "".join(shape), is_first, following
-        words = self._shapes.get(key, _NOT_LEARNED)
-        if words is _NOT_LEARNED:
-            words = self._shapes[key] = self._learn(shape, is_first, following)
-        if words is None:
-            return self._split_in_context(chunk, is_first, following)
-        bounds = list(accumulate(map(len, atoms), initial=0))
-        return [
-            (text[bounds[word.first] : bounds[word.stop]], bounds[word.first])
-            if word.parts is None
-            else _fill(word.parts, text, bounds)
-            for word in words
-        ]
-
-    def depends_on_context(self, chunk: str) -> bool:
-        """Return whether the words of a chunk may depend on what precedes or follows it."""
-        first, last = chunk[0], chunk[-1]
-        if first in _SENSITIVE_STARTS or not first.isprintable():
-            return True
-        if last in self._letters:
-            return False
-        if last == "," or last == "，":
-            return chunk.count(",") + chunk.count("，") > 1
-        return last in _SENSITIVE_ENDS or not last.isprintable() or not (last.isalnum() or DOTS.isdisjoint(chunk))
-
-    def kind(self, chunk: str) -> int | None:
-        """Return the kind of the first character of a chunk's first word; None if the chunk cannot be split alone."""
-        char = chunk[0]
-        if char not in self._letters and char not in _DIGITS:
-            words = self.split(chunk)
-            if words is None:
+            if start not in atom_at or start + len(word) not in atom_at:
                 return None
-            char = words[0][0][0][0] if isinstance(words[0][0], MovedWord) else words[0][0][0]
-        return LOWER if char in self._lower else DIGIT if char in _DIGITS else OTHER
+            spans.append((atom_at[start], atom_at[start + len(word)]))
+        return spans
 
-    def has_odd_start(self, chunk: str) -> bool:
-        """Return whether a rule may look at the start of a chunk together with an odd end of the chunk before it."""
-        return chunk[0] in APOSTROPHES or not chunk[0].isprintable()
+    def _kind(self, word: Word) -> int:
+        first = (word if isinstance(word, str) else word.text)[0]
+        return LOWER if first in self._lower else DIGIT if first in _DIGITS else OTHER
 
-    def has_odd_end(self, chunk: str) -> bool:
-        """Return whether a rule may look at the end of a chunk, and at an odd start or further space after it."""
-        last = chunk[-1]
-        is_quote = not last.isalnum() and last not in DOTS and not DOTS.isdisjoint(chunk)
-        return is_quote or last in APOSTROPHES or not last.isprintable()
-
-    def _shape(self, atom: str) -> str:
-        """Return the representative of an atom: whether it is one or more letters, and the kind of the first one."""
-        first = atom[0]
-        if first in _DIGITS:
-            return "0" if len(atom) == 1 else "00"
-        if first not in self._letters:
-            return atom
-        kind = first if first == "s" else self._some_lower if first in self._lower else self._some_other
-        return kind if len(atom) == 1 else kind + self._some_lower
-
-    def _learn(self, shape: Sequence[str], is_first: bool, following: int) -> list[_ShapedWord] | None:
-        """Segment a shape, and express its words by its atoms; None if that is not possible."""
-        text = "".join(shape)
-        words = self._split_in_context(text, is_first, following) if unicodedata.is_normalized("NFC", text) else None
-        if words is None:
-            return None
-        atom_at = {position: k for k, position in enumerate(accumulate(map(len, shape), initial=0))}
-        learned = [_learn_word(word, start, text, shape, atom_at) for word, start in words]
-        return None if None in learned else cast("list[_ShapedWord]", learned)
-
-    def _split_in_context(self, chunk: str, is_first: bool, following: int) -> list[tuple[Word, int]] | None:
-        """Segment a chunk between two words, which stand for its context."""
+    def _split_in_context(self, chunk: str, context: int | None) -> list[tuple[Word, int]] | None:
+        """Segment a chunk between two words, which stand for its context; None if its words depend on more."""
+        is_first, following = divmod(context or 0, END + 1)
         before, after = "" if is_first else "x ", _NEXT_WORDS[following]
         segmented = self._segment(before + chunk + after, self._lang)
         words = list(locate_words(segmented))
@@ -184,57 +207,21 @@ class ChunkRules:
         return [(word, start - len(before)) for word, start in words] or None
 
 
+def _flags(shape: str) -> int:
+    """Return the flags of chunks of a shape."""
+    first, last = shape[0], shape[-1]
+    if first.isspace() or last.isspace() or last in _FULL_STOPS:
+        return UNSAFE
+    has_odd_start = first in _APOSTROPHES or not first.isprintable()
+    is_after_dot = not last.isalnum() and last not in _DOTS and not _DOTS.isdisjoint(shape)
+    has_odd_end = is_after_dot or last in _APOSTROPHES or not last.isprintable()
+    is_open = shape.count(",") > 1 if last == "," else has_odd_end or last in _DOTS
+    is_open = is_open or has_odd_start or first in _SENSITIVE_STARTS
+    return ODD_START * has_odd_start | ODD_END * has_odd_end | OPEN * is_open | _HAS_DOT * ("." in shape)
+
+
 @lru_cache(maxsize=8)
 def _patterns(letters: frozenset[str]) -> tuple[Callable[[str], object], Callable[[str], list[str]]]:
-    """Return a test of whether a text is one run of letters or digits, and a function that splits it at such runs."""
+    """Return a test of whether a text is one run of letters or digits, and a function that splits it into atoms."""
     runs = f"[{''.join(sorted(letters))}]+|[0-9]+"
     return re.compile(runs).fullmatch, re.compile(f"{runs}|.", re.DOTALL).findall
-
-
-def _learn_word(
-    word: Word, start: int, text: str, shape: Sequence[str], atom_at: Mapping[int, int]
-) -> _ShapedWord | None:
-    """Express a word of a shape by atoms: as a range of them if it is that part of the shape, else char by char."""
-    if isinstance(word, str):
-        stop = start + len(word)
-        if word == text[start:stop] and start in atom_at and stop in atom_at:
-            return _ShapedWord(atom_at[start], atom_at[stop])
-        word = MovedWord(word, tuple(range(len(word))), tuple(range(1, len(word) + 1)), 0)
-    if word.before:
-        return None
-    parts: list[tuple[str | None, int, int]] = []
-    i = 0
-    while i < len(word.text):
-        begin, stop = start + word.starts[i], atom_at.get(start + word.ends[i])
-        first = atom_at.get(begin)
-        if first is None:
-            return None
-        places = range(begin - start, begin - start + len(shape[first]))
-        here = slice(i, i + len(places))
-        if (word.text[here], word.starts[here]) == (shape[first], tuple(places)) and word.ends[here] == tuple(
-            place + 1 for place in places
-        ):
-            parts.append((None, first, first + 1))
-            i += len(places)
-        elif stop is not None:
-            parts.append((word.text[i], first, stop))
-            i += 1
-        else:
-            return None
-    return _ShapedWord(parts[0][1], parts[-1][2], tuple(parts))
-
-
-def _fill(parts: Sequence[tuple[str | None, int, int]], text: str, bounds: Sequence[int]) -> tuple[Word, int]:
-    """Build a word from the atoms of a chunk; `bounds` are those of the atoms in its text."""
-    chars: list[str] = []
-    spans: list[tuple[int, int]] = []
-    origin = bounds[parts[0][1]]
-    for char, first, stop in parts:
-        begin, end = bounds[first] - origin, bounds[stop] - origin
-        chars.append(text[bounds[first] : bounds[stop]] if char is None else char)
-        spans += [(i, i + 1) for i in range(begin, end)] if char is None else [(begin, end)]
-    word = "".join(chars)
-    if all(span == (i, i + 1) for i, span in enumerate(spans)):
-        return word, origin
-    starts, ends = zip(*spans, strict=True)
-    return MovedWord(word, starts, ends, 0), origin

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xlm_core.ragged import concatenated_ranges
-from xlm_core.text.code_points import NUM_CODES
+from xlm_core.ragged import NUM_CODES, concatenated_ranges
 from xlm_core.text.composition import order_marks
 
 if TYPE_CHECKING:

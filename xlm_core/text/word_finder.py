@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from xlm_core.ragged import cumulative_lengths, take_ragged
-from xlm_core.text.chunk_table import MAX_CHUNK_CHARS, ChunkTable
+from xlm_core.text.chunk_table import EMPTY_CHUNK, MAX_CHUNK_CHARS, UNSAFE_CHUNK, ChunkTable
 from xlm_core.text.chunks import ChunkRules
 from xlm_core.text.normalize import CONTROL_WHITESPACE
 from xlm_core.text.segment import SEGMENTED_LANGS
 from xlm_core.text.words import Words, locate_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from xlm_core.text.segment import Segmenters
     from xlm_core.text.words import Word
@@ -26,15 +26,23 @@ _MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 4_000, 100
 
 
 class _LangChunks(dict[str, int]):
-    """The numbers of the chunks of one language; a lookup adds those that are missing."""
+    """The numbers of the chunks of one language; a lookup numbers those that are missing.
 
-    def __init__(self, rules: ChunkRules, table: ChunkTable):
-        self.rules, self._table = rules, table
+    Attributes:
+        rules: of the language.
+        new: chunks that were numbered and are not in the table.
+    """
+
+    def __init__(self, rules: ChunkRules, numbers: Iterator[int]):
+        super().__init__({"": EMPTY_CHUNK})
+        self.rules, self._next_numbers = rules, numbers
+        self.new: list[str] = []
 
     def __missing__(self, chunk: str) -> int:
-        number = self._table.add(chunk, self.rules)
-        if len(chunk) <= MAX_CHUNK_CHARS:
-            self[chunk] = number
+        if len(chunk) > MAX_CHUNK_CHARS:
+            return UNSAFE_CHUNK
+        self.new.append(chunk)
+        number = self[chunk] = next(self._next_numbers)
         return number
 
 
@@ -50,8 +58,8 @@ class WordFinder:
     def __init__(self, segmenters: Segmenters, number_word: Callable[[Word], int], *, is_segmented: bool = False):
         self._segmenters, self._number_word, self._is_segmented = segmenters, number_word, is_segmented
         self._segment = segmenters.split if is_segmented else segmenters.segment
-        self._table = ChunkTable(number_word)
         self._chunks: dict[str | None, _LangChunks] = {}
+        self._table = ChunkTable(number_word)
         # Of a multiple-choice question, the first text repeats; words that are given in lists repeat, too.
         self._remembered = lru_cache(_MAX_REMEMBERED_TEXTS)(self._locate_whole)
 
@@ -62,8 +70,8 @@ class WordFinder:
 
     def clear(self) -> None:
         """Forget all chunks."""
-        self._table = ChunkTable(self._number_word)
         self._chunks.clear()
+        self._table = ChunkTable(self._number_word)
         self._remembered.cache_clear()
 
     def find(
@@ -90,6 +98,7 @@ class WordFinder:
                 whole.add(i, [(text, 0)])
             if on_text is not None:
                 on_text()
+        self._add_new_chunks()
         found, unsafe = self._table.find_words(chunks, sizes)
         for i in (chunked[k] for k in unsafe.tolist()):
             whole.add(i, self._find_whole(cast("str", texts[i]), langs[i]))
@@ -107,8 +116,19 @@ class WordFinder:
 
     def _chunks_of(self, lang: str | None) -> _LangChunks:
         if lang not in self._chunks:
-            self._chunks[lang] = _LangChunks(ChunkRules(lang, self._segment), self._table)
+            self._chunks[lang] = _LangChunks(ChunkRules(lang, self._segment), self._table.next_numbers)
         return self._chunks[lang]
+
+    def _add_new_chunks(self) -> None:
+        langs = [chunks for chunks in self._chunks.values() if chunks.new]
+        self._table.add(
+            [
+                (chunks.rules, chunks.new, np.fromiter(map(chunks.__getitem__, chunks.new), np.int64, len(chunks.new)))
+                for chunks in langs
+            ]
+        )
+        for chunks in langs:
+            chunks.new = []
 
     def _find_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
         """Return the number and the start of each word of a text."""

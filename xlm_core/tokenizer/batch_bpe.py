@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlm_core.ragged import cumulative_lengths, take_ragged
-from xlm_core.text import NUM_CODES
+from xlm_core.ragged import NUM_CODES, cumulative_lengths, take_ragged
 from xlm_core.tokenizer.bpe import END_OF_WORD
 
 if TYPE_CHECKING:

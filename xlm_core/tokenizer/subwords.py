@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlm_core.ragged import concatenated_ranges, cumulative_lengths
-from xlm_core.text import MovedWord, fold_table, lower_and_strip_accents, to_codes
+from xlm_core.ragged import concatenated_ranges, cumulative_lengths, to_codes
+from xlm_core.text import MovedWord, fold_table, lower_and_strip_accents
 from xlm_core.tokenizer.batch_bpe import BatchBPE, Pieces
 from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
 

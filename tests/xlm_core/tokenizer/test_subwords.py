@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xlm_core import XLMTokenizer
-from xlm_core.text import NUM_CODES, MovedWord, fold_table, lower_and_strip_accents, to_codes
-from xlm_core.text.code_points import to_text
+from xlm_core.ragged import NUM_CODES, to_codes, to_text
+from xlm_core.text import MovedWord, fold_table, lower_and_strip_accents
 from xlm_core.tokenizer import text_encoder
 from xlm_core.tokenizer.batch_bpe import BatchBPE
 from xlm_core.tokenizer.bpe import END_OF_WORD, split_word
