@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from xlm_core import Segmenters, TokenizerError, XLMTokenizer
 from xlm_core.languages import resolve_lang
-from xlm_core.text.normalize import lower_and_strip_accents
+from xlm_core.text import lower_and_strip_accents
 
 LANGS = ["en", "fr", "de", "es", "pt", "it", "ro", "ru", "el", "bg", "ar", "hi", "tr", "vi", "th", "zh", "ja", "sw"]
 
