@@ -6,7 +6,7 @@ from pipelines.corpus.known_files import GoneFiles
 from pipelines.corpus.lang_counts import LangValue, count_langs
 from pipelines.corpus.member_reader import MemberReader, join_alike, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
-from pipelines.corpus.plan import Plan, make_plan, plan_shards
+from pipelines.corpus.plan import Plan, plan_shards
 from pipelines.corpus.planned_shard import (
     Member,
     PlannedShard,
@@ -38,7 +38,6 @@ __all__ = [
     "hash_ids",
     "is_plan",
     "join_alike",
-    "make_plan",
     "plan_shards",
     "plan_table",
     "planned_shards",

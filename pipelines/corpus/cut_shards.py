@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute
 
+from pipelines.corpus.known_files import have_same_files
 from pipelines.corpus.planned_shard import MEMBER, Member, build_plan, members_of, shard_id
 
 if TYPE_CHECKING:
@@ -140,12 +141,8 @@ def _find_row_groups(row_groups: pa.Table, members: pa.Table) -> tuple[_Ints, ND
     order = np.argsort(keys_in_order, kind="stable")
     wanted = keys(members)
     found = order[np.minimum(np.searchsorted(keys_in_order[order], wanted), len(order) - 1)]
-    is_same = keys_in_order[found] == wanted
-    for name in ("size", "mtime_ns"):
-        is_same &= row_groups[name].to_numpy()[found] == members[name].to_numpy()
-    etags = row_groups["etag"].take(pa.array(found))
-    is_same &= pc.equal(etags, members["etag"]).to_numpy()
-    return found, is_same
+    is_same = have_same_files(row_groups, found, members)
+    return found, is_same & (keys_in_order[found] == wanted)
 
 
 def _are_covered(sizes: _Ints, positions: _Ints, first_rows: _Ints, num_rows: _Ints) -> NDArray[np.bool_]:

@@ -29,8 +29,17 @@ pc: Any = pyarrow.compute  # its functions are generated at import, so type chec
 _BASIS, _FIRST, _FIRST_SCHEMA = b"xlm:basis", b"xlm:first", b"xlm:first_schema"
 _DISTINCT_IDS = b"xlm:distinct_ids"
 
+# The columns of `MEMBER` that tell one version of a file from others; the attributes of `FileInfo`.
+_FILE = pa.schema([MEMBER.field(i) for i in range(len(FileInfo._fields))])
+
 # The columns of row groups in addition to those of `MEMBER`.
 FILE_INDEX, IS_PRUNED = "file_index", "is_pruned"
+
+
+def have_same_files(table: pa.Table, rows: NDArray[np.int64], other: pa.Table) -> NDArray[np.bool_]:
+    """Return for each row of another table whether it has the same version of the same file as a row of this one."""
+    taken = pa.array(rows)
+    return np.logical_and.reduce([pc.equal(table[name].take(taken), other[name]).to_numpy() for name in _FILE.names])
 
 
 class FirstFile(NamedTuple):
@@ -164,11 +173,8 @@ def _match(members: pa.Table, files: Sequence[InputFile]) -> tuple[NDArray[np.bo
         return is_known, np.full(len(members), -1)
     distinct, firsts = np.unique(codes, return_index=True)
     member_of = firsts[np.searchsorted(distinct, np.maximum(code_of, 0))]
-    for name in ("size", "mtime_ns"):
-        listed = np.fromiter((getattr(file.info, name) for file in files), np.int64, len(files))
-        is_known &= members[name].to_numpy()[member_of] == listed
-    etags = members["etag"].take(pa.array(member_of))
-    is_known &= pc.equal(etags, pa.array([file.info.etag for file in files])).to_numpy()
+    listed = pa.table([pa.array(column) for column in zip(*(file.info for file in files), strict=True)], schema=_FILE)
+    is_known &= have_same_files(members, member_of, listed)
     index_of = np.full(len(names.dictionary), -1)
     index_of[code_of[is_known]] = np.flatnonzero(is_known)
     return is_known, index_of[codes]

@@ -10,15 +10,10 @@ import pyarrow as pa
 
 from pipelines.corpus.cut_shards import cut_shards
 from pipelines.corpus.planned_shard import build_plan
-from pipelines.corpus.survey import survey_corpus
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pipelines.corpus.cut_shards import ShardLimits
     from pipelines.corpus.survey import Corpus
-    from pipelines.job import InputSettings
-    from pipelines.storage import StoreSettings
 
 
 class PrunedRows(NamedTuple):
@@ -70,13 +65,6 @@ class Plan:
         return pa.concat_tables(tables).replace_schema_metadata(
             corpus.first.to_metadata(corpus.basis, ids_are_distinct=ids_are_distinct)
         )
-
-
-def make_plan(
-    spec: InputSettings, limits: ShardLimits, stores: Sequence[StoreSettings], kept: pa.Table | None = None
-) -> Plan:
-    """Survey a corpus, and cut it into shards; see `survey_corpus` and `cut_shards`."""
-    return plan_shards(survey_corpus(spec, stores, kept=kept), limits, kept)
 
 
 def plan_shards(corpus: Corpus, limits: ShardLimits, kept: pa.Table | None = None) -> Plan:

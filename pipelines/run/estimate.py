@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from pipelines.corpus import planned_shards
 from pipelines.errors import FatalError
+from pipelines.formatting import format_count
 from pipelines.rows import INPUT_IDS, LANG_COUNTS, LangCounts
 from pipelines.run.shard_limits import flops_per_token
 from pipelines.stages import Infer, Node, Pools, Tokenize, allocate_pools
@@ -68,28 +69,33 @@ class Estimate:
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
-def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops: float) -> Estimate:
+def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops: float | None) -> Estimate:
     """Estimate how long a job takes on this machine, or on one with other resources.
 
     Args:
         prepared: the job.
         cpus, gpus: number of CPUs and GPUs of the cluster; None for those of this machine.
-        tflops: speed of a GPU in half precision, in 10^12 operations per second, if this machine has none.
+        tflops: speed of the model on a GPU, in 10^12 operations per second, if this machine has none.
 
     Raises:
-        FatalError: a stage fails, or the filter drops every row of the sample.
+        FatalError: a stage fails, the filter drops every row of the sample, or the speed of a GPU is unknown.
     """
     import torch  # here, because runs do not estimate
 
     num_gpus = torch.cuda.device_count() if gpus is None else gpus
     node = Node(float(cpus or len(os.sched_getaffinity(0))), float(num_gpus))
     pools = allocate_pools([node], prepared.job.compute)
+    is_assumed = pools.model_gpus > 0 and not torch.cuda.is_available()
+    if is_assumed and tflops is None:
+        raise FatalError(
+            f"{format_count(num_gpus, 'GPU')}: this machine has none to measure; add --tflops, the speed of the model "
+            "on one, in 10^12 operations per second: at most its published rate in half precision"
+        )
     stages = prepared.stages
     shards, kept_share = _read_sample(prepared)
     tokenize = Tokenize(stages.tokenize, {})
     tokenized, tokenizer_rate = _measure_tokenizer(tokenize, shards)
-    is_assumed = pools.model_gpus > 0 and not torch.cuda.is_available()
-    if is_assumed:
+    if is_assumed and tflops is not None:
         model_rate = tflops * 1e12 / flops_per_token(prepared.config)
     else:
         infer = Infer(stages.infer, on_gpu=pools.model_gpus > 0, num_threads=pools.model_threads)

@@ -4,8 +4,11 @@ import json
 import re
 
 import pytest
+import torch
 
 from jobs.cli import main
+from jobs.job_file import load_job
+from pipelines.output import Output
 from pipelines.run import estimate_job, prepare_job
 from tests.flow.in_process import run_to_records
 
@@ -15,7 +18,7 @@ SETTINGS = {"tasks": ["feature-extraction"], "compute": {"price_per_hour": 36}}
 def test_tokens_are_those_of_a_run(make_job):
     """The sample has all rows of so small a corpus, so nothing is extrapolated."""
     job = make_job(**SETTINGS)
-    estimate = estimate_job(prepare_job(job), None, None, tflops=0.01)
+    estimate = estimate_job(prepare_job(job), None, None, tflops=None)
     found = {lang.lang: (lang.rows, lang.tokens, lang.truncated, lang.unknown) for lang in estimate.langs}
     expected: dict[str, tuple[int, ...]] = {}
     for record in run_to_records(job):
@@ -38,7 +41,8 @@ def test_larger_clusters_take_less_time(make_job):
 
 
 def test_text_and_json_have_the_same_numbers(demo, capsys):
-    command = ["plan", str(demo / "job.yaml"), "--set", "compute.price_per_hour=36", "--gpus", "4", "--cpus", "16"]
+    cluster = ["--gpus", "4", "--cpus", "16", "--tflops", "50"]
+    command = ["plan", str(demo / "job.yaml"), "--set", "compute.price_per_hour=36", *cluster]
     assert main([*command, "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)["estimate"]
     assert main(command) == 0
@@ -50,3 +54,25 @@ def test_text_and_json_have_the_same_numbers(demo, capsys):
     assert "(computed from the speed of the GPU)" in text
     assert estimate["cost"] == pytest.approx(estimate["total_s"] / 100)
     assert re.search(r"^expected cost: 0\.0\d at 36 per hour$", text, re.MULTILINE)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of this machine is measured")
+def test_speed_of_gpus_is_not_guessed(demo, capsys):
+    assert main(["plan", str(demo / "job.yaml"), "--gpus", "4"]) == 2
+    assert re.search(r"4 GPUs: this machine has none to measure; add --tflops", capsys.readouterr().err)
+
+
+def test_quick_plan_has_the_shards_of_a_run(demo, tmp_path, capsys, monkeypatch):
+    def num_shards(*settings: str) -> int:
+        overrides = [argument for setting in settings for argument in ("--set", setting)]
+        assert main(["plan", str(demo / "job.yaml"), "--quick", "--json", *overrides]) == 0
+        return json.loads(capsys.readouterr().out)["shards"]
+
+    output = f"output.path={tmp_path}/out"
+    first = prepare_job(load_job(str(demo / "job.yaml"), [output]))
+    assert num_shards(output) == len(first.plan.shards)
+    assert num_shards(output, "output.rows_per_shard=8") > len(first.plan.shards)
+    Output(first.output).begin(first.description, first.plan.to_table())
+    assert num_shards(output, "output.rows_per_shard=8") == len(first.plan.shards)  # a run keeps those of the last one
+    monkeypatch.setattr("pipelines.run.shard_limits._MAX_SECONDS", 1e-9)  # as with a checkpoint of many layers
+    assert num_shards(f"output.path={tmp_path}/other") > len(first.plan.shards)

@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.corpus import Plan, ShardLimits, make_plan
+from pipelines.corpus import Plan, ShardLimits
 from pipelines.corpus.files import InputFile, InputFiles
 from pipelines.corpus.parquet import Footer, read_footer
 from pipelines.job import InputSettings
 from pipelines.storage import FileInfo, encode_parquet
+from tests.plans import make_plan
 from tests.scale.steps import Steps
 
 ROWS_PER_FILE = 1_000

@@ -131,20 +131,22 @@ def try_command(job: str, overrides: tuple[str, ...], rows: int) -> ExitStatus:
 @click.command(
     "plan",
     cls=Command,
-    examples=["xlm plan job.yaml", "xlm plan job.yaml --gpus 8 --cpus 64", "xlm plan job.yaml --quick --limit 100"],
+    examples=[
+        "xlm plan job.yaml",
+        "xlm plan job.yaml --cpus 64 --gpus 8 --tflops 50",
+        "xlm plan job.yaml --quick --limit 100",
+    ],
 )
 @job_argument
 @overrides_option
 @limit_option("files to list", default=20)
-@click.option("--quick", is_flag=True, help="Read only the footers of the files, and estimate nothing.")
+@click.option("--quick", is_flag=True, help="Do not compute a sample, and estimate nothing.")
 @click.option("--cpus", type=click.IntRange(1), help="CPUs of the cluster; by default those of this machine.")
 @click.option("--gpus", type=click.IntRange(0), help="GPUs of the cluster; by default those of this machine.")
 @click.option(
     "--tflops",
     type=click.FloatRange(0, min_open=True),
-    default=150.0,
-    show_default=True,
-    help="Sustained speed of a GPU in half precision, if this machine has none to measure.",
+    help="Speed of the model on a GPU, in 10^12 operations per second. Required if this machine has no GPU to measure.",
 )
 @json_option
 def plan_command(
@@ -154,7 +156,7 @@ def plan_command(
     quick: bool,
     cpus: int | None,
     gpus: int | None,
-    tflops: float,
+    tflops: float | None,
     as_json: bool,
 ) -> ExitStatus:
     """List the input files of a job and their shards, and estimate how long the job takes.

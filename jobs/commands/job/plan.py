@@ -9,7 +9,7 @@ from rich.text import Text
 
 from jobs.commands.job.lang_table import lang_table
 from jobs.console import print_json
-from pipelines.corpus import ShardLimits, make_plan, planned_shards
+from pipelines.corpus import planned_shards
 from pipelines.formatting import format_count, format_duration, format_size, one_line
 from pipelines.report import describe_bottleneck
 
@@ -24,11 +24,11 @@ _MAX_LANGS = 20
 
 
 class Cluster(NamedTuple):
-    """The resources for which to estimate; None for those of this machine."""
+    """The resources for which to estimate; None for those of this machine. The speed is that of a GPU."""
 
     cpus: int | None
     gpus: int | None
-    tflops: float
+    tflops: float | None
 
 
 def print_plan(
@@ -43,16 +43,14 @@ def print_plan(
         cluster: for which resources to estimate how long the job takes; None for no estimate.
         as_json: print JSON instead of text.
     """
-    estimate = None
-    if cluster is None:
-        plan = make_plan(job.input, ShardLimits(job.output.rows_per_shard), job.storage)
-    else:
-        from pipelines.run import estimate_job, prepare_job  # they load the model
+    from pipelines.run import estimate_job, prepare_job  # they import what reads checkpoints
 
-        with console.status("loading the model"):
-            prepared = prepare_job(job)
+    with console.status("planning"):
+        prepared = prepare_job(job)
+    plan, estimate = prepared.plan, None
+    if cluster is not None:
         with console.status("computing a sample"):
-            plan, estimate = prepared.plan, estimate_job(prepared, *cluster)
+            estimate = estimate_job(prepared, *cluster)
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
     for shard in planned_shards(plan.shards):
         for file in dict.fromkeys(member.file for member in shard.members):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import ShardLimits, make_plan, planned_shards
+from pipelines.corpus import ShardLimits, planned_shards
 from pipelines.errors import FatalError, ShardError
 from pipelines.filter import parse_filter
 from pipelines.filter.parse import FilterError
@@ -16,6 +16,7 @@ from pipelines.stages import Reader
 from tests.chaos.fuzz.error_messages import check_message
 from tests.chaos.fuzz.mutations import PARQUET_TOKENS, SLOW_IF_THOROUGH, examples, mutated_bytes
 from tests.pipelines.test_filters import TABLE
+from tests.plans import make_plan
 
 pytestmark = SLOW_IF_THOROUGH
 

@@ -10,12 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.plan import make_plan
 from pipelines.corpus.planned_shard import planned_shards
 from pipelines.errors import FatalError
 from pipelines.run.execute import run
 from tests.flow.in_process import read_rejected
 from tests.flow.run.outputs import ledger_records, modification_times, printed, quiet_console, result_digests
+from tests.plans import make_plan
 
 
 def test_added_changed_and_deleted_files(undisturbed, make_job, demo, tmp_path, in_process):

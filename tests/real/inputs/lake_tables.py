@@ -8,9 +8,10 @@ import pyarrow as pa
 
 from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.member_reader import MemberReader
-from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.plan import Plan
 from pipelines.corpus.planned_shard import planned_shards
 from pipelines.job import InputSettings
+from tests.plans import make_plan
 
 ROWS = pa.table(
     {

@@ -13,11 +13,11 @@ import pytest
 
 from jobs.cli import main
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.plan import make_plan
 from pipelines.output.parts import part_bytes
 from tests.fixtures.arrow_types import COLUMNS
 from tests.flow.in_process import read_output, run_stages, run_to_records
 from tests.pipelines.verify.output_copy import OutputCopy, format_problems, write_output
+from tests.plans import make_plan
 
 TEXTS = {
     "string": pa.string(),

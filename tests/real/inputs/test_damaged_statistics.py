@@ -10,9 +10,9 @@ import pytest
 
 from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.parquet.input_file import read_footer
-from pipelines.corpus.plan import make_plan
 from pipelines.errors import FatalError
 from pipelines.job import InputSettings
+from tests.plans import make_plan
 
 ROWS = pa.table({"text": [f"Row {i}." for i in range(40)], "n": pa.array(range(40), pa.int32())})
 FIRST_MINIMUM = b"\x04\x00\x00\x00\x00"  # of n, with its size

@@ -17,12 +17,13 @@ import pytest
 
 from jobs.cli import main
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.plan import Plan
 from pipelines.errors import FatalError
 from pipelines.formatting import format_size
 from pipelines.job import InputSettings, Job
 from pipelines.run.prepare import prepare_job
 from tests.chaos.bad_input.trial_job import TrialJob
+from tests.plans import make_plan
 
 ROWS = pa.table({"text": ["some text"], "lang": ["en"]})
 

@@ -10,12 +10,13 @@ import pytest
 
 from jobs.cli import main
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.plan import Plan, make_plan
+from pipelines.corpus.plan import Plan
 from pipelines.corpus.planned_shard import planned_shards
 from pipelines.errors import FatalError
 from pipelines.job import InputSettings
 from tests.chaos.bad_input.trial_job import TrialJob
 from tests.flow.in_process import read_output, without_ray
+from tests.plans import make_plan
 
 NULL = "__HIVE_DEFAULT_PARTITION__"
 
