@@ -26,20 +26,25 @@ class Times:
 
 
 def time_alternately(
-    functions: dict[str, Callable[[], object]], rounds: int, clock: Callable[[], float] = time.perf_counter
+    functions: dict[str, Callable[[], object]],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+    *,
+    warm_up: bool = True,
 ) -> Times:
-    """Run all functions once as a warm-up, then time them in each round.
+    """Time all functions in each round.
 
     Args:
         functions: by name.
         rounds: how often each is timed.
         clock: `time.process_time` for functions with a single thread, because other processes do not change it.
+        warm_up: whether all run once before. Functions that start a program need none.
     """
     times = Times({name: [] for name in functions})
-    for number in range(rounds + 1):
+    for number in range(-warm_up, rounds):
         for name, function in functions.items():
             began = clock()
             function()
-            if number:
+            if number >= 0:
                 times.seconds[name].append(clock() - began)
     return times
