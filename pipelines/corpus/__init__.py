@@ -1,7 +1,7 @@
 """The input: its plan, its rows and its duplicate ids."""
 
 from pipelines.corpus.cut_shards import ShardLimits
-from pipelines.corpus.ids import MAX_ROWS_IN_DRIVER, RepeatedHashes, find_duplicates, hash_ids
+from pipelines.corpus.ids import MAX_ROWS_IN_DRIVER, RepeatedHashes, StoredHashes, find_duplicates, hash_ids
 from pipelines.corpus.known_files import GoneFiles
 from pipelines.corpus.lang_counts import LangValue, count_langs
 from pipelines.corpus.member_reader import MemberReader, join_alike, select_rows
@@ -12,8 +12,10 @@ from pipelines.corpus.planned_shard import (
     PlannedShard,
     group_by_row_group,
     is_plan,
+    members_of,
     plan_table,
     planned_shards,
+    read_groups,
     shard_id,
 )
 from pipelines.corpus.some_rows import read_some_rows
@@ -30,6 +32,7 @@ __all__ = [
     "PlannedShard",
     "RepeatedHashes",
     "ShardLimits",
+    "StoredHashes",
     "UnsupportedInputError",
     "count_langs",
     "explain_unreadable",
@@ -38,10 +41,12 @@ __all__ = [
     "hash_ids",
     "is_plan",
     "join_alike",
+    "members_of",
     "plan_shards",
     "plan_table",
     "planned_shards",
     "read_footer",
+    "read_groups",
     "read_some_rows",
     "select_rows",
     "shard_id",

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.formatting import format_time
 from pipelines.job import PolicySettings
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pipelines.output import Totals
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 # A failing store fails every shard with the same error, so the first errors are enough and the page stays small.
 _MAX_ERRORS = 50
@@ -133,8 +136,8 @@ def _describe_failed(failed: Sequence[tuple[str, str]], shards: pa.Table | None)
     described: list[dict[str, Any]] = [{"shard": shard, "error": error} for shard, error in failed]
     if shards is None or not failed:
         return described
-    ids = {shard for shard, _ in failed}
-    found = shards.filter(pa.array([shard in ids for shard in shards["shard"].to_pylist()], pa.bool_()))
+    ids = pa.array([shard for shard, _ in failed], pa.string())
+    found = shards.filter(pc.is_in(shards["shard"], value_set=ids))
     planned = {row["shard"]: row["members"] for row in found.select(["shard", "members"]).to_pylist()}
     for shard in described:
         if (members := planned.get(shard["shard"])) is not None:

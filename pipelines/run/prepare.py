@@ -31,7 +31,7 @@ from xlm_core.checkpoint import check_finite
 from xlm_core.tokenizer import check_vocab_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from pipelines.storage import Location
     from pipelines.tasks import Task
     from xlm_core import XLMConfig, XLMTokenizer
+
+
+_FILES_AT_ONCE = 4_096
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,12 @@ def _check_output_path(job: Job, corpus: Corpus, output: Location) -> None:
         raise FatalError(f"output.path {output.url}: {problem}, so results would be read as input; set another path")
 
 
-def _files(corpus: Corpus) -> list[str]:
-    return [url for groups in (corpus.row_groups, corpus.pruned) for url in groups["file"].unique().to_pylist()]
+def _files(corpus: Corpus) -> Iterator[str]:
+    """Yield the files of a corpus, some of them as Python objects at once."""
+    for groups in (corpus.row_groups, corpus.pruned):
+        files = groups["file"].unique()
+        for first in range(0, len(files), _FILES_AT_ONCE):
+            yield from files.slice(first, _FILES_AT_ONCE).to_pylist()
 
 
 def _build_fingerprint(

@@ -8,48 +8,37 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import chain, count, groupby
-from typing import TYPE_CHECKING
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute
 
-from pipelines.corpus import MemberReader, RepeatedHashes, group_by_row_group
+from pipelines.corpus import MemberReader, StoredHashes, read_groups
 from pipelines.formatting import format_count
-from pipelines.output import (
-    SUCCESS,
-    ReplacedError,
-    describe_too_many_rejected,
-    id_keys,
-    is_part_name,
-    part_name,
-    retry_if_replaced,
-)
+from pipelines.output import ReplacedError, describe_too_many_rejected, part_name, retry_if_replaced
 from pipelines.thread_map import map_in_threads
+from pipelines.verify.check_files import check_files
 from pipelines.verify.check_plan import check_input_files, check_plan, read_plan
 from pipelines.verify.check_shard import check_shard
 from pipelines.verify.findings import Problem, ShardFindings
 from pipelines.verify.job_description import read_job_description
 from pipelines.verify.source_rows import read_source_rows
+from pipelines.verify.unique_ids import check_unique
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-
-    import numpy as np
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Iterator
 
     from pipelines.corpus import PlannedShard
     from pipelines.output import Output, Records, ShardRecord, Totals
-    from pipelines.storage import Location
     from pipelines.verify.check_plan import ComparedFiles
     from pipelines.verify.job_description import JobDescription
 
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
 # Each thread holds a part and a row group in memory; more threads would only compete for the same processors.
 _THREADS = 4
-
-_GROUPS_AT_ONCE = 200  # whose records are read from the ledger together
-
-_COLLECT = "xlm gc lists and removes files without a record"
-_DELETE = "delete it: readers take every file in this directory for data"
 
 
 @dataclass
@@ -88,7 +77,8 @@ class Verdict:
 def verify(output: Output, progress: Callable[[int, int], None] = lambda done, total: None) -> Verdict:
     """Verify a whole output. Nothing is written. While a run is writing, its committed shards are verified.
 
-    Memory use: a part and a row group for each of a few threads, and 16 bytes per row, because ids must be unique.
+    Memory use: a part and a row group for each of a few threads, and the plan and some numbers of each shard. Because
+    ids must be unique, 8 bytes of each row are kept, in temporary files if there are many.
 
     Args:
         output: the output of a job.
@@ -100,14 +90,15 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     """
     job, job_problems = read_job_description(output)
     plan, plan_problems = check_plan(output, read_plan(output), may_skip=job.input.filter is not None)
-    history, totals = retry_if_replaced(lambda: _read_ledger(output, plan))
+    history, totals = retry_if_replaced(lambda: _read_ledger(output, plan["shard"]))
     records = history.current()
-    recorded = set(records.shards.to_pylist())
-    done = [shard for shard in plan if shard.id in recorded]
+    is_done = pc.is_in(plan["shard"], value_set=records.shards)
+    done = plan.filter(is_done)
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
-    num_left = sum(shard.num_rows for shard in plan if shard.id not in recorded)
+    num_left = _count_rows(plan.filter(pc.invert(is_done)))
     verdict.too_many_rejected = describe_too_many_rejected(totals, job.policy, num_left)
-    _check_files(verdict, output, {shard.id for shard in plan}, records)
+    file_problems, verdict.notes = check_files(output, plan["shard"], records)
+    verdict.problems += file_problems
     if len(history) > len(records):
         earlier = format_count(len(history) - len(records), "earlier record")
         verdict.notes.append(f"the ledger has {earlier} of shards that were computed again; the last record is used")
@@ -117,59 +108,21 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     return verdict
 
 
-def _read_ledger(output: Output, plan: list[PlannedShard]) -> tuple[Records, Totals]:
+def _read_ledger(output: Output, planned: pa.ChunkedArray) -> tuple[Records, Totals]:
     """Load the ledger, and add up the records of planned shards."""
     history = output.ledger.history()
-    return history, history.current().select(_ids(plan)).totals()
+    return history, history.current().select(planned).totals()
 
 
-def _ids(shards: Iterable[PlannedShard]) -> pa.Array:
-    return pa.array([shard.id for shard in shards], pa.string())
-
-
-def _check_files(verdict: Verdict, output: Output, planned: set[str], records: Records) -> None:
-    """Check that every file of results has a record and every record is planned."""
-    problems = verdict.problems
-    shards = set(records.shards.to_pylist())
-    problems += [
-        Problem((output.parts / part_name(shard)).url, "recorded in the ledger, but not planned", "run the job again")
-        for shard in sorted(shards - planned)
-    ]
-    recorded = {part_name(shard) for shard in shards}
-    found = _list_relative(output.parts)
-    with_rejected = records.filter(records.column("rows_rejected") > 0)
-    rejected = {part_name(shard) for shard in with_rejected.shards.to_pylist()}
-    uncommitted = {part_name(shard) for shard in planned} - recorded
-    if num_uncommitted := len(uncommitted.intersection(found)):
-        parts = format_count(num_uncommitted, "part")
-        verdict.notes.append(f"{parts} without a record, left by a stopped run; the next run adopts or replaces them")
-    problems += [
-        Problem((output.parts / name).url, "not recorded in the ledger", _COLLECT if is_part_name(name) else _DELETE)
-        for name in found
-        if name not in recorded | uncommitted
-    ]
-    problems += [
-        Problem((output.rejected / file.name).url, "not recorded in the ledger", _COLLECT)
-        for file in output.rejected.list()
-        if file.name not in rejected | uncommitted and not file.name.startswith(".")
-    ]
-    num_missing = len(planned - shards)
-    if verdict.success and num_missing:
-        shards = f"{num_missing:,} of {format_count(len(planned), 'shard')} missing from the ledger"
-        message = f"marks the output as complete, but {shards}"
-        problems.append(Problem((output.location / SUCCESS).url, message, "delete it, and run the job again"))
-
-
-def _list_relative(folder: Location) -> list[str]:
-    """List the files in a directory, as paths below it."""
-    return [file.url.removeprefix(folder.url.rstrip("/") + "/") for file in folder.list(recursive=True)]
+def _count_rows(shards: pa.Table) -> int:
+    return int(shards["num_rows"].to_numpy().sum())
 
 
 def _check_shards(
     verdict: Verdict,
     output: Output,
     job: JobDescription,
-    shards: Sequence[PlannedShard],
+    shards: pa.Table,
     records: Records,
     files: ComparedFiles,
     progress: Callable[[int, int], None],
@@ -181,37 +134,38 @@ def _check_shards(
         with MemberReader(job.input_columns, job.stores) as reader:
             findings: list[ShardFindings] = []
             for shard, record in zip(group, found, strict=True):
-                is_unchanged = all(member.file in files.unchanged for member in shard.members)
+                is_unchanged = all(member.file not in files.changed for member in shard.members)
                 source = read_source_rows(shard, job, reader) if is_unchanged else None
-                findings.append(check_shard(output, job, shard, record, source))
+                findings.append(
+                    check_shard(output, job, shard, record, source, partial(_read_footer, output, shard.id))
+                )
             return group, findings
 
     reference: ShardFindings | None = None
-    id_hashes: dict[str, NDArray[np.uint64]] = {}
     rewritten: list[str] = []
-    not_compared, num_not_compared = list[str](), 0
-    num_done, total = 0, sum(shard.num_rows for shard in shards)
+    not_compared, num_not_compared = dict[str, None](), 0
+    num_done, total = 0, _count_rows(shards)
     progress(num_done, total)
-    groups = _with_records(group_by_row_group(shards), records, output)
-    for group, findings in map_in_threads(check, groups, _THREADS):
-        for shard, found in zip(group, findings, strict=True):
-            reference = reference or (found if found.schema else None)
-            if reference and found.schema and not _have_same_fields(reference.schema, found.schema):
-                message = f"the metadata of its columns differs from that of {part_name(reference.shard)}"
-                found.add_problem(output.parts / part_name(found.shard), message)
-            if found.rewritten and not found.problems:
-                rewritten.append(part_name(found.shard))
-            if not found.compared_with_input:
-                not_compared += [member.file for member in shard.members if member.file not in files.unchanged]
-                num_not_compared += 1
-            id_hashes[found.shard] = found.id_hashes
-            verdict.problems += found.problems
-            verdict.counts += found.counts
-        num_done += sum(shard.num_rows for shard in group)
-        progress(num_done, total)
-    verdict.notes += _describe_limits(rewritten, not_compared, num_not_compared, files)
-    if job.input.id is not None and job.ids_are_unique:
-        verdict.problems += _check_unique(output, job.input.id, id_hashes)
+    with StoredHashes() as id_hashes:
+        for group, findings in map_in_threads(check, _with_records(shards, records, output), _THREADS):
+            for shard, found in zip(group, findings, strict=True):
+                reference = reference or (found if found.schema else None)
+                if reference and found.schema and not _have_same_fields(reference.schema, found.schema):
+                    message = f"the metadata of its columns differs from that of {part_name(reference.shard)}"
+                    found.add_problem(output.parts / part_name(found.shard), message)
+                if found.rewritten and not found.problems:
+                    rewritten.append(part_name(found.shard))
+                if not found.compared_with_input:
+                    not_compared |= dict.fromkeys(m.file for m in shard.members if m.file in files.changed)
+                    num_not_compared += 1
+                id_hashes.add(found.id_hashes)
+                verdict.problems += found.problems
+                verdict.counts += found.counts
+            num_done += sum(shard.num_rows for shard in group)
+            progress(num_done, total)
+        verdict.notes += _describe_limits(rewritten, [*not_compared], num_not_compared, files)
+        if job.input.id is not None and job.ids_are_unique:
+            verdict.problems += check_unique(output, shards["shard"], job.input.id, id_hashes.find_repeated())
 
 
 def _describe_limits(
@@ -229,11 +183,11 @@ def _describe_limits(
         parts = format_count(len(rewritten), "part")
         yield f"{parts} written again after the commit, with the same rows, such as {rewritten[0]}: a Ray task repeated"
     if not_compared:
-        changed, shards = list(dict.fromkeys(not_compared)), format_count(num_not_compared, "shard")
-        state = files.changed.get(changed[0], "unreadable")
-        input_files = format_count(len(changed), "input file")
+        shards = format_count(num_not_compared, "shard")
+        state = files.changed.get(not_compared[0], "unreadable")
+        input_files = format_count(len(not_compared), "input file")
         yield (
-            f"{input_files} changed, deleted or unreadable ({changed[0]}: {state}): row ids of {shards} "
+            f"{input_files} changed, deleted or unreadable ({not_compared[0]}: {state}): row ids of {shards} "
             "were checked only against the digest in the ledger, and spans were not checked against their texts"
         )
 
@@ -242,36 +196,27 @@ def _have_same_fields(schema: pa.Schema | None, other: pa.Schema) -> bool:
     return schema is not None and all(a.equals(b, check_metadata=True) for a, b in zip(schema, other, strict=True))
 
 
-def _check_unique(output: Output, id_column: str, id_hashes: dict[str, NDArray[np.uint64]]) -> Iterator[Problem]:
-    """Find ids that several rows have. Ids are read again only where hashes are equal."""
-    repeated = RepeatedHashes.find(list(id_hashes.values()))
-    first_rows: dict[bytes, str] = {}
-    for shard, hashes in id_hashes.items():
-        suspects = repeated.find_in(hashes)
-        if not len(suspects):
-            continue
-        part = output.parts / part_name(shard)
-        keys = id_keys(part.read_table([id_column])[id_column].combine_chunks())
-        firsts = [(row, first_rows.setdefault(keys[row], f"row {row} of {part.name}")) for row in suspects.tolist()]
-        repeats = [(row, first) for row, first in firsts if first != f"row {row} of {part.name}"]
-        if repeats:
-            row, first = repeats[0]
-            rows = format_count(len(repeats), "row")
-            message = f"{rows} with the id of an earlier row: row {row} has that of {first}"
-            yield Problem(part.url, message, "delete both parts, and run the job again to compute their shards again")
-
-
 def _with_records(
-    groups: Iterable[list[PlannedShard]], records: Records, output: Output
+    shards: pa.Table, records: Records, output: Output
 ) -> Iterator[tuple[list[PlannedShard], list[ShardRecord]]]:
-    """Add the records of their shards to groups, reading many records at once."""
-    for _, some in groupby(zip(count(), groups, strict=False), key=lambda item: item[0] // _GROUPS_AT_ONCE):
-        together = [group for _, group in some]
-        shards = _ids(chain.from_iterable(together))
+    """Yield the shards of each row group, with their records."""
+    found = _read_records(shards["shard"], records, output)
+    for group in read_groups(shards):
+        yield group, [*islice(found, len(group))]
+
+
+def _read_footer(output: Output, shard: str) -> str:
+    """Return the footer that the part of a shard should have."""
+    return retry_if_replaced(lambda: next(iter(output.ledger.load().select(pa.array([shard])))).to_footer())
+
+
+def _read_records(shards: pa.ChunkedArray, records: Records, output: Output) -> Iterator[ShardRecord]:
+    num_read = 0
+    while num_read < len(shards):
+        numbers = pc.index_in(shards.slice(num_read), value_set=records.shards)
         try:
-            found = {record.shard: record for record in records.select(shards)}
+            for record in records.take(numbers.to_numpy()).without_langs():
+                num_read += 1
+                yield record
         except ReplacedError:
             records = output.ledger.load()
-            found = {record.shard: record for record in records.select(shards)}
-        for group in together:
-            yield group, [found[shard.id] for shard in group]

@@ -17,7 +17,7 @@ from pipelines.verify.findings import ShardFindings
 from pipelines.verify.source_rows import describe_files, describe_rows, find_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -31,7 +31,12 @@ _VERSION = "xlm:version"  # of the program that wrote a part; the parts of one o
 
 
 def check_shard(
-    output: Output, job: JobDescription, shard: PlannedShard, record: ShardRecord, source: SourceRows | None
+    output: Output,
+    job: JobDescription,
+    shard: PlannedShard,
+    record: ShardRecord,
+    source: SourceRows | None,
+    read_footer: Callable[[], str],
 ) -> ShardFindings:
     """Check one shard.
 
@@ -39,8 +44,9 @@ def check_shard(
         output: contains its files.
         job: the description of the job.
         shard: its row of the plan, with the right id.
-        record: its record in the ledger.
+        record: its record in the ledger, without counts by language.
         source: its rows in the input after the filter; None if they cannot be read.
+        read_footer: returns the whole record as it should be in the footer of the part.
 
     Raises:
         FatalError, RetryableError: the output's storage cannot be read.
@@ -52,7 +58,7 @@ def check_shard(
     if record.rows_rejected:
         file = _read(found, rejected_file, record.rejected_bytes, record.rejected_digest)
         rejected = None if file is None else _check_rejected(found, rejected_file, file, shard, record)
-    file = _read(found, part, record.bytes, record.digest, record.to_footer())
+    file = _read(found, part, record.bytes, record.digest, read_footer)
     if file is None or not _check_schema(found, part, file.declared, job):
         return found
     rows = file.rows
@@ -115,7 +121,11 @@ class _File(NamedTuple):
 
 
 def _read(
-    found: ShardFindings, location: Location, size_bytes: int | None, digest: str | None, footer: str | None = None
+    found: ShardFindings,
+    location: Location,
+    size_bytes: int | None,
+    digest: str | None,
+    read_footer: Callable[[], str | None] = lambda: None,
 ) -> _File | None:
     """Read a recorded file and compare it with its record; None if it is missing or cannot be read."""
     try:
@@ -130,7 +140,7 @@ def _read(
         file = None
     if sha256(data) == digest and file is not None:
         return file
-    if file is not None and is_as_written(data, file.rows, file.declared, footer):
+    if file is not None and is_as_written(data, file.rows, file.declared, read_footer()):
         found.rewritten = True
         return file
     state = "damaged, and cannot be read" if file is None else "changed"

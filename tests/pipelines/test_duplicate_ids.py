@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.corpus import RepeatedHashes, find_duplicates, hash_ids
+from pipelines.corpus import RepeatedHashes, StoredHashes, find_duplicates, hash_ids
 from pipelines.corpus.planned_shard import plan_table
 from tests.pipelines.corpus.shards import one_member
 
@@ -117,3 +117,17 @@ def test_hashes_are_compared_in_parts(monkeypatch):
     monkeypatch.setattr("pipelines.corpus.ids.repeated_hashes._PART_HASHES", 100)
     found = RepeatedHashes.find(arrays)
     assert (found.num_repeats, found.hashes.tolist()) == (1_001, expected.hashes.tolist())
+
+
+def test_many_hashes_are_compared_in_files_that_are_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr("pipelines.corpus.ids.stored_hashes._MAX_IN_MEMORY", 1_000)
+    hashes = np.random.default_rng(0).integers(0, 2**64, 5_000, np.uint64)
+    arrays = [hashes[:3_000], hashes[2_500:2_600], hashes[2_000:], hashes[-1:]]
+    with StoredHashes() as stored:
+        for array in arrays:
+            stored.add(array)
+        assert list(tmp_path.iterdir())
+        found = stored.find_repeated()
+    assert (found.num_repeats, found.hashes.tolist()) == (1_101, RepeatedHashes.find(arrays).hashes.tolist())
+    assert not list(tmp_path.iterdir())

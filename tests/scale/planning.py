@@ -13,7 +13,8 @@ from pipelines.corpus import Plan, ShardLimits
 from pipelines.corpus.files import InputFile, InputFiles
 from pipelines.corpus.parquet import Footer, read_footer
 from pipelines.job import InputSettings
-from pipelines.storage import FileInfo, encode_parquet
+from pipelines.run.prepare import _files
+from pipelines.storage import FileInfo, encode_parquet, find_files_below, locate
 from tests.plans import make_plan
 from tests.scale.steps import Steps
 
@@ -27,6 +28,8 @@ def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[Plan,
     with made_up_files(num_files):
         with steps.step(f"plan {num_files:,} files"):
             plan = make_plan(SPEC, limits, ())
+        with steps.step("compare the output's path with those of the files"):
+            assert not any(find_files_below(_files(plan.corpus), locate("/out")))
         with steps.step("write the plan"):
             data = encode_parquet(plan.to_table(), write_page_checksum=True)
     with made_up_files(num_files + 1) as read:

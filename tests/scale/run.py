@@ -9,11 +9,13 @@ import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+from tests.scale.ids import compare_ids, write_ids
 from tests.scale.planning import ROWS_PER_FILE, plan_files
 from tests.scale.steps import Step, Steps, read, replace_ledger, resume
 from tests.scale.synthetic import simulate
 
 _COMMITTED_LATER = 0.01  # of all shards
+_IDS_PER_SHARD = 100  # that are compared
 
 
 def main() -> None:
@@ -28,6 +30,8 @@ def main() -> None:
         print("| step | seconds | CPU seconds | peak memory |\n|---|--:|--:|--:|")
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
             process.submit(print_planning, num_shards).result()
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            process.submit(print_ids, Path(folder), num_shards * _IDS_PER_SHARD).result()
         steps = Steps(print_row)
         resume(simulation, steps)
         read(simulation, steps)
@@ -36,6 +40,11 @@ def main() -> None:
 
 def print_planning(num_files: int) -> None:
     plan_files(num_files, ROWS_PER_FILE, Steps(print_row))
+
+
+def print_ids(folder: Path, num_rows: int) -> None:
+    (folder / "ids").mkdir()
+    compare_ids(write_ids(folder / "ids", num_rows), lambda row: print(row, flush=True))
 
 
 def print_row(step: Step) -> None:

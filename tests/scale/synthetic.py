@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus import Corpus, Plan
 from pipelines.corpus.known_files import FirstFile
-from pipelines.corpus.planned_shard import MEMBER, build_plan
-from pipelines.job import Job
-from pipelines.output import REJECTED_FILE, SECONDS, SHARD_COUNTS, Output, ShardRecord, part_name
+from pipelines.corpus.planned_shard import MEMBER, Member, build_plan, shard_id
+from pipelines.job import Job, fingerprint_digest, result_settings
+from pipelines.output import REJECTED_FILE, SECONDS, SHARD_COUNTS, Output, ShardRecord, encode_schema, part_name
 from pipelines.output.layout import ledger_file_name
 from pipelines.output.ledger.files import LEDGER_FILE, encode_files
 from pipelines.output.shard_record import RECORD
@@ -68,7 +68,7 @@ class Simulation:
 
 
 def shard_names(first: int, number: int) -> list[str]:
-    return [f"{i:016x}-00000-000000000" for i in range(first, first + number)]
+    return [shard_id([Member(url, 0, 0, "", 0, 0, 0, ROWS_PER_SHARD)]) for url in file_urls(first, number)]
 
 
 def simulate(folder: Path, num_shards: int, num_done: int) -> Simulation:
@@ -83,7 +83,14 @@ def simulate(folder: Path, num_shards: int, num_done: int) -> Simulation:
     }
     job = Job.model_validate(spec)
     plan = make_plan(num_shards)
-    description = {"spec": job.model_dump(mode="json"), "fingerprint": {}, "segmenters": {}, "metadata": {}}
+    fingerprint = result_settings(job)
+    description = {
+        "spec": job.model_dump(mode="json"),
+        "fingerprint": fingerprint,
+        "segmenters": SEGMENTERS,
+        "metadata": {"xlm:fingerprint": fingerprint_digest(fingerprint)},
+        "schema": encode_schema(PART_ROWS.schema),
+    }
     output = Output(locate(str(folder / "out")))
     output.begin(description, plan.to_table())
     shards = shard_names(0, num_done)

@@ -102,11 +102,19 @@ class Records:
         return len(self._table)
 
     def __iter__(self) -> Iterator[ShardRecord]:
+        return self._read(RECORD.names)
+
+    def without_langs(self) -> Iterator[ShardRecord]:
+        """Read the records without their counts by language, in a tenth of the time."""
+        return self._read([name for name in RECORD.names if name != "langs"])
+
+    def _read(self, columns: Sequence[str]) -> Iterator[ShardRecord]:
         for first in range(0, len(self), _BATCH_ROWS):
             found: dict[int, ShardRecord] = {}
-            for numbers, rows, file in self._slice(first, _BATCH_ROWS)._batches(RECORD.names):
+            for numbers, rows, file in self._slice(first, _BATCH_ROWS)._batches(columns):
                 with damaged_file_error(file):
-                    records = map(ShardRecord.from_row, rows.to_pylist(maps_as_pydicts="strict"))
+                    values = rows.to_pylist(maps_as_pydicts="strict")
+                    records = (ShardRecord.from_row({"langs": (), **row}) for row in values)
                     found |= zip(numbers.tolist(), records, strict=True)
             yield from (found[number] for number in range(len(found)))
 
