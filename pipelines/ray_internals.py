@@ -55,7 +55,6 @@ if TYPE_CHECKING:
 _EXECUTOR_THREADS = ("StreamingExecutor-", "ray-data-metadata")
 _MAX_ADDABLE = 1_000  # nodes of one type, also if the autoscaler has no limit
 _STATUS_TIMEOUT_S = 10
-_PREFETCH_THREAD = "Prefetcher"
 
 
 def find_token_header() -> str | None:
@@ -288,6 +287,3 @@ def join_ray_data_threads(timeout_s: float) -> None:
     for thread in threading.enumerate():
         if thread.name.startswith(_EXECUTOR_THREADS):
             thread.join(max(deadline - time.monotonic(), 0))
-        elif thread.name == _PREFETCH_THREAD:
-            # After an error this thread may never end. One second is enough for a call that it is about to make.
-            thread.join(1.0)

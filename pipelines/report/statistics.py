@@ -32,6 +32,7 @@ _MAX_LABELS = 24
 _NUM_BINS = 24
 _MAX_POINTS = 1_500
 _MAX_LABEL_CHARS = 60
+_NUM_AXES, _NUM_ITERATIONS = 32, 8
 
 
 def collect_statistics(
@@ -134,12 +135,16 @@ def _map(lang_N: NDArray[np.object_], vectors_ND: NDArray[np.float64], shown: Se
     chosen = np.linspace(0, len(vectors_ND) - 1, min(len(vectors_ND), _MAX_POINTS)).astype(np.int64)
     langs, vectors = lang_N[chosen], np.nan_to_num(vectors_ND[chosen])
     centered = vectors - vectors.mean(0)
-    left, scales, _ = np.linalg.svd(centered, full_matrices=False)
+    # Subspace iteration finds the first components alone. All components of wide vectors would take a second.
+    axes = np.random.default_rng(0).normal(size=(centered.shape[1], min(centered.shape[1], _NUM_AXES)))
+    for _ in range(_NUM_ITERATIONS):
+        axes = centered.T @ (centered @ np.linalg.qr(axes)[0])
+    left, scales, _ = np.linalg.svd(centered @ np.linalg.qr(axes)[0], full_matrices=False)
     points = left[:, :2] * scales[:2]
     if points.shape[1] < 2:
         points = np.pad(points, ((0, 0), (0, 2 - points.shape[1])))
     variances = np.pad(scales**2, (0, 2))  # one row or one dimension has fewer than two components
-    total = float(variances.sum())
+    total = float((centered**2).sum())
     return {
         "points": {
             lang: np.round(points[langs == lang if lang != ALL else ~np.isin(langs, shown[1:])], 4).tolist()

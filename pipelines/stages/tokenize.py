@@ -34,13 +34,13 @@ from pipelines.stages.row_checks import RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.time_limit import report_progress, time_limit
-from xlm_core.tokenizer import RowTokens
 
 if TYPE_CHECKING:
     from pipelines.rows import PreRejected, Shard
     from pipelines.stages.row_checks import InputRow
     from pipelines.stages.settings import TokenizeStageSettings
     from xlm_core import XLMTokenizer
+    from xlm_core.tokenizer import RowTokens
 
 # Checkpoints have up to 100 languages. If a shard spells them in more ways than this, its further rows are counted
 # under the checkpoint's codes.
@@ -108,6 +108,8 @@ class Tokenize:
         return {name: library for name, library in self._settings.segmenters.items() if name in used}
 
     def _encode(self, rows: list[InputRow], tokenizer: XLMTokenizer) -> RowTokens:
+        from xlm_core.tokenizer import RowTokens  # here, because processes of other stages do not need it
+
         spec = self._settings.tokenizer
         return RowTokens.encode(
             tokenizer,
