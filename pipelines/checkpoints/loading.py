@@ -41,7 +41,7 @@ def load_model(
     tasks: list[Task[Any]],
     device: torch.device,
     dtype: torch.dtype,
-    max_tokens: int,
+    max_tokens: int | None,
     shared: Path | None = None,
 ) -> tuple[Model, list[Task[Any]]]:
     """Load the trunk and the tasks' heads in a model process.
@@ -53,11 +53,11 @@ def load_model(
         heads: for each task, the checkpoint with its head.
         tasks: without weights.
         device, dtype: where the model runs, and in which precision.
-        max_tokens: maximum number of tokens per forward pass.
+        max_tokens: maximum number of tokens per forward pass; None for the default of the device and the model.
         shared: a folder of this node in which its model processes share the trunk; None if each loads its own.
     """
     from xlm_core import XLMModel  # here, because tokenizer processes do not import torch
-    from xlm_core.inference import Model
+    from xlm_core.inference import Model, default_max_tokens
 
     folder = local_checkpoint(checkpoint)
     causal = {"causal": True, "masked": False, "checkpoint": None}[settings.objective]
@@ -69,6 +69,7 @@ def load_model(
             raise
         logger.warning("%s: the trunk is not shared by the model processes of this node: %s", shared, error)
         trunk = load()
+    max_tokens = max_tokens or default_max_tokens(device, trunk.config.emb_dim)
     model = Model(trunk, folder, max_tokens, invariant)
     for task, head in zip(tasks, heads, strict=True):
         task.load(model, folder if head == checkpoint else local_checkpoint(head))

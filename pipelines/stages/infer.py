@@ -21,7 +21,7 @@ from pipelines.stages.stop_signal import RowsDone, begin
 from pipelines.stages.time_limit import report_progress, time_limit
 from xlm_core.decoding import find_distinct_rows
 from xlm_core.errors import DeviceMemoryError, NotFiniteError
-from xlm_core.inference import choose_precision, default_max_tokens
+from xlm_core.inference import choose_precision
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -129,9 +129,10 @@ class Infer:
         device = torch.device("cuda" if on_gpu else "cpu")
         dtype = choose_precision(self._settings.precision, device)
         try:
-            max_tokens = self._settings.max_tokens or default_max_tokens(device)
             shared = session_folder() if self._share_trunk and not on_gpu else None
-            model, tasks = self._settings.load(device, dtype, max_tokens, shared and shared / "xlm-trunks")
+            model, tasks = self._settings.load(
+                device, dtype, self._settings.max_tokens, shared and shared / "xlm-trunks"
+            )
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise

@@ -58,14 +58,14 @@ class InferStageSettings:
         load: builds trunk and tasks, given a device, a data type, the maximum number of tokens per forward pass, and a
             folder in which the processes of a node share the trunk, if they do; called once in each process.
         precision: "auto" is float32 on a CPU, and on a GPU float16, in which the released checkpoints were trained.
-        max_tokens: maximum number of tokens per forward pass; None for the default of the device.
+        max_tokens: maximum number of tokens per forward pass; None for the default of the device and the model.
         text_columns: the input's text columns.
         schema: of the rows passed on: input columns and results.
         timeout_s: limit on the time without progress.
     """
 
     job: str
-    load: Callable[[torch.device, torch.dtype, int, Path | None], tuple[Model, list[Task[Any]]]]
+    load: Callable[[torch.device, torch.dtype, int | None, Path | None], tuple[Model, list[Task[Any]]]]
     precision: str
     max_tokens: int | None
     text_columns: list[str]

@@ -33,7 +33,7 @@ def measure(corpora: Corpora) -> Iterator[Row]:
     encoding = tokenizer.encode_batch([text for _, text in sentences], [lang for lang, _ in sentences], max_length=512)
     ids, cu_seqlens = encoding.input_ids, encoding.cu_seqlens
     lengths = np.diff(cu_seqlens)
-    plan = plan_batches(lengths, default_max_tokens(torch.device("cpu")))
+    plan = plan_batches(lengths, default_max_tokens(torch.device("cpu"), ours.config.emb_dim))
     linear = [module for module in ours.modules() if isinstance(module, Linear)]
     inputs = [[torch.randn(lengths[index].sum(), layer.in_features) for layer in linear] for index in plan]
 

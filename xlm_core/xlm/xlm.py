@@ -136,7 +136,8 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
                 f"out of memory on {chosen_device}: the model does not fit in {dtype}; use a device with more memory, "
                 "or a smaller precision"
             ) from None
-        model = Model(trunk, folder, max_tokens or default_max_tokens(chosen_device), invariant)
+        max_tokens = max_tokens or default_max_tokens(chosen_device, config.emb_dim)
+        model = Model(trunk, folder, max_tokens, invariant)
         model.tokenizer = tokenizer
         settings = RunSettings(
             max_length=max_length,
