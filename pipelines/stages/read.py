@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from pipelines.storage import StoreSettings
 
 
+_MAX_NAMED = 20  # files in a message
+
+
 @dataclass(frozen=True)
 class Reader:
     """What to read of every shard.
@@ -65,7 +68,7 @@ class Reader:
     def _read_rows(self, shard: PlannedShard, reader: MemberReader) -> pa.RecordBatch:
         tables: list[pa.Table] = []
         position = 0
-        for table in join_alike(self._read_member(member, reader) for member in shard.members):
+        for table in join_alike(self._read_members(shard, reader)):
             rows = select_rows(table, position, self.filter)
             position += len(table)
             for name, column in self.renamed.items():
@@ -80,6 +83,20 @@ class Reader:
             )
         return batches[0] if batches else empty_batch(self.schema)
 
+    def _read_members(self, shard: PlannedShard, reader: MemberReader) -> Iterator[pa.Table]:
+        """Yield the rows of each member. If some cannot be read, all of their files are named in one error."""
+        errors: dict[str, ShardError] = {}
+        for member in shard.members:
+            try:
+                table = self._read_member(member, reader)
+            except ShardError as error:
+                errors.setdefault(member.file, error)
+            else:
+                if not errors:
+                    yield table
+        if errors:
+            raise ShardError(_describe_unreadable(errors, len({member.file for member in shard.members})))
+
     def _read_member(self, member: Member, reader: MemberReader) -> pa.Table:
         location = locate(member.file, self.stores)
         try:
@@ -91,6 +108,25 @@ class Reader:
             raise ShardError(f"{member.file}: row group {member.row_group} {explain_unreadable(error)}") from None
         _check_unchanged(location, member.file_info)  # the file may have been replaced before or while it was read
         return table
+
+
+def _describe_unreadable(errors: Mapping[str, ShardError], num_files: int) -> str:
+    """Describe the files of a shard that cannot be read: the first one, the names of others, and what waits for them.
+
+    Args:
+        errors: the error of each file.
+        num_files: number of all files of the shard.
+    """
+    (_, first), *more = errors.items()
+    described = str(first)
+    if more:
+        names = ", ".join(file for file, _ in more[:_MAX_NAMED]) + (" …" if more[_MAX_NAMED:] else "")
+        described += f"; {format_count(len(more), 'more file')} of the shard cannot be read: {names}"
+    if num_others := num_files - len(errors):
+        others = format_count(num_others, "other file")
+        described += f"; {others} of the shard {'are' if num_others > 1 else 'is'} processed once "
+        described += "these are replaced or deleted" if more else "this one is replaced or deleted"
+    return described
 
 
 def _sources(shard: PlannedShard) -> tuple[Source, ...]:

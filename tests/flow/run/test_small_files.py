@@ -151,6 +151,30 @@ def test_footers_of_planned_files_are_not_read_again(make_input, tmp_path):
     assert result_digests(tmp_path / "out") == before
 
 
+def test_all_damaged_files_of_a_shard_are_named_and_the_others_computed_without_them(make_input, tmp_path):
+    """The files are damaged in their data, which a run finds when it reads them."""
+    folder = tmp_path / "small"
+    write_files(folder, sentences(105), rows_per_file=7)
+    damaged = [folder / "00007.parquet", folder / "00021.parquet"]
+    for file in damaged:
+        data = bytearray(file.read_bytes())
+        data[4:200] = bytes(196)
+        file.write_bytes(data)
+    job = make_input(folder, row_id="id", max_failed_shards=1)
+    report = run(job, quiet_console())
+    (failed,) = report["failed"]
+    assert f"{damaged[0]}: row group 0 cannot be read" in failed["error"]
+    assert f"1 more file of the shard cannot be read: {damaged[1]}" in failed["error"]
+    assert "4 other files of the shard are processed once these are replaced or deleted" in failed["error"]
+    assert report["totals"]["shards"] == 2
+    for file in damaged:
+        file.unlink()
+    assert run(job, quiet_console())["status"] == "complete"
+    expected = ds.dataset(folder).to_table(filter=ds.field("year") > 2020)["id"].to_pylist()
+    found = ds.dataset(tmp_path / "out" / "data").to_table()["id"].to_pylist()
+    assert sorted(found + [row["id"] for row in read_rejected(job.output.path)]) == sorted(expected)
+
+
 def test_lost_plan_is_made_again(make_input, tmp_path):
     """The files are grouped again. Shards whose rows are others than before are computed again."""
     folder = tmp_path / "small"
