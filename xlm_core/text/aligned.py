@@ -70,18 +70,19 @@ class AlignedText:
         left = len(self.text) - len(self.text.lstrip())
         right = len(self.text.rstrip())
         if left or right < len(self.text):
-            starts, ends = self._spans()
+            starts, ends = self.spans()
             right = max(left, right)
             self.text, self._starts, self._ends = self.text[left:right], starts[left:right], ends[left:right]
 
-    def _spans(self) -> tuple[list[int], list[int]]:
+    def spans(self) -> tuple[list[int], list[int]]:
+        """Return the starts and the ends of the spans of all characters."""
         if self._starts is None or self._ends is None:
             return list(range(len(self.text))), list(range(1, len(self.text) + 1))
         return self._starts, self._ends
 
     def _rewrite(self, edits: Iterable[tuple[int, int, str]]) -> None:
         """Apply sorted edits (start, end, new text)."""
-        text, (starts, ends) = self.text, self._spans()
+        text, (starts, ends) = self.text, self.spans()
         parts: list[str] = []
         new_starts: list[int] = []
         new_ends: list[int] = []

@@ -197,7 +197,7 @@ class ChunkRules:
         is_first, following = divmod(context or 0, END + 1)
         before, after = "" if is_first else "x ", _NEXT_WORDS[following]
         segmented = self._segment(before + chunk + after, self._lang)
-        words = list(locate_words(segmented))
+        words = list(zip(*locate_words(segmented), strict=True))
         if "".join(segmented.words) != "".join(segmented.aligned.text.split()):
             return None  # the segmenter changed a character
         if before and words.pop(0) != ("x", 0):

@@ -51,6 +51,9 @@ class _Rule:
         if self.needed in aligned.text:
             aligned.sub(self.pattern, self.replacement)
 
+    def apply_to_string(self, text: str) -> str:
+        return self.pattern.sub(self.replacement, text) if self.needed in text else text
+
 
 def _needed_chars(pattern: str) -> str:
     """Return the longest part of a pattern without groups and repeated characters; every match contains it."""
@@ -74,6 +77,16 @@ PUNCT_TABLE, _PUNCT_RULES = _split_rules(MosesPunctNormalizer.REPLACE_UNICODE_PU
 def _language_rules(lang: str) -> list[_Rule]:
     rules = cast("list[tuple[str, str]]", MosesPunctNormalizer(lang=lang).substitutions)
     return [_Rule(pattern, replacement) for pattern, replacement in rules]
+
+
+def normalize_printable(text: str, lang: str) -> str:
+    """Return the result of `normalize_punctuation` for a printable text, without its alignment."""
+    text = text.translate(PUNCT_TABLE)
+    for rule in _PUNCT_RULES:
+        text = rule.apply_to_string(text)
+    for rule in _language_rules(lang):
+        text = rule.apply_to_string(text)
+    return text.strip()
 
 
 def normalize_punctuation(aligned: AlignedText, lang: str) -> None:

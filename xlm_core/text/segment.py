@@ -24,7 +24,7 @@ from xlm_core.text.words import SegmentedText, locate_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from xlm_core.text.words import Word
+    from xlm_core.text.words import Located
 
 Compat = Literal["default", "reference"]
 
@@ -113,12 +113,12 @@ class Segmenters:
             aligned.sub(moses.MULTIDOT_MARKER, moses.unmark_dots)
         return SegmentedText(aligned, words, list(_find_words(aligned.text, words)))
 
-    def locate(self, text: str, lang: str | None) -> list[tuple[Word, int]]:
+    def locate(self, text: str, lang: str | None) -> Located:
         """Return the words of `segment`, each with its first character in the original text."""
         if self.compat == "default" and not text.isprintable():
             text = text.translate(CONTROL_WHITESPACE)
         located = segment_in_place(text, lang, self._segmenter(lang)) if lang in SEGMENTED_LANGS else None
-        return list(locate_words(self.segment(text, lang))) if located is None else located
+        return locate_words(self.segment(text, lang)) if located is None else located
 
     @staticmethod
     def split(text: str, lang: str | None = None) -> SegmentedText:

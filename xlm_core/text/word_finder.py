@@ -93,15 +93,15 @@ class WordFinder:
                 sizes.append(len(parts))
                 chunked.append(i)
             elif isinstance(text, str):
-                whole.add(i, self._find_whole(text, lang))
+                whole.add(i, *self._find_whole(text, lang))
             else:
-                whole.add(i, [(text, 0)])
+                whole.add(i, array("i", [text]), array("i", [0]))
             if on_text is not None:
                 on_text()
         self._add_new_chunks()
         found, unsafe = self._table.find_words(chunks, sizes)
         for i in (chunked[k] for k in unsafe.tolist()):
-            whole.add(i, self._find_whole(cast("str", texts[i]), langs[i]))
+            whole.add(i, *self._find_whole(cast("str", texts[i]), langs[i]))
         return whole.merge(found, chunked, len(texts)) if whole.texts else found
 
     def _split_at_spaces(self, text: str, lang: str | None) -> list[str] | None:
@@ -130,16 +130,16 @@ class WordFinder:
         for chunks in langs:
             chunks.new = []
 
-    def _find_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
+    def _find_whole(self, text: str, lang: str | None) -> tuple[array[int], array[int]]:
         """Return the number and the start of each word of a text."""
         if len(text) > _MAX_REMEMBERED_CHARS:
             return self._locate_whole(text, lang)
         return self._remembered(text, lang)
 
-    def _locate_whole(self, text: str, lang: str | None) -> list[tuple[int, int]]:
+    def _locate_whole(self, text: str, lang: str | None) -> tuple[array[int], array[int]]:
         is_segmented = self._is_segmented
-        words = locate_words(self._segment(text)) if is_segmented else self._segmenters.locate(text, lang)
-        return [(self._number_word(word), start) for word, start in words]
+        words, starts = locate_words(self._segment(text)) if is_segmented else self._segmenters.locate(text, lang)
+        return array("i", map(self._number_word, words)), array("i", starts)
 
 
 class _WholeTexts:
@@ -148,13 +148,13 @@ class _WholeTexts:
     def __init__(self) -> None:
         self.texts: list[int] = []
         self._sizes: list[int] = []
-        self._words = array("i")
+        self._numbers, self._starts = array("i"), array("i")
 
-    def add(self, text: int, words: Sequence[tuple[int, int]]) -> None:
+    def add(self, text: int, numbers: array[int], starts: array[int]) -> None:
         self.texts.append(text)
-        self._sizes.append(len(words))
-        for word in words:
-            self._words.extend(word)
+        self._sizes.append(len(numbers))
+        self._numbers.extend(numbers)
+        self._starts.extend(starts)
 
     def merge(self, found: Words, found_texts: Sequence[int], num_texts: int) -> Words:
         """Return the words of all texts in their order; those of whole texts replace any that were found otherwise."""
@@ -162,7 +162,7 @@ class _WholeTexts:
         source_N[found_texts] = np.arange(len(found_texts))
         source_N[self.texts] = np.arange(len(self.texts)) + len(found_texts)
         sizes = np.concatenate([found.sizes, np.array(self._sizes, np.int64)])
-        numbers, starts = np.array(self._words, np.int32).reshape(-1, 2).T
+        numbers, starts = np.frombuffer(self._numbers, np.int32), np.frombuffer(self._starts, np.int32)
         cu_sizes = cumulative_lengths(sizes)
         numbers, _ = take_ragged(np.concatenate([found.numbers, numbers]), cu_sizes, source_N)
         starts, _ = take_ragged(np.concatenate([found.starts, starts]), cu_sizes, source_N)

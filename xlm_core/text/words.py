@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -47,6 +47,13 @@ class MovedWord(NamedTuple):
 Word = str | MovedWord
 
 
+class Located(NamedTuple):
+    """Words, and the first character of each in the original text."""
+
+    words: Sequence[Word]
+    starts: Sequence[int]
+
+
 class Words(NamedTuple):
     """The words of N texts, laid end to end.
 
@@ -61,18 +68,34 @@ class Words(NamedTuple):
     sizes: NDArray[np.int64]
 
 
-def locate_words(segmented: SegmentedText) -> Iterator[tuple[Word, int]]:
-    """Yield each word with the offset of its first character in the original text."""
+def locate_words(segmented: SegmentedText) -> Located:
+    """Find the characters of words in the original text."""
     aligned, words, offsets = segmented
-    if not aligned.has_moved:
-        yield from zip(words, offsets, strict=True)
-        return
+    return locate_by_chars(words, offsets, *aligned.spans()) if aligned.has_moved else Located(words, offsets)
+
+
+def locate_by_chars(
+    words: Sequence[str], offsets: Sequence[int], starts: Sequence[int], ends: Sequence[int]
+) -> Located:
+    """Find the characters of words in the original text.
+
+    Args:
+        words: the words of a normalized text.
+        offsets: the first character of each word in it.
+        starts, ends: the span in the original text of each character.
+    """
+    located: list[Word] = []
+    first_chars: list[int] = []
     for word, offset in zip(words, offsets, strict=True):
-        spans = [aligned.span(i, i + 1) for i in range(offset, offset + len(word))]
-        start = spans[0][0]
+        stop = offset + len(word)
+        start = starts[offset]
         # Only words with spaces have subwords without characters, the only ones at which this matters.
-        before = max(aligned.span(offset - 1, offset)[1] - start, 0) if offset and " " in word else 0
-        if before == 0 and all(span == (start + i, start + i + 1) for i, span in enumerate(spans)):
-            yield word, start
+        before = max(ends[offset - 1] - start, 0) if offset and " " in word else 0
+        in_place = range(start, start + len(word) + 1)
+        if before == 0 and starts[offset:stop] == [*in_place[:-1]] and ends[offset:stop] == [*in_place[1:]]:
+            located.append(word)
         else:
-            yield MovedWord(word, tuple(s - start for s, _ in spans), tuple(e - start for _, e in spans), before), start
+            word_starts, word_ends = (tuple(c - start for c in chars[offset:stop]) for chars in (starts, ends))
+            located.append(MovedWord(word, word_starts, word_ends, before))
+        first_chars.append(start)
+    return Located(located, first_chars)

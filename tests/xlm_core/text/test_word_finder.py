@@ -71,7 +71,7 @@ def test_words_found_by_chunks_are_those_of_the_whole_text(compat, rows):
     if compat not in _finders:
         _finders[compat] = make_finder(compat)  # remembers the chunks of all examples
     segmenters, finder, words = _finders[compat]
-    whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in rows]
+    whole = [list(zip(*locate_words(segmenters.segment(text, lang)), strict=True)) for text, lang in rows]
     assert find(finder, words, *zip(*rows, strict=True)) == whole
 
 
@@ -99,7 +99,7 @@ def test_words_found_in_place_are_those_of_the_whole_text(compat, rows):
     if compat not in _finders:
         _finders[compat] = make_finder(compat)
     segmenters, finder, words = _finders[compat]
-    whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in rows]
+    whole = [list(zip(*locate_words(segmenters.segment(text, lang)), strict=True)) for text, lang in rows]
     assert find(finder, words, *zip(*rows, strict=True)) == whole
 
 
@@ -114,7 +114,7 @@ def test_words_of_real_sentences_are_those_of_the_whole_text(real_corpora):
                 for i, row in enumerate(rows[first : first + 500])
                 for text, lang in ((row["text"], row["lang"]), (row["text"], LANGS[i % len(LANGS)]))
             ]
-            whole = [list(locate_words(segmenters.segment(text, lang))) for text, lang in here]
+            whole = [list(zip(*locate_words(segmenters.segment(text, lang)), strict=True)) for text, lang in here]
             assert find(finder, words, *zip(*here, strict=True)) == whole
 
 
