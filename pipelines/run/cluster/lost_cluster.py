@@ -57,8 +57,11 @@ def cluster_watch() -> Generator[None]:
 
     # A thread of its own, because the calls of `poll_nodes` may never return.
     def check() -> None:
+        is_starting = True  # a search takes a millisecond for each 20 threads of this process
         while not ended.wait(_CHECK_EVERY_S):
-            ray_processes.update(find_child_processes("raylet", "gcs_server"))
+            if is_starting:
+                is_starting = not ray.is_initialized()
+                ray_processes.update(find_child_processes("raylet", "gcs_server"))
             if time.monotonic() - last_seen > _LOST_AFTER_S or not all(map(is_alive, ray_processes)):
                 interrupt_main_thread()
                 return
