@@ -148,10 +148,10 @@ class KnownFiles:
         if not tables:
             return merged, merged
         order = np.lexsort((merged["row_group"].to_numpy(), merged[FILE_INDEX].to_numpy()))
-        merged = merged.take(pa.array(order)).combine_chunks()
-        is_pruned = merged[IS_PRUNED].to_numpy()
+        is_pruned = merged[IS_PRUNED].to_numpy()[order]
         merged = merged.drop_columns([FILE_INDEX, IS_PRUNED])
-        return merged.filter(pa.array(~is_pruned)), merged.filter(pa.array(is_pruned))
+        read, pruned = (merged.take(pa.array(order[chosen])).combine_chunks() for chosen in (~is_pruned, is_pruned))
+        return read, pruned
 
 
 def describe_basis(spec: InputSettings, found: InputFiles) -> str:

@@ -93,7 +93,7 @@ def verify(output: Output, progress: Callable[[int, int], None] = lambda done, t
     history, totals = retry_if_replaced(lambda: _read_ledger(output, plan["shard"]))
     records = history.current()
     is_done = pc.is_in(plan["shard"], value_set=records.shards)
-    done = plan.filter(is_done)
+    done = plan.filter(is_done) if not pc.all(is_done).as_py() else plan
     verdict = Verdict(len(plan), len(done), output.is_complete, problems=[*job_problems, *plan_problems])
     num_left = _count_rows(plan.filter(pc.invert(is_done)))
     verdict.too_many_rejected = describe_too_many_rejected(totals, job.policy, num_left)

@@ -75,18 +75,18 @@ def check_plan(output: Output, plan: pa.Table, *, may_skip: bool = False) -> tup
     """
     url, problems = (output.bookkeeping / PLAN_FILE).url, list[Problem]()
     is_right = np.fromiter((_is_right(shard) for group in read_groups(plan) for shard in group), np.bool_, len(plan))
-    valid = plan.filter(pa.array(is_right))
-    numbers = valid["shard"].combine_chunks().dictionary_encode().indices.to_numpy()
-    valid = valid.take(pa.array(np.sort(np.unique(numbers, return_index=True)[1])))
+    gaps = _find_gaps(members_of(plan)[1], may_skip)
+    numbers = plan["shard"].filter(pa.array(is_right)).combine_chunks().dictionary_encode().indices.to_numpy()
+    valid = np.flatnonzero(is_right)[np.sort(np.unique(numbers, return_index=True)[1])]
     if len(valid) < len(plan):
         invalid = format_count(len(plan) - len(valid), "shard")
         problems.append(Problem(url, f"{invalid} with a wrong or repeated id", _PLAN_AGAIN))
-    gaps = _find_gaps(members_of(plan)[1], may_skip)
+        plan = plan.take(pa.array(valid))
     if len(gaps):
         positions = format_count(len(gaps), "position")
         message = f"the shards of a file are not contiguous, at {positions}, such as in {gaps[0].as_py()}"
         problems.append(Problem(url, message, _PLAN_AGAIN))
-    return valid, problems
+    return plan, problems
 
 
 def _is_right(shard: PlannedShard) -> bool:
@@ -95,6 +95,7 @@ def _is_right(shard: PlannedShard) -> bool:
 
 def _find_gaps(members: pa.Table, may_skip: bool) -> pa.ChunkedArray:
     """Return the file of each member that neither starts where the one before it ends, nor at the start of a file."""
+    members = members.select(["file", "row_group", "first_row", "file_row", "num_rows"])
     members = members.sort_by([(name, "ascending") for name in ("file", "row_group", "first_row")])
     files = members["file"].combine_chunks().dictionary_encode().indices.to_numpy()
     groups, first_rows, file_rows, num_rows = (

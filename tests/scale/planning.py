@@ -22,8 +22,12 @@ ROWS_PER_FILE = 1_000
 SPEC = InputSettings(path="s3://corpus/news/", text="text", lang="lang", id="id")
 
 
-def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[Plan, Plan]:
-    """Plan a corpus, store the plan, and plan the corpus again with one more file, as a later run does."""
+def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[pa.Table, Plan]:
+    """Plan a corpus, store the plan, and plan the corpus again with one more file, as a later run does.
+
+    Returns:
+        The stored plan, and the second one.
+    """
     limits = ShardLimits(rows_per_shard)
     with made_up_files(num_files):
         with steps.step(f"plan {num_files:,} files"):
@@ -32,12 +36,13 @@ def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[Plan,
             assert not any(find_files_below(_files(plan.corpus), locate("/out")))
         with steps.step("write the plan"):
             data = encode_parquet(plan.to_table(), write_page_checksum=True)
+    del plan  # in a later run, there is only the stored one
     with made_up_files(num_files + 1) as read:
         with steps.step("read the plan, and plan again with one more file"):
             kept = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
             again = make_plan(SPEC, limits, (), kept)
         assert len(read) == 1, read
-    return plan, again
+    return kept, again
 
 
 @contextmanager

@@ -14,7 +14,8 @@ class ProcessTree:
     """What this process and all its descendants have used since the measurement began.
 
     Attributes:
-        driver_mb: the greatest memory of this process, in megabytes of 10^6 bytes.
+        driver_mb: the greatest memory of this process, in megabytes of 10^6 bytes. Pages of mapped files, such as
+            libraries, do not count: they are shared with other programs, and need not stay in memory.
         all_mb: the greatest memory of all processes together. Memory that several of them share is counted once.
     """
 
@@ -35,7 +36,7 @@ class ProcessTree:
         for pid, cpu_s in _descendants().items():
             self._cpu_s[pid] = cpu_s
             with suppress(OSError):  # the process has ended
-                sizes[pid] = _proportional_mb(pid)
+                sizes[pid] = _memory_mb(pid)
         self.driver_mb = max(self.driver_mb, sizes[os.getpid()])
         self.all_mb = max(self.all_mb, sum(sizes.values()))
 
@@ -76,6 +77,6 @@ def _descendants() -> dict[int, float]:
     return {pid: cpu_s[pid] for pid in found}
 
 
-def _proportional_mb(pid: int) -> float:
+def _memory_mb(pid: int) -> float:
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next((int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith("Pss:")), 0.0)
+    return sum(int(line.split()[1]) * 1024 / 1e6 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
