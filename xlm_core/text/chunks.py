@@ -22,11 +22,12 @@ import numpy as np
 
 from xlm_core.ragged import concatenated_ranges
 from xlm_core.text.moses import NEUTRAL, load_moses
+from xlm_core.text.normalize import punctuation_rules
 from xlm_core.text.shapes import LETTER_S, LOWER_LETTER, NUMBER, OTHER_LETTER, REPLACED, shape_table
 from xlm_core.text.words import locate_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Hashable, Sequence
 
     from numpy.typing import NDArray
 
@@ -52,7 +53,7 @@ _DOTS = frozenset(".…")
 _SENSITIVE_STARTS = _DOTS | {","}
 _FULL_STOPS = frozenset("。．")  # the rules delete white space after them
 
-_BYTES_PER_LANG, _BYTES_PER_SHAPE = 10_000, 500
+_BYTES_PER_SHAPE = 500
 
 
 class ChunkWords(NamedTuple):
@@ -74,15 +75,47 @@ class ChunkWords(NamedTuple):
     kinds: NDArray[np.int32]
 
 
+class Shapes:
+    """The words of shapes, for languages whose rules differ only in abbreviations.
+
+    Attributes:
+        numbers: of each shape in each context.
+        columns: for each shape: first word, number of words, flags, kind.
+        words: for each word of a shape: its first atom, and the atom after it.
+    """
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[str, int | None], int] = {}
+        self.columns, self.words = array("i"), array("i")
+
+    @property
+    def size_bytes(self) -> int:
+        """An estimate of the memory that shapes take."""
+        return _BYTES_PER_SHAPE * len(self.numbers)
+
+    def add(self, shape: str, context: int | None, words: Sequence[tuple[int, int]], flags: int, kind: int) -> None:
+        """Add a shape."""
+        self.numbers[shape, context] = len(self.columns) // 4
+        self.columns.extend((len(self.words) // 2, len(words), flags, kind))
+        for word in words:
+            self.words.extend(word)
+
+
 class ChunkRules:
     """Moses' rules of a language, for chunks.
 
     Args:
         lang: the language; None for language-neutral rules.
         segment: applies the rules to a text.
+        shapes: that were learned by the rules of other languages, by what these depend on; it is added to.
     """
 
-    def __init__(self, lang: str | None, segment: Callable[[str, str | None], SegmentedText]):
+    def __init__(
+        self,
+        lang: str | None,
+        segment: Callable[[str, str | None], SegmentedText],
+        shapes: dict[Hashable, Shapes],
+    ):
         self._lang, self._segment = lang, segment
         moses = load_moses(lang or NEUTRAL)
         self._table = shape_table(moses.letters, moses.LOWER, is_romanian=lang == "ro")
@@ -94,14 +127,7 @@ class ChunkRules:
         some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {LETTER_S})
         some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
         self._letters = str.maketrans({LOWER_LETTER: some_lower, OTHER_LETTER: some_other})
-        self._shapes: dict[tuple[str, int | None], int] = {}
-        self._columns = array("i")  # for each shape: first word, number of words, flags, kind
-        self._words = array("i")  # for each word of a shape: its first atom, and the atom after it
-
-    @property
-    def size_bytes(self) -> int:
-        """An estimate of the memory that shapes take."""
-        return _BYTES_PER_LANG + _BYTES_PER_SHAPE * len(self._shapes)
+        self._shapes = shapes.setdefault((moses.rules, punctuation_rules(lang or NEUTRAL), lang == "ro"), Shapes())
 
     def split(self, chunks: Sequence[str], contexts: Sequence[int] | None = None) -> ChunkWords:
         """Split chunks into words.
@@ -113,15 +139,15 @@ class ChunkRules:
         """
         cut = self._table.cut(chunks)
         keys = list(zip(cut.shapes, repeat(None) if contexts is None else contexts, strict=False))
-        for shape, context in set(keys).difference(self._shapes):
+        for shape, context in set(keys).difference(self._shapes.numbers):
             self._learn(shape, context)
-        number_K = np.fromiter(map(self._shapes.__getitem__, keys), np.int64, len(keys))
-        first_K, size_K, flags_K, kind_K = np.frombuffer(self._columns, np.int32).reshape(-1, 4)[number_K].T
+        number_K = np.fromiter(map(self._shapes.numbers.__getitem__, keys), np.int64, len(keys))
+        first_K, size_K, flags_K, kind_K = np.frombuffer(self._shapes.columns, np.int32).reshape(-1, 4)[number_K].T
         alone = self._find_exceptions(chunks, cut, flags_K)
         size_K[alone] = 0
         num_W = size_K.astype(np.int64)
         index_W = np.repeat(first_K, num_W) + concatenated_ranges(num_W)
-        atoms_W = np.frombuffer(self._words, np.int32).reshape(-1, 2)[index_W]
+        atoms_W = np.frombuffer(self._shapes.words, np.int32).reshape(-1, 2)[index_W]
         begin_W, stop_W = cut.begins[atoms_W + np.repeat(cut.first_atoms, num_W)[:, None]].T
         words: list[Word] = [cut.text[i:j] for i, j in zip(begin_W.tolist(), stop_W.tolist(), strict=True)]
         starts = (begin_W - np.repeat(cut.begins[cut.first_atoms], num_W)).tolist()
@@ -168,12 +194,7 @@ class ChunkRules:
                 kind = self._kind(found[0][0])
         if spans is None:
             flags |= _NOT_BY_SHAPE
-        if spans is None or is_open:
-            spans = []
-        self._shapes[shape, context] = len(self._columns) // 4
-        self._columns.extend((len(self._words) // 2, len(spans), flags, kind))
-        for span in spans:
-            self._words.extend(span)
+        self._shapes.add(shape, context, [] if spans is None or is_open else spans, flags, kind)
 
     def _express(self, words: Sequence[tuple[Word, int]], text: str) -> list[tuple[int, int]] | None:
         """Express words as ranges of the atoms of a text; None if one of them is not such a part of the text."""

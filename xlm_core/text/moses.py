@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from sacremoses import MosesTokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
 
 NEUTRAL = "und"  # ISO 639: undetermined
 
@@ -82,6 +86,11 @@ class Moses(MosesTokenizer):
     def letters(self) -> frozenset[str]:
         """The letters that all rules treat alike, apart from their case and from `s`, which follows an apostrophe."""
         return _letters(self.IsAlpha, self.IsAlnum, self.IsN)
+
+    @property
+    def rules(self) -> Hashable:
+        """What the words of texts without abbreviations depend on, which is the same for most languages."""
+        return self.IsAlpha, self.PAD_NOT_ISALNUM, *self._apostrophes, *self._commas
 
     def restore_multidots(self, text: str) -> str:
         """Decode runs of dots."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, cast
 from sacremoses import MosesPunctNormalizer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Hashable, Iterable
 
     from xlm_core.text.aligned import AlignedText
 
@@ -51,9 +51,6 @@ class _Rule:
         if self.needed in aligned.text:
             aligned.sub(self.pattern, self.replacement)
 
-    def apply_to_string(self, text: str) -> str:
-        return self.pattern.sub(self.replacement, text) if self.needed in text else text
-
 
 def _needed_chars(pattern: str) -> str:
     """Return the longest part of a pattern without groups and repeated characters; every match contains it."""
@@ -79,13 +76,18 @@ def _language_rules(lang: str) -> list[_Rule]:
     return [_Rule(pattern, replacement) for pattern, replacement in rules]
 
 
+def punctuation_rules(lang: str) -> Hashable:
+    """Return what the result of `normalize_punctuation` depends on, which is the same for most languages."""
+    return tuple((rule.pattern, rule.replacement) for rule in _language_rules(lang))
+
+
 def normalize_printable(text: str, lang: str) -> str:
     """Return the result of `normalize_punctuation` for a printable text, without its alignment."""
     text = text.translate(PUNCT_TABLE)
-    for rule in _PUNCT_RULES:
-        text = rule.apply_to_string(text)
-    for rule in _language_rules(lang):
-        text = rule.apply_to_string(text)
+    for rules in (_PUNCT_RULES, _language_rules(lang)):
+        for rule in rules:
+            if rule.needed in text:
+                text = rule.pattern.sub(rule.replacement, text)
     return text.strip()
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from xlm_core.ragged import cumulative_lengths, take_ragged
 from xlm_core.text.chunk_table import EMPTY_CHUNK, MAX_CHUNK_CHARS, UNSAFE_CHUNK, ChunkTable
-from xlm_core.text.chunks import ChunkRules
+from xlm_core.text.chunks import ChunkRules, Shapes
 from xlm_core.text.normalize import CONTROL_WHITESPACE
 from xlm_core.text.segment import SEGMENTED_LANGS
 from xlm_core.text.words import Words, locate_words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Hashable, Iterator, Sequence
 
     from xlm_core.text.segment import Segmenters
     from xlm_core.text.words import Word
@@ -59,6 +59,7 @@ class WordFinder:
         self._segmenters, self._number_word, self._is_segmented = segmenters, number_word, is_segmented
         self._segment = segmenters.split if is_segmented else segmenters.segment
         self._chunks: dict[str | None, _LangChunks] = {}
+        self._shapes: dict[Hashable, Shapes] = {}
         self._table = ChunkTable(number_word)
         # Of a multiple-choice question, the first text repeats; words that are given in lists repeat, too.
         self._remembered = lru_cache(_MAX_REMEMBERED_TEXTS)(self._locate_whole)
@@ -66,11 +67,12 @@ class WordFinder:
     @property
     def size_bytes(self) -> int:
         """An estimate of the memory that chunks take."""
-        return self._table.size_bytes + sum(chunks.rules.size_bytes for chunks in self._chunks.values())
+        return self._table.size_bytes + sum(shapes.size_bytes for shapes in self._shapes.values())
 
     def clear(self) -> None:
         """Forget all chunks."""
         self._chunks.clear()
+        self._shapes.clear()
         self._table = ChunkTable(self._number_word)
         self._remembered.cache_clear()
 
@@ -116,7 +118,7 @@ class WordFinder:
 
     def _chunks_of(self, lang: str | None) -> _LangChunks:
         if lang not in self._chunks:
-            self._chunks[lang] = _LangChunks(ChunkRules(lang, self._segment), self._table.next_numbers)
+            self._chunks[lang] = _LangChunks(ChunkRules(lang, self._segment, self._shapes), self._table.next_numbers)
         return self._chunks[lang]
 
     def _add_new_chunks(self) -> None:

@@ -86,13 +86,18 @@ def locate_by_chars(
     """
     located: list[Word] = []
     first_chars: list[int] = []
+    places = list(range(ends[-1] + 1 if ends else 0))
     for word, offset in zip(words, offsets, strict=True):
         stop = offset + len(word)
         start = starts[offset]
         # Only words with spaces have subwords without characters, the only ones at which this matters.
         before = max(ends[offset - 1] - start, 0) if offset and " " in word else 0
-        in_place = range(start, start + len(word) + 1)
-        if before == 0 and starts[offset:stop] == [*in_place[:-1]] and ends[offset:stop] == [*in_place[1:]]:
+        end = start + len(word)
+        if (
+            before == 0
+            and starts[offset:stop] == places[start:end]
+            and ends[offset:stop] == places[start + 1 : end + 1]
+        ):
             located.append(word)
         else:
             word_starts, word_ends = (tuple(c - start for c in chars[offset:stop]) for chars in (starts, ends))
