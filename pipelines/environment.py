@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 _lock = threading.Lock()
 
 
+def set_threads_to_wait() -> None:
+    """Let threads of a model that wait for others leave their CPU to other processes. Call it before torch is imported.
+
+    OpenMP reads the variable once. By default, its threads wait in a loop for up to 200 ms.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 @contextmanager
 def environment(**variables: str | None) -> Generator[None]:
     """Set environment variables for the duration of a `with` block. Variables given as None are not changed.

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.corpus import planned_shards
+from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
 from pipelines.rows import INPUT_IDS, LANG_COUNTS, LangCounts
@@ -19,7 +20,7 @@ from pipelines.run.shard_limits import flops_per_token
 from pipelines.stages import Infer, Node, Pools, Tokenize, allocate_pools
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from pipelines.rows import Shard
     from pipelines.run.prepare import Prepared
@@ -80,6 +81,7 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
     Raises:
         FatalError: a stage fails, the filter drops every row of the sample, or the speed of a GPU is unknown.
     """
+    set_threads_to_wait()
     import torch  # here, because runs do not estimate
 
     num_gpus = torch.cuda.device_count() if gpus is None else gpus
@@ -99,7 +101,9 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         model_rate = tflops * 1e12 / flops_per_token(prepared.config)
     else:
         infer = Infer(stages.infer, on_gpu=pools.model_gpus > 0, num_threads=pools.model_threads)
-        model_rate = _measure_model(infer, tokenized)
+        # On CPUs, as for the tokenizer: it does not depend on what else this machine computes.
+        clock = time.perf_counter if pools.model_gpus > 0 else lambda: time.process_time() / pools.model_threads
+        model_rate = _measure_model(infer, tokenized, clock)
     scale = prepared.plan.num_rows * kept_share / max(1, sum(len(shard.rows) for shard in shards))
     langs = _extrapolate((lang for shard in tokenized for lang in shard.stats.langs), scale)
     num_tokens = sum(lang.tokens for lang in langs)
@@ -154,7 +158,7 @@ def _measure_tokenizer(tokenize: Tokenize, shards: Sequence[Shard]) -> tuple[lis
     return [*first, *second], max(1, sum(shard.stats.tokens for shard in second)) / seconds
 
 
-def _measure_model(infer: Infer, shards: Sequence[Shard]) -> float:
+def _measure_model(infer: Infer, shards: Sequence[Shard], clock: Callable[[], float]) -> float:
     """Return the tokens per second of a model process, on ever more rows at once until they take long enough.
 
     In few rows, most batches have a new size, for which kernels are prepared first.
@@ -165,9 +169,9 @@ def _measure_model(infer: Infer, shards: Sequence[Shard]) -> float:
     while first < len(rows):
         chosen = rows.slice(first, size)
         num_tokens = len(chosen.column(INPUT_IDS).flatten())
-        started = time.perf_counter()
+        started = clock()
         infer.step(replace(shards[0], rows=chosen))
-        seconds = time.perf_counter() - started
+        seconds = clock() - started
         if len(chosen) == size or first == 0:
             rate = num_tokens / max(seconds, 1e-6)
         if seconds > _MIN_MODEL_S and first > 0:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from pipelines.corpus import planned_shards
+from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError, ShardError
 from pipelines.output import Output
 from pipelines.stages import Infer, Tokenize
@@ -41,6 +42,7 @@ def compute_sample(prepared: Prepared, num_rows: int) -> Output:
     Raises:
         FatalError: a stage failed, or the filter drops every row that was read.
     """
+    set_threads_to_wait()
     import torch  # here, because runs do not compute samples
 
     stages, job = prepared.stages, prepared.job

@@ -12,6 +12,7 @@ import pyarrow as pa
 import ray
 
 from pipelines import metrics
+from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError, ShardError
 from pipelines.ray_internals import session_folder
 from pipelines.rows import ROW, decode_texts, locate_rows, read_sequences
@@ -114,8 +115,7 @@ class Infer:
         return loaded
 
     def _load(self) -> tuple[Model, list[Task[Any]]]:
-        # Threads that wait for others leave their CPU to tokenizers. OpenMP reads this once, when torch is imported.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        set_threads_to_wait()
         # Here, because the driver imports this module, too, and does not need torch.
         import torch
 
