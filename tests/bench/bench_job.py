@@ -1,15 +1,19 @@
 """Start-up of the commands relative to that of Ray, and whole jobs relative to a plain loop over the same model.
 
+Also, for three jobs of different kinds, the time that `xlm plan` expects relative to that of the run.
+
 python -m tests.bench.run job
 """
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -19,6 +23,13 @@ from tests.bench.timing import Times, time_alternately
 
 ROUNDS, SENTENCES, ROWS_PER_SHARD, MAX_TOKENS, THREADS = 2, 8_000, 1_000, 4_096, os.cpu_count() or 1
 STARTS, SMALL_SENTENCES = 3, 64
+MAX_CHARS, NUM_EMBEDDED, NUM_ANSWERED, NUM_TAGGED = 100, 8_000, 200, 60_000
+SHAPE = ("n_layers", "emb_dim", "n_heads")
+HEADS = {
+    "text-classification": "SequenceClassificationHead",
+    "token-classification": "TokenClassificationHead",
+    "question-answering": "QuestionAnsweringSimpleHead",
+}
 
 # What a program does that starts Ray without this project.
 START_RAY = f"import ray; ray.init(address='local', num_cpus={THREADS}, log_to_driver=False); ray.shutdown()"
@@ -64,33 +75,78 @@ def measure(corpora: Corpora) -> Iterator[Row]:
         sentences = f"{min(SENTENCES, len(corpora.sentences)):,} sentences, 6 x 512"
         speed = f"{times.ratio('loop', 'job'):.2f} x"
         yield Row(f"whole job, two tasks, {sentences}, {THREADS} cores: speed of a plain loop", speed, "0.90 x")
+        yield from measure_estimates(folder / "estimates", corpora)
+
+
+def measure_estimates(folder: Path, corpora: Corpora) -> Iterator[Row]:
+    """Yield for jobs of three kinds the time that `xlm plan` expects, relative to that of the run that follows."""
+    short = [s for s in corpora.sentences if len(s.text) <= MAX_CHARS]
+    question_of = {s.lang: s.text for s in short}
+    paragraphs = sorted((s for s in corpora.sentences if s.lang in question_of), key=lambda s: -len(s.text))
+    jobs = {
+        "embeddings of short sentences, 6 x 512": (short[-NUM_EMBEDDED:], "feature-extraction", (6, 512, 8)),
+        "answers in paragraphs, 12 x 768": (paragraphs[:NUM_ANSWERED], "question-answering", (12, 768, 12)),
+        "words of short sentences tagged, 2 x 64": (short[-NUM_TAGGED:], "token-classification", (2, 64, 4)),
+    }
+    for number, (what, (sentences, task, shape)) in enumerate(jobs.items()):
+        path = folder / str(number)
+        write_checkpoint(path / "checkpoint", corpora.sentences, **dict(zip(SHAPE, shape, strict=True)))
+        questions = {"question": [question_of[s.lang] for s in sentences]} if task == "question-answering" else {}
+        settings = f"{{head: {write_head(path, task)}}}" if task in HEADS else "{pooling: mean}"
+        write_corpus(path, sentences, questions)
+        write_job_file(path, f"[{task}: {settings}]", text="[question, text]" if questions else "text")
+        times = time_estimates(path)
+        yield Row(f"{what}: time that xlm plan expects", f"{times.ratio('plan', 'run'):.2f} x", "0.75 to 1.25 x")
+
+
+def time_estimates(folder: Path) -> Times:
+    times = Times({"plan": [], "run": []})
+    for number in range(ROUNDS):
+        plan = [sys.executable, "-m", "jobs.cli", "plan", folder / "job.yaml", "--json"]
+        printed = subprocess.run(plan, check=True, capture_output=True, text=True).stdout
+        times.seconds["plan"].append(float(json.loads(printed)["estimate"]["total_s"]))
+        run = ["-m", "jobs.cli", "run", folder / "job.yaml", "--set", f"output.path={folder}/out-{number}"]
+        times.seconds["run"].append(time_program(*run))
+    return times
 
 
 def write_job(folder: Path, sentences: list[Sentence], **shape: int) -> None:
     """Write a corpus, a checkpoint, a head and a job with two tasks."""
+    write_checkpoint(folder / "checkpoint", sentences, **shape)
+    head = write_head(folder, "text-classification")
+    write_corpus(folder, sentences)
+    tasks = f"[feature-extraction: {{pooling: mean, normalize: true}}, text-classification: {{head: {head}}}]"
+    write_job_file(folder, tasks, batch=f"{{max_tokens: {MAX_TOKENS}}}", rows=ROWS_PER_SHARD)
+
+
+def write_head(folder: Path, task: str) -> Path:
+    import xlm_core
+
+    labels = {} if task == "question-answering" else {"id2label": {str(i): f"label {i}" for i in range(8)}}
+    config = xlm_core.XLMConfig.from_pretrained(folder / "checkpoint").to_dict() | labels
+    getattr(xlm_core, HEADS[task])(xlm_core.XLMConfig.from_dict(config)).save_pretrained(folder / "head")
+    return folder / "head"
+
+
+def write_corpus(
+    folder: Path, sentences: list[Sentence], columns: Mapping[str, list[str]] = MappingProxyType({})
+) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from xlm_core import SequenceClassificationHead, XLMConfig
+    langs, texts = zip(*sentences, strict=True)
+    table = {"id": np.arange(len(sentences)), "lang": langs, "text": texts, **columns}
+    pq.write_table(pa.table(table), folder / "corpus.parquet")
 
-    checkpoint = write_checkpoint(folder / "checkpoint", sentences, **shape)
-    config = XLMConfig.from_pretrained(checkpoint).to_dict() | {"id2label": {str(i): f"label {i}" for i in range(8)}}
-    SequenceClassificationHead(XLMConfig.from_dict(config)).save_pretrained(folder / "head")
-    columns = {
-        "id": np.arange(len(sentences)),
-        "lang": [s.lang for s in sentences],
-        "text": [s.text for s in sentences],
-    }
-    pq.write_table(pa.table(columns), folder / "corpus.parquet")
+
+def write_job_file(folder: Path, tasks: str, *, text: str = "text", batch: str = "{}", rows: int = 16_384) -> None:
     (folder / "job.yaml").write_text(f"""
-input: {{path: {folder}/corpus.parquet, id: id, text: text, lang: lang}}
+input: {{path: {folder}/corpus.parquet, id: id, text: {text}, lang: lang}}
 model: {{checkpoint: {folder}/checkpoint}}
-tasks:
-  - feature-extraction: {{pooling: mean, normalize: true}}
-  - text-classification: {{head: {folder}/head}}
+tasks: {tasks}
 tokenizer: {{max_length: 512, zh: rjieba, ja: fugashi}}
-batch: {{max_tokens: {MAX_TOKENS}}}
-output: {{path: {folder}/out, rows_per_shard: {ROWS_PER_SHARD}}}
+batch: {batch}
+output: {{path: {folder}/out, rows_per_shard: {rows}}}
 """)
 
 
