@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.corpus import RepeatedHashes, StoredHashes, find_duplicates, hash_ids
-from pipelines.corpus.planned_shard import plan_table
+from pipelines.corpus.planned_shard import PlannedShard, plan_table
 from tests.pipelines.corpus.shards import one_member
 
 
@@ -73,6 +73,20 @@ def test_many_ids_are_compared_exactly(tmp_path):
     found = find_duplicates(plan, "id", None, {})
     assert found.num_repeats == len(repeats)
     assert [(r.row, r.first_row) for r in found.repeats] == [(i, 7 * i) for i in range(len(repeats))]
+
+
+def test_ids_of_small_files_that_share_a_shard_are_compared(tmp_path):
+    """Files have dictionaries of their own, and together more ids than their type of index can count."""
+    index, members = pa.dictionary(pa.int8(), pa.string()), []
+    for i in range(20):
+        ids = pa.array([str(n) for n in range(10 * i, 10 * i + 10)] + ["7"])
+        pq.write_table(pa.table({"id": ids.cast(index) if i % 4 else ids}), tmp_path / f"{i:02}.parquet")
+        members.append(one_member("", len(ids), str(tmp_path / f"{i:02}.parquet")).members[0])
+    found = find_duplicates(plan_table([PlannedShard("s", tuple(members))]), "id", None, {})
+    assert (found.num_repeats, found.num_rows) == (20, 220)
+    assert [(r.position, Path(r.file).stem, r.row, Path(r.first_file).stem, r.first_row) for r in found.repeats] == [
+        (11 * i + 10, f"{i:02}", 10, "00", 7) for i in range(20)
+    ]
 
 
 def test_uuids_are_compared(tmp_path):

@@ -34,10 +34,14 @@ def sentences(num_rows: int, seed: int = 0) -> pa.Table:
     return pa.table({"id": [f"{seed}-{i}" for i in range(num_rows)], "text": texts, "lang": langs, "year": year})
 
 
-def write_files(folder: Path, table: pa.Table, rows_per_file: int) -> None:
+def write_files(folder: Path, table: pa.Table, rows_per_file: int, *text_types: pa.DataType) -> None:
     folder.mkdir(exist_ok=True)
     for i in range(0, len(table), rows_per_file):
-        pq.write_table(table.slice(i, rows_per_file), folder / f"{i:05}.parquet", row_group_size=4)
+        rows = table.slice(i, rows_per_file)
+        if text_types:
+            text = rows["text"].cast(text_types[i // rows_per_file % len(text_types)])
+            rows = rows.set_column(rows.schema.get_field_index("text"), "text", text)
+        pq.write_table(rows, folder / f"{i:05}.parquet", row_group_size=4)
 
 
 @pytest.fixture
@@ -59,10 +63,11 @@ def parts(out: Path) -> dict[str, int]:
 
 
 def test_small_files_have_the_results_of_one_file(make_input, tmp_path):
-    """Also the file and the number of each row are right, of results and of rejected rows."""
+    """Also the file and the number of each row are right, of results and of rejected rows, whatever type texts have."""
     table = sentences(120)
     pq.write_table(table, tmp_path / "one.parquet")
-    write_files(tmp_path / "small", table, rows_per_file=7)
+    layouts = (pa.string(), pa.large_string(), pa.large_string(), pa.dictionary(pa.int8(), pa.string()))
+    write_files(tmp_path / "small", table, 7, *layouts)
     one, small = make_input(tmp_path / "one.parquet"), make_input(tmp_path / "small", "small-out")
     for job in (one, small):
         assert run(job, quiet_console())["status"] == "complete"
