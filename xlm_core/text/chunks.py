@@ -122,8 +122,8 @@ class ChunkRules:
         is_atom, self._atoms = _patterns(moses.letters)
         prefixes = "\n".join([*moses.NONBREAKING_PREFIXES, *moses.NUMERIC_ONLY_PREFIXES])
         self._atoms_of_prefixes = frozenset(filter(is_atom, self._atoms(prefixes)))
-        # Letters that stand for others in a shape; abbreviations are no shapes.
         self._lower = moses.LOWER
+        # Letters that stand for others in a shape; abbreviations are no shapes.
         some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {LETTER_S})
         some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
         self._letters = str.maketrans({LOWER_LETTER: some_lower, OTHER_LETTER: some_other})
