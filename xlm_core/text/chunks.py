@@ -42,8 +42,7 @@ NUM_CONTEXTS = 2 * (END + 1)
 # Flags of chunks. A text is segmented as a whole if it has an unsafe chunk, or one with an odd end before one with an
 # odd start. The words of an open chunk depend on its context.
 UNSAFE, ODD_START, ODD_END, OPEN = 1, 2, 4, 8
-# Chunks of such shapes are segmented themselves: always, or if they contain an abbreviation.
-_NOT_BY_SHAPE, _HAS_DOT = 16, 32
+_NOT_BY_SHAPE = 16  # Chunks of such shapes are segmented themselves.
 _UNKNOWN_KIND = -1
 
 _KINDS = {LOWER_LETTER: LOWER, LETTER_S: LOWER, OTHER_LETTER: OTHER, NUMBER: DIGIT}
@@ -119,13 +118,16 @@ class ChunkRules:
         self._lang, self._segment = lang, segment
         moses = load_moses(lang or NEUTRAL)
         self._table = shape_table(moses.letters, moses.LOWER, is_romanian=lang == "ro")
-        is_atom, self._atoms = _patterns(moses.letters)
-        prefixes = "\n".join([*moses.NONBREAKING_PREFIXES, *moses.NUMERIC_ONLY_PREFIXES])
-        self._atoms_of_prefixes = frozenset(filter(is_atom, self._atoms(prefixes)))
+        self._atoms = _atom_pattern(moses.letters)
         self._lower = moses.LOWER
-        # Letters that stand for others in a shape; abbreviations are no shapes.
-        some_lower = min(moses.letters & moses.LOWER - self._atoms_of_prefixes - {LETTER_S})
-        some_other = min(moses.letters - moses.LOWER - self._atoms_of_prefixes)
+        # The last atoms of abbreviations. In a shape, only `s` stands for itself, and may be an abbreviation.
+        prefixes = moses.NONBREAKING_PREFIXES | moses.NUMERIC_ONLY_PREFIXES
+        ends = {self._atoms(prefix)[-1] for prefix in prefixes if prefix}
+        self._ends = {LETTER_S, *(end for end in ends if not moses.PAD_NOT_ISALNUM[0].search(end))}
+        # Letters that stand for others in a shape, and are not the end of an abbreviation.
+        lower, other = moses.letters & moses.LOWER - {LETTER_S}, moses.letters - moses.LOWER
+        some_lower = min(char for char in lower if self._ends.isdisjoint([char, 2 * char, LETTER_S + char]))
+        some_other = min(char for char in other if self._ends.isdisjoint([char, char + some_lower]))
         self._letters = str.maketrans({LOWER_LETTER: some_lower, OTHER_LETTER: some_other})
         self._shapes = shapes.setdefault((moses.rules, punctuation_rules(lang or NEUTRAL), lang == "ro"), Shapes())
 
@@ -170,10 +172,9 @@ class ChunkRules:
     def _find_exceptions(self, chunks: Sequence[str], cut: Cut, flags_K: NDArray[np.int32]) -> list[int]:
         """Find chunks whose words do not follow from their shape."""
         found = np.flatnonzero(flags_K & _NOT_BY_SHAPE).tolist()
-        for k in np.flatnonzero(flags_K & _HAS_DOT).tolist():
-            begin = cut.begins[cut.first_atoms[k]]
-            if not self._atoms_of_prefixes.isdisjoint(self._atoms(cut.text[begin : begin + len(chunks[k])])):
-                found.append(k)
+        begins, stops = cut.begins[np.maximum(cut.dots - 1, 0)].tolist(), cut.begins[cut.dots].tolist()
+        is_end = [cut.text[i:j] in self._ends for i, j in zip(begins, stops, strict=True)]
+        found += (np.searchsorted(cut.first_atoms, cut.dots[is_end], side="right") - 1).tolist()
         if "MULTI" in cut.text:
             found += [k for k, chunk in enumerate(chunks) if "MULTI" in chunk]
         if not unicodedata.is_normalized("NFC", "\n".join(chunks)):
@@ -238,11 +239,10 @@ def _flags(shape: str) -> int:
     has_odd_end = is_after_dot or last in _APOSTROPHES or not last.isprintable()
     is_open = shape.count(",") > 1 if last == "," else has_odd_end or last in _DOTS
     is_open = is_open or has_odd_start or first in _SENSITIVE_STARTS
-    return ODD_START * has_odd_start | ODD_END * has_odd_end | OPEN * is_open | _HAS_DOT * ("." in shape)
+    return ODD_START * has_odd_start | ODD_END * has_odd_end | OPEN * is_open
 
 
 @lru_cache(maxsize=8)
-def _patterns(letters: frozenset[str]) -> tuple[Callable[[str], object], Callable[[str], list[str]]]:
-    """Return a test of whether a text is one run of letters or digits, and a function that splits it into atoms."""
-    runs = f"[{''.join(sorted(letters))}]+|[0-9]+"
-    return re.compile(runs).fullmatch, re.compile(f"{runs}|.", re.DOTALL).findall
+def _atom_pattern(letters: frozenset[str]) -> Callable[[str], list[str]]:
+    """Return a function that splits a text into atoms."""
+    return re.compile(f"[{''.join(sorted(letters))}]+|[0-9]+|.", re.DOTALL).findall

@@ -37,12 +37,14 @@ class Cut(NamedTuple):
         text: the chunks, each with a line break after it, with all replacements of single characters.
         begins: [A], the first character of each atom in the text. Line breaks are atoms.
         first_atoms: [K], the first atom of each chunk.
+        dots: the atoms that are full stops.
     """
 
     shapes: list[str]
     text: str
     begins: NDArray[np.int64]
     first_atoms: NDArray[np.int64]
+    dots: NDArray[np.int64]
 
 
 class ShapeTable:
@@ -81,8 +83,10 @@ class ShapeTable:
         shape_C[is_second_C] = self._following[runs_C[is_second_C]]
         shapes = to_text(shape_C[is_first_C | is_second_C]).split("\n")
         begins = np.flatnonzero(is_first_C)
-        stops = np.flatnonzero(codes_C[begins] == ord("\n"))
-        return Cut(shapes[:-1], to_text(self._replaced[codes_C]), begins, np.append(0, stops[:-1] + 1))
+        replaced_C = self._replaced[codes_C]
+        first_A = replaced_C[begins]
+        stops, dots = (np.flatnonzero(first_A == ord(char)) for char in "\n.")
+        return Cut(shapes[:-1], to_text(replaced_C), begins, np.append(0, stops[:-1] + 1), dots)
 
 
 @lru_cache(maxsize=8)  # nearly all languages share one

@@ -13,7 +13,28 @@ from xlm_core.text import WordFinder
 from xlm_core.text.moses import NEUTRAL, load_moses
 from xlm_core.text.words import locate_words
 
-LANGS = ["en", "fr", "it", "de", "es", "cs", "pt", "ro", "ru", "el", "ar", "hi", "ko", "vi", "tr", "sw", "ga", None]
+LANGS = [
+    "en",
+    "fr",
+    "it",
+    "de",
+    "es",
+    "cs",
+    "pt",
+    "ro",
+    "ru",
+    "el",
+    "ar",
+    "hi",
+    "ko",
+    "vi",
+    "tr",
+    "sw",
+    "ga",
+    "sv",
+    "da",
+    None,
+]
 
 # Each chunk reaches a rule that looks at its neighbours, or at characters that other chunks do not have.
 # fmt: off
@@ -73,6 +94,17 @@ def test_words_found_by_chunks_are_those_of_the_whole_text(compat, rows):
     segmenters, finder, words = _finders[compat]
     whole = [list(zip(*locate_words(segmenters.segment(text, lang)), strict=True)) for text, lang in rows]
     assert find(finder, words, *zip(*rows, strict=True)) == whole
+
+
+@pytest.mark.parametrize("langs", [("sv", "da"), ("it", "fr"), ("pl", "sk"), ("nl", "lt"), ("de", "es")])
+def test_an_abbreviation_of_one_language_is_split_by_the_rules_of_another(langs):
+    """`s.` is an abbreviation of the first language of most pairs, whose rules differ in little else."""
+    segmenters, finder, words = make_finder("default")
+    text = "s. A S. s.: (s.) Ss. ss. X. x. Xx. xx. Ende s."
+    for lang in (*langs, *langs[::-1]):
+        assert find(finder, words, [text], [lang]) == [
+            list(zip(*locate_words(segmenters.segment(text, lang)), strict=True))
+        ]
 
 
 # fmt: off
