@@ -57,7 +57,8 @@ _PROCESSES_END_WITHIN_S = 10.0
 def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[Node]]]:
     """Provide Ray for the duration of a `with` block. Yield the nodes of its cluster, and those it can add.
 
-    If this process is connected to Ray already, that connection is used and kept. Must be entered in the main thread.
+    If this process is connected to Ray already, that connection is used and kept, at any address. Must be entered
+    in the main thread.
 
     Schedulers send SIGTERM to all processes of a job: to its process group or its cgroup. Local Ray's processes block
     SIGTERM, as Ray makes them block SIGINT, so only this process decides how the run ends.
@@ -71,7 +72,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
     folder: str | None = None
     try:
         with cluster_watch():
-            address = _find_address(settings) if owns_ray else ""
+            address = _find_address(settings)
             _check_token()
             if owns_ray and address == "local":
                 _remove_abandoned_folders()
