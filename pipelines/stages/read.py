@@ -106,7 +106,7 @@ class Reader:
         except (OSError, IndexError, pa.ArrowException) as error:
             _check_unchanged(location, member.file_info)
             raise ShardError(f"{member.file}: row group {member.row_group} {explain_unreadable(error)}") from None
-        _check_unchanged(location, member.file_info)  # the file may have been replaced before or while it was read
+        _check_unchanged(location, member.file_info)  # the file may have been replaced meanwhile
         return table
 
 

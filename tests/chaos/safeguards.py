@@ -172,7 +172,7 @@ SAFEGUARDS = [
     Safeguard(
         "input: a file that changes while it is read is accepted",
         "pipelines/stages/read.py",
-        "        _check_unchanged(location, shard.file_info)  # the file may have been replaced while it was read\n",
+        "        _check_unchanged(location, member.file_info)  # the file may have been replaced meanwhile\n",
         "",
         f"{INTERFERENCE}no_row_of_a_file_that_is_rewritten_during_the_run_is_written",
     ),
