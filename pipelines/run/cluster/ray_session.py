@@ -140,10 +140,6 @@ def _start(folder: str, object_store_mb: int | None) -> None:
         RAY_gcs_rpc_server_reconnect_timeout_s="10",
         # The first workers import what all of them need while the driver does, too.
         RAY_preload_python_modules="pipelines.worker_imports",
-        # The start of a worker takes a second of a CPU, so those that read and write stay until the end, and none is
-        # started in advance. By default, Ray starts two for a task, and ends those that have been idle for a second.
-        RAY_kill_idle_workers_interval_ms="0",
-        RAY_num_workers_soft_limit="0",
     )
     try:
         with _discard_stderr(), _block_sigterm(), variables, few_processes():
