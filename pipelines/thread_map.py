@@ -28,4 +28,5 @@ def map_in_threads(function: Callable[[ItemT], ResultT], items: Iterable[ItemT],
         while pending:
             yield pending.popleft().result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        # Without waiting: the garbage collector may close an abandoned generator in one of the threads.
+        pool.shutdown(wait=False, cancel_futures=True)

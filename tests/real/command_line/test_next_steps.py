@@ -34,7 +34,7 @@ def test_wrong_id_column_is_named_without_counting_the_whole_corpus(make_job, tm
     with pytest.raises(FatalError) as raised:
         run(job, quiet_console())
     message = str(raised.value)
-    assert "input.id lang: 69,998 rows of the first 70,000 with the id of an earlier row" in message
+    assert "input.id lang: 65,566 rows of the first 65,568 with the id of an earlier row" in message
     assert "in.parquet row 2 has that of" in message
     assert message.endswith("name a column of unique ids, or set policy.duplicate_ids to reject or ignore")
 
