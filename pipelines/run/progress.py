@@ -64,9 +64,13 @@ class Progress:
         def count_and_log() -> None:
             logged = time.monotonic()
             while not ended.wait(min(_COUNT_EVERY_S, _LOG_EVERY_S)):
+                num_rows = self._num_in_flight
                 with suppress(RayError):
-                    self._count_in_flight(count_rows_in_flight())
-                publish(self._num_in_flight)
+                    num_rows = count_rows_in_flight()
+                if ended.is_set():  # a call of Ray may return after the end, which does not wait for it
+                    return
+                self._count_in_flight(num_rows)
+                publish(num_rows)
                 if time.monotonic() - logged < _LOG_EVERY_S:
                     continue
                 logged = time.monotonic()
