@@ -16,6 +16,7 @@ from pipelines.output.ledger.files import (
     map_entries,
     read_ahead,
     read_rows,
+    to_records,
 )
 from pipelines.output.ledger.totals import ADDED_UP, Totals, add_up
 from pipelines.output.shard_record import RECORD, ShardRecord
@@ -42,7 +43,8 @@ _SCHEMA = pa.schema(
     ]
 )
 
-_BATCH_ROWS = 1_000  # converted to Python objects at once: 15 MB
+# Records that are Python objects at once, 15 MB of them, with and without counts by language.
+_RECORDS_AT_ONCE, _SMALL_RECORDS_AT_ONCE = 1_000, 10_000
 
 
 class Records:
@@ -69,13 +71,11 @@ class Records:
         """
         tables = [_SCHEMA.empty_table()]
         for number, (file, data) in enumerate(read_ahead(files)):
-            first = 0
-            for rows in read_rows(file, data, LEDGER_FILE.names):
+            for first, rows in read_rows(file, data, LEDGER_FILE.names):
                 position = [pa.repeat(pa.scalar(number, pa.int32()), len(rows))]
                 position.append(pa.array(np.arange(first, first + len(rows), dtype=np.int32)))
                 columns = [*(rows[name] for name in _SCHEMA.names[:-2]), *position]
                 tables.append(pa.table(columns, _SCHEMA.names).cast(_SCHEMA))
-                first += len(rows)
         table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
         del tables
         pa.default_memory_pool().release_unused()  # decoding the files leaves up to 150 MB
@@ -109,13 +109,12 @@ class Records:
         return self._read([name for name in RECORD.names if name != "langs"])
 
     def _read(self, columns: Sequence[str]) -> Iterator[ShardRecord]:
-        for first in range(0, len(self), _BATCH_ROWS):
+        at_once = _RECORDS_AT_ONCE if "langs" in columns else _SMALL_RECORDS_AT_ONCE
+        for first in range(0, len(self), at_once):
             found: dict[int, ShardRecord] = {}
-            for numbers, rows, file in self._slice(first, _BATCH_ROWS)._batches(columns):
+            for numbers, rows, file in self._slice(first, at_once)._batches(columns):
                 with damaged_file_error(file):
-                    values = rows.to_pylist(maps_as_pydicts="strict")
-                    records = (ShardRecord.from_row({"langs": (), **row}) for row in values)
-                    found |= zip(numbers.tolist(), records, strict=True)
+                    found |= zip(numbers.tolist(), to_records(rows), strict=True)
             yield from (found[number] for number in range(len(found)))
 
     @property
@@ -233,14 +232,12 @@ class Records:
         files, rows = files[order], rows[order]
         used = np.unique(files)
         for number, (file, data) in zip(used, read_ahead(self._files[i] for i in used), strict=True):
-            first = 0
-            for group in read_rows(file, data, list(columns)):
-                bounds = np.searchsorted(files, number), np.searchsorted(files, number, "right")
-                start, end = bounds[0] + np.searchsorted(rows[bounds[0] : bounds[1]], [first, first + len(group)])
-                if end > start:
-                    selected = group if end - start == len(group) else group.take(pa.array(rows[start:end] - first))
-                    yield order[start:end], selected, file
-                first += len(group)
+            start, end = np.searchsorted(files, [number, number + 1])
+            for first, group in read_rows(file, data, list(columns), rows[start:end]):
+                bounds = start + np.searchsorted(rows[start:end], [first, first + len(group)])
+                chosen = slice(*bounds)
+                selected = group if len(order[chosen]) == len(group) else group.take(pa.array(rows[chosen] - first))
+                yield order[chosen], selected, file
 
     def _shard_codes(self) -> NDArray[np.int64]:
         """Return a number for each record, which is the same for records of the same shard."""
