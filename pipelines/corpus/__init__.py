@@ -16,8 +16,8 @@ from pipelines.corpus.planned_shard import (
     plan_table,
     planned_shards,
     read_groups,
-    shard_id,
 )
+from pipelines.corpus.shard_ids import derive_ids
 from pipelines.corpus.some_rows import read_some_rows
 from pipelines.corpus.survey import Corpus, survey_corpus
 
@@ -35,6 +35,7 @@ __all__ = [
     "StoredHashes",
     "UnsupportedInputError",
     "count_langs",
+    "derive_ids",
     "explain_unreadable",
     "find_duplicates",
     "group_by_row_group",
@@ -49,6 +50,5 @@ __all__ = [
     "read_groups",
     "read_some_rows",
     "select_rows",
-    "shard_id",
     "survey_corpus",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,16 +10,13 @@ import pyarrow as pa
 import pyarrow.compute
 
 from pipelines.corpus.known_files import have_same_files
-from pipelines.corpus.planned_shard import MEMBER, Member, build_plan, members_of, shard_id
+from pipelines.corpus.planned_shard import MEMBER, build_plan, members_of
+from pipelines.corpus.shard_ids import derive_ids
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
-
-_ID_BATCH = 65_536  # members that are Python objects at once, while ids are derived
 
 _Ints = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -81,20 +79,20 @@ class _Cut(NamedTuple):
 
 
 def _cut(row_groups: pa.Table, chosen: _Ints, limits: ShardLimits) -> _Cut:
-    rows_of: list[int] = row_groups["num_rows"].to_numpy()[chosen].tolist()
-    bytes_of: list[int] = row_groups["text_bytes"].to_numpy()[chosen].tolist()
-    offsets, members = [0], list[tuple[int, int, int]]()
+    # three numbers for each member, of which there may be millions
+    offsets, members = array("q", [0]), array("q")
+    rows_of, bytes_of = (row_groups[name].to_numpy()[chosen] for name in ("num_rows", "text_bytes"))
     rows_left = bytes_left = 0  # that the last shard may still receive
-    for i, num_rows, num_bytes in zip(chosen.tolist(), rows_of, bytes_of, strict=True):
+    for i, num_rows, num_bytes in zip(chosen.data, rows_of.data, bytes_of.data, strict=True):
         num_pieces = min(max(-(-num_rows // limits.max_rows), -(-num_bytes // limits.max_text_bytes), 1), num_rows)
         if num_pieces > 1:
             size = -(-num_rows // num_pieces)
             for first_row in range(0, num_rows, size):
-                members.append((i, first_row, min(size, num_rows - first_row)))
+                members.extend((i, first_row, min(size, num_rows - first_row)))
                 offsets.append(len(members))
             rows_left = bytes_left = 0
         elif num_rows:
-            members.append((i, 0, num_rows))
+            members.extend((i, 0, num_rows))
             if num_rows <= rows_left and num_bytes <= bytes_left:
                 offsets[-1] = len(members)
                 rows_left, bytes_left = rows_left - num_rows, bytes_left - num_bytes
@@ -102,12 +100,13 @@ def _cut(row_groups: pa.Table, chosen: _Ints, limits: ShardLimits) -> _Cut:
                 offsets.append(len(members))
                 rows_left, bytes_left = limits.max_rows - num_rows, limits.max_text_bytes - num_bytes
     columns = np.array(members, np.int64).reshape(-1, 3).T
-    return _Cut(np.array(offsets, np.int64), *columns)
+    return _Cut(np.array(offsets, np.int64) // 3, *columns)
 
 
 def _find_kept(row_groups: pa.Table, kept: pa.Table) -> _Cut:
     """Find the shards of an earlier plan whose members are as they were, together with all other parts of them."""
-    kept = kept.filter(kept["shard"].is_valid())
+    if kept["shard"].null_count:
+        kept = kept.filter(kept["shard"].is_valid())
     offsets, members = members_of(kept)
     if not len(members):
         return _Cut.empty()
@@ -172,18 +171,5 @@ def _build(row_groups: pa.Table, cut: _Cut) -> pa.Table:
         chosen = chosen.set_column(
             chosen.schema.get_field_index(name), MEMBER.field(name), pa.array(values, pa.int64())
         )
-    ids = cut.ids if cut.ids is not None else pa.array(_derive_ids(chosen, cut.offsets), pa.string())
+    ids = cut.ids if cut.ids is not None else derive_ids(cut.offsets, chosen)
     return build_plan(ids, cut.offsets, chosen)
-
-
-def _derive_ids(members: pa.Table, offsets: _Ints) -> Iterator[str]:
-    first, num_shards = 0, len(offsets) - 1
-    while first < num_shards:
-        # as many shards as have few members, but at least one
-        last = max(first + 1, int(np.searchsorted(offsets, offsets[first] + _ID_BATCH, "right")) - 1)
-        start = int(offsets[first])
-        rows = members.select(MEMBER.names).slice(start, int(offsets[last]) - start).to_pylist()
-        found = [Member(*row.values()) for row in rows]
-        for i in range(first, last):
-            yield shard_id(found[offsets[i] - start : offsets[i + 1] - start])
-        first = last

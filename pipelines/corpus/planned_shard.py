@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any
@@ -222,29 +221,6 @@ def with_constants(members: pa.Table, types: Mapping[str, pa.DataType]) -> pa.Ta
     for name in others:
         table = table.append_column(name, members[name])
     return table
-
-
-def shard_id(members: Sequence[Member]) -> str:
-    """Derive a shard's id from the identities of its files, and the positions of its rows in them.
-
-    Other files of the corpus do not affect the id. The ids of shards that are consecutive rows of one file sort in row
-    order.
-    """
-    first = members[0]
-    identity = _identity(first.file_info)
-    if any(not _is_next(before, member) for before, member in pairwise(members)):
-        positions = "".join(f"{_identity(m.file_info)}-{m.row_group}-{m.first_row}-{m.num_rows}\0" for m in members)
-        identity = hashlib.sha256(positions.encode()).hexdigest()[:16]
-    return f"{identity}-{first.row_group:05d}-{first.first_row:09d}"
-
-
-def _is_next(before: Member, member: Member) -> bool:
-    """Whether a member's rows follow those of another one in the same file."""
-    return before.file_info == member.file_info and before.end_row == member.file_row
-
-
-def _identity(file: FileInfo) -> str:
-    return hashlib.sha256(f"{file.url}\0{file.size}\0{file.mtime_ns}\0{file.etag}".encode()).hexdigest()[:16]
 
 
 def group_by_row_group(shards: Iterable[PlannedShard]) -> Iterator[list[PlannedShard]]:

@@ -27,7 +27,7 @@ REJECTED = "rejected"
 TEMPORARY = "tmp"  # parts while they are written
 LOCAL_LOCK = "lock"
 
-# The form of the ids that `shard_id` returns. An id becomes part of a file name, so any other form is refused.
+# The form of the ids that `derive_ids` returns. An id becomes part of a file name, so any other form is refused.
 SHARD_ID = re.compile(r"[0-9a-f]{16}-[0-9]{1,18}-[0-9]{1,18}")
 
 RENEWED_LOCK = re.compile(r"lock-[0-9a-f]{16}\.json")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from itertools import pairwise, tee
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 
-from pipelines.corpus import MemberReader, is_plan, members_of, planned_shards, read_footer, read_groups, shard_id
+from pipelines.corpus import MemberReader, derive_ids, is_plan, members_of, planned_shards, read_footer
 from pipelines.errors import FatalError
 from pipelines.filter import matching_rows, parse_filter
 from pipelines.formatting import format_count
@@ -23,9 +24,11 @@ from pipelines.verify.source_rows import UNREADABLE
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipelines.corpus import Member, PlannedShard
+    from pipelines.corpus import Member
     from pipelines.output import Output
     from pipelines.storage import StoreSettings
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
 
 _THREADS = 16  # a footer is a small read, mostly waiting
 _FILES_AT_ONCE = 4_096  # that are Python objects
@@ -74,8 +77,11 @@ def check_plan(output: Output, plan: pa.Table, *, may_skip: bool = False) -> tup
         The shards with the right id, each once, and the problems. A wrong id must not become a file name.
     """
     url, problems = (output.bookkeeping / PLAN_FILE).url, list[Problem]()
-    is_right = np.fromiter((_is_right(shard) for group in read_groups(plan) for shard in group), np.bool_, len(plan))
-    gaps = _find_gaps(members_of(plan)[1], may_skip)
+    offsets, members = members_of(plan)
+    is_right = np.diff(offsets) > 0
+    ids = derive_ids(np.unique(offsets), members)  # of shards with members
+    is_right[is_right] = pc.equal(plan["shard"].filter(pa.array(is_right)), ids).to_numpy()
+    gaps = _find_gaps(members, may_skip)
     numbers = plan["shard"].filter(pa.array(is_right)).combine_chunks().dictionary_encode().indices.to_numpy()
     valid = np.flatnonzero(is_right)[np.sort(np.unique(numbers, return_index=True)[1])]
     if len(valid) < len(plan):
@@ -87,10 +93,6 @@ def check_plan(output: Output, plan: pa.Table, *, may_skip: bool = False) -> tup
         message = f"the shards of a file are not contiguous, at {positions}, such as in {gaps[0].as_py()}"
         problems.append(Problem(url, message, _PLAN_AGAIN))
     return plan, problems
-
-
-def _is_right(shard: PlannedShard) -> bool:
-    return bool(shard.members) and shard.id == shard_id(shard.members)
 
 
 def _find_gaps(members: pa.Table, may_skip: bool) -> pa.ChunkedArray:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipelines.corpus import Corpus, Plan
 from pipelines.corpus.known_files import FirstFile
-from pipelines.corpus.planned_shard import MEMBER, Member, build_plan, shard_id
+from pipelines.corpus.planned_shard import MEMBER, Member, build_plan
 from pipelines.job import Job, fingerprint_digest, result_settings
 from pipelines.output import REJECTED_FILE, SECONDS, SHARD_COUNTS, Output, ShardRecord, encode_schema, part_name
 from pipelines.output.layout import ledger_file_name
@@ -22,6 +22,7 @@ from pipelines.output.shard_record import RECORD
 from pipelines.rows import LANG_COUNTS, NUM_LENGTH_BINS
 from pipelines.run.prepare import Prepared
 from pipelines.storage import FileInfo, locate
+from tests.pipelines.corpus.shards import shard_id
 
 ROWS_PER_SHARD = 1_000
 NUM_LANGS = 15

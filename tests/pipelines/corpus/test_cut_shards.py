@@ -2,12 +2,16 @@
 
 from itertools import accumulate, pairwise
 
+import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipelines.corpus.cut_shards import ShardLimits, cut_shards
-from pipelines.corpus.planned_shard import Member, PlannedShard, member_table, plan_table, planned_shards, shard_id
+from pipelines.corpus.planned_shard import Member, PlannedShard, member_table, plan_table, planned_shards
+from pipelines.corpus.shard_ids import derive_ids
+from tests.pipelines.corpus.shards import shard_id
 
 LIMITS = ShardLimits(max_rows=100, max_text_bytes=1000)
 
@@ -119,3 +123,33 @@ def test_ids_of_one_file_sort_in_row_order():
     ids = [shard.id for shard in shards]
     assert ids == sorted(ids)
     assert len(shards) == 15
+
+
+MEMBERS = st.builds(
+    Member,
+    file=st.sampled_from(["/a", "/b"]),
+    size_bytes=st.just(9),
+    mtime_ns=st.integers(0, 1),
+    etag=st.sampled_from(["", "x"]),
+    row_group=st.sampled_from([0, 1, 100_000]),
+    first_row=st.sampled_from([0, 5, 10**10]),
+    file_row=st.integers(0, 4),
+    num_rows=st.integers(1, 2),
+)
+
+
+@given(st.lists(st.lists(MEMBERS, min_size=1, max_size=4), max_size=8), st.integers(1, 9))
+def test_ids_depend_on_the_members_alone(shards, at_once):
+    """However many are derived at once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.corpus.shard_ids._MEMBERS_AT_ONCE", at_once)
+        offsets = np.cumsum([0, *map(len, shards)])
+        ids = derive_ids(offsets, member_table([member for shard in shards for member in shard]))
+    assert ids.to_pylist() == [shard_id(shard) for shard in shards]
+
+
+def test_ids_of_existing_outputs_stay():
+    one = Member("s3://corpus/ä.parquet", 100, 1_700_000_000_000_000_000, "", 2, 30, 1_030, 10)
+    other = Member("s3://corpus/b.parquet", 200, 0, '"0f"', 0, 0, 0, 7)
+    found = derive_ids(np.array([0, 1, 3]), member_table([one, one, other])).to_pylist()
+    assert found == ["3ab78b5d5339b49a-00002-000000030", "1b9ed3caf61bb5d3-00002-000000030"]

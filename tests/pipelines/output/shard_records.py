@@ -3,8 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-from pipelines.corpus.planned_shard import Member, shard_id
+from pipelines.corpus.planned_shard import Member
 from pipelines.output.shard_record import ShardRecord
+from tests.pipelines.corpus.shards import shard_id
 
 
 def make_record(number: int, **changes: Any) -> ShardRecord:
