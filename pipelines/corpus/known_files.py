@@ -13,14 +13,14 @@ import pyarrow as pa
 import pyarrow.compute
 
 from pipelines.corpus.planned_shard import MEMBER, constant_types, members_of, with_constants
-from pipelines.storage import FileInfo
+from pipelines.storage import FILES, FileInfo, file_infos
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pipelines.corpus.files import InputFile, InputFiles
+    from pipelines.corpus.files import InputFiles
     from pipelines.job import InputSettings
 
 pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
@@ -29,8 +29,8 @@ pc: Any = pyarrow.compute  # its functions are generated at import, so type chec
 _BASIS, _FIRST, _FIRST_SCHEMA = b"xlm:basis", b"xlm:first", b"xlm:first_schema"
 _DISTINCT_IDS = b"xlm:distinct_ids"
 
-# The columns of `MEMBER` that tell one version of a file from others; the attributes of `FileInfo`.
-_FILE = pa.schema([MEMBER.field(i) for i in range(len(FileInfo._fields))])
+# The columns of `MEMBER` that tell one version of a file from others; those of `FILES`.
+_FILE = pa.schema([MEMBER.field(i) for i in range(len(FILES))])
 
 # The columns of row groups in addition to those of `MEMBER`.
 FILE_INDEX, IS_PRUNED = "file_index", "is_pruned"
@@ -105,13 +105,13 @@ class KnownFiles:
     ids_are_distinct: bool = False
 
     @classmethod
-    def find(cls, kept: pa.Table | None, basis: str, files: Sequence[InputFile]) -> KnownFiles:
+    def find(cls, kept: pa.Table | None, basis: str, files: pa.Table) -> KnownFiles:
         """Find the known files of a listing.
 
         Args:
             kept: an earlier plan.
             basis: digest of the settings on which a plan depends. Of a plan with another one, only `gone` is found.
-            files: the listing.
+            files: the listing, with the columns `FILES`.
         """
         if kept is None:
             return cls(np.zeros(len(files), np.bool_))
@@ -126,7 +126,7 @@ class KnownFiles:
         if first is None or not is_known.any():
             return cls(np.zeros(len(files), np.bool_), gone)
         ids_are_distinct = bool(is_known.all()) and _DISTINCT_IDS in kept.schema.metadata
-        if not any(file.info == first.info for file in files):
+        if first.info not in file_infos(files.filter(pc.equal(files["url"], first.info.url))):
             first = None
             is_known[np.argmax(is_known)] = False  # the next one to be the first, so its columns must be read
             index_of[~is_known[index_of]] = -1
@@ -156,25 +156,24 @@ class KnownFiles:
 
 def describe_basis(spec: InputSettings, found: InputFiles) -> str:
     """Return a digest of all settings on which a plan depends, apart from the files and their footers."""
-    tables = {id(file.table): file.table for file in found.files if file.table is not None}
+    tables = {id(group.table): group.table for group in found.files.groups if group.table is not None}
     settings = spec.model_dump(mode="json", exclude={"path"})
     parts = [json.dumps(settings, sort_keys=True), str(found.partition_types), *sorted(map(str, tables.values()))]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _match(members: pa.Table, files: Sequence[InputFile]) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+def _match(members: pa.Table, files: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
     """Return for each file whether there are members of it, and for each member the number of its file, or -1."""
     names = members["file"].combine_chunks().dictionary_encode()
     codes = names.indices.to_numpy()
-    found = pc.index_in(pa.array([file.info.url for file in files]), value_set=names.dictionary)
+    found = pc.index_in(files["url"], value_set=names.dictionary)
     code_of = pc.fill_null(found, -1).to_numpy()
     is_known = code_of >= 0
     if not is_known.any():
         return is_known, np.full(len(members), -1)
     distinct, firsts = np.unique(codes, return_index=True)
     member_of = firsts[np.searchsorted(distinct, np.maximum(code_of, 0))]
-    listed = pa.table([pa.array(column) for column in zip(*(file.info for file in files), strict=True)], schema=_FILE)
-    is_known &= have_same_files(members, member_of, listed)
+    is_known &= have_same_files(members, member_of, files.rename_columns(_FILE.names))
     index_of = np.full(len(names.dictionary), -1)
     index_of[code_of[is_known]] = np.flatnonzero(is_known)
     return is_known, index_of[codes]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, TypeVar
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.corpus.files import describe_not_parquet, find_input_files
@@ -40,7 +41,7 @@ def read_some_rows(path: str, num_rows: int, stores: Sequence[StoreSettings] = (
         RetryableError: a store does not respond.
     """
     files = find_input_files(InputSettings(path=path, text="text", lang=FixedLang(fixed="en")), stores).files
-    spread = _spread(files)
+    spread = files.take(np.array(_spread(range(len(files)))))
     tables = [_read(file, num_rows // len(spread), stores, is_only_file=len(files) == 1) for file in spread]
     return pa.concat_tables(table for table in tables if table.schema.equals(tables[0].schema))
 
@@ -68,7 +69,7 @@ def _read(file: InputFile, num_rows: int, stores: Sequence[StoreSettings], *, is
         table = location.with_retries(read)
     except (OSError, pa.ArrowException) as error:
         raise FatalError(f"{file.info.url}: {explain_unreadable(error)}") from None
-    for name, value in file.constants.items():
+    for name, value in file.group.constants.items():
         if name not in table.column_names:
             table = table.append_column(name, pa.repeat(value, len(table)))
     return table

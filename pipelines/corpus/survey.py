@@ -29,6 +29,8 @@ from pipelines.thread_map import map_in_threads
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from pipelines.corpus.files import InputFile
     from pipelines.corpus.parquet import Footer
     from pipelines.job import InputSettings
@@ -91,17 +93,18 @@ def survey_corpus(
     """
     found = find_input_files(spec, stores)
     basis = describe_basis(spec, found)
-    known = KnownFiles.find(kept, basis, found.files)
+    known = KnownFiles.find(kept, basis, found.files.table)
     survey = _Survey(spec, stores, found.partition_types.names, known.first, is_only_file=len(found.files) == 1)
     unknown = np.flatnonzero(~known.is_known)
     for first in range(0, len(unknown), _BATCH_FILES):
-        survey.read([(i, found.files[i]) for i in unknown[first : first + _BATCH_FILES].tolist()])
+        numbers = unknown[first : first + _BATCH_FILES]
+        survey.read(numbers, found.files.take(numbers))
     survey.check()
     assert survey.first is not None
     row_groups, pruned = known.merge(survey.tables)
     if not len(row_groups) and not len(pruned):
-        url = found.files[0].info.url
-        raise FatalError(f"{url}{' and others' if found.files[1:] else ''}: no rows; correct input.path")
+        url = found.files.table["url"][0].as_py()
+        raise FatalError(f"{url}{' and others' if len(found.files) > 1 else ''}: no rows; correct input.path")
     if not len(row_groups):  # so that the output has a part, with its columns, also if the filter drops all rows
         row_groups, pruned = pruned.slice(0, 1), pruned.slice(1)
     types = constant_types(row_groups) | survey.constant_types
@@ -147,11 +150,11 @@ class _Survey:
         self._problems: list[tuple[str, str]] = []
         self._sound: pa.Schema | None = None  # of the last file that was checked; many files have the same
 
-    def read(self, files: Sequence[tuple[int, InputFile]]) -> None:
-        """Read the footers of files, given with their numbers in the listing."""
+    def read(self, numbers: NDArray[np.int64], files: Sequence[InputFile]) -> None:
+        """Read the footers of files; `numbers` are theirs in the listing."""
         members, indices, is_pruned = list[Member](), list[int](), list[bool]()
-        footers = map_in_threads(self._read_footer, (file.info for _, file in files), _FOOTER_THREADS)
-        for (index, file), footer in zip(files, footers, strict=True):
+        footers = map_in_threads(self._read_footer, (file.info for file in files), _FOOTER_THREADS)
+        for index, file, footer in zip(numbers.tolist(), files, footers, strict=True):
             if isinstance(footer, str):
                 self._problems.append(("", footer))  # each damaged file is named
                 continue
@@ -167,7 +170,7 @@ class _Survey:
 
     def _check(self, file: InputFile, footer: Footer) -> dict[str, pa.Scalar]:
         """Check the columns of a file, and return those that it does not contain, with their values."""
-        info, constants, partitions, table = file
+        info, (constants, partitions, table) = file
         schema, found = footer.schema, list[str]()
         if table is not None:
             found += check_columns(info, schema, table, self._wanted)

@@ -58,7 +58,7 @@ class Output:
                 self._check_layout()
                 return saved
         except FileNotFoundError:
-            files = [*self.location.list(), *self.parts.list(recursive=True)]
+            files = [*self.location.list(), *self.parts.walk()]
             foreign = [file.url for file in files if not file.name.startswith(".")]
             if foreign:
                 raise FatalError(

@@ -162,9 +162,8 @@ def _check_output_path(job: Job, corpus: Corpus, output: Location) -> None:
 def _files(corpus: Corpus) -> Iterator[str]:
     """Yield the files of a corpus, some of them as Python objects at once."""
     for groups in (corpus.row_groups, corpus.pruned):
-        files = groups["file"].unique()
-        for first in range(0, len(files), _FILES_AT_ONCE):
-            yield from files.slice(first, _FILES_AT_ONCE).to_pylist()
+        for first in range(0, len(groups), _FILES_AT_ONCE):
+            yield from groups["file"].slice(first, _FILES_AT_ONCE).unique().to_pylist()
 
 
 def _build_fingerprint(

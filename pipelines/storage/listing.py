@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count, one_line
-from pipelines.storage.location import FileInfo
+from pipelines.storage.file_table import FILES, file_infos, file_table
 from pipelines.storage.patterns import Pattern, read_pattern
 from pipelines.storage.retries import describe_error
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pipelines.storage.file_table import FileInfo
     from pipelines.storage.location import Location
     from pipelines.storage.store_settings import StoreSettings
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
+_MATCHES, _IS_HIDDEN, _IS_OTHER = range(3)
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files that a path, a directory or a glob matches.
+    """The files that a path, a directory or a glob matches, as tables with the columns `FILES`.
 
     Attributes:
         pattern: the path, directory or glob.
@@ -30,9 +39,9 @@ class Listing:
     """
 
     pattern: Pattern
-    files: list[FileInfo] = field(default_factory=list[FileInfo])
-    hidden: list[FileInfo] = field(default_factory=list[FileInfo])
-    others: list[FileInfo] = field(default_factory=list[FileInfo])
+    files: pa.Table
+    hidden: pa.Table
+    others: pa.Table
 
     @property
     def base(self) -> Location:
@@ -44,29 +53,25 @@ class Listing:
         """Whether the pattern is a glob."""
         return bool(self.pattern.glob)
 
-    def path_below_base(self, file: FileInfo) -> str:
-        """Return the path of a file below the base; empty for the base itself."""
-        return file.url[len(self.base.url) :].strip("/")
-
-    def path_of(self, file: FileInfo) -> str:
+    def path_of(self, url: str) -> str:
         """Return the path of a file within its file system."""
-        return f"{self.base.path.rstrip('/')}/{self.path_below_base(file)}"
+        return f"{self.base.path.rstrip('/')}/{self.pattern.path_below_base(url)}"
 
     def check_not_empty(self, setting: str) -> None:
         """Raise FatalError, which names the setting with the pattern, if there are no files."""
-        if self.files:
+        if len(self.files):
             return
         problem = "no file matches" if self.is_glob else "no such file or directory"
-        if self.hidden:
-            problem = f"no data files ({describe_hidden(self.hidden)})"
+        if len(self.hidden):
+            problem = f"no data files ({describe_hidden(self.hidden['url'])})"
         elif not self.is_glob and self.base.exists():
             problem = "the directory contains no data files"
         raise FatalError(f"{self.pattern.text}: {problem}; correct {setting}")
 
 
-def describe_hidden(hidden: Sequence[FileInfo]) -> str:
-    """Describe hidden files by their number and an example."""
-    return f"{format_count(len(hidden), 'hidden file')}, such as {one_line(hidden[0].url)}"
+def describe_hidden(urls: pa.ChunkedArray) -> str:
+    """Describe hidden files by their number and the first of them."""
+    return f"{format_count(len(urls), 'hidden file')}, such as {one_line(pc.min(urls).as_py())}"
 
 
 def find_files(patterns: str | Sequence[str], stores: Sequence[StoreSettings], setting: str) -> list[FileInfo]:
@@ -88,7 +93,7 @@ def find_files(patterns: str | Sequence[str], stores: Sequence[StoreSettings], s
     for pattern in [patterns] if isinstance(patterns, str) else patterns:
         listing = list_files(pattern, stores, setting)
         listing.check_not_empty(setting)
-        found |= {file.url: file for file in listing.files}
+        found |= {file.url: file for file in file_infos(listing.files)}
     return [found[url] for url in sorted(found)]
 
 
@@ -107,25 +112,25 @@ def list_files(pattern: str, stores: Sequence[StoreSettings], setting: str) -> L
         RetryableError: the store does not respond.
     """
     try:
-        return _list(pattern, stores)
+        return _list(read_pattern(pattern, stores))
     except UnicodeEncodeError as error:
         raise FatalError(f"{one_line(str(error.object))}: the name is not UTF-8; rename the file") from None
     except (OSError, ValueError) as error:
         raise FatalError(f"{pattern}: cannot be listed ({describe_error(error)}); correct {setting}") from None
 
 
-def _list(text: str, stores: Sequence[StoreSettings]) -> Listing:
-    listing = Listing(read_pattern(text, stores))
-    base = listing.base
-    if not listing.is_glob and base.is_file():
-        listing.files.append(base.file_info())
-        return listing
-    for file in base.list(recursive=True):
-        path = listing.path_below_base(file)
-        if not listing.pattern.matches(path):
-            listing.others.append(file)
-        elif listing.pattern.hides(path):
-            listing.hidden.append(file)
-        else:
-            listing.files.append(file)
-    return listing
+def _list(pattern: Pattern) -> Listing:
+    if not pattern.glob and pattern.base.is_file():
+        none = FILES.empty_table()
+        return Listing(pattern, file_table([pattern.base.file_info()]), none, none)
+    kinds = bytearray()
+
+    def classify() -> Iterator[FileInfo]:
+        for file in pattern.base.walk():
+            path = pattern.path_below_base(file.url)
+            kinds.append(_IS_OTHER if not pattern.matches(path) else _IS_HIDDEN if pattern.hides(path) else _MATCHES)
+            yield file
+
+    files = file_table(classify())
+    kind_of = np.frombuffer(kinds, np.uint8) if kinds else np.empty(0, np.uint8)
+    return Listing(pattern, *(files.filter(pa.array(kind_of == kind)) for kind in (_MATCHES, _IS_HIDDEN, _IS_OTHER)))

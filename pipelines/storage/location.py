@@ -6,13 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
 from pipelines.errors import FatalError, RetryableError
+from pipelines.storage.file_table import FileInfo
 from pipelines.storage.local_files import final_name, scan, temporary_name, walk, write_atomically
 from pipelines.storage.local_paths import local_path
 from pipelines.storage.retries import access_with_retries
@@ -32,26 +33,7 @@ _LOCAL = pafs.LocalFileSystem()
 _OBJECT_STORES = (pafs.S3FileSystem, pafs.GcsFileSystem)
 _FSSPEC_OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci", "memory", "hf"}
 
-
-class FileInfo(NamedTuple):
-    """The identity of a version of a file: its URL, size, and what changes when it is written again.
-
-    Attributes:
-        url: the file's URL.
-        size: its size in bytes.
-        mtime_ns: when it was modified; 0 if the store does not return a time.
-        etag: if there is no such time, the file's ETag or what else the store returns; empty if it returns nothing.
-    """
-
-    url: str
-    size: int
-    mtime_ns: int
-    etag: str = ""
-
-    @property
-    def name(self) -> str:
-        """The last part of its URL."""
-        return self.url.rpartition("/")[2]
+_FILES_AT_ONCE = 4_096  # whose local paths are asked for
 
 
 @dataclass(frozen=True)
@@ -121,26 +103,21 @@ class Location:
             raise FileNotFoundError(self.url)
         return self._to_file_info(info, None)
 
-    def list(self, *, recursive: bool = False) -> list[FileInfo]:
-        """List the files in this directory, ordered by path; none if there is no directory.
+    def list(self) -> list[FileInfo]:
+        """List the files in this directory, ordered by path; none if there is no directory."""
+        return [*self._files(recursive=False)]
+
+    def walk(self) -> Iterator[FileInfo]:
+        """Yield the files in this directory and in all directories below it, ordered by path.
 
         A link to a directory that contains it is skipped, because its files are listed anyway.
         """
-        if self.is_local:
-            found = sorted(walk(self.path, recursive=recursive))
-            infos = self.with_retries(lambda: self.fs.get_file_info(found))
-        else:
-            self._invalidate_listings()
-            selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
-            infos = sorted(self.with_retries(lambda: self.fs.get_file_info(selector)), key=lambda info: info.path)
-        files = [info for info in infos if info.type == pafs.FileType.File]
-        details = self._list_details(recursive=recursive) if any(info.mtime_ns is None for info in files) else {}
-        return [self._to_file_info(info, details.get(info.path)) for info in files]
+        return self._files(recursive=True)
 
     def scan(self, *, recursive: bool = False) -> Iterator[tuple[str, int]]:
         """Yield the path below this directory and the size in bytes of each file in it, in no order.
 
-        Unlike `list`, this takes little memory for millions of files.
+        Unlike `walk`, this takes little memory for millions of files.
         """
         if self.is_local:
             found = scan(self.path, recursive=recursive)
@@ -259,6 +236,22 @@ class Location:
             return FileInfo(url, info.size, info.mtime_ns or 0)
         etag = find_etag(details or {}) or find_etag(self.with_retries(lambda: self.fsspec.info(info.path)))
         return FileInfo(url, info.size, 0, etag)
+
+    def _files(self, *, recursive: bool) -> Iterator[FileInfo]:
+        if self.is_local:
+            paths = sorted(walk(self.path, recursive=recursive))
+            for first in range(0, len(paths), _FILES_AT_ONCE):
+                some = paths[first : first + _FILES_AT_ONCE]
+                infos = self.with_retries(lambda some=some: self.fs.get_file_info(some))
+                yield from (self._to_file_info(info, None) for info in infos if info.type == pafs.FileType.File)
+            return
+        self._invalidate_listings()
+        selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
+        infos = self.with_retries(lambda: self.fs.get_file_info(selector))
+        infos = sorted((info for info in infos if info.type == pafs.FileType.File), key=lambda info: info.path)
+        details = self._list_details(recursive=recursive) if any(info.mtime_ns is None for info in infos) else {}
+        for info in infos:
+            yield self._to_file_info(info, details.get(info.path))
 
     def _list_details(self, *, recursive: bool) -> dict[str, dict[str, Any]]:
         """Return what an fsspec file system knows about the files in this directory, by path."""

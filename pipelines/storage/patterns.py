@@ -41,6 +41,10 @@ class Pattern:
     base: Location
     glob: tuple[str, ...] = ()
 
+    def path_below_base(self, url: str) -> str:
+        """Return the path of a file below the base; empty for the base itself."""
+        return url[len(self.base.url) :].strip("/")
+
     def matches(self, path: str) -> bool:
         """Return whether a file matches, which may be hidden; `path` is its path below the base."""
         if not self.glob:

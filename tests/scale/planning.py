@@ -5,16 +5,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipelines.corpus import Plan, ShardLimits
-from pipelines.corpus.files import InputFile, InputFiles
+from pipelines.corpus.files import FileGroup, GroupedFiles, InputFiles
 from pipelines.corpus.parquet import Footer, read_footer
 from pipelines.job import InputSettings
 from pipelines.run.prepare import _files
-from pipelines.storage import FileInfo, encode_parquet, find_files_below, locate
+from pipelines.storage import FileInfo, encode_parquet, file_table, find_files_below, locate
 from tests.plans import make_plan
 from tests.scale.steps import Steps
 
@@ -41,24 +42,24 @@ def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[pa.Ta
         with steps.step("read the plan, and plan again with one more file"):
             kept = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
             again = make_plan(SPEC, limits, (), kept)
-        assert len(read) == 1, read
+        assert len(read) == 1
     return kept, again
 
 
 @contextmanager
-def made_up_files(number: int) -> Iterator[list[str]]:
-    """List this many files, which all have the same footer. Yields the files whose footers are read."""
-    footer, read = _footer(), list[str]()
+def made_up_files(number: int) -> Iterator[list[None]]:
+    """List this many files, which all have the same footer. Yields an item for each footer that is read."""
+    footer, read = _footer(), list[None]()
 
     def find(*_: Any) -> InputFiles:
-        files = [
-            InputFile(FileInfo(f"s3://corpus/news/2024/part-{i:07d}.parquet", 100_000, 1_700_000_000 * 10**9 + i), {})
+        files = file_table(
+            FileInfo(f"s3://corpus/news/2024/part-{i:07d}.parquet", 100_000, 1_700_000_000 * 10**9 + i)
             for i in range(number)
-        ]
-        return InputFiles(files, pa.schema([]), {}, [])
+        )
+        return InputFiles(GroupedFiles(files, np.zeros(number, np.int64), [FileGroup({})]), pa.schema([]), {}, [])
 
-    def read_made_up(file: FileInfo, *_: Any, **__: Any) -> Footer:
-        read.append(file.url)
+    def read_made_up(*_: Any, **__: Any) -> Footer:
+        read.append(None)
         return footer
 
     with pytest.MonkeyPatch.context() as patch:

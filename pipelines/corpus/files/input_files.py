@@ -4,41 +4,31 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from pipelines.corpus.files.grouped_files import FileGroup, GroupedFiles
 from pipelines.corpus.files.partitions import Partitions, matching_partitions
 from pipelines.corpus.files.tables import TableSnapshot, find_table, read_table
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
-from pipelines.storage import FileInfo, Listing, describe_hidden, list_files, locate
+from pipelines.storage import FILES, FileInfo, Listing, describe_hidden, file_infos, file_table, list_files, locate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Sequence
 
-    import pyarrow as pa
+    from numpy.typing import NDArray
 
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
 
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
 _SETTING = "input.path"
 _THREADS = 16  # finding a file is a small request
-
-
-class InputFile(NamedTuple):
-    """A file of the input.
-
-    Attributes:
-        info: its URL and identity.
-        constants: columns with one value for all rows of the file, which the file itself need not contain.
-        partitions: those of these columns that are partitions of a table or below the given path. If the file contains
-            such a column, its values must agree. Partitions in the given path itself are only defaults.
-        table: the columns of the table that the file belongs to; None if it belongs to none.
-    """
-
-    info: FileInfo
-    constants: Mapping[str, pa.Scalar]
-    partitions: frozenset[str] = frozenset()
-    table: pa.Schema | None = None
 
 
 @dataclass
@@ -52,7 +42,7 @@ class InputFiles:
         notes: messages for the user about what is read and what is not.
     """
 
-    files: list[InputFile]
+    files: GroupedFiles
     partition_types: pa.Schema
     tables: dict[str, int]
     notes: list[str]
@@ -83,23 +73,26 @@ def find_input_files(spec: InputSettings, stores: Sequence[StoreSettings]) -> In
         raise FatalError(f"input.version: {spec.version} needs one Delta or Iceberg table in input.path; remove it")
     for listing in folders:
         listing.check_not_empty(_SETTING)
-    found = _find_in_folders(folders)
+    parts, partition_types, notes = _find_in_folders(folders)
+    versions = dict[str, int]()
     for listing, table in tables:
         snapshot = read_table(table, listing, stores, spec.version)
-        found.tables[snapshot.name] = snapshot.version
-        found.files += _find_in_table(snapshot, listing, stores)
-    found.files = sorted({file.info.url: file for file in found.files}.values(), key=lambda file: file.info.url)
+        versions[snapshot.name] = snapshot.version
+        parts.append(_find_in_table(snapshot, listing, stores))
+    found = InputFiles(GroupedFiles.join(parts), partition_types, versions, notes)
     found.notes += [f"{name}: version {version}" for name, version in found.tables.items()]
-    if not found.files:
+    if not len(found.files):
         raise FatalError(f"{', '.join(found.tables)}: the table has no rows; correct input.path")
     if spec.filter is not None:
         _prune(found, spec.filter)
     return found
 
 
-def _find_in_table(snapshot: TableSnapshot, listing: Listing, stores: Sequence[StoreSettings]) -> Iterator[InputFile]:
+def _find_in_table(snapshot: TableSnapshot, listing: Listing, stores: Sequence[StoreSettings]) -> GroupedFiles:
     """Find the files of a table, most of which are in its directory."""
-    listed = {listing.path_of(file): file for file in (*listing.files, *listing.hidden)}
+    listed = {
+        listing.path_of(file.url): file for files in (listing.files, listing.hidden) for file in file_infos(files)
+    }
 
     def find(url: str) -> FileInfo:
         location = locate(url, stores)
@@ -112,27 +105,46 @@ def _find_in_table(snapshot: TableSnapshot, listing: Listing, stores: Sequence[S
             ) from None
 
     with ThreadPoolExecutor(_THREADS) as pool:
-        for url, info in zip(snapshot.files, pool.map(find, snapshot.files), strict=True):
-            yield InputFile(info, snapshot.constants(url), frozenset(snapshot.files[url]), snapshot.schema)
+        files = file_table(pool.map(find, snapshot.files))
+    numbers = dict[tuple[tuple[str, pa.Scalar], ...], int]()  # of groups, by their partitions
+    group_of = [numbers.setdefault((*values.items(),), len(numbers)) for values in snapshot.files.values()]
+    groups = [
+        FileGroup(snapshot.constants(dict(values)), frozenset(dict(values)), snapshot.schema) for values in numbers
+    ]
+    return GroupedFiles(files, np.array(group_of, np.int64), groups)
 
 
-def _find_in_folders(listings: list[Listing]) -> InputFiles:
+def _find_in_folders(listings: list[Listing]) -> tuple[list[GroupedFiles], pa.Schema, list[str]]:
+    """Find the files of each listing, the types of their partitions, and notes."""
     # If several patterns match a file, the shortest base decides which of its directories are below the given path.
     listings = sorted(listings, key=lambda listing: len(listing.base.url), reverse=True)
-    files = {file.url: (file, listing) for listing in listings for file in listing.files}
-    partitions = Partitions({_directory(url) for url in files})
-    found = InputFiles([], partitions.schema, {}, [])
-    for file, listing in files.values():
-        directory, path = _directory(file.url), _directory(listing.path_below_base(file))
-        below = partitions.values(path)
-        if len(below) < sum("=" in name for name in path.split("/")):
-            raise FatalError(f"{directory}: several directories of input.path are the same column; rename one of them")
-        in_given_path = partitions.values(directory.removesuffix(path))
-        found.files.append(InputFile(file, {**in_given_path, **below}, frozenset(below)))
-    hidden = {file.url: file for listing in listings for file in listing.hidden if file.url not in files}
-    if hidden:
-        found.notes.append(f"not read: {describe_hidden([hidden[url] for url in sorted(hidden)])}")
-    return found
+    directories = [_number_directories(listing.files["url"]) for listing in listings]
+    partitions = Partitions({_directory(url) for _, urls in directories for url in urls})
+    parts = [
+        GroupedFiles(listing.files, group_of, [_group(url, listing, partitions) for url in urls])
+        for listing, (group_of, urls) in zip(listings, directories, strict=True)
+    ]
+    hidden = pa.concat_tables([FILES.empty_table(), *(listing.hidden for listing in listings)])["url"].unique()
+    for listing in listings:
+        hidden = hidden.filter(pc.invert(pc.is_in(hidden, value_set=listing.files["url"])))
+    return parts, partitions.schema, [f"not read: {describe_hidden(hidden)}"] if len(hidden) else []
+
+
+def _number_directories(urls: pa.ChunkedArray) -> tuple[NDArray[np.int64], list[str]]:
+    """Return for each file the number of its directory, and the URL of one file of each directory."""
+    directories = pc.replace_substring_regex(urls, "/[^/]*$", "").combine_chunks().dictionary_encode()
+    numbers = directories.indices.to_numpy()
+    return numbers.astype(np.int64), urls.take(pa.array(np.unique(numbers, return_index=True)[1])).to_pylist()
+
+
+def _group(url: str, listing: Listing, partitions: Partitions) -> FileGroup:
+    """Return the group of the files in the same directory as a file."""
+    directory, path = _directory(url), _directory(listing.pattern.path_below_base(url))
+    below = partitions.values(path)
+    if len(below) < sum("=" in name for name in path.split("/")):
+        raise FatalError(f"{directory}: several directories of input.path are the same column; rename one of them")
+    in_given_path = partitions.values(directory.removesuffix(path))
+    return FileGroup({**in_given_path, **below}, frozenset(below))
 
 
 def _directory(path: str) -> str:
@@ -141,9 +153,9 @@ def _directory(path: str) -> str:
 
 def _prune(found: InputFiles, filter_text: str) -> None:
     """Leave out the files whose partition the filter excludes, so that not even their footers are read."""
-    partitions = [{name: file.constants[name] for name in file.partitions} for file in found.files]
+    partitions = [{name: group.constants[name] for name in group.partitions} for group in found.files.groups]
     kept = matching_partitions(partitions, filter_text)
-    if kept == list(range(len(found.files))):
+    if len(kept) == len(partitions):
         return
     if not kept:
         names = sorted({name for values in partitions for name in values})
@@ -151,6 +163,7 @@ def _prune(found: InputFiles, filter_text: str) -> None:
             f"input.filter: matches no partition of input.path, whose files are partitioned by {', '.join(names)}; "
             "correct the filter"
         )
-    num_pruned = len(found.files) - len(kept)
+    is_kept = np.isin(found.files.group_of, kept)
+    num_pruned = len(found.files) - int(is_kept.sum())
     found.notes.append(f"not read: {format_count(num_pruned, 'file')} whose partition does not match input.filter")
-    found.files = [found.files[i] for i in kept]
+    found.files = found.files.select(np.flatnonzero(is_kept))

@@ -8,7 +8,7 @@ from pipelines.corpus.files.tables.delta import read_delta
 from pipelines.corpus.files.tables.iceberg import find_metadata, read_iceberg
 from pipelines.corpus.files.tables.roots import EXPORT
 from pipelines.errors import FatalError
-from pipelines.storage import Listing, locate
+from pipelines.storage import Listing, file_infos, locate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,8 @@ def read_table(
     Raises:
         FatalError: the table cannot be read, its format is not supported, or its package is not installed.
     """
-    paths = [listing.path_below_base(file) for file in (*listing.files, *listing.hidden)]
+    urls = (file.url for files in (listing.files, listing.hidden) for file in file_infos(files))
+    paths = [listing.pattern.path_below_base(url) for url in urls]
     root = locate(table.url, stores)
     try:
         match table.format:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from contextlib import suppress
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.errors import FatalError, RetryableError
-from pipelines.storage import locate
+from pipelines.storage import file_infos, locate
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -59,7 +60,7 @@ def find_table(listing: Listing) -> TableRoot | None:
                 f"{text}: is within the {found.format} table {found.url}, whose directory also has files that are not "
                 f"in its current version; {advice if found.format in _SUPPORTED else EXPORT}"
             )
-    urls = sorted(file.url for file in listing.files) if roots else []
+    urls = listing.files["url"].to_pylist() if roots else []
     tables = [root for root in sorted(roots) if _has_prefix(urls, f"{root.url}/")]
     if tables:
         names = ", ".join(table.url for table in tables[:_MAX_SHOWN])
@@ -74,7 +75,7 @@ def find_table(listing: Listing) -> TableRoot | None:
 def _roots_below(listing: Listing) -> set[TableRoot]:
     """Find the roots of all tables in or below the base of a listing."""
     found: set[TableRoot] = set()
-    for file in (*listing.files, *listing.hidden, *listing.others):
+    for file in chain.from_iterable(map(file_infos, (listing.files, listing.hidden, listing.others))):
         folder, _, name = file.url.rpartition("/")
         for table_format, (metadata_folder, marker) in _MARKERS.items():
             if folder.endswith(f"/{metadata_folder}") and marker.fullmatch(name):

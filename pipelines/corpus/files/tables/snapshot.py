@@ -31,9 +31,9 @@ class TableSnapshot:
     files: Mapping[str, Mapping[str, pa.Scalar]]
     schema: pa.Schema
 
-    def constants(self, url: str) -> dict[str, pa.Scalar]:
-        """Return the values of columns that a file need not contain: partitions and, as null, columns added later."""
-        return {field.name: pa.scalar(None, field.type) for field in self.schema} | dict(self.files[url])
+    def constants(self, partitions: Mapping[str, pa.Scalar]) -> dict[str, pa.Scalar]:
+        """Return the values of columns that files need not contain: partitions and, as null, columns added later."""
+        return {field.name: pa.scalar(None, field.type) for field in self.schema} | dict(partitions)
 
 
 def check_columns(file: FileInfo, schema: pa.Schema, table: pa.Schema, columns: Collection[str]) -> Iterator[str]:
