@@ -49,9 +49,15 @@ def take_ragged(values: NDArray[Any], cu_seqlens: IntArray, index: IntArray) -> 
     Returns:
         The values and the int32 cu_seqlens of the selected sequences.
     """
+    lengths = np.diff(cu_seqlens)[index]
+    return values[ragged_positions(cu_seqlens, index)], cumulative_lengths(lengths)
+
+
+def ragged_positions(cu_seqlens: IntArray, index: IntArray) -> NDArray[np.int64]:
+    """Return the positions, in a ragged array, of the values of the sequences that `index` selects, in its order."""
     lengths = np.diff(cu_seqlens)[index].astype(np.int64)
     starts = cu_seqlens[:-1][index].astype(np.int64)
-    return values[np.repeat(starts, lengths) + concatenated_ranges(lengths)], cumulative_lengths(lengths)
+    return np.repeat(starts, lengths) + concatenated_ranges(lengths)
 
 
 def cumulative_lengths(lengths: IntArray) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ import argparse
 import importlib.util
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +24,8 @@ from tests.bench.corpora import Corpora, Sentence, read_corpora, write_checkpoin
 from tests.bench.table import UNMEASURED, Row, describe_machine, format_rows
 from tests.bench.timing import time_alternately
 from xlm_core import PackedBatch, XLMConfig, XLMModel, plan_batches, take_ragged
-from xlm_core.heads import POOLINGS
+from xlm_core.decoding import Sequences
+from xlm_core.inference import EmbeddingCollector, Model, run_collectors
 
 # The lengths of texts in tokens, at these shares of the texts: 4,000 of ud_pos, tatoeba and xquad.
 SHARES, LENGTHS = [0, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1], [3, 8, 13, 19, 30, 54, 85, 287, 512]
@@ -49,6 +51,7 @@ FIGURES = {  # the goal of each figure of a shape
     "share of the measured rate of matrix products": "50 %",
     "pointwise parts compiled, relative to eager": "",
     "busy share of a model process that is fed with shards": "95 %",
+    "waits of the host for the GPU in a pass, except for the results of the pass before": "0",
 }
 
 
@@ -105,12 +108,12 @@ def measure_shape(layers: int, width: int, size: Size) -> tuple[dict[str, str], 
             padded_ids[mask] = take_ragged(ids, cu_seqlens, index)[0]
             run(torch.from_numpy(padded_ids).to(device), torch.from_numpy(mask).to(device))
 
-    def shards() -> None:
+    model, sequences = Model(ours, Path(), size.max_tokens, invariant=False), to_sequences(ids, cu_seqlens)
+
+    def shards(num_shards: int = size.num_shards) -> None:
         """Do what a model process does: copy batches to the device, pool their sequences, copy the vectors back."""
-        for _ in range(size.num_shards):
-            for index in plan:
-                batch = PackedBatch.from_ragged(*take_ragged(ids, cu_seqlens, index)).to(device)
-                POOLINGS["mean"](ours.forward_packed(batch), batch.cu_seqlens).cpu().numpy()
+        for _ in range(num_shards):
+            run_collectors(model, sequences, lambda: [embed(sequences, layers, width)])
 
     functions = {
         "packed": packed,
@@ -126,16 +129,46 @@ def measure_shape(layers: int, width: int, size: Size) -> tuple[dict[str, str], 
         times = time_alternately({name: _until_done(function) for name, function in functions.items()}, ROUNDS)
     operations = 24 * layers * width**2 * int(cu_seqlens[-1])  # of the linear layers alone
     rate_share = operations / (2 * size.matrix**3) * times.ratio("product", to="packed")
-    unsorted, sorted_, share, pointwise, busy = FIGURES
+    unsorted, sorted_, share, pointwise, busy, waits = FIGURES
     figures = {
         unsorted: f"{times.speedup('packed', over='unsorted')} ({name})",
         sorted_: times.speedup("packed", over="sorted"),
         share: f"{rate_share:.0%}",
         busy: f"{size.num_shards * times.ratio('packed', to='shards'):.0%}",
     }
+    if device == "cuda":
+        figures[waits] = f"{count_waits(lambda: shards(1)) / len(plan):.2g}"
     if compiled is not None:
         figures[pointwise] = times.speedup("compiled", over="packed")
     return figures, int(cu_seqlens[-1]) / times.median("packed")
+
+
+def to_sequences(ids: np.ndarray, cu_seqlens: np.ndarray) -> Sequences:
+    """Return rows of one sequence each, without a language, as a shard has them."""
+    num_rows = len(cu_seqlens) - 1
+    rows, nothing = np.arange(num_rows + 1, dtype=np.int32), np.zeros(0, np.int32)
+    langs = np.full(num_rows, -1, np.int32)
+    return Sequences(ids, cu_seqlens, langs, rows, np.zeros(num_rows, np.int32), nothing, nothing)
+
+
+def embed(sequences: Sequences, num_layers: int, dim: int) -> EmbeddingCollector:
+    """Return what collects a vector for each row."""
+    return EmbeddingCollector(
+        sequences, pooling="mean", layers=[-1], num_layers=num_layers, dim=dim, normalize=False, each_window=False
+    )
+
+
+def count_waits(function: Callable[[], None]) -> int:
+    """Count the operations that wait until the GPU has done all its work. Waiting for an event is not one of them."""
+    mode = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            function()
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in caught)
 
 
 def build_reference(

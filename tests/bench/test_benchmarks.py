@@ -29,7 +29,8 @@ def test_script_prints_every_row_on_a_machine_without_ray_and_transformers():
     shape_rows = [f"GPU, float16, 2 x 64: {what}" for what in FIGURES]
     assert set(shape_rows) < set(found)
     assert [what for what in shape_rows if found[what] == UNMEASURED] == [
-        "GPU, float16, 2 x 64: pointwise parts compiled, relative to eager"
+        "GPU, float16, 2 x 64: pointwise parts compiled, relative to eager",
+        "GPU, float16, 2 x 64: waits of the host for the GPU in a pass, except for the results of the pass before",
     ]
     assert "our layers and SDPA" in found[shape_rows[0]]
     assert "cores that tokenize for one GPU with 2 x 64: th" in found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from xlm_core.decoding.windows import tokens_from_first_window, tokens_with_most_context
-from xlm_core.ragged import take_ragged
+from xlm_core.ragged import cumulative_lengths, ragged_positions
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -64,13 +64,13 @@ class Sequences:
 
     def take(self, rows: NDArray[np.int64]) -> Sequences:
         """Return the rows that the index selects, in its order."""
-        sequences, row_offsets = take_ragged(np.arange(len(self.lengths)), self.row_offsets, rows)
-        tokens, cu_seqlens = take_ragged(np.arange(len(self.input_ids)), self.cu_seqlens, sequences)
+        sequences = ragged_positions(self.row_offsets, rows)
+        tokens = ragged_positions(self.cu_seqlens, sequences)
         return Sequences(
             self.input_ids[tokens],
-            cu_seqlens.astype(np.int32),
+            cumulative_lengths(self.lengths[sequences]),
             self.langs[sequences],
-            row_offsets.astype(np.int32),
+            cumulative_lengths(np.diff(self.row_offsets)[rows]),
             self.window_starts[sequences],
             self.word_ids[tokens] if len(self.word_ids) else self.word_ids,
             self.offsets[tokens] if len(self.offsets) else self.offsets,

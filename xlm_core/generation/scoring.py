@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.model import PackedBatch
+from xlm_core.model import PackedBatch, Write, to_device, write_behind
 from xlm_core.ragged import IntArray, plan_batches, take_ragged
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def score_causal(head: LanguageModelHead, hidden_TD: Tensor, input_ids: Tensor, 
     """
     scores_T = hidden_TD.new_full((len(hidden_TD),), torch.nan, dtype=torch.float32)
     scores_T[1:] = head.token_log_probs(hidden_TD[:-1], input_ids[1:].long())
-    scores_T[cu_seqlens[:-1].long()] = torch.nan  # computed from the last token of the previous sequence
-    return scores_T
+    # These were computed from the last token of the previous sequence. An assignment would wait for a GPU.
+    return scores_T.index_fill_(0, cu_seqlens[:-1].long(), torch.nan)
 
 
 @torch.inference_mode()
@@ -71,7 +71,7 @@ def score_masked(
         mask_token_id: the mask token, which replaces the scored token.
         max_tokens: token budget of a batch of copies; a longer sequence runs alone. With 1, every copy runs alone and
             no score depends on other tokens or sequences, not even in the last bits.
-        on_progress: receives the share of the tokens that are scored, from 0 to 1, after each batch.
+        on_progress: receives the share of the tokens that are scored, from 0 to 1, when a batch's scores have arrived.
 
     Returns:
         Log-probabilities, float32 [T]; NaN where a token is not scored.
@@ -89,20 +89,23 @@ def score_masked(
     token_C = np.flatnonzero(scored)
     sequence_C = np.repeat(np.arange(len(lengths)), lengths)[token_C]
     position_C = token_C - cu_seqlens[sequence_C]
-    scores_T = torch.full((len(input_ids),), torch.nan, device=device)
-    num_scored = 0
-    for index in plan_batches(lengths[sequence_C], max_tokens):
+    scores_T = np.full(len(input_ids), np.nan, np.float32)
+
+    def start_batch(index: NDArray[np.int64]) -> list[Write]:
         copies, cu_copies = take_ragged(input_ids, cu_seqlens, sequence_C[index])
         masked = cu_copies[:-1] + position_C[index]
         copies[masked] = mask_token_id
         batch = PackedBatch.from_ragged(copies, cu_copies, None if langs is None else langs[sequence_C[index]])
         hidden_TD = trunk.forward_packed(batch.to(device))
-        masked_CD = hidden_TD[torch.from_numpy(masked).to(device)]
-        target_C = torch.from_numpy(input_ids[token_C[index]].astype(np.int64)).to(device)
-        scores_T[torch.from_numpy(token_C[index]).to(device)] = head.token_log_probs(masked_CD, target_C).float()
+        masked_CD = hidden_TD[to_device(masked, device)]
+        target_C = to_device(input_ids[token_C[index]].astype(np.int64), device)
+        return [Write(scores_T, token_C[index], head.token_log_probs(masked_CD, target_C).float())]
+
+    batches, num_scored = plan_batches(lengths[sequence_C], max_tokens), 0
+    for index, _ in zip(batches, write_behind(map(start_batch, batches)), strict=True):
         num_scored += len(index)
         on_progress(num_scored / len(token_C))
-    return scores_T.cpu().numpy()
+    return scores_T
 
 
 def sum_scores(

@@ -50,6 +50,7 @@ class QuestionAnsweringHead(Head):
         allowed_T: Tensor | None = None,
         cls_index: Tensor | None = None,
         max_answer_tokens: int | None = None,
+        max_seqlen: int | None = None,
     ) -> BeamAnswers:
         """Search each sequence for answers.
 
@@ -60,10 +61,11 @@ class QuestionAnsweringHead(Head):
             cls_index: [B], position of the class token within each sequence; the last token if not given.
             max_answer_tokens: maximum number of tokens of an answer. With a limit, every start has a valid end. Without
                 one, an end may be before its start, as in the reference, and possibly no answer is valid.
+            max_seqlen: number of tokens of the longest sequence; if not given, the host waits for the device to get it.
         """
         layers, config = self.qa_outputs, self.config
         hidden_TD = hidden_TD.to(layers.start_logits.dense.weight.dtype)
-        layout = _padded_layout(cu_seqlens, len(hidden_TD))
+        layout = _padded_layout(cu_seqlens, len(hidden_TD), max_seqlen)
         sequence_start_B = cu_seqlens[:-1].long()
 
         start_BL = _masked_logits(layers.start_logits(hidden_TD), allowed_T, layout)
@@ -120,10 +122,10 @@ class QuestionAnsweringHead(Head):
         return loss + F.binary_cross_entropy_with_logits(cls_logits_B, is_impossible.reshape(-1).to(cls_logits_B)) / 2
 
 
-def _padded_layout(cu_seqlens: Tensor, num_tokens: int) -> PaddedLayout:
-    """Build a [B, L] layout, for one number per token; synchronizes once with the GPU to get L."""
+def _padded_layout(cu_seqlens: Tensor, num_tokens: int, max_seqlen: int | None = None) -> PaddedLayout:
+    """Build a [B, L] layout, for one number per token; waits for the device if L is not given."""
     lengths_B = cu_seqlens.long().diff()
-    max_seqlen = int(lengths_B.max())
+    max_seqlen = int(lengths_B.max()) if max_seqlen is None else max_seqlen
     sequence_T = torch.repeat_interleave(lengths_B, output_size=num_tokens)
     position_T = torch.arange(num_tokens, device=cu_seqlens.device) - cu_seqlens.long()[sequence_T]
     return PaddedLayout(sequence_T * max_seqlen + position_T, (len(lengths_B), max_seqlen))

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from xlm_core.errors import DeviceMemoryError, NotFiniteError
+from xlm_core.errors import DeviceMemoryError
 from xlm_core.model import PackedBatch
-from xlm_core.ragged import plan_batches, take_ragged
-from xlm_core.tokenizer import PackedTokenizer
+from xlm_core.ragged import plan_batches, ragged_positions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
 
     from xlm_core.decoding import Sequences
     from xlm_core.model import Trunk
+    from xlm_core.tokenizer import PackedTokenizer
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Model:
         checkpoint: the directory it was loaded from.
         max_tokens: maximum number of tokens per forward pass. It is read before each run, because `shrink` lowers it.
         invariant: whether each sequence runs alone, so that its result does not depend on others in any bit.
-        pass_tokens: tokens in all `passes` so far.
+        pass_tokens: tokens in all passes of `run_pass` so far.
         padded_tokens: tokens that these would have if sequences were padded to the longest one of their pass.
     """
 
@@ -73,6 +72,8 @@ class Model:
     @cached_property
     def tokenizer(self) -> PackedTokenizer:
         """The checkpoint's tokenizer, for its vocabulary. May be assigned; jobs tokenize texts in other processes."""
+        from xlm_core.tokenizer import PackedTokenizer  # here, because it loads libraries that few models need
+
         return PackedTokenizer.from_pretrained(self.checkpoint)
 
     @property
@@ -90,29 +91,17 @@ class Model:
         """Maximum tokens of a pass that a collector runs itself. With 1, each sequence runs alone, for `invariant`."""
         return 1 if self.invariant else self.max_tokens
 
-    def passes(self, sequences: Sequences, *, all_layers: bool) -> Iterator[Pass]:
-        """Run the trunk over all sequences, the longest first; with `invariant`, in input order.
-
-        Raises:
-            NotFiniteError: some output is not finite, for example after an overflow in half precision.
-        """
-        positions = np.arange(len(sequences.input_ids))
-        # read once at the end, because reading it waits for the device
-        finite = torch.ones((), dtype=torch.bool, device=self.device)
-        for index in self.batches(sequences.lengths):
-            batch = PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs, index)
-            batch = batch.to(self.device)
-            tokens, _ = take_ragged(positions, sequences.cu_seqlens, index)
-            if all_layers:
-                _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
-            else:
-                states = (self.trunk.forward_packed(batch),)
-            self.pass_tokens += batch.num_tokens
-            self.padded_tokens += len(index) * batch.max_seqlen
-            finite &= states[-1].isfinite().all()
-            yield Pass(index, tokens, batch, states)
-        if not finite:
-            raise NotFiniteError(str(self.dtype))
+    def run_pass(self, sequences: Sequences, index: NDArray[np.int64], *, all_layers: bool) -> Pass:
+        """Run the trunk over the sequences that `index` selects. A GPU may not be done when this returns."""
+        batch = PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs, index)
+        batch = batch.to(self.device)
+        if all_layers:
+            _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
+        else:
+            states = (self.trunk.forward_packed(batch),)
+        self.pass_tokens += batch.num_tokens
+        self.padded_tokens += len(index) * batch.max_seqlen
+        return Pass(index, ragged_positions(sequences.cu_seqlens, index), batch, states)
 
     def shrink(self, sequences: Sequences) -> None:
         """Halve `max_tokens` for this and all later runs, after the device ran out of memory.
@@ -131,7 +120,7 @@ class Model:
         torch.cuda.empty_cache()  # smaller passes need blocks of other sizes; does nothing without a GPU
 
     def batches(self, lengths: NDArray[np.integer[Any]]) -> list[NDArray[np.int64]]:
-        """Plan which sequences share a forward pass."""
+        """Plan which sequences share a forward pass: the longest first; with `invariant`, each alone in input order."""
         if self.invariant:
             # matrix products choose their order of summation by the number of rows
             return list(np.arange(len(lengths)).reshape(-1, 1))

@@ -6,10 +6,16 @@ from abc import ABC, abstractmethod
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+import numpy as np
 import torch
 
+from xlm_core.errors import NotFiniteError
+from xlm_core.model import Write, write_behind
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from xlm_core.decoding import Sequences
     from xlm_core.inference.model import Model, Pass
@@ -39,8 +45,12 @@ class Collector(ABC, Generic[ResultT]):
     needs_all_layers = False
     on_progress: Callable[[float], None] = staticmethod(lambda _: None)
 
-    def add(self, step: Pass) -> None:
-        """Take the results of one forward pass. Not called if `reads_pass` is false."""
+    def compute(self, step: Pass) -> list[Write]:
+        """Compute the results of one forward pass, and return where they belong in arrays of this collector.
+
+        It must not read tensors of the device, because that would wait for the pass; the arrays get the results while
+        the next pass is computed. Not called if `reads_pass` is false.
+        """
         raise AssertionError(f"{type(self).__name__} reads no shared forward pass")
 
     @abstractmethod
@@ -60,15 +70,15 @@ def run_collectors(
         model: the model, whose `max_tokens` is halved as often as memory runs out.
         sequences: of all rows.
         start: builds the collectors; called again for each attempt.
-        on_progress: receives the share of the work that is done, from 0 to 1, after each forward pass or batch, and
-            after each collector has returned its result. If memory runs out, it begins again.
+        on_progress: receives the share of the work that is done, from 0 to 1, when the results of a forward pass or
+            batch have arrived, and after each collector has returned its result. If memory runs out, it begins again.
 
     Returns:
         The results of the collectors, and how often the token budget was halved.
 
     Raises:
         DeviceMemoryError: the longest sequence does not fit the device's memory alone.
-        NotFiniteError: some output is not finite.
+        NotFiniteError: some output is not finite, for example after an overflow in half precision.
     """
     halvings = 0
     while (results := _try(model, sequences, start, on_progress)) is None:
@@ -95,12 +105,8 @@ def _try(
         # The shared passes are as much work as those of each other collector.
         num_runs, num_done = len(collectors) - len(readers) + bool(readers), 0
         if readers:
-            all_layers, num_tokens = any(collector.needs_all_layers for collector in readers), 0
-            for step in model.passes(sequences, all_layers=all_layers):
-                for collector in readers:
-                    collector.add(step)
-                num_tokens += len(step.tokens)
-                on_progress(num_tokens / len(sequences.input_ids) / num_runs)
+            for share in _run_passes(model, sequences, readers):
+                on_progress(share / num_runs)
             num_done = 1
         results: list[Any] = []
         for collector in collectors:
@@ -114,6 +120,24 @@ def _try(
         if not is_out_of_memory(error):
             raise
         return None  # the caller retries, because the traceback still references the tensors of the pass
+
+
+def _run_passes(model: Model, sequences: Sequences, readers: Sequence[Collector[Any]]) -> Iterator[float]:
+    """Run all shared passes. When the results of one have arrived, yield the share of the tokens that is done."""
+    all_layers = any(collector.needs_all_layers for collector in readers)
+    is_finite = np.ones(1, np.bool_)
+
+    def start_pass(index: NDArray[np.int64]) -> list[Write]:
+        step = model.run_pass(sequences, index, all_layers=all_layers)
+        writes = [write for collector in readers for write in collector.compute(step)]
+        return [Write(is_finite, 0, step.hidden_TD.isfinite().all()), *writes]
+
+    batches, num_tokens = model.batches(sequences.lengths), 0
+    for index, _ in zip(batches, write_behind(map(start_pass, batches)), strict=True):
+        if not is_finite[0]:
+            raise NotFiniteError(str(model.dtype))
+        num_tokens += int(sequences.lengths[index].sum())
+        yield num_tokens / len(sequences.input_ids)
 
 
 def _report_part(on_progress: Callable[[float], None], num_done: int, num_runs: int, share: float) -> None:

@@ -1,6 +1,7 @@
 """The model: the trunk over packed batches, and its attention."""
 
 from xlm_core.model.attention import ExplicitPlan
+from xlm_core.model.copies import Write, to_device, write_behind
 from xlm_core.model.kv_cache import KeyValueCache
 from xlm_core.model.linear import Linear
 from xlm_core.model.packing import PackedBatch
@@ -15,6 +16,9 @@ __all__ = [
     "PackedBatch",
     "PaddedLayout",
     "Trunk",
+    "Write",
     "init_weights",
     "pack_padded",
+    "to_device",
+    "write_behind",
 ]

@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from xlm_core.model.copies import to_device
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout
 from xlm_core.precision import upcast
-from xlm_core.ragged import cumulative_lengths, take_ragged
+from xlm_core.ragged import cumulative_lengths, ragged_positions
 
 
 class AttentionPlan(Protocol):
@@ -114,12 +115,11 @@ class GroupedPlan:
         inverse_order: Tensor | None = None
         if num_runs > len(np.unique(lengths)):  # sequences of the same length are not adjacent
             by_length = np.argsort(-lengths, kind="stable")
-            tokens = np.arange(batch.num_tokens)
-            token_order, _ = take_ragged(tokens, cumulative_lengths(lengths), by_length)
+            token_order = ragged_positions(cumulative_lengths(lengths), by_length)
             inverse = np.empty_like(token_order)
-            inverse[token_order] = tokens
-            order = torch.from_numpy(token_order).to(batch.input_ids.device)
-            inverse_order = torch.from_numpy(inverse).to(batch.input_ids.device)
+            inverse[token_order] = np.arange(batch.num_tokens)
+            order = to_device(token_order, batch.input_ids.device)
+            inverse_order = to_device(inverse, batch.input_ids.device)
             lengths = lengths[by_length]
         bounds = [0, *(np.flatnonzero(np.diff(lengths)) + 1).tolist(), len(lengths)]
         starts = cumulative_lengths(lengths).tolist()

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from xlm_core.model.copies import to_device
 from xlm_core.ragged import IntArray, concatenated_ranges, take_ragged
 
 
@@ -107,11 +108,11 @@ class PackedBatch:
             langs=None if langs_T is None else _copy_to_tensor(langs_T),
         )
 
-    def to(self, device: torch.device | str, non_blocking: bool = False) -> Self:
-        """Return a copy of the batch with its tensors on the given device."""
+    def to(self, device: torch.device | str) -> Self:
+        """Return a copy of the batch with its tensors on the given device. The host does not wait for the copies."""
 
         def move(tensor: Tensor | None) -> Any:
-            return None if tensor is None else tensor.to(device, non_blocking=non_blocking)
+            return None if tensor is None else to_device(tensor, device)
 
         return replace(
             self,

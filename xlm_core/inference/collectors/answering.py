@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from xlm_core.decoding import (
     attach_marks,
@@ -21,6 +20,7 @@ from xlm_core.decoding import (
 )
 from xlm_core.heads import QuestionAnsweringHead
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write, to_device
 from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
@@ -116,9 +116,9 @@ class _SimpleCollector(_AnswerCollector):
         self._head = head
         self._logits_T2 = np.empty((len(sequences.input_ids), 2), np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         logits_T2 = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self._logits_T2[step.tokens] = logits_T2.float().cpu().numpy()
+        return [Write(self._logits_T2, step.tokens, logits_T2.float())]
 
     def result(self) -> FoundAnswers:
         start_T, end_T = np.ascontiguousarray(self._logits_T2.T)
@@ -160,7 +160,7 @@ class _BeamCollector(_AnswerCollector):
         self._end_index = np.full((num_sequences, num_ends * num_starts), -1)
         self._no_answer_S = np.zeros(num_sequences)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         sequences, chosen = self._sequences, step.sequences
         searched_T = self._allowed_T[step.tokens]
         cls_index = (self._cls_tokens_S - sequences.cu_seqlens[:-1])[chosen]
@@ -169,15 +169,18 @@ class _BeamCollector(_AnswerCollector):
         beams = self._head.forward_packed(
             step.hidden_TD,
             step.batch.cu_seqlens,
-            allowed_T=torch.from_numpy(searched_T).to(device),
-            cls_index=torch.from_numpy(cls_index).to(device),
+            allowed_T=to_device(searched_T, device),
+            cls_index=to_device(cls_index, device),
             max_answer_tokens=self._max_answer_tokens,
+            max_seqlen=step.batch.max_seqlen,
         )
-        self._start_log_probs[chosen] = beams.start_top_log_probs.float().cpu().numpy()
-        self._start_index[chosen] = beams.start_top_index.cpu().numpy()
-        self._end_log_probs[chosen] = beams.end_top_log_probs.float().cpu().numpy()
-        self._end_index[chosen] = beams.end_top_index.cpu().numpy()
-        self._no_answer_S[chosen] = beams.cls_logits.double().sigmoid().cpu().numpy()
+        return [
+            Write(self._start_log_probs, chosen, beams.start_top_log_probs.float()),
+            Write(self._start_index, chosen, beams.start_top_index),
+            Write(self._end_log_probs, chosen, beams.end_top_log_probs.float()),
+            Write(self._end_index, chosen, beams.end_top_index),
+            Write(self._no_answer_S, chosen, beams.cls_logits.double().sigmoid()),
+        ]
 
     def result(self) -> FoundAnswers:
         candidates = beam_candidates(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,10 +39,10 @@ class ChoiceCollector(Collector[Choices]):
         self._sequences, self._head = sequences, head
         self._logits_S = np.empty(len(sequences.lengths), np.float64)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         logits_B = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self._logits_S[step.sequences] = logits_B.double().cpu().numpy()
+        return [Write(self._logits_S, step.sequences, logits_B.double())]
 
     def result(self) -> Choices:
         """See `Collector`."""

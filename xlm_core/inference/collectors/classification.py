@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,7 +32,7 @@ class ClassificationCollector(Collector["NDArray[np.float32]"]):
         self._problem: Problem = problem
         self._scores_SC = np.empty((len(sequences.lengths), head.config.num_labels), np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         scores_BC = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
         match self._problem:
@@ -41,7 +42,7 @@ class ClassificationCollector(Collector["NDArray[np.float32]"]):
                 scores_BC = scores_BC.sigmoid()
             case "regression":
                 pass
-        self._scores_SC[step.sequences] = scores_BC.cpu().numpy()
+        return [Write(self._scores_SC, step.sequences, scores_BC)]
 
     def result(self) -> NDArray[np.float32]:
         """See `Collector`."""

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from xlm_core.heads import POOLINGS
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,14 +55,14 @@ class EmbeddingCollector(Collector["NDArray[np.float32]"]):
         self.needs_all_layers = self._layers not in ([-1], [num_layers])
         self._vectors_SD = np.empty((len(sequences.lengths), dim), np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         hidden_TD = step.hidden_TD
         if self.needs_all_layers:
             chosen = [step.states[layer] for layer in self._layers]
             hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
         vectors_BD = self._pool(hidden_TD, step.batch.cu_seqlens)
-        self._vectors_SD[step.sequences] = vectors_BD[:, : self._dim].cpu().numpy()
+        return [Write(self._vectors_SD, step.sequences, vectors_BD[:, : self._dim])]
 
     def result(self) -> NDArray[np.float32]:
         """See `Collector`."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 
 from xlm_core.inference.run import Collector
-from xlm_core.tokenizer import END_OF_WORD
+from xlm_core.model import Write, to_device
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,18 +53,21 @@ class MaskCollector(Collector[FilledMasks]):
         self._ids_MK = np.empty((len(self._masks), top_k), np.int64)
         self._scores_MK = np.empty((len(self._masks), top_k), np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         mask_of_token = self._mask_of_token[step.tokens]
         positions = np.flatnonzero(mask_of_token >= 0)
-        if len(positions):
-            hidden = step.hidden_TD[torch.from_numpy(positions).to(step.hidden_TD.device)]
-            scores, ids = self._head.top_k(hidden, self._top_k)
-            masks = mask_of_token[positions]
-            self._ids_MK[masks], self._scores_MK[masks] = ids.cpu().numpy(), scores.float().cpu().numpy()
+        if not len(positions):
+            return []
+        hidden = step.hidden_TD[to_device(positions, step.hidden_TD.device)]
+        scores, ids = self._head.top_k(hidden, self._top_k)
+        masks = mask_of_token[positions]
+        return [Write(self._ids_MK, masks, ids), Write(self._scores_MK, masks, scores.float())]
 
     def result(self) -> FilledMasks:
         """See `Collector`."""
+        from xlm_core.tokenizer import END_OF_WORD  # here, because it loads libraries that few tasks need
+
         subwords = self._vocabulary.convert_ids_to_tokens(self._ids_MK.reshape(-1).tolist())
         tokens = [subword.removesuffix(END_OF_WORD) for subword in subwords]
         row_of_mask = self._sequences.row_of_token[self._masks]

@@ -11,6 +11,7 @@ import numpy as np
 
 from xlm_core.generation import perplexity, score_causal, score_masked, sum_scores
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,10 +52,10 @@ class ScoreCollector(Collector[TextScores]):
         self._is_scored = sequences.mark_text_tokens(causal=self.reads_pass)
         self._scores = np.full(len(sequences.input_ids), np.nan, np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         scores = score_causal(self._head, step.hidden_TD, step.batch.input_ids, step.batch.cu_seqlens)
-        self._scores[step.tokens] = scores.float().cpu().numpy()
+        return [Write(self._scores, step.tokens, scores.float())]
 
     def result(self) -> TextScores:
         """See `Collector`."""

@@ -18,6 +18,7 @@ from xlm_core.decoding import (
 )
 from xlm_core.inference.heads import head_labels
 from xlm_core.inference.run import Collector
+from xlm_core.model import Write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,10 +75,10 @@ class TaggingCollector(Collector[LabelledSpans]):
         self._pieces: Aggregation = pieces
         self._scores_TC = np.empty((len(sequences.input_ids), head.config.num_labels), np.float32)
 
-    def add(self, step: Pass) -> None:
+    def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         logits_TC = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        self._scores_TC[step.tokens] = logits_TC.float().softmax(-1).cpu().numpy()
+        return [Write(self._scores_TC, step.tokens, logits_TC.float().softmax(-1))]
 
     def result(self) -> LabelledSpans:
         """See `Collector`."""
