@@ -61,10 +61,10 @@ class ShippedJob:
         return round(self.job.policy.stop_grace_s) + _ENDS_WITHIN_S
 
     def write(self, path: Path) -> None:
-        """Write a zip file with the job file, this project's packages and their start program: about 0.4 MB.
+        """Write a zip file with the job file, this project's packages and their start program: about 1 MB.
 
         The same job gives the same bytes, so that the head receives it once. Ray itself would not compress it, and
-        proxies often accept 1 MB at most.
+        nginx accepts 1 MiB by default.
         """
         project = importlib.metadata.distribution(_PROJECT)
         name = f"{_PROJECT.replace('-', '_')}-{project.version}.dist-info/METADATA"
