@@ -5,7 +5,7 @@ Everything here is NumPy. Processes without torch use it as well.
 Letters: B sequences, T packed tokens.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -80,3 +80,11 @@ def to_codes(texts: Sequence[str]) -> tuple[NDArray[np.uint32], NDArray[np.int64
 def to_text(codes: NDArray[np.uint32]) -> str:
     """Return the text that consists of code points."""
     return codes.tobytes().decode("utf-32-le", "surrogatepass")
+
+
+def code_table(replaced: Mapping[int, int | str]) -> NDArray[np.uint32]:
+    """Return a table of all code points, in which some are replaced; such a mapping is that of `str.translate`."""
+    table = np.arange(NUM_CODES, dtype=np.uint32)
+    for code, new in replaced.items():
+        table[code] = ord(new) if isinstance(new, str) else new
+    return table

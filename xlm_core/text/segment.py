@@ -16,15 +16,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from xlm_core.errors import TokenizerError
 from xlm_core.text.aligned import AlignedText
 from xlm_core.text.composition import compose
-from xlm_core.text.in_place import segment_in_place
 from xlm_core.text.moses import NEUTRAL, load_moses
 from xlm_core.text.normalize import CONTROL_WHITESPACE, ROMANIAN, normalize_punctuation
-from xlm_core.text.words import SegmentedText, locate_words
+from xlm_core.text.words import SegmentedText
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from xlm_core.text.words import Located
 
 Compat = Literal["default", "reference"]
 
@@ -96,12 +93,12 @@ class Segmenters:
             aligned.translate(CONTROL_WHITESPACE)
             compose(aligned)
         if lang == "zh":
-            aligned.insert_spaces(_inner_offsets(self._segmenter("zh")(aligned.text)))
+            aligned.insert_spaces(_inner_offsets(self.cut(aligned.text, "zh")))
             normalize_punctuation(aligned, "zh")
             words = aligned.text.split()
         elif lang in ("th", "ja"):
             normalize_punctuation(aligned, lang)
-            words = self._segmenter(lang)(aligned.text)
+            words = self.cut(aligned.text, lang)
         else:
             normalize_punctuation(aligned, lang or NEUTRAL)
             if lang == "ro":
@@ -113,12 +110,9 @@ class Segmenters:
             aligned.sub(moses.MULTIDOT_MARKER, moses.unmark_dots)
         return SegmentedText(aligned, words, list(_find_words(aligned.text, words)))
 
-    def locate(self, text: str, lang: str | None) -> Located:
-        """Return the words of `segment`, each with its first character in the original text."""
-        if self.compat == "default" and not text.isprintable():
-            text = text.translate(CONTROL_WHITESPACE)
-        located = segment_in_place(text, lang, self._segmenter(lang)) if lang in SEGMENTED_LANGS else None
-        return locate_words(self.segment(text, lang)) if located is None else located
+    def cut(self, text: str, lang: str) -> list[str]:
+        """Return the words of a text by the segmenter of a language alone, without any other rules."""
+        return self._segmenter(lang)(text)
 
     @staticmethod
     def split(text: str, lang: str | None = None) -> SegmentedText:

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlm_core.ragged import NUM_CODES, to_codes, to_text
+from xlm_core.ragged import NUM_CODES, code_table, to_codes, to_text
 from xlm_core.text.normalize import PUNCT_TABLE, ROMANIAN
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -58,8 +58,8 @@ class ShapeTable:
 
     def __init__(self, letters: frozenset[str], lower: frozenset[str], *, is_romanian: bool):
         special = ROMANIAN if is_romanian else {}
-        first = _table(_FIRST_REPLACED | special)
-        self._replaced = _table(REPLACED | special)
+        first = code_table(_FIRST_REPLACED | special)
+        self._replaced = code_table(REPLACED | special)
         is_letter, is_digit = _members(letters)[first], _members("0123456789")[first]
         # 0: atoms of one character; line breaks are such atoms.
         self._runs = is_letter.astype(np.int8) + 2 * is_digit
@@ -93,13 +93,6 @@ class ShapeTable:
 def shape_table(letters: frozenset[str], lower: frozenset[str], *, is_romanian: bool) -> ShapeTable:
     """Return the table of a language."""
     return ShapeTable(letters, lower, is_romanian=is_romanian)
-
-
-def _table(replaced: Mapping[int, int | str]) -> NDArray[np.uint32]:
-    table = np.arange(NUM_CODES, dtype=np.uint32)
-    for code, new in replaced.items():
-        table[code] = ord(new) if isinstance(new, str) else new
-    return table
 
 
 def _members(chars: Iterable[str]) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ import numpy as np
 from xlm_core.ragged import cumulative_lengths, take_ragged
 from xlm_core.text.chunk_table import EMPTY_CHUNK, MAX_CHUNK_CHARS, UNSAFE_CHUNK, ChunkTable
 from xlm_core.text.chunks import ChunkRules, Shapes
+from xlm_core.text.in_place import TextsInPlace, join_words
 from xlm_core.text.normalize import CONTROL_WHITESPACE
 from xlm_core.text.segment import SEGMENTED_LANGS
 from xlm_core.text.words import Words, locate_words
@@ -18,11 +19,14 @@ from xlm_core.text.words import Words, locate_words
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterator, Sequence
 
+    from numpy.typing import NDArray
+
     from xlm_core.text.segment import Segmenters
     from xlm_core.text.words import Word
 
 
 _MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 4_000, 100
+_MAX_CHARS_IN_PLACE = 1 << 16  # located at once; takes about 60 bytes a character
 
 
 class _LangChunks(dict[str, int]):
@@ -63,6 +67,7 @@ class WordFinder:
         self._table = ChunkTable(number_word)
         # Of a multiple-choice question, the first text repeats; words that are given in lists repeat, too.
         self._remembered = lru_cache(_MAX_REMEMBERED_TEXTS)(self._locate_whole)
+        self._remembered_cuts = lru_cache(_MAX_REMEMBERED_TEXTS)(self._cut_text)
 
     @property
     def size_bytes(self) -> int:
@@ -75,6 +80,7 @@ class WordFinder:
         self._shapes.clear()
         self._table = ChunkTable(self._number_word)
         self._remembered.cache_clear()
+        self._remembered_cuts.cache_clear()
 
     def find(
         self, texts: Sequence[str | int], langs: Sequence[str | None], on_text: Callable[[], None] | None = None
@@ -87,24 +93,58 @@ class WordFinder:
             on_text: called after each text.
         """
         chunks, sizes, chunked = array("i"), list[int](), list[int]()
-        whole = _WholeTexts()
+        whole, changed = _WholeTexts(), list[int]()
+        in_place = self._prepare_in_place(texts, langs)
         for i, (text, lang) in enumerate(zip(texts, langs, strict=True)):
-            parts = self._split_at_spaces(text, lang) if isinstance(text, str) else None
-            if parts is not None:
+            group = in_place.get(lang)
+            if not isinstance(text, str):
+                whole.add(i, array("i", [text]), array("i", [0]))
+            elif group is not None and (plain := group.plain.get(i)):
+                group.add(i, self._cut(plain, cast("str", lang)))
+                if group.num_chars > _MAX_CHARS_IN_PLACE:
+                    changed += self._locate_in_place(group, whole)
+            elif (parts := self._split_at_spaces(text, lang)) is not None:
                 chunks.extend(map(self._chunks_of(lang).__getitem__, parts))
                 sizes.append(len(parts))
                 chunked.append(i)
-            elif isinstance(text, str):
-                whole.add(i, *self._find_whole(text, lang))
             else:
-                whole.add(i, array("i", [text]), array("i", [0]))
+                whole.add(i, *self._find_whole(text, lang))
             if on_text is not None:
                 on_text()
+        for group in in_place.values():
+            changed += self._locate_in_place(group, whole)
         self._add_new_chunks()
         found, unsafe = self._table.find_words(chunks, sizes)
-        for i in (chunked[k] for k in unsafe.tolist()):
+        for i in (*changed, *(chunked[k] for k in unsafe.tolist())):
             whole.add(i, *self._find_whole(cast("str", texts[i]), langs[i]))
         return whole.merge(found, chunked, len(texts)) if whole.texts else found
+
+    def _prepare_in_place(
+        self, texts: Sequence[str | int], langs: Sequence[str | None]
+    ) -> dict[str | None, TextsInPlace]:
+        """Group the texts of languages with a segmenter."""
+        groups: dict[str, dict[int, str]] = {}
+        if not self._is_segmented and not SEGMENTED_LANGS.isdisjoint(langs):
+            for i, (text, lang) in enumerate(zip(texts, langs, strict=True)):
+                if lang in SEGMENTED_LANGS and isinstance(text, str):
+                    if not text.isprintable() and self._segmenters.compat == "default":
+                        text = text.translate(CONTROL_WHITESPACE)
+                    groups.setdefault(lang, {})[i] = text
+        return {lang: TextsInPlace(lang, group) for lang, group in groups.items()}
+
+    def _locate_in_place(self, group: TextsInPlace, whole: _WholeTexts) -> list[int]:
+        """Add the words of texts that were segmented; return the texts whose words are not valid."""
+        found = group.locate()
+        numbers = np.fromiter(map(self._number_word, found.words), np.int32, len(found.words))
+        whole.add_many(found.texts, numbers, found.starts, found.sizes)
+        return found.changed
+
+    def _cut(self, text: str, lang: str) -> str:
+        """Return the words of a text by the segmenter alone, joined."""
+        return (self._cut_text if len(text) > _MAX_REMEMBERED_CHARS else self._remembered_cuts)(text, lang)
+
+    def _cut_text(self, text: str, lang: str) -> str:
+        return join_words(self._segmenters.cut(text, lang), lang)
 
     def _split_at_spaces(self, text: str, lang: str | None) -> list[str] | None:
         """Return the chunks of a text, or None if it has to be segmented as a whole."""
@@ -139,8 +179,7 @@ class WordFinder:
         return self._remembered(text, lang)
 
     def _locate_whole(self, text: str, lang: str | None) -> tuple[array[int], array[int]]:
-        is_segmented = self._is_segmented
-        words, starts = locate_words(self._segment(text)) if is_segmented else self._segmenters.locate(text, lang)
+        words, starts = locate_words(self._segment(text, lang))
         return array("i", map(self._number_word, words)), array("i", starts)
 
 
@@ -157,6 +196,14 @@ class _WholeTexts:
         self._sizes.append(len(numbers))
         self._numbers.extend(numbers)
         self._starts.extend(starts)
+
+    def add_many(
+        self, texts: Sequence[int], numbers: NDArray[np.int32], starts: NDArray[np.int64], sizes: NDArray[np.int64]
+    ) -> None:
+        self.texts += texts
+        self._sizes += sizes.tolist()
+        self._numbers.frombytes(numbers.tobytes())
+        self._starts.frombytes(starts.astype(np.int32).tobytes())
 
     def merge(self, found: Words, found_texts: Sequence[int], num_texts: int) -> Words:
         """Return the words of all texts in their order; those of whole texts replace any that were found otherwise."""

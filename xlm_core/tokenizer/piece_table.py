@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,18 +25,6 @@ _BYTES_PER_PIECE = 12
 _BYTES_PER_CHAR = 4
 
 
-class _WordNumbers(dict["Word | Literal", int]):
-    """Numbers words in the order in which they are first looked up."""
-
-    def __init__(self) -> None:
-        self.new: list[Word | Literal] = []
-
-    def __missing__(self, word: Word | Literal) -> int:
-        number = self[word] = len(self)
-        self.new.append(word)
-        return number
-
-
 class PieceTable:
     """Numbers of words, and the pieces of each word.
 
@@ -48,7 +38,8 @@ class PieceTable:
 
     def __init__(self, encode: Callable[[Sequence[Word | Literal]], Pieces]):
         self._encode = encode
-        self._numbers = _WordNumbers()
+        # A look-up numbers words in the order in which they are first looked up.
+        self._numbers: defaultdict[Word | Literal, int] = defaultdict(count().__next__)
         self.number: Callable[[Word | Literal], int] = self._numbers.__getitem__
         self.size_bytes = 0
         # Arrays of Python, because they grow in place. NumPy reads them without a copy.
@@ -57,6 +48,7 @@ class PieceTable:
     def clear(self) -> None:
         """Forget all words; their numbers are no longer valid."""
         self._numbers.clear()
+        self._numbers.default_factory = count().__next__
         for column in (self._firsts, self._sizes, self._ids, self._starts, self._ends):
             del column[:]
         self.size_bytes = 0
@@ -75,9 +67,10 @@ class PieceTable:
         return Pieces(sizes, ids, starts, ends)
 
     def _encode_new_words(self) -> None:
-        words, self._numbers.new = self._numbers.new, []
-        if not words:
+        num_new = len(self._numbers) - len(self._firsts)
+        if not num_new:
             return
+        words = [*islice(reversed(self._numbers), num_new)][::-1]
         pieces = self._encode(words)
         firsts = cumulative_lengths(pieces.sizes)[:-1] + np.int32(len(self._ids))
         for column, values in zip(

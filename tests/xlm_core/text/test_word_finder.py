@@ -1,5 +1,6 @@
 """Words that are found chunk by chunk, from memory, are those of the whole text."""
 
+from collections import Counter
 from functools import lru_cache
 
 import pytest
@@ -118,21 +119,64 @@ SEGMENTED_CHUNKS = [
     "\t", "\n", "🍜", "( ", " )", ") .", "5 %", "各", "ｶﾅ",
 ]
 # fmt: on
-frequent = st.sampled_from([" ", "  ", "。", "：", "（", "）"])
+frequent = st.sampled_from([" ", "  ", "。", "：", "（", "）", "(", ")", "今天", "ไป", "5"])
 segmented_texts = st.lists(
     st.one_of(st.sampled_from(SEGMENTED_CHUNKS), frequent, st.text(max_size=3)), max_size=10
 ).map("".join)
+# Texts that are rewritten together, with rules that see their ends and the spaces in them.
+edges = st.sampled_from(
+    ["", "", " ", "  ", "。", "。 ", "．  ", "(", "( ", ")", ") ", " )", "%", " %", ":", " ;", "'", "—"]
+)
+rewritten_texts = st.lists(st.one_of(frequent, edges), max_size=8).map("".join)
 
 
 @pytest.mark.parametrize("compat", ["default", "reference"])
-@given(rows=st.lists(st.tuples(segmented_texts, st.sampled_from(["zh", "ja", "th"])), min_size=1, max_size=3))
-@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.one_of(segmented_texts, rewritten_texts), st.sampled_from(["zh", "ja", "th"])),
+        min_size=1,
+        max_size=6,
+    )
+)
+@settings(max_examples=600, deadline=None)
 def test_words_found_in_place_are_those_of_the_whole_text(compat, rows):
     if compat not in _finders:
         _finders[compat] = make_finder(compat)
     segmenters, finder, words = _finders[compat]
     whole = [list(zip(*locate_words(segmenters.segment(text, lang)), strict=True)) for text, lang in rows]
     assert find(finder, words, *zip(*rows, strict=True)) == whole
+
+
+class CountingSegmenters(Segmenters):
+    """Counts how often each text is cut."""
+
+    def __init__(self):
+        super().__init__(ja="fugashi")
+        self.counts = Counter[str]()
+
+    def cut(self, text: str, lang: str) -> list[str]:
+        self.counts[text] += 1
+        return super().cut(text, lang)
+
+
+def test_short_texts_that_repeat_are_segmented_once():
+    segmenters, words = CountingSegmenters(), {}
+    finder = WordFinder(segmenters, lambda word: words.setdefault(word, len(words)))
+    texts, langs = ["我们今天去北京。", "東京へ行く。", "ไปกรุงเทพ", "我们今天去北京。"], ["zh", "ja", "th", "zh"]
+    calls = []
+    for _ in range(2):
+        finder.find(texts, langs, lambda: calls.append(sum(segmenters.counts.values())))
+    assert calls == [1, 2, 3, 3] + [3] * 4
+    assert set(segmenters.counts.values()) == {1}
+
+
+def test_more_texts_than_are_located_at_once():
+    segmenters, finder, words = make_finder("default")
+    langs = ["zh", "th", "ja"]
+    rows = [(f"{i}（今天）。 ไป 5 % ''", langs[i % 3]) for i in range(9000)]
+    found = find(finder, words, *zip(*rows, strict=True))
+    for i in range(0, len(rows), 1000):
+        assert found[i] == list(zip(*locate_words(segmenters.segment(*rows[i])), strict=True))
 
 
 def test_words_of_real_sentences_are_those_of_the_whole_text(real_corpora):
