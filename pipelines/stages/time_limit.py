@@ -88,8 +88,10 @@ def report_progress() -> None:
 
 
 def _describe(stage: str, seconds: float, stack: str) -> str:
-    # Each thread has a block of frames, the innermost first. Ray runs the stages in a thread of their own.
-    thread = next((block for block in stack.split("\n\n") if f"/stages/{stage}.py" in block), "")
+    # Each thread has a block of frames, the innermost first. Ray runs the stages in a thread of their own, and the
+    # passes of a model run in further ones.
+    blocks = stack.split("\n\n")
+    thread = next((b for where in ("in run_in_thread\n", f"/stages/{stage}.py") for b in blocks if where in b), "")
     frame = _FRAME.search(thread)
     where = f" (at {Path(frame[1]).name}:{frame[2]})" if frame else ""
     return f"no progress for {seconds:g} s in the {stage} stage{where}, the limit of policy.shard_timeout_s"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.stages.time_limit import time_limit
+from pipelines.stages.time_limit import _describe, time_limit
 
 LIMIT_S = 0.5
 
@@ -110,7 +110,7 @@ from xlm_core import XLMModel, XLMTokenizer
 prepared = prepare_job(load_job(sys.argv[1], ["output.path=" + sys.argv[2]]))
 shard = pa.concat_tables(PlanSource(prepared.stages.read, prepared.plan.shards).get_read_tasks(1)[0]()).slice(0, 1)
 build_tokenize = partial(Tokenize, pre_rejected={})
-build_infer = partial(Infer, on_gpu=False, num_threads=1)
+build_infer = partial(Infer, on_gpu=False, num_threads=2)
 
 def hang(name, build, settings, kind, method):
     def load(*args):
@@ -139,3 +139,7 @@ def test_limit_of_a_stage_starts_after_loading(demo, tmp_path):
     assert done.stdout.splitlines() == ["Tokenize loaded", "ended with 1", "Infer loaded", "ended with 1"], done.stderr
     for stage in ("tokenize", "infer"):
         assert f'pipelines/stages/{stage}.py", line ' in done.stderr  # the stage that hung
+    # The model hung in one of its threads, at the last line of `hang` that calls `sleep`.
+    stack = done.stderr.rpartition("Timeout (")[2]
+    line = 1 + next(i for i, line in enumerate(STAGES.splitlines()) if "time.sleep(60)" in line)
+    assert f"in the infer stage (at <string>:{line})" in _describe("infer", 0.3, stack)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xlm_core.model import PackedBatch, Write, to_device, write_behind
+from xlm_core.model import PackedBatch, Write, run_passes, to_device
 from xlm_core.ragged import IntArray, plan_batches, take_ragged
 
 if TYPE_CHECKING:
@@ -91,7 +91,9 @@ def score_masked(
     position_C = token_C - cu_seqlens[sequence_C]
     scores_T = np.full(len(input_ids), np.nan, np.float32)
 
-    def start_batch(index: NDArray[np.int64]) -> list[Write]:
+    num_scored = 0
+
+    def run_pass(index: NDArray[np.int64]) -> list[Write]:
         copies, cu_copies = take_ragged(input_ids, cu_seqlens, sequence_C[index])
         masked = cu_copies[:-1] + position_C[index]
         copies[masked] = mask_token_id
@@ -101,10 +103,13 @@ def score_masked(
         target_C = to_device(input_ids[token_C[index]].astype(np.int64), device)
         return [Write(scores_T, token_C[index], head.token_log_probs(masked_CD, target_C).float())]
 
-    batches, num_scored = plan_batches(lengths[sequence_C], max_tokens), 0
-    for index, _ in zip(batches, write_behind(map(start_batch, batches)), strict=True):
+    def on_arrival(index: NDArray[np.int64]) -> None:
+        nonlocal num_scored
         num_scored += len(index)
         on_progress(num_scored / len(token_C))
+
+    batches = plan_batches(lengths[sequence_C], max_tokens)
+    run_passes(run_pass, batches, device, on_arrival, invariant=max_tokens == 1)
     return scores_T
 
 

@@ -58,7 +58,7 @@ class Model:
         checkpoint: the directory it was loaded from.
         max_tokens: maximum number of tokens per forward pass. It is read before each run, because `shrink` lowers it.
         invariant: whether each sequence runs alone, so that its result does not depend on others in any bit.
-        pass_tokens: tokens in all passes of `run_pass` so far.
+        pass_tokens: tokens in all passes that tasks share, so far.
         padded_tokens: tokens that these would have if sequences were padded to the longest one of their pass.
     """
 
@@ -99,8 +99,6 @@ class Model:
             _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
         else:
             states = (self.trunk.forward_packed(batch),)
-        self.pass_tokens += batch.num_tokens
-        self.padded_tokens += len(index) * batch.max_seqlen
         return Pass(index, ragged_positions(sequences.cu_seqlens, index), batch, states)
 
     def shrink(self, sequences: Sequences) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from xlm_core.errors import NotFiniteError
-from xlm_core.model import Write, write_behind
+from xlm_core.model import Write, run_passes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -49,7 +49,7 @@ class Collector(ABC, Generic[ResultT]):
         """Compute the results of one forward pass, and return where they belong in arrays of this collector.
 
         It must not read tensors of the device, because that would wait for the pass; the arrays get the results while
-        the next pass is computed. Not called if `reads_pass` is false.
+        the next pass is computed. On a CPU, several threads call it. Not called if `reads_pass` is false.
         """
         raise AssertionError(f"{type(self).__name__} reads no shared forward pass")
 
@@ -105,8 +105,7 @@ def _try(
         # The shared passes are as much work as those of each other collector.
         num_runs, num_done = len(collectors) - len(readers) + bool(readers), 0
         if readers:
-            for share in _run_passes(model, sequences, readers):
-                on_progress(share / num_runs)
+            _run_shared_passes(model, sequences, readers, partial(_report_part, on_progress, 0, num_runs))
             num_done = 1
         results: list[Any] = []
         for collector in collectors:
@@ -122,22 +121,29 @@ def _try(
         return None  # the caller retries, because the traceback still references the tensors of the pass
 
 
-def _run_passes(model: Model, sequences: Sequences, readers: Sequence[Collector[Any]]) -> Iterator[float]:
-    """Run all shared passes. When the results of one have arrived, yield the share of the tokens that is done."""
+def _run_shared_passes(
+    model: Model, sequences: Sequences, readers: Sequence[Collector[Any]], on_progress: Callable[[float], None]
+) -> None:
     all_layers = any(collector.needs_all_layers for collector in readers)
     is_finite = np.ones(1, np.bool_)
+    num_done = 0
 
-    def start_pass(index: NDArray[np.int64]) -> list[Write]:
+    def run_pass(index: NDArray[np.int64]) -> list[Write]:
         step = model.run_pass(sequences, index, all_layers=all_layers)
         writes = [write for collector in readers for write in collector.compute(step)]
         return [Write(is_finite, 0, step.hidden_TD.isfinite().all()), *writes]
 
-    batches, num_tokens = model.batches(sequences.lengths), 0
-    for index, _ in zip(batches, write_behind(map(start_pass, batches)), strict=True):
+    def on_arrival(index: NDArray[np.int64]) -> None:
+        nonlocal num_done
         if not is_finite[0]:
             raise NotFiniteError(str(model.dtype))
-        num_tokens += int(sequences.lengths[index].sum())
-        yield num_tokens / len(sequences.input_ids)
+        lengths = sequences.lengths[index]
+        model.pass_tokens += int(lengths.sum())
+        model.padded_tokens += len(index) * int(lengths.max())
+        num_done += int(lengths.sum())
+        on_progress(num_done / len(sequences.input_ids))
+
+    run_passes(run_pass, model.batches(sequences.lengths), model.device, on_arrival, invariant=model.invariant)
 
 
 def _report_part(on_progress: Callable[[float], None], num_done: int, num_runs: int, share: float) -> None:

@@ -1,11 +1,12 @@
 """The model: the trunk over packed batches, and its attention."""
 
 from xlm_core.model.attention import ExplicitPlan
-from xlm_core.model.copies import Write, to_device, write_behind
+from xlm_core.model.copies import Write, to_device
 from xlm_core.model.kv_cache import KeyValueCache
 from xlm_core.model.linear import Linear
 from xlm_core.model.packing import PackedBatch
 from xlm_core.model.padding import PaddedLayout, pack_padded
+from xlm_core.model.run_passes import run_passes
 from xlm_core.model.trunk import HiddenStates, Trunk, init_weights
 
 __all__ = [
@@ -19,6 +20,6 @@ __all__ = [
     "Write",
     "init_weights",
     "pack_padded",
+    "run_passes",
     "to_device",
-    "write_behind",
 ]

@@ -86,8 +86,8 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
             compat: "reference" gives exactly the ids of the reference.
             bypass_tokenizer: texts are words separated by spaces, and go directly to byte-pair encoding.
             unknown_lang: texts in a language that the checkpoint does not have are an error, or run without a language.
-            max_tokens: maximum number of tokens of a forward pass; by default 32,768 on a GPU and at most 4,096 on a
-                CPU. It is halved when memory runs out, and does not affect results.
+            max_tokens: maximum number of tokens of a forward pass; by default 32,768 on a GPU and at most 2,048 on a
+                CPU, where each thread runs a pass. It is halved when memory runs out, and does not affect results.
             invariant: run each sequence alone, so that not even the last bit of a result depends on other texts.
             progress: show a progress bar on a terminal's standard error once a call has taken a second.
 
