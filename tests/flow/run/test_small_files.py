@@ -156,15 +156,30 @@ def test_footers_of_planned_files_are_not_read_again(make_input, tmp_path):
     assert result_digests(tmp_path / "out") == before
 
 
-def test_all_damaged_files_of_a_shard_are_named_and_the_others_computed_without_them(make_input, tmp_path):
+def replace(file: Path, content: bytes, times: os.stat_result) -> None:
+    file.write_bytes(content)
+
+
+def restore(file: Path, content: bytes | bytearray, times: os.stat_result) -> None:
+    file.write_bytes(content)
+    os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def delete(file: Path, content: bytes, times: os.stat_result) -> None:
+    file.unlink()
+
+
+@pytest.mark.parametrize("mend", [replace, restore, delete])
+def test_shard_with_damaged_files_is_computed_once_they_are_replaced_or_deleted(make_input, tmp_path, mend):
     """The files are damaged in their data, which a run finds when it reads them."""
     folder = tmp_path / "small"
     write_files(folder, sentences(105), rows_per_file=7)
     damaged = [folder / "00007.parquet", folder / "00021.parquet"]
-    for file in damaged:
-        data = bytearray(file.read_bytes())
+    intact = [(file, file.read_bytes(), file.stat()) for file in damaged]
+    for file, content, times in intact:
+        data = bytearray(content)
         data[4:200] = bytes(196)
-        file.write_bytes(data)
+        restore(file, data, times)
     job = make_input(folder, row_id="id", max_failed_shards=1)
     report = run(job, quiet_console())
     (failed,) = report["failed"]
@@ -172,8 +187,9 @@ def test_all_damaged_files_of_a_shard_are_named_and_the_others_computed_without_
     assert f"1 more file of the shard cannot be read: {damaged[1]}" in failed["error"]
     assert "4 other files of the shard are processed once these are replaced or deleted" in failed["error"]
     assert report["totals"]["shards"] == 2
-    for file in damaged:
-        file.unlink()
+    assert not (tmp_path / "out" / "_SUCCESS").exists()
+    for file, content, times in intact:
+        mend(file, content, times)
     assert run(job, quiet_console())["status"] == "complete"
     expected = ds.dataset(folder).to_table(filter=ds.field("year") > 2020)["id"].to_pylist()
     found = ds.dataset(tmp_path / "out" / "data").to_table()["id"].to_pylist()
