@@ -141,7 +141,9 @@ def compare_with_plan(
     Raises:
         FatalError: rows of done shards were segmented in another way.
     """
-    return retry_if_replaced(lambda: _compare(output, planned, segmenters, retry_rejected, gone))
+    state = retry_if_replaced(lambda: _compare(output, planned, segmenters, retry_rejected, gone))
+    pa.default_memory_pool().release_unused()
+    return state
 
 
 def _compare(

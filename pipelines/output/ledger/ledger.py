@@ -6,14 +6,14 @@ import secrets
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+import pyarrow as pa
+
 from pipelines.output.layout import ledger_file_name
 from pipelines.output.ledger.files import LEDGER_FILE, ReplacedError, encode_files, to_table
 from pipelines.output.ledger.records import Records
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    import pyarrow as pa
 
     from pipelines.output.shard_record import ShardRecord
     from pipelines.storage import Location
@@ -48,7 +48,9 @@ class Ledger:
         Raises:
             FatalError: a ledger file is damaged.
         """
-        return self.history().current()
+        records = self.history().current()
+        pa.default_memory_pool().release_unused()
+        return records
 
     def history(self) -> Records:
         """Load all records that were appended and not replaced.

@@ -78,8 +78,9 @@ class Records:
                 tables.append(pa.table(columns, _SCHEMA.names).cast(_SCHEMA))
         table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
         del tables
-        pa.default_memory_pool().release_unused()  # decoding the files leaves up to 150 MB
-        return cls(files, table)._ordered()
+        records = cls(files, table)._ordered()
+        pa.default_memory_pool().release_unused()  # of a million records, 300 MB after decoding and ordering them
+        return records
 
     def _ordered(self) -> Records:
         """Order records by the time of their commit, and drop copies of records."""
