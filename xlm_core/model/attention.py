@@ -48,7 +48,7 @@ AttentionPlanner = Callable[[PackedBatch, bool, float], AttentionPlan]
 class VarlenPlan:
     """One flash attention call per layer for all sequences; CUDA in half precision only."""
 
-    cu_seqlens: Tensor
+    cu_seqlens: Tensor  # int32 [B + 1]; the kernel takes no other type
     max_seqlen: int
     window: tuple[int, int]  # number of tokens visible to the left and to the right; -1 for all
 
@@ -56,7 +56,7 @@ class VarlenPlan:
     def from_batch(cls, batch: PackedBatch, causal: bool, dropout: float) -> Self:
         """Plan a batch. The kernel has no dropout, and `choose_attention` selects another plan where it is needed."""
         assert dropout == 0.0
-        return cls(batch.cu_seqlens, batch.max_seqlen, (-1, 0) if causal else (-1, -1))
+        return cls(batch.cu_seqlens.int(), batch.max_seqlen, (-1, 0) if causal else (-1, -1))
 
     def to_plan_order(self, packed: Tensor) -> Tensor:
         """Return the tensor unchanged."""

@@ -117,6 +117,9 @@ def test_flash_kernel_accepts_the_arguments(causal):
         qkv = torch.empty(5, 3, 2, 16, dtype=torch.bfloat16, device="cuda")
         assert plan.attend(qkv).shape == (5, 2, 16)
     assert plan.window == ((-1, 0) if causal else (-1, -1))
+    batch = packed([3, 2])
+    long = PackedBatch(batch.input_ids, batch.positions, batch.cu_seqlens.long())
+    assert VarlenPlan.from_batch(long, causal, 0.0).cu_seqlens.dtype == plan.cu_seqlens.dtype == torch.int32
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
