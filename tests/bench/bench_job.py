@@ -116,7 +116,7 @@ def write_job(folder: Path, sentences: list[Sentence], **shape: int) -> None:
     head = write_head(folder, "text-classification")
     write_corpus(folder, sentences)
     tasks = f"[feature-extraction: {{pooling: mean, normalize: true}}, text-classification: {{head: {head}}}]"
-    write_job_file(folder, tasks, batch=f"{{max_tokens: {MAX_TOKENS}}}", rows=ROWS_PER_SHARD)
+    write_job_file(folder, tasks, rows=ROWS_PER_SHARD)
 
 
 def write_head(folder: Path, task: str) -> Path:
@@ -139,13 +139,12 @@ def write_corpus(
     pq.write_table(pa.table(table), folder / "corpus.parquet")
 
 
-def write_job_file(folder: Path, tasks: str, *, text: str = "text", batch: str = "{}", rows: int = 16_384) -> None:
+def write_job_file(folder: Path, tasks: str, *, text: str = "text", rows: int = 16_384) -> None:
     (folder / "job.yaml").write_text(f"""
 input: {{path: {folder}/corpus.parquet, id: id, text: {text}, lang: lang}}
 model: {{checkpoint: {folder}/checkpoint}}
 tasks: {tasks}
 tokenizer: {{max_length: 512, zh: rjieba, ja: fugashi}}
-batch: {batch}
 output: {{path: {folder}/out, rows_per_shard: {rows}}}
 """)
 

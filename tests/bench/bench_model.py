@@ -16,7 +16,7 @@ from tests.bench.table import Row
 from tests.bench.timing import time_alternately
 from xlm_core import PackedBatch, XLMModel, XLMTokenizer, plan_batches, take_ragged
 from xlm_core.inference import default_max_tokens
-from xlm_core.model import Linear
+from xlm_core.model import Linear, Write, run_passes
 
 ROUNDS, SENTENCES, MAX_CHARS, BATCH, THREADS = 3, 96, 400, 32, 2
 
@@ -38,8 +38,11 @@ def measure(corpora: Corpora) -> Iterator[Row]:
     inputs = [[torch.randn(lengths[index].sum(), layer.in_features) for layer in linear] for index in plan]
 
     def packed(model: XLMModel) -> None:
-        for index in plan:
+        def run_pass(index: np.ndarray) -> list[Write]:
             model.forward_packed(PackedBatch.from_ragged(*take_ragged(ids, cu_seqlens, index)))
+            return []
+
+        run_passes(run_pass, plan, torch.device("cpu"))
 
     def padded(order: np.ndarray) -> None:
         for begin in range(0, len(order), BATCH):
