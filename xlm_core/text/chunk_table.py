@@ -16,17 +16,17 @@ from xlm_core.text.chunks import END, NUM_CONTEXTS, ODD_END, ODD_START, OPEN, OT
 from xlm_core.text.words import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     from xlm_core.text.chunks import ChunkRules
     from xlm_core.text.words import Word
 
-# The first two chunks. An empty chunk is part of a longer space, or a space at an end of the text.
-EMPTY_CHUNK, UNSAFE_CHUNK = 0, 1
+EMPTY_CHUNK = 0  # part of a longer space, or a space at an end of the text
 
 MAX_CHUNK_CHARS = 256  # longer chunks hardly ever repeat
+_UNSAFE_ROW = (0, 0, 0, UNSAFE, OTHER, -1)
 _BYTES_PER_CHUNK, _BYTES_PER_WORD, _BYTES_PER_CHAR = 220, 8, 4
 
 
@@ -49,18 +49,23 @@ class ChunkTable:
         self._variants = array("i")
         self._chunks_of_rows: list[tuple[str, ChunkRules]] = []
         self.size_bytes = 0
-        self._chunks.extend((0, 0, 0, ODD_START, OTHER, -1, 0, 0, 0, UNSAFE, OTHER, -1))
-        self.next_numbers = count(2)
+        self._chunks.extend((0, 0, 0, ODD_START, OTHER, -1))
+        self.next_numbers = count(1)
 
-    def add(self, new: Sequence[tuple[ChunkRules, Sequence[str], NDArray[np.int64]]]) -> None:
+    def add(self, new: Sequence[tuple[ChunkRules, Mapping[str, int]]]) -> None:
         """Add chunks.
 
         Args:
-            new: the rules of a language, and chunks and their numbers; all numbers since the last call.
+            new: the rules of a language, and the numbers of chunks; all numbers since the last call. Texts with a
+                chunk of more than `MAX_CHUNK_CHARS` have to be segmented as a whole.
         """
-        rows = np.empty((sum(len(chunks) for _, chunks, _ in new), 6), np.int32)
-        for rules, chunks, numbers in new:
-            rows[numbers - len(self._chunks) // 6] = self._store(chunks, rules)
+        rows = np.empty((sum(len(numbers) for _, numbers in new), 6), np.int32)
+        rows[:] = _UNSAFE_ROW
+        for rules, numbers in new:
+            chunks = [chunk for chunk in numbers if len(chunk) <= MAX_CHUNK_CHARS]
+            index = np.fromiter(map(numbers.__getitem__, chunks), np.int64, len(chunks))
+            if chunks:
+                rows[index - len(self._chunks) // 6] = self._store(chunks, rules)
         self._chunks.frombytes(rows.tobytes())
 
     def find_words(self, chunks: array[int], sizes: Sequence[int]) -> tuple[Words, NDArray[np.int64]]:

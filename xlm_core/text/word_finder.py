@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from xlm_core.ragged import cumulative_lengths, take_ragged
-from xlm_core.text.chunk_table import EMPTY_CHUNK, MAX_CHUNK_CHARS, UNSAFE_CHUNK, ChunkTable
+from xlm_core.text.chunk_table import EMPTY_CHUNK, MAX_CHUNK_CHARS, ChunkTable
 from xlm_core.text.chunks import ChunkRules, Shapes
 from xlm_core.text.in_place import TextsInPlace, join_words
 from xlm_core.text.normalize import CONTROL_WHITESPACE
@@ -29,25 +31,26 @@ _MAX_REMEMBERED_TEXTS, _MAX_REMEMBERED_CHARS = 4_000, 100
 _MAX_CHARS_IN_PLACE = 1 << 16  # located at once; takes about 60 bytes a character
 
 
-class _LangChunks(dict[str, int]):
-    """The numbers of the chunks of one language; a lookup numbers those that are missing.
+class _LangChunks(defaultdict[str, int]):
+    """The numbers of the chunks of one language; a look-up numbers those that are missing.
 
     Attributes:
         rules: of the language.
-        new: chunks that were numbered and are not in the table.
     """
 
     def __init__(self, rules: ChunkRules, numbers: Iterator[int]):
-        super().__init__({"": EMPTY_CHUNK})
-        self.rules, self._next_numbers = rules, numbers
-        self.new: list[str] = []
+        super().__init__(numbers.__next__, {"": EMPTY_CHUNK})
+        self.rules = rules
+        self._num_known = len(self)
 
-    def __missing__(self, chunk: str) -> int:
-        if len(chunk) > MAX_CHUNK_CHARS:
-            return UNSAFE_CHUNK
-        self.new.append(chunk)
-        number = self[chunk] = next(self._next_numbers)
-        return number
+    def take_new(self) -> dict[str, int]:
+        """Return the chunks that were numbered since the last call, in order. Long ones are forgotten."""
+        new = dict([*islice(reversed(self.items()), len(self) - self._num_known)][::-1])
+        for chunk in new:
+            if len(chunk) > MAX_CHUNK_CHARS:
+                del self[chunk]
+        self._num_known = len(self)
+        return new
 
 
 class WordFinder:
@@ -162,15 +165,8 @@ class WordFinder:
         return self._chunks[lang]
 
     def _add_new_chunks(self) -> None:
-        langs = [chunks for chunks in self._chunks.values() if chunks.new]
-        self._table.add(
-            [
-                (chunks.rules, chunks.new, np.fromiter(map(chunks.__getitem__, chunks.new), np.int64, len(chunks.new)))
-                for chunks in langs
-            ]
-        )
-        for chunks in langs:
-            chunks.new = []
+        new = [(chunks.rules, chunks.take_new()) for chunks in self._chunks.values()]
+        self._table.add([(rules, chunks) for rules, chunks in new if chunks])
 
     def _find_whole(self, text: str, lang: str | None) -> tuple[array[int], array[int]]:
         """Return the number and the start of each word of a text."""

@@ -7,6 +7,7 @@ pair with the lowest rank is merged everywhere in the word, from left to right (
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from itertools import compress
 from typing import TYPE_CHECKING
 
 from xlm_core.errors import TokenizerError
@@ -52,9 +53,12 @@ def split_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
     The time grows as n log n with the word's length, so that a very long text without spaces causes no harm.
     """
     symbols = [*word[:-1], word[-1] + END_OF_WORD]
+    return list(compress(symbols, merge_symbols(symbols, ranks)))
+
+
+def merge_symbols(symbols: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[bool]:
+    """Merge the symbols of a word, in place, and return which of them remain."""
     size = len(symbols)
-    if size == 1:
-        return symbols
     before = list(range(-1, size - 1))  # neighbours, as a doubly linked list over the indices of `symbols`
     after = [*range(1, size), -1]
     remains = [True] * size
@@ -81,4 +85,4 @@ def split_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
                 rank = ranks.get((symbols[left], symbols[right]))
                 if rank is not None:
                     heappush(queue, (rank, left))
-    return [symbol for symbol, remaining in zip(symbols, remains, strict=True) if remaining]
+    return remains

@@ -20,7 +20,8 @@ merges = st.lists(
     st.tuples(letters, st.one_of(letters, letters.map(lambda text: text + END_OF_WORD), st.just(END_OF_WORD))),
     max_size=40,
 )
-batches = st.lists(st.text(st.sampled_from("aaabbc<é</w>\U0001f35c\ud800"), min_size=1, max_size=30), max_size=8)
+words = st.lists(st.text(st.sampled_from("aaabbc<é</w>\U0001f35c\ud800"), min_size=1, max_size=30), max_size=8)
+batches = st.builds(lambda words, times: words * times, words, st.sampled_from([1, 5, 20]))  # few words, or many
 
 
 @given(pairs=merges, words=batches, data=st.data())
