@@ -61,6 +61,7 @@ class AdaptiveSoftmax(nn.Module):
 
     def __init__(self, config: XLMConfig) -> None:
         super().__init__()
+        self.config = config
         self.proj = adaptive_softmax(config)
 
     def forward(self, hidden: Tensor, targets_N: Tensor | None = None) -> Tensor:
@@ -71,7 +72,9 @@ class AdaptiveSoftmax(nn.Module):
         dtype = self.proj.head.weight.dtype
         if dtype in HALF_DTYPES:
             weights = {name: weight.float() for name, weight in self.named_parameters()}
-            return functional_call(self, weights, (hidden, targets_N))
+            with torch.device("meta"):  # in another module, because other threads may use this one at the same time
+                module = AdaptiveSoftmax(self.config)
+            return functional_call(module, weights, (hidden, targets_N))
         if targets_N is not None:
             return self.proj(hidden.to(dtype), targets_N).output
         return self.proj.log_prob(hidden.flatten(0, -2).to(dtype)).unflatten(0, hidden.shape[:-1])

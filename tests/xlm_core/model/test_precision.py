@@ -1,5 +1,7 @@
 """Precisions: float64 for float64 inputs, so that gradients can be checked, and float32 logits in half precision."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 from torch.autograd import gradcheck
@@ -113,3 +115,17 @@ def test_trunk_gradients(output_attentions):
         return trunk(inputs_embeds=inputs_embeds, output_attentions=output_attentions).last_hidden_state
 
     assert gradcheck(run, (vectors.detach().requires_grad_(),))
+
+
+def test_an_adaptive_softmax_in_half_precision_is_used_by_several_threads():
+    head = build(LanguageModelHead, **ASM).to(torch.bfloat16)
+    hidden_ND, targets_N = hidden().detach().bfloat16(), torch.tensor([0, 6, 19, 13, 4])
+
+    @torch.no_grad()
+    def score(_):
+        return head.token_log_probs(hidden_ND, targets_N)
+
+    with ThreadPoolExecutor(4) as pool:
+        scores = [*pool.map(score, range(200))]
+    assert all(torch.equal(score_N, scores[0]) for score_N in scores)
+    assert all(parameter.dtype == torch.bfloat16 for parameter in head.parameters())
