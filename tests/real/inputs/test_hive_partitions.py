@@ -162,6 +162,16 @@ def test_partition_in_the_given_path_and_below_it(lake):
         plan_of(copy.parent)
 
 
+def test_file_of_several_patterns_is_read_once(lake):
+    """Its partitions are those below the shortest path. The filter excludes partitions also where patterns overlap."""
+    both = [f"{lake}/year=2021/lang=de/part-0.parquet", str(lake), f"{lake}/year=2020/*/*"]
+    plan = plan_of(both, keep=["year"])
+    assert files_of(plan, lake) == files_of(plan_of(lake), lake)
+    assert constants_of(plan) == constants_of(plan_of(lake, keep=["year"]))
+    plan = plan_of(both, filter="year == 2021", keep=["year"])
+    assert [constants["year"] for constants in constants_of(plan)] == [2021, 2021]
+
+
 def test_column_in_the_file_and_in_its_path(lake):
     """The file's column is read, if its statistics show that the path says the same."""
     file = lake / "year=2020/lang=de/part-0.parquet"
