@@ -163,20 +163,17 @@ def describe_basis(spec: InputSettings, found: InputFiles) -> str:
 
 
 def _match(members: pa.Table, files: pa.Table) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Return for each file whether there are members of it, and for each member the number of its file, or -1."""
-    names = members["file"].combine_chunks().dictionary_encode()
-    codes = names.indices.to_numpy()
-    found = pc.index_in(files["url"], value_set=names.dictionary)
-    code_of = pc.fill_null(found, -1).to_numpy()
-    is_known = code_of >= 0
-    if not is_known.any():
-        return is_known, np.full(len(members), -1)
-    distinct, firsts = np.unique(codes, return_index=True)
-    member_of = firsts[np.searchsorted(distinct, np.maximum(code_of, 0))]
-    is_known &= have_same_files(members, member_of, files.rename_columns(_FILE.names))
-    index_of = np.full(len(names.dictionary), -1)
-    index_of[code_of[is_known]] = np.flatnonzero(is_known)
-    return is_known, index_of[codes]
+    """Return for each file whether it has members, all of its version, and for each member the number of such a file.
+
+    The number is -1 for the members of other files.
+    """
+    index_of = pc.fill_null(pc.index_in(members["file"], value_set=files["url"]), -1).to_numpy().astype(np.int64)
+    is_listed = index_of >= 0
+    is_same = have_same_files(files.rename_columns(_FILE.names), np.maximum(index_of, 0), members)
+    is_known = np.zeros(len(files), np.bool_)
+    is_known[index_of[is_listed]] = True
+    is_known[index_of[is_listed & ~is_same]] = False
+    return is_known, np.where(is_known[index_of], index_of, -1)
 
 
 def _join_pieces(members: pa.Table) -> pa.Table:
