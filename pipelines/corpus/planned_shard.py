@@ -154,7 +154,7 @@ def build_plan(shards: pa.Array, offsets: np.ndarray[Any, Any], members: pa.Tabl
 
 def members_of(plan: pa.Table) -> tuple[np.ndarray[Any, Any], pa.Table]:
     """Return the members of a plan's shards, and the offsets [N + 1] of each shard's members; see `build_plan`."""
-    column = plan["members"].combine_chunks()
+    column = _to_array(plan["members"])
     offsets = column.offsets.to_numpy().astype(np.int64) if len(column) else np.zeros(1, np.int64)
     values = column.values.slice(offsets[0], offsets[-1] - offsets[0])
     arrays = [values.field(i) for i in range(values.type.num_fields)]
@@ -249,8 +249,13 @@ def _share_row_group(members: Sequence[Member], others: Sequence[Member]) -> boo
 
 
 def _to_struct_array(members: pa.Table) -> pa.StructArray:
-    arrays = [column.combine_chunks() for column in members.columns]
+    arrays = [_to_array(column) for column in members.columns]
     return pa.StructArray.from_arrays(arrays, fields=list(members.schema))
+
+
+def _to_array(column: pa.ChunkedArray) -> pa.Array:
+    """Return a column as one array. Unlike `combine_chunks`, this does not copy a column of one chunk."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _read_constants(members: pa.Table) -> list[dict[str, pa.Scalar]]:

@@ -171,7 +171,8 @@ class Output:
         """Read the plan of the last run; None before the first run, and if the file is damaged."""
         try:
             data = (self.bookkeeping / layout.PLAN_FILE).read_bytes()
-            return pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            # one chunk, of which `members_of` need not copy the members
+            return pq.read_table(pa.BufferReader(data), page_checksum_verification=True).combine_chunks()
         except (OSError, ValueError, pa.ArrowException):
             return None
 

@@ -57,7 +57,8 @@ def read_plan(output: Output) -> pa.Table:
     try:
         plan = file.read_table()
         if is_plan(plan.schema):
-            return plan.filter(plan["shard"].is_valid())
+            plan = plan.filter(plan["shard"].is_valid()) if plan["shard"].null_count else plan
+            return plan.combine_chunks()  # one chunk, of which `members_of` need not copy the members
     except FileNotFoundError:
         raise FatalError(f"{file.url}: missing; {_PLAN_AGAIN}") from None
     except (ValueError, pa.ArrowException):  # text that is not UTF-8, or not Parquet

@@ -40,7 +40,7 @@ def plan_files(num_files: int, rows_per_shard: int, steps: Steps) -> tuple[pa.Ta
     del plan  # in a later run, there is only the stored one
     with made_up_files(num_files + 1) as read:
         with steps.step("read the plan, and plan again with one more file"):
-            kept = pq.read_table(pa.BufferReader(data), page_checksum_verification=True)
+            kept = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).combine_chunks()
             again = make_plan(SPEC, limits, (), kept)
         assert len(read) == 1
     return kept, again
