@@ -178,9 +178,9 @@ SAFEGUARDS = [
     ),
     Safeguard(
         "shard ids: the modification time of the file is ignored",
-        "pipelines/corpus/planned_shard.py",
-        r"{file.url}\0{file.size}\0{file.mtime_ns}",
-        r"{file.url}\0{file.size}",
+        "pipelines/corpus/shard_ids.py",
+        '"size", "mtime_ns", "etag"',
+        '"size", "etag"',
         f"{INTERFERENCE}rewritten_file_of_the_same_size_is_computed_again",
     ),
     Safeguard(
