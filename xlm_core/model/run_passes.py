@@ -51,6 +51,7 @@ def _start_passes(
 
     @torch.inference_mode()
     def run_in_thread(batch: BatchT) -> Sequence[Write]:
+        torch.get_num_threads()  # the first call in a thread takes the number that any thread has set last
         torch.set_num_threads(1 if invariant else num_threads // num_workers)  # of this thread
         return run_pass(batch)
 
@@ -65,4 +66,4 @@ def _start_passes(
                 yield started.popleft().result()
         finally:
             executor.shutdown(cancel_futures=True)
-            torch.set_num_threads(num_threads)  # MKL has one number for all threads
+            torch.set_num_threads(num_threads)  # of threads that start later

@@ -91,3 +91,17 @@ def test_an_error_on_arrival_ends_the_other_passes(num_threads):
 
 def test_no_batch_is_no_pass(num_threads):
     run_passes(lambda _: [], [], CPU)
+
+
+def test_a_pass_keeps_its_number_of_threads_if_another_thread_sets_its_own(num_threads):
+    found = np.zeros(1)
+
+    def run_pass(batch: int) -> list[Write]:
+        other = threading.Thread(target=torch.set_num_threads, args=(7,))
+        other.start()
+        other.join()
+        return [Write(found, batch, torch.tensor(torch.get_num_threads()))]
+
+    run_passes(run_pass, [0], CPU, invariant=True)
+    assert found.tolist() == [1]
+    torch.set_num_threads(num_threads)
