@@ -13,6 +13,8 @@ from xlm_core.model.copies import Write, write_behind
 
 BatchT = TypeVar("BatchT")
 
+_MAX_AT_A_TIME = 8  # each takes memory, up to 200 MB with a language model's head
+
 
 def run_passes(
     run_pass: Callable[[BatchT], Sequence[Write]],
@@ -24,8 +26,8 @@ def run_passes(
 ) -> None:
     """Run a forward pass on each batch, and write its results to the host.
 
-    On a CPU, each thread runs a pass of its own, as long as there are enough. Threads that share a pass wait for each
-    other after each operation, so another process that takes one of their cores for a moment delays all of them.
+    On a CPU, up to eight threads run a pass of their own, as long as there are enough. Threads that share a pass wait
+    for each other after each operation, so another process that takes one of their cores for a moment delays all.
 
     Args:
         run_pass: runs the pass of a batch, and returns where its results belong. On a CPU, several threads call it.
@@ -47,7 +49,7 @@ def _start_passes(
     if device.type != "cpu" or num_threads == 1 or not batches:
         yield from map(run_pass, batches)
         return
-    num_workers = min(num_threads, len(batches))
+    num_workers = min(num_threads, len(batches), _MAX_AT_A_TIME)
 
     @torch.inference_mode()
     def run_in_thread(batch: BatchT) -> Sequence[Write]:

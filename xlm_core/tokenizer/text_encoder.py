@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
@@ -48,6 +49,8 @@ class _Parts(NamedTuple):
 class TextEncoder:
     """Encodes texts without special tokens. Remembers the words that it has seen, within a limit of memory.
 
+    Several threads may use it; one of them encodes at a time.
+
     Args:
         segmenters: split texts into words.
         encode_word: splits words into subwords.
@@ -58,6 +61,7 @@ class TextEncoder:
         self._arguments = segmenters, encode_word, is_segmented
         self._segment = segmenters.split if is_segmented else segmenters.segment
         self._encode_word = encode_word
+        self._lock = Lock()  # on what it remembers
         self._table = PieceTable(encode_word.encode)
         self._finder = WordFinder(segmenters, self._table.number, is_segmented=is_segmented)
 
@@ -88,15 +92,20 @@ class TextEncoder:
         groups: list[TextTokens] = []
         for first in range(0, len(texts), _TEXTS_PER_GROUP):
             group = slice(first, first + _TEXTS_PER_GROUP)
-            groups.append(self._encode_group(texts[group], langs[group], literal_ids, with_offsets, on_text))
-            if self._table.size_bytes + self._finder.size_bytes > _MAX_MEMORY_BYTES:
-                self.clear_memory()
+            with self._lock:
+                try:
+                    groups.append(self._encode_group(texts[group], langs[group], literal_ids, with_offsets, on_text))
+                except BaseException:
+                    self._clear()  # an interrupt may have come between two steps of adding a word
+                    raise
+                if self._table.size_bytes + self._finder.size_bytes > _MAX_MEMORY_BYTES:
+                    self._clear()
         return TextTokens.concatenate(groups)
 
     def clear_memory(self) -> None:
         """Forget all words."""
-        self._finder.clear()
-        self._table.clear()
+        with self._lock:
+            self._clear()
 
     def tokenize(self, text: str, lang: str | None, literal_ids: Mapping[str, int]) -> list[str]:
         """Return the tokens of a text as strings, including those that are not in the vocabulary."""
@@ -108,6 +117,10 @@ class TextEncoder:
                 for word in self._segment(part, lang).words:
                     found += [subword for subword, _, _ in self._encode_word.split(word)]
         return found
+
+    def _clear(self) -> None:
+        self._finder.clear()
+        self._table.clear()
 
     def _encode_group(
         self,

@@ -51,6 +51,16 @@ def test_few_passes_share_the_threads_unless_they_have_to_be_invariant(num_threa
     assert torch.get_num_threads() == num_threads
 
 
+def test_many_threads_share_eight_passes_because_each_takes_memory():
+    before, shares = torch.get_num_threads(), np.zeros(16)
+    torch.set_num_threads(20)
+    try:
+        run_passes(lambda batch: [Write(shares, batch, torch.tensor(torch.get_num_threads()))], range(16), CPU)
+    finally:
+        torch.set_num_threads(before)
+    assert shares.tolist() == [2] * 16
+
+
 def test_an_error_of_a_pass_is_raised_when_no_other_pass_is_running(num_threads):
     running, started = set[int](), list[int]()
 
