@@ -3,6 +3,7 @@
 import re
 import reprlib
 from collections.abc import Sequence
+from typing import get_args
 
 _reprs = reprlib.Repr()
 _reprs.maxstring = _reprs.maxother = 100  # enough for a name; a damaged file may have a megabyte in its place
@@ -28,6 +29,26 @@ def format_list(items: Sequence[str], max_items: int, separator: str = ", ") -> 
     """Format the first items of a list for a message: `a, b, c and 4 more`."""
     more = f" and {len(items) - max_items} more" if len(items) > max_items else ""
     return f"{separator.join(items[:max_items])}{more}"
+
+
+def check_choice(name: str, value: object, choices: object) -> None:
+    """Check that the value of an argument is one of a `Literal`.
+
+    Raises:
+        ValueError: it is not; the message lists the valid values.
+    """
+    if value not in get_args(choices):
+        raise ValueError(f"{name}: got {format_value(value)}, expected one of {', '.join(get_args(choices))}")
+
+
+def check_positive(name: str, value: int) -> None:
+    """Check that the value of an argument is at least 1.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if value < 1:
+        raise ValueError(f"{name}: got {value}, expected at least 1")
 
 
 class FatalError(Exception):

@@ -18,7 +18,7 @@ from xlm_core.checkpoint.config_json import (
     fields_from_json,
 )
 from xlm_core.checkpoint.files import CONFIG_FILE, find_original
-from xlm_core.errors import CheckpointError, FatalError, format_list, format_value
+from xlm_core.errors import CheckpointError, FatalError, check_choice, format_list, format_value
 from xlm_core.files import read_json_object
 
 SummaryType = Literal["first", "last", "mean", "cls_index"]
@@ -214,8 +214,7 @@ class XLMConfig:
 
         The configurations of the released causal checkpoints have `"causal": false`: users choose the objective.
         """
-        if objective not in get_args(Objective):
-            raise ValueError(f"objective: got {objective!r}, expected causal or masked")
+        check_choice("objective", objective, Objective)
         return dataclasses.replace(self, causal=objective == "causal")
 
     @classmethod

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from xlm_core.errors import check_positive
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -269,5 +271,4 @@ def _best_of_each_group(group: NDArray[np.int64], score: NDArray[np.float64], to
 
 def _check_limits(top_k: int, max_answer_tokens: int) -> None:
     for name, value in (("top_k", top_k), ("max_answer_tokens", max_answer_tokens)):
-        if value < 1:
-            raise ValueError(f"{name}: got {value}, expected at least 1")
+        check_positive(name, value)

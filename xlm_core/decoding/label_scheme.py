@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from xlm_core.errors import FatalError, format_list, format_value
+from xlm_core.errors import FatalError, check_choice, format_list, format_value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,7 +97,9 @@ def parse_label_scheme(labels: Sequence[str], scheme: SchemeName = "auto") -> La
 
     Raises:
         FatalError: the labels do not fit the given scheme; the message lists them.
+        ValueError: there is no such scheme.
     """
+    check_choice("scheme", scheme, SchemeName)
     if scheme == "plain":
         return _build("plain", [_Label("", None if label == OUTSIDE else label) for label in labels], labels)
     split = [_split(label) for label in labels]

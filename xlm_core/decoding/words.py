@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from xlm_core.decoding.marks import code_points
+from xlm_core.errors import check_choice
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,6 +114,7 @@ def aggregate_scores(
     Returns:
         float32 [W, C].
     """
+    check_choice("how", how, Aggregation)
     if how == "first":
         return scores_TC[tokens[words.first]]
     if how == "last":
@@ -122,9 +124,7 @@ def aggregate_scores(
     subwords = tokens[np.arange(num_subwords.sum()) + np.repeat(words.first - word_start, num_subwords)]
     if how == "mean":
         return (np.add.reduceat(scores_TC[subwords], word_start, axis=0) / num_subwords[:, None]).astype(np.float32)
-    if how == "max":
-        max_score = scores_TC[subwords].max(axis=1)
-        is_highest = max_score == np.repeat(np.maximum.reduceat(max_score, word_start), num_subwords)
-        highest = np.flatnonzero(is_highest)
-        return scores_TC[subwords[highest[np.searchsorted(highest, word_start)]]]
-    raise ValueError(f"how: got {how!r}, expected first, last, max or mean")
+    max_score = scores_TC[subwords].max(axis=1)
+    is_highest = max_score == np.repeat(np.maximum.reduceat(max_score, word_start), num_subwords)
+    highest = np.flatnonzero(is_highest)
+    return scores_TC[subwords[highest[np.searchsorted(highest, word_start)]]]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal
+
+from xlm_core.errors import check_choice
 
 if TYPE_CHECKING:
     import torch
@@ -56,9 +58,8 @@ def choose_precision(precision: str, device: torch.device) -> torch.dtype:
     """
     import torch
 
+    check_choice("precision", precision, Precision)
     name = ("float32" if device.type == "cpu" else "float16") if precision == "auto" else precision
-    if name not in get_args(Precision):
-        raise ValueError(f"precision: got {precision!r}, expected one of {', '.join(get_args(Precision))}")
     return getattr(torch, name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from xlm_core.errors import check_choice
 from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, PaddingSide, as_arrays, pad_batch
 from xlm_core.tokenizer import NO_MAX_LENGTH, PackedTokenizer, Token, as_lists, truncated_sizes
 
@@ -220,12 +221,12 @@ class XLMTokenizer(PackedTokenizer):
         result = BatchEncoding(batch)
         pad = _resolve_option("padding", padding, "longest", get_args(Padding))
         side = padding_side or self.padding_side
-        _check_choice("padding_side", side, get_args(PaddingSide))
+        check_choice("padding_side", side, PaddingSide)
         multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
         if multiple < 1:
             raise ValueError(f"pad_to_multiple_of: got {multiple}, expected at least 1")
         if return_tensors is not None:
-            _check_choice("return_tensors", return_tensors, get_args(ArrayKind))
+            check_choice("return_tensors", return_tensors, ArrayKind)
         if pad != "do_not_pad":
             longest = max(map(len, batch["input_ids"]), default=0)
             length = longest if pad == "longest" else self._require_length("padding", max_length)
@@ -242,11 +243,6 @@ def _resolve_option(name: str, value: bool | str, default: str, choices: tuple[s
     if resolved not in choices:
         raise ValueError(f"{name}: got {value!r}, expected True, False or one of {', '.join(choices)}")
     return resolved
-
-
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(choices)}")
 
 
 def _as_rows(text: Any, text_pair: Any, is_split_into_words: bool) -> tuple[bool, list[tuple[Text, ...]]]:

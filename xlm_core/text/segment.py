@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xlm_core.errors import TokenizerError
+from xlm_core.errors import TokenizerError, check_choice
 from xlm_core.text.aligned import AlignedText
 from xlm_core.text.composition import compose
 from xlm_core.text.moses import NEUTRAL, load_moses
@@ -23,6 +23,8 @@ from xlm_core.text.words import SegmentedText
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+ChineseSegmenter = Literal["jieba", "rjieba"]
+JapaneseSegmenter = Literal["kytea", "fugashi"]
 Compat = Literal["default", "reference"]
 
 
@@ -36,15 +38,21 @@ class Segmenters:
         compat: "reference" deletes tabs and line breaks, which joins the words around them, and leaves decomposed
             characters as they are, as the reference does; "default" replaces tabs and line breaks by spaces, and
             normalizes texts to NFC.
+
+    Raises:
+        ValueError: an option has another value.
     """
 
     def __init__(
         self,
-        zh: Literal["jieba", "rjieba"] = "jieba",
-        ja: Literal["kytea", "fugashi"] = "kytea",
+        zh: ChineseSegmenter = "jieba",
+        ja: JapaneseSegmenter = "kytea",
         kytea_model: str | Path | None = None,
         compat: Compat = "default",
     ):
+        check_choice("zh", zh, ChineseSegmenter)
+        check_choice("ja", ja, JapaneseSegmenter)
+        check_choice("compat", compat, Compat)
         self.zh, self.ja, self.compat = zh, ja, compat
         self.kytea_model = str(kytea_model) if kytea_model is not None else None
         self._segmenters: dict[str, Callable[[str], list[str]]] = {}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 import numpy as np
 
 from xlm_core.errors import TokenizerError, format_value
-from xlm_core.text import Compat, Segmenters
+from xlm_core.text import ChineseSegmenter, Compat, JapaneseSegmenter, Segmenters
 from xlm_core.tokenizer.files import (
     ADDITIONAL_SPECIAL_TOKENS,
     NO_MAX_LENGTH,
@@ -75,8 +75,8 @@ class PackedTokenizer(Vocabulary):
         path: str | Path,
         *,
         lowercase: bool | None = None,
-        zh: Literal["jieba", "rjieba"] = "jieba",
-        ja: Literal["kytea", "fugashi"] = "kytea",
+        zh: ChineseSegmenter = "jieba",
+        ja: JapaneseSegmenter = "kytea",
         kytea_model: str | Path | None = None,
         compat: Compat = "default",
     ) -> Self:
@@ -90,6 +90,7 @@ class PackedTokenizer(Vocabulary):
         Raises:
             TokenizerError: a file is missing or malformed.
             CheckpointError: the `.pth` of an original release cannot be used.
+            ValueError: a segmenter or `compat` has another value.
         """
         files = read_tokenizer_files(Path(path), lowercase)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, overload
 
+from xlm_core.errors import check_positive
 from xlm_core.heads import LanguageModelHead
 from xlm_core.inference import (
     ContinuationCollector,
@@ -74,6 +75,9 @@ class LanguageModelTasks(Runner):
             FatalError: the head is missing, does not fit the trunk, or the model is causal.
             TypeError, ValueError, InferenceError: see `XLM`.
         """
+        check_positive("top_k", top_k)
+        if not mask:
+            raise ValueError("mask: got an empty string, expected the string that marks a mask in the texts")
         loaded = self._heads.load("fill-mask", LanguageModelHead, self._heads.folder(head))
         check_masked(self.model.trunk.config)
         num_tokens = min(top_k, self.model.trunk.config.vocab_size)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 OnOverflow = Literal["truncate", "window", "error"]
+UnknownLang = Literal["error", "neutral"]
 RowTexts: TypeAlias = "list[list[tuple[Text, ...]]]"
 Start: TypeAlias = "Callable[[Sequences, RowTexts], Collector[ResultT]]"
 """Builds a collector from sequences and their texts."""
@@ -42,7 +43,7 @@ class RunSettings:
     on_overflow: OnOverflow
     overlap_tokens: int
     bypass_tokenizer: bool
-    unknown_lang: Literal["error", "neutral"]
+    unknown_lang: UnknownLang
     progress: bool
 
 

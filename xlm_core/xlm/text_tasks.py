@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
+from xlm_core.decoding import Aggregation, SchemeName
+from xlm_core.errors import check_choice, check_positive
 from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 from xlm_core.inference import (
     ClassificationCollector,
     EmbeddingCollector,
+    PoolingName,
+    Problem,
     TaggingCollector,
     check_classification,
     check_embedding,
@@ -31,9 +35,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from xlm_core.decoding import Aggregation, SchemeName
-    from xlm_core.inference import PoolingName, Problem
     from xlm_core.xlm.texts import Texts
+
+_Windows = Literal["mean", "each"]
+_Aggregate = Literal["word", "entity"]
 
 
 class TextTasks(Runner):
@@ -75,7 +80,7 @@ class TextTasks(Runner):
         layer: int | Sequence[int] = -1,
         truncate_dim: int | None = None,
         normalize: bool = True,
-        windows: Literal["mean", "each"] = "mean",
+        windows: _Windows = "mean",
     ) -> NDArray[np.float32] | list[NDArray[np.float32]]:
         """Compute a vector for each text.
 
@@ -96,7 +101,13 @@ class TextTasks(Runner):
             FatalError: the checkpoint does not have the layer, or so many dimensions.
             TypeError, ValueError, InferenceError: see `XLM`.
         """
+        check_choice("pooling", pooling, PoolingName)
+        check_choice("windows", windows, _Windows)
+        if truncate_dim is not None:
+            check_positive("truncate_dim", truncate_dim)
         layers = [layer] if isinstance(layer, int) else list(layer)
+        if not layers:
+            raise ValueError("layer: got an empty list, expected a layer, or a list of layers to average")
         config, each_window = self.model.trunk.config, windows == "each"
         dim = check_embedding(layers, truncate_dim, config)
         inputs = self._read(texts, lang, pairs)
@@ -177,6 +188,9 @@ class TextTasks(Runner):
             FatalError: the head is missing, or does not fit the trunk or the problem.
             TypeError, ValueError, InferenceError: see `XLM`.
         """
+        if problem is not None:
+            check_choice("problem", problem, Problem)
+        check_positive("top_k", top_k)
         loaded = self._heads.load("text-classification", SequenceClassificationHead, self._heads.folder(head))
         chosen: Problem = problem or trained_problem(loaded.config) or "single-label"
         check_classification(loaded.config, chosen)
@@ -201,7 +215,7 @@ class TextTasks(Runner):
         *,
         pairs: str | Texts | None = ...,
         head: str | Path | None = ...,
-        aggregate: Literal["word", "entity"] = ...,
+        aggregate: _Aggregate = ...,
         pieces: Aggregation = ...,
         scheme: SchemeName = ...,
     ) -> list[Span]: ...
@@ -213,7 +227,7 @@ class TextTasks(Runner):
         *,
         pairs: str | Texts | None = ...,
         head: str | Path | None = ...,
-        aggregate: Literal["word", "entity"] = ...,
+        aggregate: _Aggregate = ...,
         pieces: Aggregation = ...,
         scheme: SchemeName = ...,
     ) -> list[list[Span]]: ...
@@ -224,7 +238,7 @@ class TextTasks(Runner):
         *,
         pairs: str | Texts | None = None,
         head: str | Path | None = None,
-        aggregate: Literal["word", "entity"] = "word",
+        aggregate: _Aggregate = "word",
         pieces: Aggregation = "first",
         scheme: SchemeName = "auto",
     ) -> list[Span] | list[list[Span]]:
@@ -246,6 +260,9 @@ class TextTasks(Runner):
             FatalError: the head is missing, or does not fit the trunk or the scheme.
             TypeError, ValueError, InferenceError: see `XLM`.
         """
+        check_choice("aggregate", aggregate, _Aggregate)
+        check_choice("pieces", pieces, Aggregation)
+        check_choice("scheme", scheme, SchemeName)
         loaded = self._heads.load("token-classification", TokenClassificationHead, self._heads.folder(head))
         labels_scheme = read_label_scheme(loaded.config, scheme)
         inputs = self._read(texts, lang, pairs)

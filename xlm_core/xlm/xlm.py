@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
 from xlm_core.checkpoint import check_checkpoint, check_finite
-from xlm_core.errors import InferenceError
+from xlm_core.errors import InferenceError, check_choice, check_positive
 from xlm_core.inference import (
     Model,
     choose_device,
@@ -21,13 +21,16 @@ from xlm_core.reference import XLMModel, XLMTokenizer
 from xlm_core.tokenizer import check_vocab_size
 from xlm_core.xlm.language_model_tasks import LanguageModelTasks
 from xlm_core.xlm.pair_tasks import PairTasks
-from xlm_core.xlm.runner import OnOverflow, RunSettings
+from xlm_core.xlm.runner import OnOverflow, RunSettings, UnknownLang
 from xlm_core.xlm.text_tasks import TextTasks
 
 if TYPE_CHECKING:
     import torch
 
     from xlm_core.inference import Precision
+    from xlm_core.text import ChineseSegmenter, Compat, JapaneseSegmenter
+
+_Objective = Literal["checkpoint", "causal", "masked"]
 
 
 class XLM(TextTasks, PairTasks, LanguageModelTasks):
@@ -55,16 +58,16 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
         *,
         device: torch.device | str = "auto",
         precision: Precision = "auto",
-        objective: Literal["checkpoint", "causal", "masked"] = "checkpoint",
+        objective: _Objective = "checkpoint",
         max_length: int | None = None,
         on_overflow: OnOverflow = "truncate",
         overlap_tokens: int = 64,
-        zh: Literal["jieba", "rjieba"] = "jieba",
-        ja: Literal["kytea", "fugashi"] = "kytea",
+        zh: ChineseSegmenter = "jieba",
+        ja: JapaneseSegmenter = "kytea",
         kytea_model: str | Path | None = None,
-        compat: Literal["default", "reference"] = "default",
+        compat: Compat = "default",
         bypass_tokenizer: bool = False,
-        unknown_lang: Literal["error", "neutral"] = "error",
+        unknown_lang: UnknownLang = "error",
         max_tokens: int | None = None,
         invariant: bool = False,
         progress: bool = True,
@@ -96,15 +99,11 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
             InferenceError: the model does not fit the device's memory.
             ValueError: an option does not exist, or does not fit the checkpoint or this machine.
         """
-        for name, value, expected in (
-            ("objective", objective, ("checkpoint", "causal", "masked")),
-            ("on_overflow", on_overflow, ("truncate", "window", "error")),
-            ("unknown_lang", unknown_lang, ("error", "neutral")),
-        ):
-            if value not in expected:
-                raise ValueError(f"{name}: got {value!r}, expected one of {', '.join(expected)}")
-        if max_tokens is not None and max_tokens < 1:
-            raise ValueError(f"max_tokens: got {max_tokens}, expected at least 1")
+        check_choice("objective", objective, _Objective)
+        check_choice("on_overflow", on_overflow, OnOverflow)
+        check_choice("unknown_lang", unknown_lang, UnknownLang)
+        if max_tokens is not None:
+            check_positive("max_tokens", max_tokens)
         folder = Path(checkpoint)
         config = check_checkpoint(folder, "trunk")
         if max_length is not None and not 3 <= max_length <= config.max_position_embeddings:

@@ -151,7 +151,7 @@ def test_the_objective_can_be_changed():
     causal = released.with_objective("causal")
     assert causal.causal
     assert causal.with_objective("masked") == released
-    with pytest.raises(ValueError, match="objective: got 'clm', expected causal or masked"):
+    with pytest.raises(ValueError, match="objective: got 'clm', expected one of causal, masked"):
         released.with_objective("clm")
 
 

@@ -75,7 +75,7 @@ def test_word_scores_are_aggregated_from_subword_scores(how, expected):
 
 def test_unknown_aggregation_raises_an_error():
     tokens, words = words_of(build_layout([Row([[1]], [(0, 1)])]))
-    with pytest.raises(ValueError, match="how: got 'median', expected first, last, max or mean"):
+    with pytest.raises(ValueError, match="how: got 'median', expected one of first, last, max, mean"):
         aggregate_scores(SCORES, tokens, words, "median")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xlm_core import XLM, CheckpointError, FatalError, TokenizerError, XLMForTokenClassification, XLMModel
+from xlm_core import XLM, CheckpointError, FatalError, TokenizerError, XLMForTokenClassification, XLMModel, XLMTokenizer
 
 REFUSED: dict[str, tuple[Callable[[XLM, Path], Any], type[Exception], str]] = {
     "missing": (
@@ -82,6 +82,61 @@ REFUSED: dict[str, tuple[Callable[[XLM, Path], Any], type[Exception], str]] = {
         "max_new_tokens: got 200, but texts of 3 tokens leave fewer of the 128 positions of the model; lower it, or "
         "max_length",
     ),
+    "windows": (
+        lambda xlm, _: xlm.embed("a", "en", windows="all"),
+        ValueError,
+        "windows: got 'all', expected one of mean, each",
+    ),
+    "pooling": (
+        lambda xlm, _: xlm.embed("a", "en", pooling="avg"),
+        ValueError,
+        "pooling: got 'avg', expected one of first, mean, last, max",
+    ),
+    "no dimensions": (
+        lambda xlm, _: xlm.embed("a", "en", truncate_dim=0),
+        ValueError,
+        "truncate_dim: got 0, expected at least 1",
+    ),
+    "no layer": (
+        lambda xlm, _: xlm.embed("a", "en", layer=[]),
+        ValueError,
+        "layer: got an empty list, expected a layer, or a list of layers to average",
+    ),
+    "problem": (
+        lambda xlm, heads: xlm.classify("a", "en", head=heads / "several", problem="multi"),
+        ValueError,
+        "problem: got 'multi', expected one of single-label, multi-label, regression",
+    ),
+    "no label": (
+        lambda xlm, heads: xlm.classify("a", "en", head=heads / "several", top_k=0),
+        ValueError,
+        "top_k: got 0, expected at least 1",
+    ),
+    "aggregate": (
+        lambda xlm, heads: xlm.tag("a", "en", head=heads / "tags", aggregate="words"),
+        ValueError,
+        "aggregate: got 'words', expected one of word, entity",
+    ),
+    "pieces": (
+        lambda xlm, heads: xlm.tag("a", "en", head=heads / "tags", pieces="avg"),
+        ValueError,
+        "pieces: got 'avg', expected one of first, last, max, mean",
+    ),
+    "scheme": (
+        lambda xlm, heads: xlm.tag("a", "en", head=heads / "tags", scheme="foo"),
+        ValueError,
+        "scheme: got 'foo', expected one of auto, bio, bioes, bilou, bmes, bmewo, plain",
+    ),
+    "no token for a mask": (
+        lambda xlm, _: xlm.fill("a <mask>", "en", top_k=0),
+        ValueError,
+        "top_k: got 0, expected at least 1",
+    ),
+    "no marker of masks": (
+        lambda xlm, _: xlm.fill("a <mask>", "en", mask=""),
+        ValueError,
+        "mask: got an empty string, expected the string that marks a mask in the texts",
+    ),
     "a layer": (
         lambda xlm, _: xlm.embed("a", "en", layer=9),
         FatalError,
@@ -135,6 +190,10 @@ def test_head_of_another_trunk_is_refused(xlm, demo, tmp_path):
         ({"precision": "half"}, "precision: got 'half', expected one of auto, float32, bfloat16, float16"),
         ({"objective": "mlm"}, "objective: got 'mlm', expected one of checkpoint, causal, masked"),
         ({"on_overflow": "reject"}, "on_overflow: got 'reject', expected one of truncate, window, error"),
+        ({"unknown_lang": "ignore"}, "unknown_lang: got 'ignore', expected one of error, neutral"),
+        ({"zh": "jeba"}, "zh: got 'jeba', expected one of jieba, rjieba"),
+        ({"ja": "mecab"}, "ja: got 'mecab', expected one of kytea, fugashi"),
+        ({"compat": "ref"}, "compat: got 'ref', expected one of default, reference"),
         ({"max_length": 500}, "max_length: got 500, expected 3 to 128, the positions of "),
         ({"max_tokens": 0}, "max_tokens: got 0, expected at least 1"),
         (
@@ -147,3 +206,10 @@ def test_refused_options_have_one_message(checkpoints, options, message):
     with pytest.raises(ValueError) as error:
         XLM.from_pretrained(checkpoints / "lm", **options)
     assert str(error.value).startswith(message)
+
+
+@pytest.mark.parametrize("options", [{"zh": "jeba"}, {"ja": "mecab"}, {"compat": "ref"}])
+def test_tokenizer_refuses_the_same_options(checkpoints, options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f"^{name}: got '{value}', expected one of "):
+        XLMTokenizer.from_pretrained(checkpoints / "lm", **options)
