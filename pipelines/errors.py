@@ -9,6 +9,7 @@ __all__ = [
     "LockedError",
     "NoAnswerError",
     "NoSpaceError",
+    "RejectionLimitError",
     "RetryableError",
     "ShardError",
     "StalledError",
@@ -19,6 +20,10 @@ RESUME_HINT = "finished shards are kept, run the same command to resume"
 
 class LockedError(FatalError):
     """Another run is writing to the output. Schedulers tell it from other errors by its own exit status."""
+
+
+class RejectionLimitError(FatalError):
+    """The run is certain to reject more rows than the job allows."""
 
 
 class ShardError(Exception):

@@ -36,6 +36,19 @@ def closest_name(name: str, known: Iterable[str]) -> str | None:
     return by_folded[matches[0]] if matches else None
 
 
+def format_kept(num_kept: int | None, num_read: int, num_all: int) -> str:
+    """Format how many rows a filter keeps, such as "up to 20 of 100 rows".
+
+    Args:
+        num_kept: how many it keeps; None if this is not known.
+        num_read: number of rows to which the filter is applied.
+        num_all: number of all rows, also of those that are not read because of their statistics.
+    """
+    known = f"up to {num_read:,}" if num_kept is None else f"{num_kept:,}"
+    rows = format_count(num_all, "row")
+    return rows if num_kept == num_all else f"{known} of {rows}"
+
+
 def format_percent(part: float, whole: float) -> str:
     """Format a share as a percentage. Only exact shares are shown as `0.0 %` and `100.0 %`."""
     value = 100 * part / whole if whole else 0.0

@@ -11,7 +11,7 @@ import click
 from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from jobs.log_file import log_file
-from pipelines.errors import RESUME_HINT, FatalError, LockedError, RetryableError
+from pipelines.errors import RESUME_HINT, FatalError, LockedError, RejectionLimitError, RetryableError
 from pipelines.log import format_traceback, logger
 from pipelines.storage import describe_error
 
@@ -63,6 +63,8 @@ def _exit_status(error: Exception) -> ExitStatus:
     match error:
         case LockedError():
             return ExitStatus.LOCKED
+        case RejectionLimitError():
+            return ExitStatus.INCOMPLETE
         case FatalError():
             return ExitStatus.INVALID
         case _:

@@ -3,7 +3,7 @@
 from pipelines.corpus.cut_shards import ShardLimits
 from pipelines.corpus.ids import MAX_ROWS_IN_DRIVER, RepeatedHashes, StoredHashes, find_duplicates, hash_ids
 from pipelines.corpus.known_files import GoneFiles
-from pipelines.corpus.lang_counts import LangValue, count_langs
+from pipelines.corpus.lang_counts import LangValue, count_langs, is_counted_quickly
 from pipelines.corpus.member_reader import MemberReader, join_alike, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError, explain_unreadable, read_footer
 from pipelines.corpus.plan import Plan, plan_shards
@@ -40,6 +40,7 @@ __all__ = [
     "find_duplicates",
     "group_by_row_group",
     "hash_ids",
+    "is_counted_quickly",
     "is_plan",
     "join_alike",
     "members_of",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute
 
 from pipelines.corpus.member_reader import MemberReader, select_rows
 from pipelines.corpus.parquet import UnsupportedInputError
@@ -21,7 +22,11 @@ if TYPE_CHECKING:
     from pipelines.corpus.planned_shard import Member, PlannedShard
     from pipelines.storage import StoreSettings
 
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
 _READ_THREADS = 8  # hide the latency of a store; on local files, 9 million rows per second and thread
+
+_QUICK_ROWS, _QUICK_MEMBERS = 20_000_000, 2_000  # their languages are counted in seconds, also in a store
 
 
 class LangValue(NamedTuple):
@@ -52,6 +57,14 @@ class MemberLangs(NamedTuple):
     num_read: int
     num_rows: Counter[LangValue]
     is_unreadable: bool = False
+
+
+def is_counted_quickly(shards: pa.Table) -> bool:
+    """Whether `count_langs` takes only seconds for the shards of a plan."""
+    num_rows, num_members = (
+        pc.sum(values).as_py() or 0 for values in (shards["num_rows"], pc.list_value_length(shards["members"]))
+    )
+    return num_rows <= _QUICK_ROWS and num_members <= _QUICK_MEMBERS
 
 
 def count_langs(

@@ -46,6 +46,11 @@ class Plan:
         return int(self.shards["num_rows"].to_numpy().sum())
 
     @property
+    def num_corpus_rows(self) -> int:
+        """Number of rows of the corpus, before the filter, also of those that are not read."""
+        return self.num_rows + self.pruned.num_rows
+
+    @property
     def pruned(self) -> PrunedRows:
         """The rows that are not in `shards`, because statistics show that the filter drops them."""
         pruned = self.corpus.pruned

@@ -15,7 +15,7 @@ from pipelines.output.parts import (
     part_bytes,
     sha256,
 )
-from pipelines.output.rejection_limit import describe_too_many_rejected
+from pipelines.output.rejection_limit import describe_too_many_rejected, list_counts, sufficient_limit
 from pipelines.output.resume import OutputState, check_parts, compare_with_plan, remove_stale_parts
 from pipelines.output.shard_record import SECONDS, SHARD_COUNTS, ShardRecord, ShardResult
 
@@ -52,9 +52,11 @@ __all__ = [
     "id_keys",
     "is_as_written",
     "is_part_name",
+    "list_counts",
     "part_bytes",
     "part_name",
     "remove_stale_parts",
     "retry_if_replaced",
     "sha256",
+    "sufficient_limit",
 ]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from pipelines.run.checks import LanguageSurvey, LangUse, survey_languages
+    from pipelines.run.checks import LanguageSurvey, LangUse, describe_certain_rejections, survey_languages
     from pipelines.run.estimate import Estimate, estimate_job
     from pipelines.run.execute import run
     from pipelines.run.output_checks import check_before_changes, check_output, check_removal
@@ -21,6 +21,7 @@ __all__ = [
     "check_output",
     "check_removal",
     "compute_sample",
+    "describe_certain_rejections",
     "estimate_job",
     "prepare_job",
     "run",
@@ -36,6 +37,7 @@ _MODULES = {  # the module of each name; only `estimate`, `execute` and `sample`
     "check_output": "output_checks",
     "check_removal": "output_checks",
     "compute_sample": "sample",
+    "describe_certain_rejections": "checks",
     "estimate_job": "estimate",
     "prepare_job": "prepare",
     "run": "execute",

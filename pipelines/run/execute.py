@@ -19,7 +19,7 @@ from pipelines.report import build_report, collect_statistics, render_or_explain
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import Stop, graceful_stop, stop_signals
-from pipelines.run.output_checks import check_before_changes, compare_output
+from pipelines.run.output_checks import check_before_changes, check_rejected_langs, compare_output
 from pipelines.run.prepare import Prepared, prepare_job
 from pipelines.run.progress import Progress
 from pipelines.run.run_metrics import RunMetrics
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipelines.output import Lock, OutputState, Records, Totals
     from pipelines.report import RunRecord
     from pipelines.rows import PreRejected
+    from pipelines.run.checks import LanguageSurvey
 
 # A wave is one execution of Ray Data. The driver holds its plan, and its worker pools start again for each wave,
 # so it must be neither too large nor too short: at some seconds of model time per shard, this many shards take hours.
@@ -74,6 +75,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         if output.is_complete and state.is_complete:  # by the run that held the lock before
             return _report_nothing_to_do(job.policy, prepared, state.recorded, console)
         ids = check_before_changes(job, prepared, state, notify)
+        survey = check_rejected_langs(job, prepared, state)
         for note in state.notes:
             notify(note)
         remove_stale_parts(output, state)
@@ -87,7 +89,7 @@ def run(job: Job, console: Console, retry_rejected: Collection[str] = ()) -> dic
         stop = Stop()
         with stop_signals(stop):
             if len(state.todo):
-                _compute(job, prepared, state, commits, progress, metrics, ids.repeated, stop, notify)
+                _compute(job, prepared, state, commits, progress, metrics, ids.repeated, stop, notify, survey)
             del state  # its records are loaded again, with those of this run
             return _finish(prepared, output, lock, commits, progress, run_file)
 
@@ -102,6 +104,7 @@ def _compute(
     pre_rejected: PreRejected,
     stop: Stop,
     notify: Callable[[str], None],
+    survey: LanguageSurvey | None,
 ) -> None:
     """Compute shards on Ray, wave by wave, until all are done or the run ends early."""
     todo = state.todo
@@ -116,7 +119,7 @@ def _compute(
             from pipelines.run.shard_runner import ShardRunner  # imports Ray Data, while Ray's first workers start
 
             pools = allocate_pools(nodes, job.compute, addable)
-            notify(_describe_start(todo, state.num_done, pools))
+            notify(_describe_start(_describe_rows(job, todo, survey), len(todo), state.num_done, pools))
             progress.workers = {"tokenize": pools.tokenizers, "infer": pools.models}
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
             with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
@@ -135,8 +138,17 @@ def _count_rows(shards: pa.Table) -> int:
     return int(shards["num_rows"].to_numpy().sum())
 
 
-def _describe_start(todo: pa.Table, num_done: int, pools: Pools) -> str:
-    rows, shards = format_count(_count_rows(todo), "row"), format_count(len(todo), "shard")
+def _describe_rows(job: Job, todo: pa.Table, survey: LanguageSurvey | None) -> str:
+    """Describe how many rows will be computed or rejected."""
+    if job.input.filter is None:
+        return format_count(_count_rows(todo), "row")
+    if survey is not None and survey.is_exact:
+        return format_count(survey.num_rows, "row")
+    return f"up to {format_count(_count_rows(todo), 'row')}"
+
+
+def _describe_start(rows: str, num_shards: int, num_done: int, pools: Pools) -> str:
+    shards = format_count(num_shards, "shard")
     resumed = f", {num_done:,} already done" if num_done else ""
     device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
     return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"

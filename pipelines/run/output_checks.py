@@ -7,11 +7,11 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipelines.corpus import MAX_ROWS_IN_DRIVER, find_duplicates
-from pipelines.errors import FatalError
+from pipelines.errors import FatalError, RejectionLimitError
 from pipelines.formatting import format_count
 from pipelines.output import Output, compare_with_plan
 from pipelines.rows import PreRejected, Rejection, RejectionReason
-from pipelines.run.checks import check_segmenters
+from pipelines.run.checks import LanguageSurvey, check_segmenters, describe_certain_rejections, survey_quickly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
@@ -76,6 +76,28 @@ def check_before_changes(
         return ComparedIds({}, prepared.plan.corpus.ids_are_distinct)
     check_segmenters(job, prepared.tokenizer, state.todo)
     return compare_ids(job, prepared, state, notify)
+
+
+def check_rejected_langs(job: Job, prepared: Prepared, state: OutputState) -> LanguageSurvey | None:
+    """Refuse to begin a run that will reject too many rows for their language.
+
+    Returns:
+        The languages of the rows to compute; None if counting them takes more than some seconds.
+
+    Raises:
+        RejectionLimitError: it will, even if all other rows are good.
+    """
+    survey = survey_quickly(job, prepared.tokenizer, state.todo)
+    if survey is None or not survey.num_rejected:
+        return survey
+    done = state.totals().counts
+    num_rejected, is_new = survey.num_rejected + done["rows_rejected"], Output(prepared.output).read_job() is None
+    problem = describe_certain_rejections(
+        job.policy, survey, survey.num_rows + done["rows_in"], (num_rejected, num_rejected), is_new=is_new
+    )
+    if problem is not None:
+        raise RejectionLimitError(problem)
+    return survey
 
 
 def check_removal(job: Job, prepared: Prepared, state: OutputState) -> None:

@@ -71,13 +71,15 @@ def test_check(demo, tmp_path, both):
     langs = {use["lang"]: use for use in report["languages"]["langs"]}
     assert langs["tlh"]["rejected"] == "unknown_lang"
     assert re.search(rf"^th +{langs['th']['num_rows']} +th +{langs['th']['segmenter']} *$", text, re.MULTILINE)
-    assert f"drops {report['languages']['rows_dropped']} rows" in text
+    assert report["rows_dropped"] == report["languages"]["rows_dropped"]
+    assert f"drops {report['rows_dropped']} of {report['rows']} rows" in text
     assert f"at least {report['rows_rejected']} of {report['languages']['rows']} rows" in text
     assert f"name: {report['job']['name']}\n" in text
     assert {column["name"] for column in report["columns"]} > {"id", "embedding", "label"}
     text, report, status = both("check", demo / "job.yaml", *settings, "--set", "policy.max_rejected=5")
     assert (status, report["can_run"], report["problem"]) == (0, True, None)
-    assert f"the job can run: {report['rows']} rows in {report['shards']} shards" in text
+    num_kept = report["rows"] - report["rows_dropped"]
+    assert f"the job can run: {num_kept} of {report['rows']} rows in {report['shards']} shards" in text
 
 
 def test_show(outputs, both):

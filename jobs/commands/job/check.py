@@ -10,10 +10,17 @@ from rich.text import Text
 from jobs.console import make_table, print_json
 from jobs.exit_status import ExitStatus
 from jobs.job_file import dump_job
-from pipelines.formatting import excerpt, format_count, format_percent, format_type, one_line
+from pipelines.formatting import excerpt, format_count, format_kept, format_percent, format_type, one_line
 from pipelines.output import Output, describe_too_many_rejected
 from pipelines.progress_line import ProgressLine
-from pipelines.run import check_before_changes, check_output, check_removal, prepare_job, survey_languages
+from pipelines.run import (
+    check_before_changes,
+    check_output,
+    check_removal,
+    describe_certain_rejections,
+    prepare_job,
+    survey_languages,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,7 +45,9 @@ class CheckReport:
         can_run: whether a run would not end early for what was found.
         job: the job with all defaults, if it was asked for.
         columns: names and types of the output's columns.
-        rows, shards: those of the corpus, before the filter.
+        rows: number of rows of the corpus, before the filter.
+        rows_dropped: number of rows that the filter drops; None if this is not known.
+        shards: number of shards.
         notes: about the corpus and the heads.
         warnings: what may be wrong, although the job can run.
         output: the state of the output, and what a run would change first.
@@ -52,6 +61,7 @@ class CheckReport:
     job: dict[str, Any] | None = None
     columns: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
     rows: int = 0
+    rows_dropped: int | None = None
     shards: int = 0
     notes: list[str] = field(default_factory=list[str])
     warnings: list[str] = field(default_factory=list[str])
@@ -95,7 +105,8 @@ def _check(
     """Check a job step by step. Yields what to print after each step, and fills the report."""
     prepared = prepare_job(job, lambda line: console.print(line, highlight=False, markup=False))
     plan, schema = prepared.plan, prepared.stages.write.schema
-    report.rows, report.shards = plan.num_rows, len(plan.shards)
+    report.rows, report.shards = plan.num_corpus_rows, len(plan.shards)
+    report.rows_dropped = 0 if job.input.filter is None else None
     report.columns = [{"name": column.name, "type": format_type(column.type)} for column in schema]
     report.notes, report.warnings = [*prepared.notes, *plan.corpus.notes], [*prepared.warnings]
     if show_defaults:
@@ -114,39 +125,51 @@ def _check(
         return
     if state.is_complete and Output(prepared.output).is_complete:
         return
-    rows, shards = format_count(report.rows, "row"), format_count(report.shards, "shard")
     if quick:
         check_removal(job, prepared, state)
-        yield Text(f"languages and ids of the rows were not read (--quick); {rows} in {shards}", "yellow")
+        rows = _describe_rows(report, prepared)
+        yield Text(f"languages and ids of the rows were not read (--quick); {rows}", "yellow")
         return
     survey = _survey(job, prepared, console)
     if survey is not None:
+        survey.num_dropped += plan.pruned.num_rows
+        if survey.is_exact:
+            report.rows_dropped = survey.num_dropped
         report.languages = _summarize_languages(survey)
         yield ""
         yield _describe_languages(survey)
-        yield from _describe_survey(survey)
+        yield from _describe_survey(survey, report.rows)
     with console.status("comparing ids"):
         report.rows_repeated = sum(map(len, check_before_changes(job, prepared, state).repeated.values()))
-    yield from _check_rejections(job, report, survey)
+    is_new = Output(prepared.output).read_job() is None
+    yield from _check_rejections(job, report, survey, plan.num_rows, is_new=is_new)
     if report.can_run:
-        yield Text(f"the job can run: {rows} in {shards}", "bold")
+        yield Text(f"the job can run: {_describe_rows(report, prepared)}", "bold")
 
 
-def _check_rejections(job: Job, report: CheckReport, survey: LanguageSurvey | None) -> Iterator[Text]:
+def _describe_rows(report: CheckReport, prepared: Prepared) -> str:
+    num_kept = None if report.rows_dropped is None else report.rows - report.rows_dropped
+    rows = format_kept(num_kept, prepared.plan.num_rows, report.rows)
+    return f"{rows} in {format_count(report.shards, 'shard')}"
+
+
+def _check_rejections(
+    job: Job, report: CheckReport, survey: LanguageSurvey | None, num_read: int, *, is_new: bool
+) -> Iterator[Text]:
     """Describe which rows will be rejected, and whether the job's policy allows this."""
     policy = job.policy
     if report.rows_repeated:
         rows = format_count(report.rows_repeated, "row")
         yield Text(f"{rows} with the id of an earlier row will be rejected", "yellow")
-    num_rows = survey.num_rows if survey else report.rows
-    num_rejected = max(report.rows_repeated, survey.num_rejected if survey else 0)  # a row may be both
+    num_rows = survey.num_rows if survey else num_read
+    num_by_lang = survey.num_rejected if survey else 0
+    num_rejected = max(report.rows_repeated, num_by_lang)  # a row may be both
     report.rows_rejected = num_rejected
     share = f"at least {num_rejected:,} of {format_count(num_rows, 'row')} ({format_percent(num_rejected, num_rows)})"
-    if num_rejected > policy.count_allowed_rejections(num_rows):
-        advice = "correct the corpus, or raise it with --set policy.max_rejected=…"
-        limit = f"policy.max_rejected is {policy.max_rejected}"
-        report.problem = f"the job would end early: it would reject {share}, and {limit}; {advice}"
-    elif survey and survey.num_unreadable > policy.max_failed_shards:
+    report.problem = describe_certain_rejections(
+        policy, survey, num_rows, (num_rejected, min(num_rows, num_by_lang + report.rows_repeated)), is_new=is_new
+    )
+    if report.problem is None and survey and survey.num_unreadable > policy.max_failed_shards:
         unreadable = f"{format_count(survey.num_unreadable, 'shard')} cannot be read"
         limit = f"policy.max_failed_shards is {policy.max_failed_shards}"
         report.problem = f"the job would end early: {unreadable}, and {limit}; write the damaged files again"
@@ -244,10 +267,15 @@ def _describe_language(use: LangUse) -> tuple[Text, str, Text, Text]:
     return lang, f"{use.num_rows:,}", known, Text(use.segmenter or "given as words")
 
 
-def _describe_survey(survey: LanguageSurvey) -> Iterator[Text]:
+def _describe_survey(survey: LanguageSurvey, num_rows: int) -> Iterator[Text]:
     if survey.num_dropped:
-        style, every = ("", "") if survey.num_rows else ("red", "all ")
-        yield Text(f"input.filter drops {every}{format_count(survey.num_dropped, 'row')}", style)
+        dropped, rows = f"{survey.num_dropped:,}", format_count(num_rows, "row")
+        if not survey.is_exact:
+            yield Text(f"input.filter drops at least {dropped} of {rows}")
+        elif survey.num_rows:
+            yield Text(f"input.filter drops {dropped} of {rows}")
+        else:
+            yield Text(f"input.filter drops all {rows}", "red")
     if survey.is_partial:
         found = f"{format_count(survey.num_rows, 'row')} have {format_count(survey.num_values, 'different value')}"
         yield Text(f"the first {found}; input.lang is probably the wrong column", "red")

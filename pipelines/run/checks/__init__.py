@@ -8,7 +8,9 @@ from pipelines.run.checks.languages import (
     check_segmenters,
     segmented_langs,
     survey_languages,
+    survey_quickly,
 )
+from pipelines.run.checks.rejections import describe_certain_rejections
 
 __all__ = [
     "LangUse",
@@ -17,7 +19,9 @@ __all__ = [
     "check_precision",
     "check_segmenters",
     "choose_max_length",
+    "describe_certain_rejections",
     "pin_heads",
     "segmented_langs",
     "survey_languages",
+    "survey_quickly",
 ]

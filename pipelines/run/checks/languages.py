@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipelines.corpus import count_langs
+from pipelines.corpus import count_langs, is_counted_quickly
 from pipelines.errors import FatalError
 from pipelines.formatting import one_line
 from pipelines.rows import RejectionReason
@@ -56,7 +56,7 @@ class LanguageSurvey:
         langs: the rows by language code, the most frequent code first.
         num_values: number of different values in the data. Several of them are one entry of `langs` if they are not
             displayed, because they may be the text of a row.
-        num_dropped: number of rows that the filter drops.
+        num_dropped: number of rows of the shards that the filter drops.
         num_unreadable: number of shards that cannot be read.
         is_partial: whether the survey ended early, because the column has too many different values.
     """
@@ -73,13 +73,23 @@ class LanguageSurvey:
         return sum(use.num_rows for use in self.langs)
 
     @property
+    def is_exact(self) -> bool:
+        """Whether all rows were counted."""
+        return not self.is_partial and not self.num_unreadable
+
+    @property
     def num_rejected(self) -> int:
         """Number of rows that are rejected for their language."""
         return sum(use.num_rows for use in self.langs if use.rejected)
 
 
 def survey_languages(
-    job: Job, tokenizer: XLMTokenizer, shards: pa.Table, progress: Callable[[int], None]
+    job: Job,
+    tokenizer: XLMTokenizer,
+    shards: pa.Table,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    test_segmenters: bool = True,
 ) -> LanguageSurvey:
     """Count the rows of each language, and find out how they are segmented.
 
@@ -88,6 +98,7 @@ def survey_languages(
         tokenizer: that of the job's checkpoint.
         shards: the plan.
         progress: receives the number of rows read so far.
+        test_segmenters: whether to load the segmenters; else, `LangUse` has none.
     """
     survey, checks = LanguageSurvey(), LangChecks(tokenizer, job.input, job.policy)
     totals = Counter[tuple[str | None, str | None, RejectionReason | None]]()
@@ -107,11 +118,18 @@ def survey_languages(
             survey.is_partial = True
             break
     survey.num_values, survey.num_unreadable = len(values), len(unreadable)
-    survey.langs = [
-        LangUse(lang, num_rows, checkpoint_lang, reason, *_test_segmenter(job, tokenizer, checkpoint_lang, reason))
-        for (lang, checkpoint_lang, reason), num_rows in totals.most_common()
-    ]
+    for (lang, checkpoint_lang, reason), num_rows in totals.most_common():
+        needs_test = test_segmenters and reason is None and not job.tokenizer.bypass_tokenizer
+        tested = _test_segmenter(tokenizer, checkpoint_lang) if needs_test else (None, None)
+        survey.langs.append(LangUse(lang, num_rows, checkpoint_lang, reason, *tested))
     return survey
+
+
+def survey_quickly(job: Job, tokenizer: XLMTokenizer, shards: pa.Table) -> LanguageSurvey | None:
+    """Count the rows of each language if this takes only seconds; None if it takes longer, or all rows have one."""
+    if job.input.lang_column is None or not is_counted_quickly(shards):
+        return None
+    return survey_languages(job, tokenizer, shards, test_segmenters=False)
 
 
 def _show(value: LangValue) -> str | None:
@@ -124,11 +142,7 @@ def _show(value: LangValue) -> str | None:
     return shown if shown == value.lang else f"value {shown}"
 
 
-def _test_segmenter(
-    job: Job, tokenizer: XLMTokenizer, lang: str | None, rejected: RejectionReason | None
-) -> tuple[str | None, str | None]:
-    if rejected or job.tokenizer.bypass_tokenizer:
-        return None, None
+def _test_segmenter(tokenizer: XLMTokenizer, lang: str | None) -> tuple[str | None, str | None]:
     libraries = tokenizer.segmenters.describe({lang} if lang else set())
     return libraries.get(lang or "moses", libraries["moses"]), _find_problem(tokenizer, lang)
 

@@ -7,8 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,7 +15,6 @@ from rich.console import Console
 
 from jobs.commands.job.check import check_job
 from jobs.exit_status import ExitStatus
-from jobs.job_file import load_job
 from pipelines.corpus import count_langs
 from pipelines.corpus.lang_counts import LangValue
 from pipelines.errors import FatalError
@@ -26,21 +23,6 @@ from pipelines.run import prepare_job, run
 from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import modification_times, quiet_console
 from xlm_core.inference import warn_of_slow_precision
-
-
-@pytest.fixture
-def corpus_job(demo: Path, tmp_path: Path) -> Callable[..., Job]:
-    """Build the demo's job, without heads, on rows with the given languages."""
-
-    def corpus_job(langs: pa.Array, *settings: str, row_group_size: int = 100) -> Job:
-        ids = [str(i) for i in range(len(langs))]
-        table = pa.table({"id": ids, "lang": langs, "text": ["Hello."] * len(ids), "year": list(range(len(ids)))})
-        (tmp_path / "corpus").mkdir(exist_ok=True)
-        pq.write_table(table, tmp_path / "corpus" / "a.parquet", row_group_size=row_group_size)
-        base = [f"input.path={tmp_path}/corpus", f"output.path={tmp_path}/out", "input.keep=[]", "input.filter=null"]
-        return load_job(demo / "job.yaml", [*base, "tasks=[feature-extraction]", *settings])
-
-    return corpus_job
 
 
 def check(job: Job, **options: bool) -> tuple[ExitStatus, str]:
@@ -55,8 +37,8 @@ def test_rows_by_language_with_what_is_rejected_and_who_segments(corpus_job, tmp
     langs = pa.array(
         [b"en"] * 50 + [b"deu"] * 30 + [b"zh-Hant"] * 9 + [b"tlh"] * 5 + [None, None, b"NaN", bad, b"A text"]
     )
-    status, printed = check(corpus_job(langs.view(pa.string()), "policy.max_rejected=0.2"))
-    rows = [re.split(r"\s{2,}", line.strip()) for line in printed.partition("\nlang ")[2].splitlines()]
+    status, text = check(corpus_job(langs.view(pa.string()), "policy.max_rejected=0.2"))
+    rows = [re.split(r"\s{2,}", line.strip()) for line in text.partition("\nlang ")[2].splitlines()]
     assert rows[1:11] == [
         ["tlh", "5", "rejected: unknown_lang"],
         ["null", "2", "rejected: null_lang"],
@@ -75,35 +57,37 @@ def test_rows_by_language_with_what_is_rejected_and_who_segments(corpus_job, tmp
 
 def test_job_that_would_reject_too_many_rows_is_told_before_it_runs(corpus_job):
     job = corpus_job(pa.array(["en"] * 90 + ["tlh"] * 10))  # policy.max_rejected is 0.05
-    status, printed = check(job)
+    status, text = check(job)
     assert status == ExitStatus.INCOMPLETE
     assert (
-        "the job would end early: it would reject at least 10 of 100 rows (10.0 %), and policy.max_rejected is 0.05; "
-        "correct the corpus, or raise it with --set policy.max_rejected=…\n"
-    ) in printed
+        "the job would end early: it would reject at least 10 of 100 rows (10.0 %) (not in the checkpoint: tlh 10), "
+        "and policy.max_rejected is 0.05; correct the corpus, run these rows without a language with --set "
+        "policy.unknown_lang=neutral, leave them out with input.filter, or accept as many with --set "
+        "policy.max_rejected=0.1\n"
+    ) in text
     assert check(corpus_job(pa.array(["en"] * 95 + ["tlh"] * 5)))[0] == ExitStatus.COMPLETE
     neutral = corpus_job(pa.array(["en"] * 90 + ["tlh"] * 10), "policy.unknown_lang=neutral")
-    status, printed = check(neutral)
-    assert re.search(r"\ntlh +10 +no, run without a language +sacremoses 0.2.0 *\n", printed)
+    status, text = check(neutral)
+    assert re.search(r"\ntlh +10 +no, run without a language +sacremoses 0.2.0 *\n", text)
     assert status == ExitStatus.COMPLETE
 
 
 def test_filter_and_languages_of_the_rows_that_it_keeps(corpus_job):
     job = corpus_job(pa.array(["en", "tlh", "de", "ja"] * 25), "input.filter='year >= 90 and lang != \"ja\"'")
-    status, printed = check(job)
-    assert "input.filter drops 93 rows\n" in printed
-    assert "at least 2 of 7 rows (28.6 %)" in printed
+    status, text = check(job)
+    assert "input.filter drops 93 of 100 rows\n" in text
+    assert "at least 2 of 7 rows (28.6 %)" in text
     assert status == ExitStatus.INCOMPLETE
-    _, printed = check(corpus_job(pa.array(["en"] * 9), "input.filter='lang == \"eng\"'"))
-    assert "input.filter drops all 9 rows\n" in printed
+    _, text = check(corpus_job(pa.array(["en"] * 9), "input.filter='lang == \"eng\"'"))
+    assert "input.filter drops all 9 rows\n" in text
 
 
 def test_column_that_does_not_contain_languages_is_not_read_to_its_end(corpus_job, monkeypatch):
     monkeypatch.setattr("pipelines.run.checks.languages._MAX_LANGS", 50)
     job = corpus_job(pa.array([f"text {i} of a row" for i in range(300)]), row_group_size=60)
-    status, printed = check(job)
-    assert "the first 60 rows have 60 different values; input.lang is probably the wrong column" in printed
-    assert "of a row" not in printed
+    status, text = check(job)
+    assert "the first 60 rows have 60 different values; input.lang is probably the wrong column" in text
+    assert "of a row" not in text
     assert status == ExitStatus.INCOMPLETE
 
 
@@ -129,8 +113,9 @@ def test_japanese_rows_without_a_segmenter_stop_a_run_before_its_first_shard(cor
         shutil.rmtree(tmp_path / "out")
 
 
-def test_run_reads_the_languages_only_if_a_segmenter_is_missing(corpus_job, monkeypatch):
+def test_run_reads_many_languages_only_if_a_segmenter_is_missing(corpus_job, monkeypatch):
     without_ray(monkeypatch)
+    monkeypatch.setattr("pipelines.corpus.lang_counts._QUICK_ROWS", 0)
     counted = list[str]()
     monkeypatch.setattr("pipelines.run.checks.languages.count_langs", lambda *_: counted.append("") or iter(()))
     assert run(corpus_job(pa.array(["en"])), quiet_console())["status"] == "complete"
@@ -200,16 +185,16 @@ def test_resumed_output_says_what_a_run_would_do(corpus_job, tmp_path, monkeypat
     assert run(job, quiet_console())["status"] == "complete"
     part = sorted((tmp_path / "out").rglob("part-*"))[0]
     part.unlink()
-    status, printed = check(job)
-    assert "has 2 of 3 shards; a run computes the others\n" in printed
-    assert "a run begins by computing 1 part again" in printed
+    status, text = check(job)
+    assert "has 2 of 3 shards; a run computes the others\n" in text
+    assert "a run begins by computing 1 part again" in text
     assert status == ExitStatus.COMPLETE
 
 
 def test_quick_check_reads_only_footers(corpus_job, monkeypatch):
     monkeypatch.setattr("pipelines.corpus.member_reader.MemberReader.read", None)
-    status, printed = check(corpus_job(pa.array(["tlh"] * 10)), quick=True)
-    assert "were not read (--quick); 10 rows in 1 shard" in printed
+    status, text = check(corpus_job(pa.array(["tlh"] * 10)), quick=True)
+    assert "were not read (--quick); 10 rows in 1 shard" in text
     assert status == ExitStatus.COMPLETE
 
 
@@ -220,8 +205,8 @@ def test_repeated_ids_are_found_by_check_as_by_run(corpus_job, tmp_path):
     with pytest.raises(FatalError, match="1 row with the id of an earlier row"):
         check(job)
     policy = job.policy.model_copy(update={"duplicate_ids": "reject", "max_rejected": 1})
-    status, printed = check(job.model_copy(update={"policy": policy}))
-    assert "1 row with the id of an earlier row will be rejected\n" in printed
+    status, text = check(job.model_copy(update={"policy": policy}))
+    assert "1 row with the id of an earlier row will be rejected\n" in text
     assert status == ExitStatus.COMPLETE
 
 
@@ -234,8 +219,8 @@ def test_languages_of_partitions_are_counted_without_reading(corpus_job, tmp_pat
         pq.write_table(pa.table({"text": ["Hello."] * num_rows}), folder / "a.parquet")
     with monkeypatch.context() as patch:
         patch.setattr("pipelines.corpus.member_reader.MemberReader.read", None)
-        _, printed = check(job)
-    assert re.search(r"\nnull +2 +rejected: null_lang *\nde +7 +de +sacremoses 0.2.0 *\njpn +3 +ja +fugashi", printed)
+        _, text = check(job)
+    assert re.search(r"\nnull +2 +rejected: null_lang *\nde +7 +de +sacremoses 0.2.0 *\njpn +3 +ja +fugashi", text)
     kytea = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"ja": "kytea"})})
     with pytest.raises(FatalError, match=r"lang=jpn/a\.parquet: has rows in jpn: "):
         run(kytea, quiet_console())
@@ -249,11 +234,11 @@ def test_row_groups_that_cannot_be_read_are_counted(corpus_job, tmp_path):
     start = column.dictionary_page_offset
     data[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
     file.write_bytes(data)
-    status, printed = check(job)
+    status, text = check(job)
     expected = (
         "the job would end early: 1 shard cannot be read, and policy.max_failed_shards is 0; write the damaged files"
     )
-    assert expected in printed
+    assert expected in text
     assert status == ExitStatus.INCOMPLETE
 
 
