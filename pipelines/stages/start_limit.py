@@ -31,6 +31,7 @@ class StartLimit:
     def __init__(self, process: Literal["tokenizer", "model"], max_starts: int | None):
         self._process, self._max_starts = process, max_starts
         self._id, self._is_known_to_work = uuid.uuid4().hex, False
+        self._refusal: ClusterError | None = None
 
     def check(self) -> None:
         """Register the start of this process. Must be called before it loads what it needs.
@@ -38,16 +39,19 @@ class StartLimit:
         Raises:
             ClusterError: too many processes have started.
         """
+        if self._refusal is not None:
+            raise self._refusal  # the run may have ended, and deleted its keys
         if self._max_starts is None or not ray.is_initialized() or has_key(self._works_key):
             return
         put_key(f"{self._starts_key}{self._id}")
         num_starts = len(list_keys(self._starts_key))
         if num_starts > self._max_starts:
-            raise ClusterError(
+            self._refusal = ClusterError(
                 f"{self._process} processes die or exceed the time limit whatever rows they compute: {num_starts - 1} "
                 "have started, and none has finished a shard; often a node has too little memory, which its system "
                 f"log tells: set compute.{self._process}s lower, or use nodes with more memory"
             )
+            raise self._refusal
 
     @contextmanager
     def survival(self, num_rows: int) -> Generator[None]:

@@ -189,8 +189,9 @@ def test_run_ends_if_model_processes_crash_whatever_the_rows(job, cluster, monke
 
     monkeypatch.setattr("pipelines.run.prepare.load_model", load_crashing_model)
     monkeypatch.setattr("pipelines.flow._MIN_STARTS", 4)
+    # 5 if the pool was replaced just after it had started a process, which did not load the model.
     with pytest.raises(
-        ClusterError, match=r"model processes die .* whatever rows they compute: 4 have started, and none"
+        ClusterError, match=r"model processes die .* whatever rows they compute: [45] have started, and none"
     ):
         run(job, quiet_console())
     assert starts.read_text() == "xxxx"
