@@ -12,7 +12,7 @@ from pipelines.corpus import read_some_rows
 from pipelines.formatting import excerpt
 from pipelines.job import TokenizerSettings
 from pipelines.rows import decode_text, is_id, is_text, is_words
-from xlm_core.checkpoint import inspect_checkpoint
+from xlm_core.checkpoint import check_checkpoint, inspect_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +73,7 @@ def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Pr
     rows = read_some_rows(path, NUM_ROWS)
     folder = local_checkpoint(pin_checkpoint(checkpoint, notify=notify))
     with url_in_errors(checkpoint, folder):
+        check_checkpoint(folder, "trunk")
         contents, tokenizer = inspect_checkpoint(folder), read_tokenizer(TokenizerSettings(), folder)
     codes = {name: found for name in rows.column_names if (found := _find_codes(rows[name], name, tokenizer))}
     langs = sorted(codes, key=lambda name: not _LANG_NAME.fullmatch(name))

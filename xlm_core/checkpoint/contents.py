@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.formats import open_weights
-from xlm_core.checkpoint.matching import match_tensors
+from xlm_core.checkpoint.matching import complete_heads, match_tensors
 from xlm_core.checkpoint.names import (
     TRUNK_PREFIX,
     HeadKind,
     canonical_name,
-    derivable_tensors,
-    expected_shapes,
     is_trunk_tensor,
 )
 from xlm_core.errors import CheckpointError
@@ -49,21 +47,9 @@ def inspect_checkpoint(path: str | Path) -> CheckpointContents:
     found = {canonical_name(name): name for name in sorted(weights.shapes)}
     trunk_names = {name for name in found if is_trunk_tensor(name, config)}
     match_tensors(weights, config, "trunk", ("trunk",) if trunk_names else ())
-    heads = _heads(config, {name: weights.shapes[source] for name, source in found.items()})
+    heads = complete_heads({name: weights.shapes[source] for name, source in found.items()}, config)
     if not trunk_names and not heads:
         raise CheckpointError(f"{weights.path}: holds neither the trunk nor a head that its configuration describes")
     prefix = TRUNK_PREFIX if heads else ""  # as in the reference: a trunk without a head has no prefix
     names = {prefix + name if name in trunk_names else name: source for name, source in found.items()}
     return CheckpointContents(config, weights, bool(trunk_names), heads, names)
-
-
-def _heads(config: XLMConfig, shapes: Mapping[str, tuple[int, ...]]) -> tuple[HeadKind, ...]:
-    """Find the complete heads. A head whose tensors are a subset of another head's is not counted."""
-    found: dict[HeadKind, set[str]] = {}
-    for kind in get_args(HeadKind):
-        expected = expected_shapes(config, kind, ("head",))
-        optional = derivable_tensors(config, kind).keys()
-        own = {name for name, shape in expected.items() if shapes.get(name) == shape}
-        if own and expected.keys() <= own | optional:
-            found[kind] = own
-    return tuple(kind for kind, own in found.items() if not any(own < other for other in found.values()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import CONFIG_FILE
 from xlm_core.checkpoint.formats import FLOAT_DTYPES, open_weights
 from xlm_core.checkpoint.names import (
+    HeadKind,
     ModelKind,
     ModelPart,
     Shape,
@@ -16,12 +17,13 @@ from xlm_core.checkpoint.names import (
     derivable_tensors,
     expected_shapes,
     is_ignored_tensor,
+    is_trunk_tensor,
     tied_tensors,
 )
 from xlm_core.errors import CheckpointError, format_list
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from xlm_core.checkpoint.formats import Weights
 
@@ -55,14 +57,17 @@ def match_tensors(weights: Weights, config: XLMConfig, kind: ModelKind, parts: t
         The name in the file of each tensor to read, by canonical name.
 
     Raises:
-        CheckpointError: one line that lists missing, unexpected and wrong tensors.
+        CheckpointError: one line that names what the file contains instead of the model, or lists missing, unexpected
+            and wrong tensors.
     """
+    shapes = {canonical_name(name): weights.shapes[name] for name in sorted(weights.shapes)}
     # Checked first, because a list of the expected tensors of too many layers could fill the memory.
     if "trunk" in parts and config.n_layers > len(weights.shapes):
-        raise CheckpointError(
-            f"{weights.path}: holds {len(weights.shapes)} tensors, too few for the {config.n_layers} layers that its"
-            f" {CONFIG_FILE} describes"
+        too_few = (
+            f"holds {len(weights.shapes)} tensors, too few for the {config.n_layers} layers that its {CONFIG_FILE} "
+            "describes"
         )
+        raise CheckpointError(f"{weights.path}: {_name_other_model(shapes, config, kind, parts) or too_few}")
     expected = expected_shapes(config, kind, parts)
     found: dict[str, str] = {}
     unexpected: list[str] = []
@@ -102,10 +107,45 @@ def match_tensors(weights: Weights, config: XLMConfig, kind: ModelKind, parts: t
         if text
     ]
     if problems:
-        raise CheckpointError(
-            f"{weights.path}: does not contain the {kind} model that its {CONFIG_FILE} describes: {'; '.join(problems)}"
-        )
+        listed = f"does not contain the {kind} model that its {CONFIG_FILE} describes: {'; '.join(problems)}"
+        raise CheckpointError(f"{weights.path}: {_name_other_model(shapes, config, kind, parts) or listed}")
     return found
+
+
+def complete_heads(shapes: Mapping[str, Shape], config: XLMConfig) -> tuple[HeadKind, ...]:
+    """Find the complete heads. A head whose tensors are a subset of another head's is not counted.
+
+    Args:
+        shapes: of the tensors in a file, by canonical name.
+        config: the checkpoint's configuration.
+    """
+    found: dict[HeadKind, set[str]] = {}
+    for kind in get_args(HeadKind):
+        expected = expected_shapes(config, kind, ("head",))
+        optional = derivable_tensors(config, kind).keys()
+        own = {name for name, shape in expected.items() if shapes.get(name) == shape}
+        if own and expected.keys() <= own | optional:
+            found[kind] = own
+    return tuple(kind for kind, own in found.items() if not any(own < other for other in found.values()))
+
+
+def _name_other_model(
+    shapes: Mapping[str, Shape], config: XLMConfig, kind: ModelKind, parts: tuple[ModelPart, ...]
+) -> str | None:
+    """Describe what a file contains instead of the model, and what to do; None if it may be the model, but damaged."""
+    heads = complete_heads(shapes, config)
+    has_trunk = any(is_trunk_tensor(name, config) for name in shapes)
+    contents = " and ".join(f"a {head} head" for head in heads) or "a trunk"
+    if heads and not has_trunk and "trunk" in parts:
+        return (
+            f"contains {contents} without a trunk; name the checkpoint that it was trained with, and this directory "
+            "as the head of a task"
+        )
+    is_absent = bool(heads) or (has_trunk and shapes.keys().isdisjoint(expected_shapes(config, kind, ("head",))))
+    if "head" in parts and kind not in heads and is_absent:
+        advice = "set head to a directory with one" if "trunk" not in parts else "name a checkpoint with one"
+        return f"contains {contents}, but no {kind.removesuffix('-simple')} head; {advice}"
+    return None
 
 
 def _format_problem(what: str, items: list[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from xlm_core.errors import FatalError
+from xlm_core.errors import CheckpointError, FatalError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,10 @@ def read_head_config(task: str, kind: HeadKind, folder: Path, trunk: XLMConfig) 
     """
     from xlm_core.checkpoint import check_checkpoint, check_finite
 
-    head = check_checkpoint(folder, kind, head_only=True)
+    try:
+        head = check_checkpoint(folder, kind, head_only=True)
+    except CheckpointError as error:
+        raise CheckpointError(f"{task}: {error}") from None
     if head.emb_dim != trunk.emb_dim:
         raise FatalError(
             f"{task}: {folder} is made for a model of width {head.emb_dim}, but the checkpoint's is {trunk.emb_dim}; "

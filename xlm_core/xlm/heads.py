@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from xlm_core.checkpoint import PretrainedModule, trunk_hash
-from xlm_core.errors import CheckpointError, FatalError
+from xlm_core.errors import FatalError
 from xlm_core.heads import LanguageModelHead
 from xlm_core.inference import load_head, load_language_model_head, read_head_config
 
@@ -42,12 +42,7 @@ class LoadedHeads:
         """
         key = head_class, folder
         if key not in self._loaded:
-            try:
-                read_head_config(task, cast("Any", head_class.kind), folder, self._model.trunk.config)
-            except CheckpointError as error:
-                if folder != self._model.checkpoint:
-                    raise
-                raise CheckpointError(f"{error}; pass head, the directory of a head") from None
+            read_head_config(task, cast("Any", head_class.kind), folder, self._model.trunk.config)
             self._check_trunk(folder)
             if issubclass(head_class, LanguageModelHead):
                 self._loaded[key] = load_language_model_head(folder, self._model)

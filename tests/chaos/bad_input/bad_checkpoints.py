@@ -210,7 +210,9 @@ CHECKPOINTS: list[Refused | Harmless] = [
         write_file("added_tokens.json", '{"<new>": 99}'),
         "has added tokens that are not in vocab.json",
     ),
-    Refused("a head of another kind", lambda b: set_head(b, b.demo / "heads" / "upos"), "sequence_summary"),
+    Refused(
+        "a head of another kind", lambda b: set_head(b, b.demo / "heads" / "upos"), "no sequence-classification head"
+    ),
     Refused("a missing head", lambda b: set_head(b, b.folder / "nowhere"), "no such checkpoint directory"),
     Refused("a head for another width", use_narrow_head, "made for a model of width 32, but the checkpoint's is 64"),
     Refused("a head trained with another trunk", use_head_of_other_trunk, "trained with another trunk"),

@@ -37,7 +37,8 @@ def test_one_message_lists_all_problems(saved):
 
 
 def test_a_long_list_is_shortened_with_a_count(saved):
-    rewrite(saved, lambda tensors: [tensors.pop(name) for name in [*tensors] if name.startswith("transformer.")])
+    kept = ("transformer.embeddings.weight", "classifier.bias")
+    rewrite(saved, lambda tensors: [tensors.pop(name) for name in [*tensors] if name not in kept])
     message = load_error(saved)
     assert "missing 37:" in message
     assert "and 32 more" in message
@@ -46,9 +47,22 @@ def test_a_long_list_is_shortened_with_a_count(saved):
 
 def test_a_missing_head_is_an_error(tmp_path):
     XLMModel(CONFIG).save_pretrained(tmp_path)
-    for load in (XLMForTokenClassification.from_pretrained, TokenClassificationHead.from_pretrained):
-        assert "missing 2: classifier.weight [3, 16], classifier.bias [3]" in load_error(tmp_path, load)
-    assert "sequence_summary.summary.weight" in load_error(tmp_path, SequenceClassificationHead.from_pretrained)
+    absent = "contains a trunk, but no token-classification head; "
+    assert f"{absent}name a checkpoint with one" in load_error(tmp_path, XLMForTokenClassification.from_pretrained)
+    assert f"{absent}set head to a directory with one" in load_error(tmp_path, TokenClassificationHead.from_pretrained)
+    assert "but no sequence-cl" in load_error(tmp_path, SequenceClassificationHead.from_pretrained)
+
+
+@pytest.mark.parametrize("n_layers", [CONFIG.n_layers, 24])
+def test_a_head_is_no_checkpoint(tmp_path, n_layers):
+    """Its configuration describes the trunk that it was trained with."""
+    TokenClassificationHead(replace(CONFIG, n_layers=n_layers)).save_pretrained(tmp_path)
+    message = (
+        "contains a token-classification head without a trunk; name the checkpoint that it was trained with, and this "
+        "directory as the head of a task"
+    )
+    assert message in load_error(tmp_path, XLMModel.from_pretrained)
+    assert message in load_error(tmp_path, XLMForTokenClassification.from_pretrained)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +71,7 @@ def test_a_missing_head_is_an_error(tmp_path):
 def test_check_checkpoint_requires_the_head(saved, head):
     assert check_checkpoint(saved, "token-classification") == XLMConfig.from_pretrained(saved)
     assert check_checkpoint(saved, "trunk")
-    with pytest.raises(CheckpointError, match=f"does not contain the {head} model"):
+    with pytest.raises(CheckpointError, match=f"contains a token-classification head, but no {head} head"):
         check_checkpoint(saved, head)
 
 
@@ -66,7 +80,7 @@ def test_check_checkpoint_of_a_head_alone_needs_no_trunk(tmp_path):
     assert check_checkpoint(tmp_path, "token-classification", head_only=True)
     TokenClassificationHead(CONFIG).save_pretrained(tmp_path)
     assert check_checkpoint(tmp_path, "token-classification", head_only=True)
-    with pytest.raises(CheckpointError, match="missing 37"):
+    with pytest.raises(CheckpointError, match="without a trunk"):
         check_checkpoint(tmp_path, "token-classification")
     with pytest.raises(ValueError, match="kind: got 'nonsense'"):
         check_checkpoint(tmp_path, "nonsense")  # pyright: ignore[reportArgumentType]

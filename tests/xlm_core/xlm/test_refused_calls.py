@@ -167,8 +167,11 @@ def test_refused_calls_have_one_message(xlm, heads, case):
 
 
 def test_head_that_the_checkpoint_does_not_have(xlm):
-    with pytest.raises(CheckpointError, match=r"does not contain the token-.*; pass head, the directory of a head$"):
+    absent = "contains a language-modeling head, but no {} head; set head to a directory with one$"
+    with pytest.raises(CheckpointError, match="^token-classification: .*" + absent.format("token-classification")):
         xlm.tag("a", "en")
+    with pytest.raises(CheckpointError, match="^question-answering: .*" + absent.format("question-answering")):
+        xlm.answer("a", "b", "en")
 
 
 def test_head_of_another_trunk_is_refused(xlm, demo, tmp_path):
