@@ -44,9 +44,9 @@ def format_kept(num_kept: int | None, num_read: int, num_all: int) -> str:
         num_read: number of rows to which the filter is applied.
         num_all: number of all rows, also of those that are not read because of their statistics.
     """
-    known = f"up to {num_read:,}" if num_kept is None else f"{num_kept:,}"
-    rows = format_count(num_all, "row")
-    return rows if num_kept == num_all else f"{known} of {rows}"
+    most, rows = num_read if num_kept is None else num_kept, format_count(num_all, "row")
+    known = rows if most == num_all else f"{most:,} of {rows}"
+    return f"up to {known}" if num_kept is None else known
 
 
 def format_percent(part: float, whole: float) -> str:

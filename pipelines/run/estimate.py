@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,21 @@ from pipelines.corpus import planned_shards
 from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
-from pipelines.rows import INPUT_IDS, LANG_COUNTS, LangCounts
+from pipelines.rows import INPUT_IDS, LANG_COUNTS, UNKNOWN_LANG, LangCounts, decode_text
+from pipelines.run.checks import survey_quickly
 from pipelines.run.shard_limits import flops_per_token
 from pipelines.stages import Infer, Node, Pools, Tokenize, allocate_pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from pipelines.corpus import PlannedShard
     from pipelines.rows import Shard
+    from pipelines.run.checks import LanguageSurvey, LangUse
     from pipelines.run.prepare import Prepared
 
-_SAMPLE_SHARDS = 8
+_SAMPLE_SHARDS = 32  # few rows of many shards: a corpus may be sorted by language
+_READ_ROWS = 2**17  # before the filter
 _SAMPLE_ROWS = 4_096  # tokenized; the first half fills the caches of the tokenizer, as in a long run
 _MIN_MODEL_S = 2.0
 _FIRST_ROWS = 32
@@ -37,8 +42,11 @@ class Estimate:
     """What a job will take.
 
     Attributes:
-        num_sampled: number of rows of the sample.
+        num_sampled, num_sampled_shards: number of rows of the sample, and of the shards that they are from.
         langs: the rows and tokens of the whole corpus by language, extrapolated from the sample.
+        are_langs_counted: whether the rows of each language were counted, so that only tokens are extrapolated.
+        rejected: the rows by language that will be rejected for it, if they were counted.
+        rows_dropped: number of rows of the shards that the filter drops; None if this is not known.
         shard_rows: the least, the median and the greatest number of rows of a shard.
         pools: the processes for which the time is estimated.
         tokenizer_rate, model_rate: tokens per second of one process.
@@ -49,7 +57,11 @@ class Estimate:
     """
 
     num_sampled: int
+    num_sampled_shards: int
     langs: list[LangCounts]
+    are_langs_counted: bool
+    rejected: dict[str, int]
+    rows_dropped: int | None
     shard_rows: tuple[int, int, int]
     pools: Pools
     tokenizer_rate: float
@@ -95,6 +107,8 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         )
     stages = prepared.stages
     shards, kept_share = _read_sample(prepared)
+    survey = survey_quickly(prepared.job, prepared.tokenizer, prepared.plan.shards)
+    survey = survey if survey is not None and survey.is_exact else None
     tokenize = Tokenize(stages.tokenize, {})
     tokenized, tokenizer_rate = _measure_tokenizer(tokenize, shards)
     if is_assumed and tflops is not None:
@@ -104,8 +118,11 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         # On CPUs, as for the tokenizer: it does not depend on what else this machine computes.
         clock = time.perf_counter if pools.model_gpus > 0 else lambda: time.process_time() / pools.model_threads
         model_rate = _measure_model(infer, tokenized, clock)
-    scale = prepared.plan.num_rows * kept_share / max(1, sum(len(shard.rows) for shard in shards))
-    langs = _extrapolate((lang for shard in tokenized for lang in shard.stats.langs), scale)
+    found, num_sampled = [lang for shard in tokenized for lang in shard.stats.langs], sum(map(_num_rows, shards))
+    if survey is None:
+        langs = _extrapolate(found, prepared.plan.num_rows * kept_share / num_sampled)
+    else:
+        langs = _extrapolate_to(survey, found, _count_sampled(shards, str(prepared.job.input.lang_column), survey))
     num_tokens = sum(lang.tokens for lang in langs)
     seconds = {
         "start": _START_S,
@@ -119,10 +136,26 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         working = num_tokens / (tokenizer_rate * node.cpus) + seconds["infer"]
     rows = np.sort(prepared.plan.shards["num_rows"].to_numpy())
     spread = (int(rows[0]), int(rows[len(rows) // 2]), int(rows[-1]))
-    num_sampled = sum(len(shard.rows) for shard in shards)
+    rows_dropped = 0 if prepared.job.input.filter is None else None
     return Estimate(
-        num_sampled, langs, spread, pools, tokenizer_rate, model_rate, is_assumed, seconds, seconds["start"] + working
+        num_sampled=num_sampled,
+        num_sampled_shards=len(shards),
+        langs=langs,
+        are_langs_counted=survey is not None or prepared.job.input.lang_column is None,
+        rejected={str(use.lang): use.num_rows for use in survey.langs if use.rejected} if survey else {},
+        rows_dropped=survey.num_dropped if survey else rows_dropped,
+        shard_rows=spread,
+        pools=pools,
+        tokenizer_rate=tokenizer_rate,
+        model_rate=model_rate,
+        is_gpu_assumed=is_assumed,
+        seconds=seconds,
+        total_s=seconds["start"] + working,
     )
+
+
+def _num_rows(shard: Shard) -> int:
+    return len(shard.rows)
 
 
 def _read_sample(prepared: Prepared) -> tuple[list[Shard], float]:
@@ -130,6 +163,7 @@ def _read_sample(prepared: Prepared) -> tuple[list[Shard], float]:
     plan, rng = prepared.plan.shards, random.Random(0)
     number = min(len(plan), _SAMPLE_SHARDS)
     chosen = planned_shards(plan.take(pa.array([i * len(plan) // number for i in range(number)])))
+    chosen = [_cut(shard, _READ_ROWS // number, rng) for shard in chosen]
     found: list[Shard] = []
     num_kept = 0
     for shard in prepared.stages.read.read(chosen):
@@ -142,6 +176,13 @@ def _read_sample(prepared: Prepared) -> tuple[list[Shard], float]:
     if not num_kept:
         raise FatalError("input.filter drops every row of the shards that were read; correct it")
     return found, num_kept / sum(shard.num_rows for shard in chosen)
+
+
+def _cut(shard: PlannedShard, num_rows: int, rng: random.Random) -> PlannedShard:
+    """Return a shard of consecutive rows of a shard."""
+    if shard.num_rows <= num_rows:
+        return shard
+    return shard.cut(rng.randrange(shard.num_rows - num_rows + 1), num_rows)
 
 
 def _measure_tokenizer(tokenize: Tokenize, shards: Sequence[Shard]) -> tuple[list[Shard], float]:
@@ -182,13 +223,58 @@ def _measure_model(infer: Infer, shards: Sequence[Shard], clock: Callable[[], fl
 
 def _extrapolate(langs: Iterable[LangCounts], factor: float) -> list[LangCounts]:
     """Add up the counts of each language and multiply them; the language with the most rows comes first."""
+    return _by_rows(_multiply(lang, counts, factor) for lang, counts in _add_up(langs).items())
+
+
+def _extrapolate_to(survey: LanguageSurvey, langs: Iterable[LangCounts], num_sampled: Counter[str]) -> list[LangCounts]:
+    """Extrapolate the counts of each language of a sample to its rows in the corpus.
+
+    Args:
+        survey: the languages of the corpus. Those that are not in the sample get the counts of an average row.
+        langs: counts of the sample.
+        num_sampled: number of rows of the sample by language, also of rows that were rejected.
+    """
+    sums, num_rows = _add_up(langs), Counter[str]()
+    average = [sum(counts) for counts in zip(*sums.values(), strict=True)] or [0] * len(LANG_COUNTS)
+    for use in survey.langs:
+        if use.rejected is None:
+            num_rows[_counted_as(use)] += use.num_rows
+    return _by_rows(
+        _multiply(lang, sums[lang], number / num_sampled[lang])
+        if lang in sums and num_sampled[lang]
+        else _multiply(lang, average, number / max(1, num_sampled.total()))
+        for lang, number in num_rows.items()
+    )
+
+
+def _count_sampled(shards: Iterable[Shard], lang_column: str, survey: LanguageSurvey) -> Counter[str]:
+    """Count the rows of a sample by language, without those that are rejected for it."""
+    names = {use.lang: _counted_as(use) for use in survey.langs if use.rejected is None}
+    counts = Counter[str]()
+    for shard in shards:
+        langs, _ = decode_text(shard.rows.column(lang_column))
+        counts.update(names[lang] for lang in langs if lang in names)
+    return counts
+
+
+def _counted_as(use: LangUse) -> str:
+    """Return the language under which the tokenize stage counts rows."""
+    return UNKNOWN_LANG if use.lang is None or use.checkpoint_lang is None else use.lang
+
+
+def _add_up(langs: Iterable[LangCounts]) -> dict[str, list[int]]:
     sums: dict[str, list[int]] = {}
     for lang in langs:
         counts = sums.setdefault(lang.lang, [0] * len(LANG_COUNTS))
         for i, name in enumerate(LANG_COUNTS):
             counts[i] += getattr(lang, name)
-    found: list[LangCounts] = []
-    for lang, counts in sums.items():
-        rows, tokens, truncated, unknown = (round(count * factor) for count in counts)
-        found.append(LangCounts(lang, rows, tokens, truncated, unknown))
-    return sorted(found, key=lambda lang: (-lang.rows, lang.lang))
+    return sums
+
+
+def _multiply(lang: str, counts: Iterable[int], factor: float) -> LangCounts:
+    rows, tokens, truncated, unknown = (round(count * factor) for count in counts)
+    return LangCounts(lang, rows, tokens, truncated, unknown)
+
+
+def _by_rows(langs: Iterable[LangCounts]) -> list[LangCounts]:
+    return sorted(langs, key=lambda lang: (-lang.rows, lang.lang))

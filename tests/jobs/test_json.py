@@ -48,7 +48,9 @@ def both(capsys):
 
 def test_plan(demo, both):
     text, plan, _ = both("plan", demo / "job.yaml", "--limit", "1", "--quick")
-    assert f"{plan['rows']} rows of {plan['num_files']} files in {plan['shards']} shards" in text
+    assert plan["rows_dropped"] is None  # the rows are not read
+    assert plan["pruned"]["rows"] == 0
+    assert f"up to {plan['rows']} rows of {plan['num_files']} files in {plan['shards']} shards" in text
     (file,) = plan["files"]
     assert re.search(rf"^ +{file['shards']} +{file['rows']} +\S+ kB  {re.escape(file['file'])}$", text, re.MULTILINE)
 

@@ -10,10 +10,13 @@ from rich.text import Text
 from jobs.commands.job.lang_table import lang_table
 from jobs.console import print_json
 from pipelines.corpus import planned_shards
-from pipelines.formatting import format_count, format_duration, format_size, one_line
+from pipelines.formatting import format_count, format_duration, format_kept, format_size, one_line
+from pipelines.output import list_counts
 from pipelines.report import describe_bottleneck
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from pipelines.corpus import Plan
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from pipelines.run import Estimate
 
 _MAX_LANGS = 20
+_MAX_REJECTED = 5
 
 
 class Cluster(NamedTuple):
@@ -51,6 +55,11 @@ def print_plan(
     if cluster is not None:
         with console.status("computing a sample"):
             estimate = estimate_job(prepared, *cluster)
+    num_dropped = None
+    if estimate is not None and estimate.rows_dropped is not None:
+        num_dropped = estimate.rows_dropped + plan.pruned.num_rows
+    elif job.input.filter is None:
+        num_dropped = 0
     files: dict[str, list[int]] = {}  # num_shards, num_rows and size_bytes
     for shard in planned_shards(plan.shards):
         for file in dict.fromkeys(member.file for member in shard.members):
@@ -60,20 +69,20 @@ def print_plan(
             files[member.file][2] = member.size_bytes
     price = job.compute.price_per_hour
     if as_json:
-        print_json(
-            _to_json(plan, files, limit) | ({"estimate": _estimate_to_json(estimate, price)} if estimate else {})
-        )
+        estimated = {"estimate": _estimate_to_json(estimate, price)} if estimate else {}
+        print_json(_to_json(plan, files, limit, num_dropped) | estimated)
         return
-    _print_files(plan, files, limit, console)
+    _print_files(plan, files, limit, console, num_dropped)
     if estimate is not None:
-        _print_estimate(estimate, price, console)
+        _print_estimate(estimate, len(plan.shards), price, console)
 
 
-def _to_json(plan: Plan, files: dict[str, list[int]], limit: int) -> dict[str, Any]:
+def _to_json(plan: Plan, files: dict[str, list[int]], limit: int, num_dropped: int | None) -> dict[str, Any]:
     names = ("shards", "rows", "size_bytes")
     listed = list(files.items())[:limit]
     return {
-        "rows": plan.num_rows,
+        "rows": plan.num_corpus_rows,
+        "rows_dropped": num_dropped,
         "shards": len(plan.shards),
         "num_files": len(files),
         "files": [{"file": file, **dict(zip(names, counts, strict=True))} for file, counts in listed],
@@ -82,7 +91,9 @@ def _to_json(plan: Plan, files: dict[str, list[int]], limit: int) -> dict[str, A
     }
 
 
-def _print_files(plan: Plan, files: dict[str, list[int]], limit: int, console: Console) -> None:
+def _print_files(
+    plan: Plan, files: dict[str, list[int]], limit: int, console: Console, num_dropped: int | None
+) -> None:
     # File names are long, and are printed whole: a table would cut them, and drop the numbers, at the terminal's width.
     console.print(f"{'shards':>6}  {'rows':>11}  {'size':>11}  file", style="bold")
     for file, (num_shards, num_rows, size_bytes) in list(files.items())[:limit]:
@@ -90,7 +101,8 @@ def _print_files(plan: Plan, files: dict[str, list[int]], limit: int, console: C
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     if len(files) > limit:
         console.print(f"… and {format_count(len(files) - limit, 'more file')} (--limit)", highlight=False)
-    rows, shards = format_count(plan.num_rows, "row"), format_count(len(plan.shards), "shard")
+    num_kept = None if num_dropped is None else plan.num_corpus_rows - num_dropped
+    rows, shards = format_kept(num_kept, plan.num_rows, plan.num_corpus_rows), format_count(len(plan.shards), "shard")
     totals = f"{rows} of {format_count(len(files), 'file')} in {shards}"
     console.print(totals, highlight=False, style="bold")
     if plan.pruned.num_rows:
@@ -101,7 +113,7 @@ def _print_files(plan: Plan, files: dict[str, list[int]], limit: int, console: C
         console.print(note, highlight=False, markup=False)
 
 
-def _print_estimate(estimate: Estimate, price: float | None, console: Console) -> None:
+def _print_estimate(estimate: Estimate, num_shards: int, price: float | None, console: Console) -> None:
     table = lang_table(estimate.langs[:_MAX_LANGS], with_tokens=True)
     if others := estimate.langs[_MAX_LANGS:]:
         table.add_row(
@@ -112,9 +124,12 @@ def _print_estimate(estimate: Estimate, price: float | None, console: Console) -
     pools = estimate.pools
     device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
     source = "computed from the speed of the GPU" if estimate.is_gpu_assumed else "measured"
+    sample = f"{format_count(estimate.num_sampled, 'row')} in {estimate.num_sampled_shards:,} of {num_shards:,} shards"
+    missing = "" if estimate.are_langs_counted else "; other rows may have other languages"
     lines = [
-        f"estimated from {format_count(estimate.num_sampled, 'row')}; rows per shard: "
-        f"{' to '.join(format(rows, ',') for rows in dict.fromkeys(estimate.shard_rows))}",
+        f"{'tokens ' if estimate.are_langs_counted else ''}estimated from a sample of {sample}{missing}",
+        *_describe_rejected(estimate.rejected),
+        f"rows per shard: {' to '.join(format(rows, ',') for rows in dict.fromkeys(estimate.shard_rows))}",
         f"tokenizers: {pools.tokenizers} at {estimate.tokenizer_rate:,.0f} tokens/s each; models: {pools.models} "
         f"{device} at {estimate.model_rate:,.0f} tokens/s each ({source})",
         f"expected time: {format_duration(estimate.total_s)} for {format_count(estimate.tokens, 'token')}",
@@ -124,6 +139,12 @@ def _print_estimate(estimate: Estimate, price: float | None, console: Console) -
         lines.append(f"expected cost: {_cost(estimate, price):,.2f} at {price:,g} per hour")
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _describe_rejected(rejected: dict[str, int]) -> Iterator[str]:
+    if rejected:
+        rows = format_count(sum(rejected.values()), "other row")
+        yield f"{rows} will be rejected for their language: {list_counts(rejected, _MAX_REJECTED)}"
 
 
 def _cost(estimate: Estimate, price: float) -> float:
