@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from xlm_core import XLMTokenizer
 
-NUM_ROWS = 1_000  # that are looked at
+_NUM_ROWS = 1_000  # that are looked at, at most
 
 _LANG_NAME = re.compile(r"lang|language|locale|lc", re.IGNORECASE)
 _ID_NAME = re.compile(r"(.*[_-])?(id|uuid|key|url)|id[_-].*", re.IGNORECASE)
@@ -45,6 +45,8 @@ class Proposal:
         codes: the most frequent codes of each column in `langs`.
         tasks: task names, of the checkpoint's heads and feature extraction.
         other_heads: heads whose tasks need more than one column.
+        num_rows: number of rows that were looked at.
+        tokenizer: that of the checkpoint.
     """
 
     path: str
@@ -56,6 +58,8 @@ class Proposal:
     codes: dict[str, list[str]]
     tasks: list[str]
     other_heads: list[str]
+    num_rows: int
+    tokenizer: XLMTokenizer
 
 
 def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Proposal:
@@ -70,7 +74,7 @@ def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Pr
         FatalError: one of them cannot be read.
         RetryableError: a store does not respond.
     """
-    rows = read_some_rows(path, NUM_ROWS)
+    rows = read_some_rows(path, _NUM_ROWS)
     folder = local_checkpoint(pin_checkpoint(checkpoint, notify=notify))
     with url_in_errors(checkpoint, folder):
         check_checkpoint(folder, "trunk")
@@ -94,6 +98,8 @@ def propose_job(path: str, checkpoint: str, notify: Callable[[str], None]) -> Pr
         codes,
         ["feature-extraction", *tasks],
         [head for head in contents.heads if head not in _TASKS and head != "language-modeling"],
+        len(rows),
+        tokenizer,
     )
 
 

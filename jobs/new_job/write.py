@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from jobs.job_file import format_value
-from jobs.new_job.propose import NUM_ROWS, shown
-from pipelines.formatting import one_line
+from jobs.new_job.propose import shown
+from pipelines.formatting import format_count, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,17 +36,18 @@ def format_job(
         output: the output directory.
     """
     langs = found.codes.get(lang, []) if lang else []
+    sample = f"in {format_count(found.num_rows, 'row')} of the corpus"
     others = [column for column in found.texts if column != text]
     lines = [
         ("# Written by xlm init. jobs/README.md describes all settings; xlm check checks this file.", ""),
         (f"name: {format_value(name)}", ""),
         ("input:", ""),
         (f"  path: {format_value(found.path)}", ""),
-        (f"  id: {format_value(row_id)}", f"unique in {NUM_ROWS:,} rows of the corpus")
+        (f"  id: {format_value(row_id)}", f"unique {sample}")
         if row_id
         else ("  # id: COLUMN", "a column of unique ids; without one, results have file and row"),
         (f"  text: {format_value(text)}", f"other columns with text: {shown(others)}" if others else ""),
-        (f"  lang: {format_value(lang)}", f"contains {shown(langs)}" if langs else "")
+        (f"  lang: {format_value(lang)}", f"{sample}: {shown(langs)}; xlm check counts all rows" if langs else "")
         if lang
         else (f"  lang: {{fixed: {format_value(fixed_lang)}}}", "all rows"),
         (f"  keep: {format_value([lang] if lang and lang != row_id else [])}", "columns to copy to the output"),

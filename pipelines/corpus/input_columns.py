@@ -69,7 +69,8 @@ def _advice(name: str, schema: pa.Schema, spec: InputSettings) -> str:
         swapped = [new for new, kept in spec.kept.items() if kept == name and new != name and new in schema.names]
         return f"; keep is {{new name: column}}, so write keep: {{{name}: {swapped[0]}}}" if swapped else ""
     if name == spec.lang_column:
-        return f"; if {name} is the language of all rows, write lang: {{fixed: {name}}}"
+        lang = name.removeprefix("fixed:").strip()  # as on the command line of xlm init
+        return f"; if {lang} is the language of all rows, write lang: {{fixed: {lang}}}"
     if name in (spec.id, *spec.text_columns):
         return ""
     return f'; if {name} is a text to compare with, write "{name}" in quotes'  # it is only in the filter

@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from pipelines.run.checks import LanguageSurvey, LangUse, describe_certain_rejections, survey_languages
+    from pipelines.run.checks import (
+        LanguageSurvey,
+        LangUse,
+        check_fixed_lang,
+        describe_certain_rejections,
+        survey_languages,
+    )
     from pipelines.run.estimate import Estimate, estimate_job
     from pipelines.run.execute import run
     from pipelines.run.output_checks import check_before_changes, check_output, check_removal
@@ -18,6 +24,7 @@ __all__ = [
     "LanguageSurvey",
     "Prepared",
     "check_before_changes",
+    "check_fixed_lang",
     "check_output",
     "check_removal",
     "compute_sample",
@@ -34,6 +41,7 @@ _MODULES = {  # the module of each name; only `estimate`, `execute` and `sample`
     "LanguageSurvey": "checks",
     "Prepared": "prepare",
     "check_before_changes": "output_checks",
+    "check_fixed_lang": "checks",
     "check_output": "output_checks",
     "check_removal": "output_checks",
     "compute_sample": "sample",

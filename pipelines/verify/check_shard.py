@@ -13,7 +13,7 @@ from pipelines.corpus import hash_ids
 from pipelines.formatting import format_count
 from pipelines.output import REJECTED_FILE, decode_schema, digest_ids, id_keys, is_as_written, part_bytes, sha256
 from pipelines.verify.check_results import check_results
-from pipelines.verify.findings import ShardFindings
+from pipelines.verify.findings import RUN_AGAIN, ShardFindings
 from pipelines.verify.source_rows import describe_files, describe_rows, find_positions
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _read(
     try:
         data = location.read_bytes()
     except FileNotFoundError:
-        found.add_problem(location, "missing, although the ledger has it")
+        found.add_problem(location, "missing, although the ledger has it", RUN_AGAIN)
         return None
     found.counts["bytes"] += len(data)
     try:

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Location
 
-COMPUTE_AGAIN = "delete the part, and run the job again to compute its shard again"
+RUN_AGAIN = "run the job again to compute its shard again"
+COMPUTE_AGAIN = f"delete the part, and {RUN_AGAIN}"
 
 
 class Problem(NamedTuple):

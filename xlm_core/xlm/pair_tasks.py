@@ -121,6 +121,8 @@ class PairTasks(Runner):
             FatalError: the head is missing, or does not fit the trunk.
             TypeError, ValueError, InferenceError: see `XLM`.
         """
+        if isinstance(choices, str):  # its characters would be taken for choices
+            raise TypeError("choices: got a string, expected a list of choices")
         loaded = self._heads.load("multiple-choice", MultipleChoiceHead, self._heads.folder(head))
         found_premises, is_single = read_texts("premises", premises), isinstance(premises, str)
         lists = read_texts("choices", [list(choices)] if is_single else choices)

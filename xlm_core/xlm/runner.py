@@ -87,7 +87,10 @@ class Runner:
         sequences: list[tuple[Text, ...]] = [(text,) for text in first]
         if pairs is not None:
             second = read_texts(pairs_name, pairs)
-            if len(second) != len(first) or is_single != isinstance(pairs, str):
+            got, expected = ("one text" if isinstance(values, str) else "a list" for values in (pairs, texts))
+            if got != expected:
+                raise ValueError(f"{pairs_name}: got {got}, expected {expected}, because {name} is {expected}")
+            if len(second) != len(first):
                 raise ValueError(f"{pairs_name}: got {len(second)}, expected {len(first)}, one for each of {name}")
             sequences = list(zip(first, second, strict=True))
         return Inputs([[sequence] for sequence in sequences], self._read_langs(lang, len(first)), is_single)

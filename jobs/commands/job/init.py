@@ -13,6 +13,7 @@ from jobs.job_file import load_job
 from jobs.new_job import format_job, propose_job
 from pipelines.errors import FatalError
 from pipelines.formatting import closest_name, one_line
+from pipelines.run import check_fixed_lang
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,11 +98,23 @@ def _choose_lang(given: str | None, found: Proposal, ask: bool) -> str:
     while True:
         answer: str = given or click.prompt("Column with the language of each row, or fixed:CODE", default=default)
         try:
-            return answer if answer.startswith(_FIXED) else _check("lang", answer, found)
+            return _check_lang(answer, found)
         except FatalError as error:
             if given is not None:
                 raise
             click.echo(f"  {error}")
+
+
+def _check_lang(lang: str, found: Proposal) -> str:
+    if lang.startswith(_FIXED):
+        check_fixed_lang(lang.removeprefix(_FIXED), found.tokenizer, reject_unknown=True, needs_segmenter=False)
+        return lang
+    is_code = found.tokenizer.lang2id and found.tokenizer.resolve_lang(lang)
+    if is_code and lang not in found.columns:
+        raise FatalError(
+            f"--lang: {found.path} has no column {lang}; if it is the language of all rows, write {_FIXED}{lang}"
+        )
+    return _check("lang", lang, found)
 
 
 def _check(role: str, column: str, found: Proposal) -> str:

@@ -98,6 +98,26 @@ def test_corpus_without_languages_needs_an_option(tmp_path, written):
     assert written("in.parquet", "--lang", "fixed:de")[0] == 0
 
 
+def test_language_of_all_rows_is_checked(tmp_path, written):
+    write_corpus(tmp_path / "in.parquet", text=["A long text.", "Another one.", "A third one."])
+    assert written("in.parquet", "--lang", "de")[:2] == (
+        2,
+        "xlm: --lang: in.parquet has no column de; if it is the language of all rows, write fixed:de\n",
+    )
+    status, printed, _ = written("in.parquet", "--lang", "fixed:pl")
+    assert status == 2
+    assert printed.startswith("xlm: input.lang: 'pl' is not in the checkpoint's lang2id; its languages are ar, ")
+    assert not (tmp_path / "job.yaml").exists()
+
+
+def test_comments_say_how_many_rows_they_describe(tmp_path, written):
+    write_corpus(tmp_path / "in.parquet", text=["A long text.", "Another one.", "A third one."])
+    written("in.parquet")
+    text = (tmp_path / "job.yaml").read_text(encoding="utf-8")
+    assert "# unique in 3 rows of the corpus\n" in text
+    assert "# in 3 rows of the corpus: de, en, ja; xlm check counts all rows\n" in text
+
+
 def test_terminal_is_asked(tmp_path, checkpoint):
     write_corpus(tmp_path / "in.parquet", text=["A long text.", "Another one.", "A third one."])
     ours, theirs = pty.openpty()

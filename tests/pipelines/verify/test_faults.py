@@ -70,7 +70,10 @@ FAULTS: dict[str, Fault] = {
         lambda out: truncate(out.part(1), 0),
         "part-.*: damaged.*; got 0 bytes with SHA-256 .*, expected [0-9,]+ with",
     ),
-    "missing": (lambda out: out.part(1).unlink(), "part-.*: missing, although the ledger has it"),
+    "missing": (
+        lambda out: out.part(1).unlink(),
+        "part-.*: missing, although the ledger has it; run the job again to compute",
+    ),
     "another part's bytes": (
         lambda out: shutil.copy(out.part(0), out.part(1)),
         "its rows, or their order, do not match the digest of row ids",

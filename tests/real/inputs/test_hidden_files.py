@@ -114,6 +114,10 @@ def test_plan_prints_long_file_names_whole_and_with_their_numbers(demo, tmp_path
         ({"text": "txt"}, "no column txt; did you mean text?"),
         ({"lang": "xx"}, "no column xx; it has text, lang; if xx is the language of all rows, write lang: {fixed: xx}"),
         (
+            {"lang": "fixed:pl"},
+            "no column fixed:pl; it has text, lang; if pl is the language of all rows, write lang: {fixed: pl}",
+        ),
+        (
             {"filter": "text == nw"},
             'no column nw; it has text, lang; if nw is a text to compare with, write "nw" in quotes',
         ),

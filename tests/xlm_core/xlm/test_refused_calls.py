@@ -59,6 +59,21 @@ REFUSED: dict[str, tuple[Callable[[XLM, Path], Any], type[Exception], str]] = {
         ValueError,
         "pairs: got 1, expected 2, one for each of texts",
     ),
+    "one question and a list": (
+        lambda xlm, heads: xlm.answer("Q", ["c"], "en", head=heads / "spans"),
+        ValueError,
+        "contexts: got a list, expected one text, because questions is one text",
+    ),
+    "questions and one context": (
+        lambda xlm, heads: xlm.answer(["Q"], "c", "en", head=heads / "spans"),
+        ValueError,
+        "contexts: got one text, expected a list, because questions is a list",
+    ),
+    "choices that are one string": (
+        lambda xlm, heads: xlm.choose("a", "bc", "en", head=heads / "choice"),
+        TypeError,
+        "choices: got a string, expected a list of choices",
+    ),
     "strings and words": (
         lambda xlm, heads: xlm.tag(["a", ["b"]], "en", head=heads / "tags"),
         TypeError,
