@@ -117,7 +117,10 @@ def _parse(text: str) -> tuple[ast.expr, str]:
             warnings.simplefilter("ignore")  # about escapes such as "\d" in a string
             tree = ast.parse(source, mode="eval").body
     except SyntaxError as error:
-        advice = 'write conditions such as year >= 2024, and column names that are not identifiers as col("…")'
+        advice = (
+            'write conditions such as year >= 2024, split == "train" or lang in ["de", "fr"], with ==, !=, <, <=, >, '
+            '>=, in, not in, is None, and, or, not; and column names that are not identifiers as col("…")'
+        )
         raise FilterError(f"filter: {excerpt(text)} is not valid ({excerpt(error.msg)}); {advice}") from None
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte, half a surrogate pair, deep nesting
         reason = excerpt(str(error)) if isinstance(error, ValueError) else "it is nested too deeply"

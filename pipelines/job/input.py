@@ -98,8 +98,8 @@ class InputSettings(Settings):
     ] = Field(description="Column with the language code of each row, or {fixed: CODE} for one language.")
     filter: Annotated[NonEmptyStr, AfterValidator(_check_filter)] | None = Field(
         default=None,
-        description='Condition that rows must meet, such as year >= 2024 and lang in ["de", "fr"]. Other rows are '
-        "skipped.",
+        description='Condition that rows must meet, in the syntax of Python, such as year >= 2024 and lang in ["de", '
+        '"fr"]. Other rows are skipped.',
     )
     keep: Annotated[
         Annotated[list[ColumnName], Field(json_schema_extra={"uniqueItems": True}), Tag("list")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 
 _PLANNED_ROWS = pa.schema([("shard", pa.string()), ("num_rows", pa.int64())])
+
+_SHOWN_BEFORE = 20  # characters before the first difference of two long values
 
 _REPORTS_KEPT = 30  # of earlier runs: a month of a job that runs every night
 
@@ -83,10 +86,9 @@ class Output:
         job = self.read_job() if (self.bookkeeping / layout.JOB_FILE).is_file() else None
         if job is not None:
             return job
-        url = self.location.url.rstrip("/")
-        if url.endswith(f"/{layout.DATA}") and any(self.location.list()):
-            out = url.removesuffix(f"/{layout.DATA}")
-            raise FatalError(f"{url}: contains the results of a job; name its output.path, {out}")
+        url, out = self.location.url.rstrip("/"), self.location.parent
+        if self.location.name == layout.DATA and (out / layout.BOOKKEEPING / layout.JOB_FILE).is_file():
+            raise FatalError(f"{url}: contains the results of a job; name its output.path, {out.url}")
         if not self.location.exists():
             raise FatalError(f"{url}: no such directory; name the output.path of a job")
         raise FatalError(
@@ -137,9 +139,8 @@ class Output:
         )
 
     def _refuse(self, differences: Iterable[tuple[str, Any, Any]]) -> None:
-        differing = [
-            f"{path}: {_to_text(old)} in the output, {_to_text(new)} in this job" for path, old, new in differences
-        ]
+        texts = [(path, *_to_texts(old, new)) for path, old, new in differences]
+        differing = [f"{path}: {old} in the output, {new} in this job" for path, old, new in texts]
         if differing:
             raise FatalError(
                 f"{self.location.url}: contains the results of another job ({'; '.join(differing)}); set output.path "
@@ -273,9 +274,18 @@ def find_differences(old: Any, new: Any, path: str = "") -> Iterator[tuple[str, 
     if isinstance(old, dict) and isinstance(new, dict):
         for key in dict.fromkeys([*old, *new]):
             yield from find_differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
+    elif isinstance(old, list) and isinstance(new, list) and any(isinstance(item, dict) for item in (*old, *new)):
+        for i, (a, b) in enumerate(zip_longest(old, new)):
+            yield from find_differences(a, b, f"{path}.{i}")
     elif old != new:
         yield path, old, new
 
 
-def _to_text(value: Any) -> str:
-    return excerpt(json.dumps(value, ensure_ascii=False))
+def _to_texts(old: Any, new: Any) -> tuple[str, str]:
+    """Return both values as text, from shortly before their first difference if they differ only behind an excerpt."""
+    texts = [json.dumps(value, ensure_ascii=False) for value in (old, new)]
+    a, b = map(excerpt, texts)
+    if a == b:
+        first = next(i for i, pair in enumerate(zip_longest(*texts)) if len({*pair}) > 1)
+        a, b = ("…" + excerpt(text[first - _SHOWN_BEFORE :]) for text in texts)
+    return a, b

@@ -106,7 +106,7 @@ def find_holder(folder: Location) -> Holder | None:
     if folder.is_local:
         try:
             file = (Path(folder.path) / LOCAL_LOCK).open("rb")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the latter if the directory is a file
             return None
         with file:
             try:

@@ -60,6 +60,12 @@ class Location:
         """Return the file or directory with this name below this directory."""
         return Location(f"{self.url.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}", self.fs, self.stores)
 
+    @property
+    def parent(self) -> Location:
+        """The directory that contains it."""
+        url, path = (text.rstrip("/").rpartition("/")[0] for text in (self.url, self.path))
+        return Location(url, path, self.fs, self.stores)
+
     def __reduce__(self) -> tuple[object, tuple[str, tuple[StoreSettings, ...]]]:
         # File systems have open connections, so they are not pickled, but opened again.
         return locate, (self.url, self.stores)

@@ -43,6 +43,14 @@ def test_filter_that_does_not_match_the_schema_is_refused(text, parts):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["lang = 'de'", "lang LIKE 'de'", "lang == 'de' AND year > 3", "lang IN ('de')"])
+def test_syntax_of_sql_is_answered_by_what_to_write(text):
+    with pytest.raises(FatalError) as error:
+        parse_filter(text, TABLE.schema)
+    assert 'write conditions such as year >= 2024, split == "train" or lang in ["de", "fr"]' in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("text", "piece"),
     [

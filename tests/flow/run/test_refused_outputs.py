@@ -1,5 +1,6 @@
 """A run refuses an output whose results would not match its own, or that another run is writing."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import FatalError
+from pipelines.job import Job
 from pipelines.job.sections import PolicySettings
 from pipelines.output.directory import Output
 from pipelines.run.execute import run
@@ -39,6 +41,23 @@ def test_settings_that_change_results_are_refused(undisturbed, make_job, changes
         run(make_job(**changes), quiet_console())
     assert named in str(caught.value)
     assert modification_times(undisturbed) == before
+
+
+def test_settings_that_differ_within_tasks_and_long_values_are_named(make_job, in_process):
+    condition = " and ".join(f"year != {year}" for year in range(1000, 1020))
+
+    def job(top_k: int, year: int, *tasks: str) -> Job:
+        classify = {"text-classification": {"head": str(head), "top_k": top_k}}
+        return make_job(tasks=["feature-extraction", classify, *tasks], input__filter=f"{condition} and year >= {year}")
+
+    head = Path(make_job().model.checkpoint).parent / "heads" / "topic"
+    run(job(3, 2024), quiet_console())
+    with pytest.raises(FatalError) as caught:
+        run(job(2, 2025, "fill-mask"), quiet_console())
+    named = str(caught.value)
+    assert "tasks.1.text-classification.top_k: 3 in the output, 2 in this job" in named
+    assert 'tasks.2: null in the output, {"fill-mask"' in named
+    assert re.search(r"input\.filter: ….* >= 2024\" in the output, ….* >= 2025\" in this job", named)
 
 
 def test_checkpoint_with_other_weights_is_refused(undisturbed, make_job, demo, tmp_path):

@@ -261,11 +261,22 @@ def test_output_of_a_running_job_is_readable_at_any_moment(demo, tmp_path):
 
 
 def test_commands_name_the_directory_that_they_need(complete, capsys):
-    for command in ("show", "verify", "gc"):
+    for command in ("status", "show", "verify", "gc"):
         assert main([command, str(complete / "data")]) == 2
         assert f"{complete}/data: contains the results of a job; name its output.path, {complete}" in " ".join(
             capsys.readouterr().err.split()
         )
+
+
+def test_file_or_another_directory_named_data_is_not_an_output(tmp_path, capsys):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "job.yaml").write_text("name: a job")
+    pq.write_table(pa.table({"text": ["A text."]}), tmp_path / "data" / "a.parquet")
+    for command in ("status", "show", "verify", "gc"):
+        for name in ("data", "job.yaml"):
+            assert main([command, str(tmp_path / name)]) == 2
+            message = f"xlm: {tmp_path / name}: not the output of a job (it has no _xlm/job.json); name the output.path"
+            assert message in capsys.readouterr().err
 
 
 def test_output_with_parts_in_its_own_directory_is_refused(complete, tmp_path):
