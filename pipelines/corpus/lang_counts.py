@@ -26,7 +26,7 @@ pc: Any = pyarrow.compute  # its functions are generated at import, so type chec
 
 _READ_THREADS = 8  # hide the latency of a store; on local files, 9 million rows per second and thread
 
-_QUICK_ROWS, _QUICK_MEMBERS = 20_000_000, 2_000  # their languages are counted in seconds, also in a store
+_QUICK_ROWS, _QUICK_MEMBERS = 20_000_000, 500  # their languages are counted in seconds, also in a store
 
 
 class LangValue(NamedTuple):

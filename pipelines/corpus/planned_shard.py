@@ -130,10 +130,13 @@ def plan_schema(constants: pa.DataType | None = None) -> pa.Schema:
 
 def is_plan(schema: pa.Schema) -> bool:
     """Whether a table with this schema is a plan."""
-    if schema.names != plan_schema().names or not pa.types.is_list(schema.field("members").type):
+    # Names are only compared by Arrow: those of a damaged file may not be UTF-8, which Python's strings must be.
+    index = schema.get_field_index("members")
+    if index < 0 or not pa.types.is_list(schema.field(index).type):
         return False
-    member = schema.field("members").type.value_type
-    constants = member.field(CONSTANTS).type if pa.types.is_struct(member) and CONSTANTS in member.names else None
+    member = schema.field(index).type.value_type
+    has_constants = pa.types.is_struct(member) and member.get_field_index(CONSTANTS) >= 0
+    constants = member.field(CONSTANTS).type if has_constants else None
     return schema.remove_metadata().equals(plan_schema(constants))
 
 

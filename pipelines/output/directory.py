@@ -173,7 +173,9 @@ class Output:
         try:
             data = (self.bookkeeping / layout.PLAN_FILE).read_bytes()
             # one chunk, of which `members_of` need not copy the members
-            return pq.read_table(pa.BufferReader(data), page_checksum_verification=True).combine_chunks()
+            plan = pq.read_table(pa.BufferReader(data), page_checksum_verification=True).combine_chunks()
+            plan.validate(full=True)  # a damaged header of a page can hide its checksum
+            return plan
         except (OSError, ValueError, pa.ArrowException):
             return None
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from jobs.preview.read import read_preview
@@ -61,6 +61,8 @@ def test_ledger_of_any_bytes_loads_or_is_rejected(folder, data):
         st.binary(max_size=64), mutated_bytes(encode_parquet(_two_rows(plan_schema())), tokens=PARQUET_TOKENS)
     )
 )
+@example(encode_parquet(_two_rows(plan_schema())).to_pybytes().replace(b"row_group", b"row_grou\xf2"))
+@example(encode_parquet(_two_rows(plan_schema())).to_pybytes().replace(b"shard", b"shar\xf2"))
 def test_plan_of_any_bytes_gives_a_number_of_shards_or_none(folder, data):
     (folder / "out" / "_xlm").mkdir(parents=True, exist_ok=True)
     (folder / "out" / "_xlm" / "plan.parquet").write_bytes(data)
