@@ -142,7 +142,7 @@ def _name_other_model(
             "as the head of a task"
         )
     is_absent = bool(heads) or (has_trunk and shapes.keys().isdisjoint(expected_shapes(config, kind, ("head",))))
-    if "head" in parts and kind not in heads and is_absent:
+    if kind != "trunk" and "head" in parts and kind not in heads and is_absent:
         advice = "set head to a directory with one" if "trunk" not in parts else "name a checkpoint with one"
         return f"contains {contents}, but no {kind.removesuffix('-simple')} head; {advice}"
     return None
