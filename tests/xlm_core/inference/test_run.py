@@ -1,7 +1,7 @@
 """Forward passes are started one ahead of their results, and keep and read nothing that would make a GPU wait."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,15 @@ def embed(sequences: Sequences, layers: list[int], pooling: Any = "mean") -> Emb
     )
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Passes run one after another, as on a GPU, whatever number of threads another test has left."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Watched(EmbeddingCollector):
     """Records how many passes have been computed, and keeps weak references to their states."""
 
@@ -77,7 +86,7 @@ class Watched(EmbeddingCollector):
         return super().compute(step)
 
 
-def test_results_arrive_one_pass_late_and_states_are_freed_before_the_next_pass(monkeypatch):
+def test_results_arrive_one_pass_late_and_states_are_freed_before_the_next_pass(one_thread, monkeypatch):
     model, sequences = make_model(), make_sequences()
     run = XLMModel.forward_with_plan
 
@@ -108,7 +117,7 @@ def test_results_do_not_depend_on_the_number_of_passes():
         assert np.allclose(found, expected, atol=1e-6)
 
 
-def test_output_that_is_not_finite_ends_the_run_when_it_arrives(monkeypatch):
+def test_output_that_is_not_finite_ends_the_run_when_it_arrives(one_thread, monkeypatch):
     model, sequences = make_model(), make_sequences()
     run, sizes = XLMModel.forward_with_plan, list[int]()
 
