@@ -270,5 +270,5 @@ def _best_of_each_group(group: NDArray[np.int64], score: NDArray[np.float64], to
 
 
 def _check_limits(top_k: int, max_answer_tokens: int) -> None:
-    for name, value in (("top_k", top_k), ("max_answer_tokens", max_answer_tokens)):
-        check_positive(name, value)
+    check_positive("top_k", top_k)
+    check_positive("max_answer_tokens", max_answer_tokens)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from xlm_core.errors import check_choice
+from xlm_core.errors import check_choice, check_positive
 from xlm_core.reference.batch_encoding import ArrayKind, BatchEncoding, PaddingSide, as_arrays, pad_batch
 from xlm_core.tokenizer import NO_MAX_LENGTH, PackedTokenizer, Token, as_lists, truncated_sizes
 
@@ -223,8 +223,7 @@ class XLMTokenizer(PackedTokenizer):
         side = padding_side or self.padding_side
         check_choice("padding_side", side, PaddingSide)
         multiple = 1 if pad_to_multiple_of is None else pad_to_multiple_of
-        if multiple < 1:
-            raise ValueError(f"pad_to_multiple_of: got {multiple}, expected at least 1")
+        check_positive("pad_to_multiple_of", multiple)
         if return_tensors is not None:
             check_choice("return_tensors", return_tensors, ArrayKind)
         if pad != "do_not_pad":
