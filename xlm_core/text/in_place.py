@@ -73,7 +73,7 @@ class TextsInPlace:
 
     def __init__(self, lang: str, texts: Mapping[int, str]):
         self._lang = lang
-        self._texts = {i: text for i, text in texts.items() if _is_suited(text, lang)}
+        self._texts = _select_suited(texts, lang)
         self.plain = self._texts
         if lang != "zh":
             rewritten = normalize_printable(_join(self._texts.values()), lang).split(_END)
@@ -177,5 +177,9 @@ def _join(texts: Iterable[str]) -> str:
     return _END.join([*texts, ""])
 
 
-def _is_suited(text: str, lang: str) -> bool:
-    return text.isprintable() and unicodedata.is_normalized("NFC", text) and not _UNSUITED[lang].search(text)
+def _select_suited(texts: Mapping[int, str], lang: str) -> Mapping[int, str]:
+    joined = "".join(texts.values())
+    if not (joined.isprintable() and unicodedata.is_normalized("NFC", joined)):  # else, each text is
+        texts = {i: text for i, text in texts.items() if text.isprintable() and unicodedata.is_normalized("NFC", text)}
+    unsuited = _UNSUITED[lang].search
+    return {i: text for i, text in texts.items() if not unsuited(text)} if unsuited(joined) else texts

@@ -49,8 +49,8 @@ class WordEncoder:
         if len(words) < _MIN_BATCH_WORDS:
             return Pieces.from_lists(map(self._encode_one, words))
         pieces, batch = self._encode_batch(words)
-        rest = sorted(set(range(len(words))).difference(batch.tolist()))
-        if rest:
+        if len(batch) < len(words):
+            rest = sorted(set(range(len(words))).difference(batch.tolist()))
             others = Pieces.from_lists(self._encode_one(words[i]) for i in rest)
             pieces = Pieces(*map(np.concatenate, zip(pieces, others, strict=True)))
             pieces = pieces.take(np.argsort(np.concatenate([batch, rest])))
