@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from pipelines.output.layout import part_name
 from pipelines.output.parts import FINGERPRINT, SHARD_RECORD, digest_ids, is_as_written, sha256
 from pipelines.output.shard_record import ShardRecord
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipelines.output.directory import Output
 
 _READ_THREADS = 8  # each holds a part in memory
+_SHARDS_AT_ONCE = 1_000  # as Python objects
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def adopt_parts(
             expected = _Expected(fingerprint, schema, segmenters, row_id or "row")
         case _:
             return []
-    with ThreadPoolExecutor(_READ_THREADS) as pool:
-        found = list(pool.map(lambda shard: _read_proof(output, shard, expected), shards.to_pylist()))
+    planned = (shard for batch in shards.to_batches(_SHARDS_AT_ONCE) for shard in batch.to_pylist())
+    found = map_in_threads(lambda shard: _read_proof(output, shard, expected), planned, _READ_THREADS)
     adopted = [record for record in found if record is not None]
     precision = precision or next((record.precision for record in adopted), None)
     return [record for record in adopted if record.precision == precision]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from pipelines.corpus.files.tables import TableSnapshot, find_table, read_table
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
 from pipelines.storage import FILES, FileInfo, Listing, describe_hidden, file_infos, file_table, list_files, locate
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,8 +104,7 @@ def _find_in_table(snapshot: TableSnapshot, listing: Listing, stores: Sequence[S
                 "whose files exist, or restore the file"
             ) from None
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        files = file_table(pool.map(find, snapshot.files))
+    files = file_table(map_in_threads(find, snapshot.files, _THREADS))
     numbers = dict[tuple[tuple[str, pa.Scalar], ...], int]()  # of groups, by their partitions
     group_of = [numbers.setdefault((*values.items(),), len(numbers)) for values in snapshot.files.values()]
     groups = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -15,6 +14,7 @@ import pyarrow as pa
 from pipelines.corpus.files.tables.snapshot import TableSnapshot
 from pipelines.errors import FatalError
 from pipelines.storage import describe_error
+from pipelines.thread_map import map_in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,8 +92,8 @@ def _copy_log(root: Location, paths: Sequence[str], version: int | None, copy: P
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes((root / path).read_bytes())
 
-    with ThreadPoolExecutor(_THREADS) as pool:
-        list(pool.map(copy_file, filter(is_needed, log)))
+    for _ in map_in_threads(copy_file, filter(is_needed, log), _THREADS):
+        pass
 
 
 def _check_features(root: Location, table: DeltaTable, schema: pa.Schema) -> None:
