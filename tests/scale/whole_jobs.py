@@ -1,11 +1,12 @@
 """Whole jobs on Ray: the memory of a corpus and of ten, the cost of a resumed run and of a new wave.
 
-Run as `python -m tests.scale.whole_jobs [--corpora FOLDER]`. Results are in RESULTS.md.
+Run as `python -m tests.scale.whole_jobs [--corpora FOLDER] [--memory-of ROWS]`. Results are in RESULTS.md.
 """
 
 import argparse
 import io
 import multiprocessing
+import random
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -20,6 +21,7 @@ from tests.scale.process_tree import measure_processes
 
 ROWS, ROWS_PER_SHARD, MAX_CHARS = 40_000, 4_000, 200
 SHARDS_PER_WAVE = 10
+SCHEMA = pa.schema({"id": pa.string(), "lang": pa.string(), "text": pa.string()})
 
 JOB = """
 input: {{path: {folder}/{name}, id: id, text: text, lang: lang}}
@@ -40,34 +42,61 @@ class Measured(NamedTuple):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpora", type=Path, help="a folder of corpora; by default, the demo's sentences")
-    corpora = read_corpora(parser.parse_args().corpora)
+    parser.add_argument("--memory-of", type=int, metavar="ROWS", help="measure only this corpus, and ten times as much")
+    args = parser.parse_args()
+    corpora = read_corpora(args.corpora)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_checkpoint(folder / "checkpoint", corpora.sentences, emb_dim=64, n_layers=2, n_heads=4)
         short = [sentence for sentence in corpora.sentences if len(sentence.text) <= MAX_CHARS]
-        for corpus, num_rows in {"shard": ROWS_PER_SHARD, "once": ROWS, "ten": 10 * ROWS, "waves": 10 * ROWS}.items():
-            write_corpus(folder, corpus, short, num_rows)
-        print(f"{corpora.description}: {ROWS:,} rows in {ROWS // ROWS_PER_SHARD} shards, and ten times as many\n")
+        num_rows = args.memory_of or ROWS
+        print(
+            f"{corpora.description}: {num_rows:,} rows in {num_rows // ROWS_PER_SHARD} shards, and ten times as many\n"
+        )
         print("| job | seconds | peak memory of all processes | of the driver |\n|---|--:|--:|--:|")
-        start = measure(folder, "shard", "one shard")
-        measure(folder, "once", f"{ROWS:,} rows")
-        whole = measure(folder, "ten", f"{10 * ROWS:,} rows")
-        waves = measure(folder, "waves", f"the same in waves of {SHARDS_PER_WAVE} shards", SHARDS_PER_WAVE)
-        next((folder / "out-ten" / "data").iterdir()).unlink()
-        resumed = measure(folder, "ten", "resumed with one shard left")
-        share = (resumed.seconds - start.seconds) / whole.seconds
-        per_wave = (waves.seconds - whole.seconds) / (10 * ROWS / ROWS_PER_SHARD / SHARDS_PER_WAVE - 1)
-        print(f"\nResuming takes {share:.1%} of the job beyond a job of one shard. A new wave takes {per_wave:.2f} s.")
+        for corpus, rows in {"once": num_rows, "ten": 10 * num_rows}.items():
+            write_corpus(folder, corpus, short, rows)
+        measure(folder, "once", f"{num_rows:,} rows")
+        whole = measure(folder, "ten", f"{10 * num_rows:,} rows")
+        if not args.memory_of:
+            measure_restarts(folder, short, whole)
+
+
+def measure_restarts(folder: Path, short: list[Sentence], whole: Measured) -> None:
+    """Measure waves, and the resumption of the whole job."""
+    for corpus, num_rows in {"shard": ROWS_PER_SHARD, "waves": 10 * ROWS}.items():
+        write_corpus(folder, corpus, short, num_rows)
+    start = measure(folder, "shard", "one shard")
+    waves = measure(folder, "waves", f"{10 * ROWS:,} rows in waves of {SHARDS_PER_WAVE} shards", SHARDS_PER_WAVE)
+    next((folder / "out-ten" / "data").iterdir()).unlink()
+    resumed = measure(folder, "ten", "resumed with one shard left")
+    share = (resumed.seconds - start.seconds) / whole.seconds
+    per_wave = (waves.seconds - whole.seconds) / (10 * ROWS / ROWS_PER_SHARD / SHARDS_PER_WAVE - 1)
+    print(f"\nResuming takes {share:.1%} of the job beyond a job of one shard. A new wave takes {per_wave:.2f} s.")
 
 
 def write_corpus(folder: Path, name: str, sentences: list[Sentence], num_rows: int) -> None:
-    repeated = [sentences[i % len(sentences)] for i in range(num_rows)]
-    columns = {"id": [str(i) for i in range(num_rows)], "lang": [s.lang for s in repeated]}
+    """Write sentences as a corpus. Where they repeat, a word of each is a new one."""
     (folder / name).mkdir()
-    table = pa.table(columns | {"text": [s.text for s in repeated]})
-    pq.write_table(table, folder / name / "all.parquet", row_group_size=ROWS)
+    with pq.ParquetWriter(folder / name / "all.parquet", SCHEMA) as file:
+        for first in range(0, num_rows, ROWS):
+            numbers = range(first, min(first + ROWS, num_rows))
+            langs, texts = zip(
+                *(_vary(sentences[i % len(sentences)], i // len(sentences)) for i in numbers), strict=True
+            )
+            file.write_table(pa.table([pa.array(map(str, numbers)), pa.array(langs), pa.array(texts)], SCHEMA))
     job = JOB.format(folder=folder, name=name, rows_per_shard=ROWS_PER_SHARD)
     (folder / f"{name}.yaml").write_text(job, encoding="utf-8")
+
+
+def _vary(sentence: Sentence, repetition: int) -> Sentence:
+    words = sentence.text.split(" ")
+    longest = max(range(len(words)), key=lambda i: len(words[i]))
+    if repetition:
+        words[longest] = "".join(
+            random.Random(f"{repetition} {sentence.text}").sample(words[longest], len(words[longest]))
+        )
+    return Sentence(sentence.lang, " ".join(words))
 
 
 def measure(folder: Path, name: str, title: str, shards_per_wave: int | None = None) -> Measured:
