@@ -15,6 +15,7 @@ None of it has a public equivalent in the pinned versions of Ray (see `pyproject
 - The processes that `ray.init` starts. `ray.shutdown` sends them SIGTERM, which they block (see
   `pipelines.run.cluster.ray_session`), and waits a second for each before it kills it.
 - How `ray.init` starts its processes and Ray Data its actors, of which a run on one machine needs only some.
+- When Ray Data holds a stage back that is faster than the next one: by default, once half of its memory is in use.
 - The token of `RAY_AUTH_MODE=token`. If a header cannot have its characters, Ray's core aborts the process.
 - The folders of Ray's session and of its logs. They exist on every node until the session is removed.
 - The names of Ray Data's threads. A thread that calls Ray after `ray.shutdown` ends the process.
@@ -247,6 +248,13 @@ def _replaced(*attributes: tuple[Any, str, Any]) -> Generator[None]:
     finally:
         for owner, name, value in originals:
             setattr(owner, name, value)
+
+
+def bound_queues() -> None:
+    """Hold a stage back once twice as much of its results waits as the next one works on, even if memory is free."""
+    from ray.data._internal.execution.backpressure_policy import DownstreamCapacityBackpressurePolicy
+
+    DownstreamCapacityBackpressurePolicy.OBJECT_STORE_BUDGET_UTIL_THRESHOLD = 0.0
 
 
 def shut_down() -> None:

@@ -25,6 +25,7 @@ from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import one_line
 from pipelines.ray_internals import (
     addable_nodes,
+    bound_queues,
     few_processes,
     find_token_header,
     has_autoscaler,
@@ -132,6 +133,7 @@ def _configure_ray_data() -> None:
     context.execution_no_progress_timeout_s = -1  # a run may wait hours for a GPU
     context.max_errored_blocks = -1  # a crashed worker loses its shards, which are computed again; the run continues
     context.max_consecutive_actor_init_deaths = 3
+    bound_queues()
 
 
 def _start(folder: str, object_store_mb: int | None) -> None:

@@ -1,17 +1,25 @@
-"""A slow model or segmenter is not taken for one that hangs, and its progress is shown."""
+"""A slow model or segmenter is not taken for one that hangs, its progress is shown, and reading waits for it."""
 
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from ray.data import Dataset
 
 from jobs.commands.output.status import describe_status
 from pipelines.checkpoints.loading import load_model, load_tokenizer
+from pipelines.corpus import PlannedShard
+from pipelines.flow import build_dataset
 from pipelines.output.directory import Output
+from pipelines.rows import Shard
 from pipelines.run.execute import run
+from pipelines.stages import Reader
 from pipelines.status import read_status
 from pipelines.storage import locate
 from tests.flow.run.outputs import printed, quiet_console
@@ -21,6 +29,8 @@ NUM_ROWS = 8
 TEXTS = [f"Sentence number {i} of a small corpus." for i in range(NUM_ROWS)]
 STEP_S = 0.8
 LIMIT_S = 5
+NUM_SHARDS, FIRST_SHARDS = 120, 20
+MAX_AHEAD = NUM_SHARDS // 2  # without limit, it is about 85
 
 
 @pytest.fixture
@@ -53,12 +63,12 @@ def patch_tokenizer(patch: pytest.MonkeyPatch) -> None:
     patch.setattr("pipelines.run.prepare.load_tokenizer", load)
 
 
-def patch_model(patch: pytest.MonkeyPatch) -> None:
+def patch_model(patch: pytest.MonkeyPatch, step_s: float = STEP_S) -> None:
     """Make every pass of the model wait."""
 
     def load(*arguments):
         model, tasks = load_model(*arguments)
-        model.trunk.layers[0].register_forward_pre_hook(lambda *_: time.sleep(STEP_S))
+        model.trunk.layers[0].register_forward_pre_hook(lambda *_: time.sleep(step_s))
         return model, tasks
 
     patch.setattr("pipelines.run.prepare.load_model", load)
@@ -97,3 +107,39 @@ def test_progress_moves_while_the_first_shard_is_computed(job, cluster, monkeypa
     counts = [(int(line["rows"]), int(line["rows_in_flight"])) for line in lines]
     assert any(done == 0 and 0 < in_flight < NUM_ROWS for done, in_flight in counts), counts
     assert any("rows: 0 of 8" in line and "more in shards in flight" in line for line in shown), shown
+
+
+def test_reading_stays_a_few_shards_ahead_of_a_slow_model(make_job, cluster, tmp_path: Path, monkeypatch):
+    rows = [{"id": f"r{i}", "text": f"Sentence number {i}.", "lang": "en"} for i in range(NUM_SHARDS)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet", row_group_size=FIRST_SHARDS)
+    job = make_job(
+        input={"path": str(tmp_path / "in.parquet"), "id": "id", "text": "text", "lang": "lang"},
+        tasks=["feature-extraction"],
+        output={"path": str(tmp_path / "out"), "rows_per_shard": 1},
+    )
+    parts, ahead = tmp_path / "out" / "data", tmp_path / "ahead"
+    ahead.mkdir()
+
+    def num_parts() -> int:
+        return len(list(parts.iterdir())) if parts.is_dir() else 0
+
+    class CountingReader(Reader):
+        """Notes how many shards are read, but not written. Waits for the first part before it reads more groups."""
+
+        def read(self, planned: Iterable[PlannedShard]) -> Iterator[Shard]:
+            for shard in super().read(planned):
+                number = len(list(ahead.iterdir()))
+                while number >= FIRST_SHARDS and not num_parts():
+                    time.sleep(0.05)
+                (ahead / shard.id).write_text(str(number + 1 - num_parts()))
+                yield shard
+
+    def build(settings: Any, *args: Any, **options: Any) -> Dataset:
+        return build_dataset(replace(settings, read=CountingReader(**vars(settings.read))), *args, **options)
+
+    patch_model(monkeypatch, step_s=0.06)
+    monkeypatch.setattr("pipelines.run.shard_runner.build_dataset", build)
+    assert run(job, quiet_console())["status"] == "complete"
+    numbers = [int(file.read_text()) for file in ahead.iterdir()]
+    assert len(numbers) == NUM_SHARDS
+    assert max(numbers) <= MAX_AHEAD
