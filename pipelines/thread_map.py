@@ -46,7 +46,7 @@ def _map_alone(
         number += 1
         if time.perf_counter() - began > max_s:
             break
-    return number / (time.perf_counter() - began)
+    return _per_s(number, began)
 
 
 def _map_together(
@@ -69,4 +69,8 @@ def _map_together(
     finally:
         # Without waiting: the garbage collector may close an abandoned generator in one of the threads.
         pool.shutdown(wait=False, cancel_futures=True)
-    return number / (time.perf_counter() - began)
+    return _per_s(number, began)
+
+
+def _per_s(number: int, began: float) -> float:
+    return number / max(time.perf_counter() - began, 1e-9)  # without items, the clock may not have moved
