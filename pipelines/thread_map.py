@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
-_TRIAL_S = 0.1
-_MIN_GAIN = 1.2
+_TRIAL_S = 0.1  # of each way; dozens of requests to a store, hundreds of small local files
+_MIN_GAIN = 1.2  # less may be chance
 
 
 def map_in_threads(function: Callable[[ItemT], ResultT], items: Iterable[ItemT], num_threads: int) -> Iterator[ResultT]:

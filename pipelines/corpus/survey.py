@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, tee
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pipelines.corpus.files import InputFile
+    from pipelines.corpus.files import GroupedFiles, InputFile
     from pipelines.corpus.parquet import Footer
     from pipelines.job import InputSettings
     from pipelines.storage import StoreSettings
@@ -95,10 +95,7 @@ def survey_corpus(
     basis = describe_basis(spec, found)
     known = KnownFiles.find(kept, basis, found.files.table)
     survey = _Survey(spec, stores, found.partition_types.names, known.first, is_only_file=len(found.files) == 1)
-    unknown = np.flatnonzero(~known.is_known)
-    for first in range(0, len(unknown), _BATCH_FILES):
-        numbers = unknown[first : first + _BATCH_FILES]
-        survey.read(numbers, found.files.take(numbers))
+    survey.read(found.files, np.flatnonzero(~known.is_known))
     survey.check()
     assert survey.first is not None
     row_groups, pruned = known.merge(survey.tables)
@@ -150,11 +147,18 @@ class _Survey:
         self._problems: list[tuple[str, str]] = []
         self._sound: pa.Schema | None = None  # of the last file that was checked; many files have the same
 
-    def read(self, numbers: NDArray[np.int64], files: Sequence[InputFile]) -> None:
-        """Read the footers of files; `numbers` are theirs in the listing."""
+    def read(self, files: GroupedFiles, numbers: NDArray[np.int64]) -> None:
+        """Read the footers of the files that have these numbers in the listing."""
+        batches = [numbers[first : first + _BATCH_FILES] for first in range(0, len(numbers), _BATCH_FILES)]
+        checked, read = tee(file for batch in batches for file in files.take(batch))
+        footers = map_in_threads(self._read_footer, (file.info for file in read), _FOOTER_THREADS)
+        for batch in batches:
+            self._add(zip(batch.tolist(), checked, footers, strict=False))
+
+    def _add(self, found: Iterable[tuple[int, InputFile, Footer | str]]) -> None:
+        """Check files, given their numbers and footers, and keep their row groups."""
         members, indices, is_pruned = list[Member](), list[int](), list[bool]()
-        footers = map_in_threads(self._read_footer, (file.info for file in files), _FOOTER_THREADS)
-        for index, file, footer in zip(numbers.tolist(), files, footers, strict=True):
+        for index, file, footer in found:
             if isinstance(footer, str):
                 self._problems.append(("", footer))  # each damaged file is named
                 continue
