@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from xlm_core.checkpoint.hash_content import content_hash
     from xlm_core.checkpoint.hash_trunk import trunk_hash
     from xlm_core.checkpoint.matching import check_checkpoint
-    from xlm_core.checkpoint.names import HeadKind, ModelKind, ModelPart, adaptive_softmax, tied_tensors
+    from xlm_core.checkpoint.names import HeadKind, ModelKind, ModelPart, adaptive_softmax, module_to_file, tied_tensors
     from xlm_core.checkpoint.pretrained import PretrainedModule
     from xlm_core.checkpoint.writing import write_checkpoint
 
@@ -48,6 +48,7 @@ __all__ = [
     "content_hash",
     "find_original",
     "inspect_checkpoint",
+    "module_to_file",
     "needed_files",
     "read_original",
     "tied_tensors",
@@ -77,6 +78,7 @@ _MODULES = {  # the module of each name
     "content_hash": "hash_content",
     "find_original": "files",
     "inspect_checkpoint": "contents",
+    "module_to_file": "names",
     "needed_files": "files",
     "tied_tensors": "names",
     "trunk_hash": "hash_trunk",

@@ -1,0 +1,89 @@
+"""The interface of a training objective: from examples to a batch, and from hidden states to a loss.
+
+Letters: B sequences, T packed tokens, D model width.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
+
+from xlm_core.model import PackedBatch, to_device
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor
+
+    from xlm_core.model import Trunk
+    from xlm_core.training.examples import Examples
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """The examples of one forward and backward pass.
+
+    Attributes:
+        packed: their tokens.
+        targets: what is predicted; its shape depends on the objective.
+        num_targets: how many predictions the loss averages over.
+    """
+
+    packed: PackedBatch
+    targets: Tensor
+    num_targets: int
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """Return a copy on a device."""
+        return replace(self, packed=self.packed.to(device), targets=to_device(self.targets, device))
+
+
+class Scores(NamedTuple):
+    """The loss of a batch.
+
+    Attributes:
+        loss: mean over the targets, a tensor of one number.
+        num_correct: how many targets are predicted correctly; None if the objective does not predict one of several.
+    """
+
+    loss: Tensor
+    num_correct: Tensor | None
+
+
+class Objective(ABC):
+    """What the trunk, and a head, are trained for.
+
+    Attributes:
+        sorts: whether sequences of similar length may share a batch: not if the other sequences of the batch matter.
+        layer: the layer of the trunk whose output is scored; -1 for the last.
+    """
+
+    sorts: ClassVar[bool] = True
+    layer: int = -1
+
+    @abstractmethod
+    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+        """Build the batch of some examples. Everything that is random comes from `rng`."""
+
+    @abstractmethod
+    def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
+        """Compute the loss from the output of the trunk."""
+
+    def run(self, trunk: Trunk, batch: TrainingBatch) -> Scores:
+        """Run the trunk on a batch, and compute the loss."""
+        if self.layer == -1:
+            return self.score(trunk.forward_packed(batch.packed), batch)
+        _, states = trunk.forward_packed(batch.packed, output_hidden_states=True)
+        return self.score(states[self.layer], batch)
+
+
+def pack(examples: Examples) -> PackedBatch:
+    """Pack the sequences of examples."""
+    sequences = examples.sequences
+    return PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs)
+
+
+def count_correct(logits: Tensor, targets: Tensor) -> Tensor:
+    """Count the rows of logits [N, C] whose largest value is at the target [N]."""
+    return (logits.detach().argmax(-1) == targets).sum()

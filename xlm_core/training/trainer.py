@@ -1,0 +1,242 @@
+"""Training steps: draw examples, compute gradients over batches and workers, update the weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+
+from xlm_core.errors import FatalError
+from xlm_core.training.optimizer import WeightAverage, build_optimizer, trainable_parameters
+from xlm_core.training.samplers import split_step
+from xlm_core.training.workers import num_workers, sum_all, sum_over_workers, worker_index
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from xlm_core.training.examples import Examples
+    from xlm_core.training.model import TrainingModel
+    from xlm_core.training.objectives import Objective
+    from xlm_core.training.samplers import Sampler
+    from xlm_core.training.schedule import Schedule
+
+_MASKS_OF_DEV = 0  # seeds the masks of dev examples, which are the same in every evaluation
+
+
+@dataclass(frozen=True)
+class TrainedObjective:
+    """An objective with its data.
+
+    Attributes:
+        objective: computes the loss.
+        sampler: draws the examples of a step.
+        weight: how often a step trains it, relative to the other objectives.
+        dev: held out examples; None if there are none.
+    """
+
+    objective: Objective
+    sampler: Sampler
+    weight: float = 1.0
+    dev: Examples | None = None
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """How the weights are updated.
+
+    Attributes:
+        schedule: the learning rate.
+        tokens_per_step: about how many tokens the gradient of a step averages over, on all workers together.
+        max_tokens: maximum number of tokens of one forward and backward pass.
+        max_grad_norm: gradients with a larger norm are scaled down to it; None for no limit.
+        weight_decay, betas, epsilon: of AdamW.
+        average_decay: of the moving average of the weights; None for no average.
+        autocast: the precision of matrix products; None for that of the weights.
+        seed: of everything that is random.
+    """
+
+    schedule: Schedule
+    tokens_per_step: int
+    max_tokens: int
+    max_grad_norm: float | None = 1.0
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    epsilon: float = 1e-8
+    average_decay: float | None = None
+    autocast: torch.dtype | None = None
+    seed: int = 0
+
+
+class StepResult(NamedTuple):
+    """What one step did, over all workers.
+
+    Attributes:
+        step: its number, from 0.
+        objective: the name of the objective that it trained.
+        loss: mean over the targets.
+        num_tokens: of its examples.
+        grad_norm: before it was limited.
+        learning_rate: of the update.
+    """
+
+    step: int
+    objective: str
+    loss: float
+    num_tokens: int
+    grad_norm: float
+    learning_rate: float
+
+
+class Evaluation(NamedTuple):
+    """The dev examples of one objective, evaluated.
+
+    Attributes:
+        loss: mean over the targets.
+        accuracy: share of the targets that are predicted correctly; None if that is not defined.
+    """
+
+    loss: float
+    accuracy: float | None
+
+
+class Trainer:
+    """Trains a model for one or more objectives, one of them in each step.
+
+    A step has the same examples on any number of workers, each of which computes the gradients of some batches.
+
+    Args:
+        model: on its device.
+        objectives: by name; their heads are those of the model.
+        settings: how the weights are updated.
+
+    Attributes:
+        step: number of steps done.
+        drawn: for each objective, what its sampler has drawn.
+        num_steps: for each objective, how many steps trained it.
+    """
+
+    def __init__(self, model: TrainingModel, objectives: Mapping[str, TrainedObjective], settings: TrainerSettings):
+        self.model, self.objectives, self.settings = model, dict(objectives), settings
+        self.device = model.trunk.embeddings.weight.device
+        self.optimizer = build_optimizer(model, settings.weight_decay, settings.betas, settings.epsilon)
+        self.parameters = dict(trainable_parameters(model))
+        decay = settings.average_decay
+        self.average = None if decay is None else WeightAverage(self.parameters.items(), decay)
+        self.step = 0
+        self.num_steps = dict.fromkeys(self.objectives, 0)
+        self.drawn = {name: np.zeros(o.sampler.num_groups, np.int64) for name, o in self.objectives.items()}
+
+    def run_step(self) -> StepResult:
+        """Run one training step.
+
+        Raises:
+            FatalError: the loss is not finite.
+        """
+        settings, name = self.settings, self._next_objective()
+        trained = self.objectives[name]
+        rng = np.random.default_rng((settings.seed, self.step))
+        examples, drawn = trained.sampler.draw(rng, self.drawn[name], settings.tokens_per_step)
+        split = split_step(examples, settings.max_tokens, num_workers(), sort=trained.objective.sorts)
+        torch.manual_seed(int(rng.integers(2**62)) + worker_index())  # of dropout
+        self.model.train()
+        loss = self._backward(trained.objective, examples, split)
+        if not math.isfinite(loss):
+            raise FatalError(
+                f"step {self.step:,}: the loss of {name} is {loss}, not a finite number; lower the learning rate, or "
+                "train in float32"
+            )
+        grads = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        sum_all(grads)
+        limit = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
+        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+        rate = settings.schedule.rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.step)
+        num_tokens = int(examples.row_lengths.sum())
+        result = StepResult(self.step, name, loss, num_tokens, norm, rate)
+        self.step += 1
+        self.num_steps[name] += 1
+        self.drawn[name] = drawn
+        return result
+
+    def evaluate(self, name: str) -> Evaluation:
+        """Evaluate the dev examples of an objective, with the average of the weights if there is one."""
+        trained = self.objectives[name]
+        assert trained.dev is not None
+        sums = torch.zeros(3, dtype=torch.float64)  # of losses, of targets, of correct targets
+        has_accuracy = True
+        split = split_step(trained.dev, self.settings.max_tokens, num_workers(), sort=trained.objective.sorts)
+        self.model.eval()
+        with self.averaged_weights(), torch.no_grad():
+            for i in range(worker_index(), len(split), num_workers()):
+                rng = np.random.default_rng((_MASKS_OF_DEV, i))
+                batch = trained.objective.make_batch(trained.dev.take(split[i]), rng)
+                if not batch.num_targets:
+                    continue
+                with self._autocast():
+                    scores = trained.objective.run(self.model.trunk, batch.to(self.device))
+                has_accuracy = scores.num_correct is not None
+                num_correct = 0.0 if scores.num_correct is None else float(scores.num_correct)
+                sums += torch.tensor([float(scores.loss) * batch.num_targets, batch.num_targets, num_correct])
+        loss, num_targets, num_correct = sum_over_workers(sums).tolist()
+        return Evaluation(loss / max(1, num_targets), num_correct / max(1, num_targets) if has_accuracy else None)
+
+    def averaged_weights(self) -> _Averaged:
+        """Return a context in which the model has the average of its weights."""
+        return _Averaged(self.average)
+
+    def _backward(self, objective: Objective, examples: Examples, split: Sequence[np.ndarray]) -> float:
+        """Compute the gradients of this worker's batches, and return the loss over all workers."""
+        batches = [
+            objective.make_batch(examples.take(split[i]), np.random.default_rng((self.settings.seed, self.step, i)))
+            for i in range(worker_index(), len(split), num_workers())
+        ]
+        num_targets = sum_over_workers(torch.tensor(float(sum(batch.num_targets for batch in batches)))).item()
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            if not batch.num_targets:
+                continue
+            with self._autocast():
+                scores = objective.run(self.model.trunk, batch.to(self.device))
+            loss = scores.loss * (batch.num_targets / num_targets)
+            loss.backward()
+            total += loss.detach().float()
+        for parameter in self.parameters.values():  # all workers sum the same gradients
+            if parameter.grad is None and num_workers() > 1:
+                parameter.grad = torch.zeros_like(parameter)
+        return float(sum_over_workers(total))
+
+    def _next_objective(self) -> str:
+        """Return the objective that is furthest behind its share of the steps."""
+        total = sum(trained.weight for trained in self.objectives.values())
+
+        def lag(name: str) -> float:
+            return self.objectives[name].weight / total * (self.step + 1) - self.num_steps[name]
+
+        return max(self.objectives, key=lag)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.settings.autocast
+        return torch.autocast(self.device.type, dtype or torch.bfloat16, enabled=dtype is not None)
+
+
+class _Averaged:
+    """A context in which a model has the average of its weights."""
+
+    def __init__(self, average: WeightAverage | None):
+        self._average = average
+
+    def __enter__(self) -> None:
+        if self._average is not None:
+            self._average.swap()
+
+    def __exit__(self, *_: object) -> None:
+        if self._average is not None:
+            self._average.swap()
