@@ -85,7 +85,7 @@ class BatchBPE:
         # The last entry is that of all other pairs.
         self._ranks = np.array([*(rank for _, rank in pairs), _NO_RANK], np.int32)
         self._results = np.append(result_P, _UNKNOWN).astype(np.int32)
-        self._ids = np.array([ids.get(text, unk_id) for text in symbols], np.int32)
+        self._ids = np.array([unk_id, *(ids.get(text, unk_id) for text in self._texts[1:])], np.int32)
         # The symbol of each character, inside a word and at its end.
         self._inner, self._final = np.full((2, NUM_CODES), _UNKNOWN, np.int32)
         for text, symbol in symbols.items():

@@ -53,7 +53,10 @@ def split_word(word: str, ranks: Mapping[tuple[str, ...], int]) -> list[str]:
     The time grows as n log n with the word's length, so that a very long text without spaces causes no harm.
     """
     symbols = [*word[:-1], word[-1] + END_OF_WORD]
-    return list(compress(symbols, merge_symbols(symbols, ranks)))
+    symbols = list(compress(symbols, merge_symbols(symbols, ranks)))
+    # The reference writes symbols separated by spaces and splits that text again. A space within a word, which the Thai
+    # and Japanese segmenters can return, therefore becomes empty symbols.
+    return " ".join(symbols).split(" ") if " " in word else symbols
 
 
 def merge_symbols(symbols: list[str], ranks: Mapping[tuple[str, ...], int]) -> list[bool]:

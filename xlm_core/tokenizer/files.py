@@ -32,6 +32,7 @@ SPECIAL_TOKENS = {
     "mask_token": "<special1>",
 }
 ADDITIONAL_SPECIAL_TOKENS = [f"<special{i}>" for i in range(10)]
+ALL_SPECIAL_TOKENS = ["<s>", "</s>", "<pad>", "<unk>", *ADDITIONAL_SPECIAL_TOKENS]  # in the order of their ids
 ROLES = (*SPECIAL_TOKENS, "eos_token")  # XLM's own checkpoints have no eos_token
 
 NO_MAX_LENGTH = int(1e30)  # what the reference writes for a checkpoint without a limit

@@ -95,6 +95,13 @@ class WordEncoder:
             for subword, start, end in self.split(text)
         ]
 
+    def parts(self, word: str) -> list[str]:
+        """Return what byte-pair encoding receives of a word: it, or its parts after lower-casing, which may be none."""
+        if not self.lowercase:
+            return [word]
+        text, _ = lower_and_strip_accents(word)
+        return [part for part in text.split(" ") if part]
+
     def split(self, word: str) -> list[tuple[str, int, int]]:
         """Split a word into subwords, each with its start and end (exclusive) among the word's characters.
 
@@ -114,10 +121,6 @@ class WordEncoder:
 
     def _split_normalized(self, word: str) -> Iterator[tuple[str, int, int]]:
         symbols = split_word(word, self._ranks)
-        if " " in word:
-            # The reference writes symbols separated by spaces and splits that text again. A space within a word, which
-            # the Thai and Japanese segmenters can return, therefore becomes empty symbols.
-            symbols = " ".join(symbols).split(" ")
         offset = 0
         for i, symbol in enumerate(symbols):
             surface = symbol.removesuffix(END_OF_WORD) if i == len(symbols) - 1 else symbol
