@@ -18,7 +18,7 @@ from torch.func import functional_call
 from xlm_core.checkpoint import ModelKind, XLMConfig, adaptive_softmax
 from xlm_core.heads.head import TokenHead
 from xlm_core.model import Linear, init_weights
-from xlm_core.precision import HALF_DTYPES
+from xlm_core.precision import HALF_DTYPES, upcast
 
 NO_LABEL = -100
 _MAX_SCORES = 1 << 25  # logits per chunk of rows: 128 MiB of float32; the softmax needs a few times as much
@@ -52,7 +52,7 @@ class FullSoftmax(nn.Module):
 
     def token_log_probs(self, hidden_ND: Tensor, targets_N: Tensor) -> Tensor:
         """Compute the log-probabilities of the targets, float32 [N]."""
-        logits_NV = self(hidden_ND)
+        logits_NV = upcast(self(hidden_ND))  # autocast returns half precision
         return logits_NV.gather(1, targets_N[:, None]).squeeze(1) - logits_NV.logsumexp(-1)
 
 

@@ -53,6 +53,11 @@ class Layer(nn.Module):
     def forward(self, hidden_TD: Tensor, plan: AttentionPlan) -> Tensor:
         """Run the layer; `plan` defines the sequences."""
         update_TD = F.dropout(self.attention(hidden_TD, plan), self.dropout, self.training)
-        hidden_TD = self.attention_norm(update_TD.add_(hidden_TD))
+        hidden_TD = self.attention_norm(_add(update_TD, hidden_TD))
         update_TD = F.dropout(self.ffn(hidden_TD), self.dropout, self.training)
-        return self.ffn_norm(update_TD.add_(hidden_TD))
+        return self.ffn_norm(_add(update_TD, hidden_TD))
+
+
+def _add(update_TD: Tensor, hidden_TD: Tensor) -> Tensor:
+    """Add in place, unless autocast has computed the update in half precision, which would round the sum."""
+    return update_TD.add_(hidden_TD) if update_TD.dtype == hidden_TD.dtype else update_TD + hidden_TD

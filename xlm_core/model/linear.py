@@ -37,4 +37,5 @@ class Linear(nn.Linear):
 
     def _uses_onednn(self, x: Tensor) -> bool:
         is_supported = x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and x.numel() > 0
-        return _HAS_ONEDNN and is_supported and not torch.is_grad_enabled()  # the operator computes no gradients
+        # the operator computes no gradients, and autocast does not convert its arguments
+        return _HAS_ONEDNN and is_supported and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))

@@ -62,7 +62,7 @@ class TrainingModel(nn.Module):
         """
         written: list[Path] = []
         heads = dict(self._heads)
-        together = heads.pop(LM_HEAD, None)
+        together = None if self.freeze_trunk else heads.pop(LM_HEAD, None)
         if not self.freeze_trunk:
             if together is None and len(heads) == 1:
                 together = next(iter(heads.values()))

@@ -46,6 +46,7 @@ def restore_state(trainer: Trainer, data: bytes) -> dict[str, Any]:
     for name, parameter in trainer.parameters.items():
         parameter.data.copy_(tensors[f"weights.{name}"])
         moments = {key: tensors[f"{key}.{name}"] for key in _MOMENTS if f"{key}.{name}" in tensors}
+        trainer.optimizer.state.pop(parameter, None)
         if moments:
             device = parameter.device
             trainer.optimizer.state[parameter] = {key: tensor.to(device) for key, tensor in moments.items()}

@@ -12,7 +12,7 @@ import torch
 from xlm_core.errors import FatalError
 from xlm_core.training.optimizer import WeightAverage, build_optimizer, trainable_parameters
 from xlm_core.training.samplers import split_step
-from xlm_core.training.workers import num_workers, sum_all, sum_over_workers, worker_index
+from xlm_core.training.workers import num_workers, sum_gradients, sum_over_workers, worker_index
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from xlm_core.training.samplers import Sampler
     from xlm_core.training.schedule import Schedule
 
-_MASKS_OF_DEV = 0  # seeds the masks of dev examples, which are the same in every evaluation
+_SEED_OF_DEV = 0  # of what is random about dev examples, which is the same in every evaluation
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,11 @@ class TrainerSettings:
         max_grad_norm: gradients with a larger norm are scaled down to it; None for no limit.
         weight_decay, betas, epsilon: of AdamW.
         average_decay: of the moving average of the weights; None for no average.
-        autocast: the precision of matrix products; None for that of the weights.
+        autocast: the precision of matrix products, bfloat16; None for that of the weights.
         seed: of everything that is random.
+
+    Raises:
+        ValueError: float16, in which small gradients are 0 unless losses are scaled.
     """
 
     schedule: Schedule
@@ -69,6 +72,10 @@ class TrainerSettings:
     autocast: torch.dtype | None = None
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.autocast == torch.float16:
+            raise ValueError("autocast: got torch.float16, expected torch.bfloat16 or None")
+
 
 class StepResult(NamedTuple):
     """What one step did, over all workers.
@@ -76,7 +83,7 @@ class StepResult(NamedTuple):
     Attributes:
         step: its number, from 0.
         objective: the name of the objective that it trained.
-        loss: mean over the targets.
+        loss: mean over the targets; 0 if the examples of the step have none.
         num_tokens: of its examples.
         grad_norm: before it was limited.
         learning_rate: of the update.
@@ -105,7 +112,8 @@ class Evaluation(NamedTuple):
 class Trainer:
     """Trains a model for one or more objectives, one of them in each step.
 
-    A step has the same examples on any number of workers, each of which computes the gradients of some batches.
+    A step has the same examples, with the same tokens masked, on any number of workers. Each worker computes the
+    gradients of some batches.
 
     Args:
         model: on its device.
@@ -133,34 +141,29 @@ class Trainer:
         """Run one training step.
 
         Raises:
-            FatalError: the loss is not finite.
+            FatalError: the loss or its gradient is not finite. The weights are those before the step.
         """
         settings, name = self.settings, self._next_objective()
         trained = self.objectives[name]
         rng = np.random.default_rng((settings.seed, self.step))
         examples, drawn = trained.sampler.draw(rng, self.drawn[name], settings.tokens_per_step)
+        examples = trained.objective.prepare(examples, rng)
         split = split_step(examples, settings.max_tokens, num_workers(), sort=trained.objective.sorts)
         torch.manual_seed(int(rng.integers(2**62)) + worker_index())  # of dropout
         self.model.train()
         loss = self._backward(trained.objective, examples, split)
-        if not math.isfinite(loss):
-            raise FatalError(
-                f"step {self.step:,}: the loss of {name} is {loss}, not a finite number; lower the learning rate, or "
-                "train in float32"
-            )
-        grads = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
-        sum_all(grads)
-        limit = math.inf if settings.max_grad_norm is None else settings.max_grad_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters.values(), limit))
+        self._check_finite(name, "loss", loss)
+        sum_gradients(list(self.parameters.values()))
+        norm = self._limit_gradient()
+        self._check_finite(name, "norm of the gradient", norm)
         rate = settings.schedule.rate(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.step)
-        num_tokens = int(examples.row_lengths.sum())
-        result = StepResult(self.step, name, loss, num_tokens, norm, rate)
+        result = StepResult(self.step, name, loss, len(examples.sequences.input_ids), norm, rate)
         self.step += 1
         self.num_steps[name] += 1
         self.drawn[name] = drawn
@@ -170,23 +173,23 @@ class Trainer:
         """Evaluate the dev examples of an objective, with the average of the weights if there is one."""
         trained = self.objectives[name]
         assert trained.dev is not None
+        examples = trained.objective.prepare(trained.dev, np.random.default_rng(_SEED_OF_DEV))
+        split = split_step(examples, self.settings.max_tokens, 1, sort=trained.objective.sorts)
         sums = torch.zeros(3, dtype=torch.float64)  # of losses, of targets, of correct targets
-        has_accuracy = True
-        split = split_step(trained.dev, self.settings.max_tokens, num_workers(), sort=trained.objective.sorts)
         self.model.eval()
         with self.averaged_weights(), torch.no_grad():
-            for i in range(worker_index(), len(split), num_workers()):
-                rng = np.random.default_rng((_MASKS_OF_DEV, i))
-                batch = trained.objective.make_batch(trained.dev.take(split[i]), rng)
+            for rows in split[worker_index() :: num_workers()]:
+                batch = trained.objective.make_batch(examples.take(rows))
                 if not batch.num_targets:
                     continue
                 with self._autocast():
                     scores = trained.objective.run(self.model.trunk, batch.to(self.device))
-                has_accuracy = scores.num_correct is not None
-                num_correct = 0.0 if scores.num_correct is None else float(scores.num_correct)
-                sums += torch.tensor([float(scores.loss) * batch.num_targets, batch.num_targets, num_correct])
-        loss, num_targets, num_correct = sum_over_workers(sums).tolist()
-        return Evaluation(loss / max(1, num_targets), num_correct / max(1, num_targets) if has_accuracy else None)
+                num_correct = math.nan if scores.num_correct is None else float(scores.num_correct)
+                loss = float(scores.loss) * batch.num_targets
+                sums += torch.tensor([loss, batch.num_targets, num_correct], dtype=torch.float64)
+        loss, num_targets, num_correct = sum_over_workers(sums.to(self.device)).tolist()
+        accuracy = num_correct / max(1, num_targets)
+        return Evaluation(loss / max(1, num_targets), None if math.isnan(accuracy) else accuracy)
 
     def averaged_weights(self) -> _Averaged:
         """Return a context in which the model has the average of its weights."""
@@ -194,11 +197,9 @@ class Trainer:
 
     def _backward(self, objective: Objective, examples: Examples, split: Sequence[np.ndarray]) -> float:
         """Compute the gradients of this worker's batches, and return the loss over all workers."""
-        batches = [
-            objective.make_batch(examples.take(split[i]), np.random.default_rng((self.settings.seed, self.step, i)))
-            for i in range(worker_index(), len(split), num_workers())
-        ]
-        num_targets = sum_over_workers(torch.tensor(float(sum(batch.num_targets for batch in batches)))).item()
+        batches = [objective.make_batch(examples.take(rows)) for rows in split[worker_index() :: num_workers()]]
+        own_targets = torch.tensor(sum(batch.num_targets for batch in batches), device=self.device)
+        num_targets = int(sum_over_workers(own_targets))
         total = torch.zeros((), device=self.device)
         for batch in batches:
             if not batch.num_targets:
@@ -208,10 +209,23 @@ class Trainer:
             loss = scores.loss * (batch.num_targets / num_targets)
             loss.backward()
             total += loss.detach().float()
-        for parameter in self.parameters.values():  # all workers sum the same gradients
-            if parameter.grad is None and num_workers() > 1:
-                parameter.grad = torch.zeros_like(parameter)
         return float(sum_over_workers(total))
+
+    def _limit_gradient(self) -> float:
+        """Limit the norm of the gradient, and return its norm before."""
+        grads = [parameter.grad for parameter in self.parameters.values() if parameter.grad is not None]
+        norm, limit = torch.nn.utils.get_total_norm(grads), self.settings.max_grad_norm
+        if limit is not None and norm > limit:  # else another pass over all gradients would multiply them by 1
+            torch.nn.utils.clip_grads_with_norm_(self.parameters.values(), limit, norm)
+        return float(norm)
+
+    def _check_finite(self, objective: str, what: str, value: float) -> None:
+        if not math.isfinite(value):
+            self.optimizer.zero_grad()
+            raise FatalError(
+                f"step {self.step:,}: the {what} of {objective} is {value}, not a finite number; lower the learning "
+                "rate, or train in float32"
+            )
 
     def _next_objective(self) -> str:
         """Return the objective that is furthest behind its share of the steps."""

@@ -13,7 +13,7 @@ import torch.distributed as dist
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
 _BUCKET_VALUES = 1 << 26  # 256 MB of float32
 
@@ -35,16 +35,27 @@ def sum_over_workers(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def sum_all(tensors: Sequence[Tensor]) -> None:
-    """Sum tensors of one type over all workers, in place; many small ones in one message."""
+def sum_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients of parameters of one type over all workers, in place; many small ones in one message.
+
+    A parameter that no worker has a gradient of, such as that of a head that was not run, keeps none: the optimizer
+    would change it even if its gradient were zero.
+    """
     if num_workers() == 1:
         return
+    has_gradient = torch.tensor([float(p.grad is not None) for p in parameters], device=parameters[0].device)
     bucket: list[Tensor] = []
-    for tensor in tensors:
-        if bucket and sum(t.numel() for t in bucket) + tensor.numel() > _BUCKET_VALUES:
+    num_values = 0
+    for parameter, num_gradients in zip(parameters, sum_over_workers(has_gradient).tolist(), strict=True):
+        if not num_gradients:
+            continue
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+        if bucket and num_values + parameter.numel() > _BUCKET_VALUES:
             _sum_bucket(bucket)
-            bucket = []
-        bucket.append(tensor)
+            bucket, num_values = [], 0
+        bucket.append(parameter.grad)
+        num_values += parameter.numel()
     if bucket:
         _sum_bucket(bucket)
 

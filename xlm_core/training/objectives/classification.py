@@ -5,16 +5,18 @@ Letters: B sequences, T packed tokens, D model width, C labels, N labelled token
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
 from xlm_core.heads import NO_LABEL
+from xlm_core.precision import upcast
 from xlm_core.training.objectives.objective import Objective, Scores, TrainingBatch, count_correct, pack
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from xlm_core.heads import MultipleChoiceHead, SequenceClassificationHead, TokenClassificationHead
@@ -33,19 +35,26 @@ class SequenceClassification(Objective):
         self._head = head
         self._label_smoothing = label_smoothing
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
-        """See `Objective`. Targets: int64 [N], or float32 [N, C] for several labels and for values."""
-        del rng
+    def make_batch(self, examples: Examples) -> TrainingBatch:
+        """See `Objective`. Targets: integers [N], or numbers [N, C] for several labels and for values."""
         assert examples.targets is not None
-        return TrainingBatch(pack(examples), torch.from_numpy(examples.targets), len(examples))
+        targets = examples.targets.astype(np.int64 if self._is_single(examples.targets) else np.float32)
+        return TrainingBatch(pack(examples), torch.from_numpy(targets), len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
-        logits_BC, targets = self._head.forward_packed(hidden_TD, batch.packed.cu_seqlens), batch.targets
-        if targets.dtype != torch.int64:
+        logits_BC, targets = upcast(self._head.forward_packed(hidden_TD, batch.packed.cu_seqlens)), batch.targets
+        if targets.is_floating_point():
             return Scores(self._head.loss(logits_BC, targets), None)
         loss = F.cross_entropy(logits_BC, targets, label_smoothing=self._label_smoothing)
         return Scores(loss, count_correct(logits_BC, targets))
+
+    def _is_single(self, targets: NDArray[Any]) -> bool:
+        """Return whether each row has a single label, by the rule of `SequenceClassificationHead.loss`."""
+        config = self._head.config
+        if config.problem_type is None:
+            return config.num_labels > 1 and np.issubdtype(targets.dtype, np.integer)
+        return config.problem_type == "single_label_classification"
 
 
 class TokenClassification(Objective):
@@ -60,9 +69,8 @@ class TokenClassification(Objective):
         self._head = head
         self._label_smoothing = label_smoothing
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: int64 [T], -100 at tokens without a label."""
-        del rng
         assert examples.targets is not None
         targets = examples.targets.astype(np.int64)
         return TrainingBatch(pack(examples), torch.from_numpy(targets), int((targets != NO_LABEL).sum()))
@@ -70,7 +78,7 @@ class TokenClassification(Objective):
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
         has_label = batch.targets != NO_LABEL
-        logits_NC, targets_N = self._head(hidden_TD[has_label]), batch.targets[has_label]
+        logits_NC, targets_N = upcast(self._head(hidden_TD[has_label])), batch.targets[has_label]
         loss = F.cross_entropy(logits_NC, targets_N, label_smoothing=self._label_smoothing)
         return Scores(loss, count_correct(logits_NC, targets_N))
 
@@ -85,9 +93,8 @@ class MultipleChoice(Objective):
     def __init__(self, head: MultipleChoiceHead):
         self._head = head
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: int64 [N, 2], the number of choices of the row, and the right one."""
-        del rng
         assert examples.targets is not None
         num_choices = np.diff(examples.sequences.row_offsets).astype(np.int64)
         targets = np.stack([num_choices, examples.targets], axis=1)
@@ -97,5 +104,5 @@ class MultipleChoice(Objective):
         """See `Objective`."""
         scores_B = self._head.forward_packed(hidden_TD, batch.packed.cu_seqlens)
         num_choices, targets = batch.targets.unbind(1)
-        rows = torch.nn.utils.rnn.pad_sequence(list(scores_B.split(num_choices.tolist())), True, -torch.inf)
+        rows = torch.nn.utils.rnn.pad_sequence(list(upcast(scores_B).split(num_choices.tolist())), True, -torch.inf)
         return Scores(F.cross_entropy(rows, targets), count_correct(rows, targets))

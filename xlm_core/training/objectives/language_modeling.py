@@ -5,6 +5,7 @@ Letters: T packed tokens, D model width, N predicted tokens.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,13 +14,13 @@ import torch
 from xlm_core.heads import NO_LABEL
 from xlm_core.model import PackedBatch
 from xlm_core.ragged import concatenated_ranges, cumulative_lengths
+from xlm_core.training.examples import Examples
 from xlm_core.training.objectives.objective import Objective, Scores, TrainingBatch, pack
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from xlm_core.heads import LanguageModelHead
-    from xlm_core.training.examples import Examples
     from xlm_core.training.masking import Masking
 
 
@@ -35,12 +36,15 @@ class MaskedLanguageModeling(Objective):
         self._head = head
         self._masking = masking
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
-        """See `Objective`."""
+    def prepare(self, examples: Examples, rng: np.random.Generator) -> Examples:
+        """See `Objective`: masks tokens."""
         seen, targets = self._masking.apply(examples.sequences.input_ids, rng)
-        sequences = examples.sequences
-        packed = PackedBatch.from_ragged(seen, sequences.cu_seqlens, sequences.langs)
-        return _batch(packed, targets)
+        return Examples(replace(examples.sequences, input_ids=seen), targets, per_token=True)
+
+    def make_batch(self, examples: Examples) -> TrainingBatch:
+        """See `Objective`."""
+        assert examples.targets is not None
+        return _batch(pack(examples), examples.targets)
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
@@ -53,20 +57,20 @@ class TranslationLanguageModeling(MaskedLanguageModeling):
     The sequence is `<s> A </s> B </s>`. Positions start again at 0 with B, and each text has its own language.
     """
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Each row has two sequences, `<s> A </s>` and `<s> B </s>`."""
+        assert examples.targets is not None
         sequences = examples.sequences
-        starts_second = sequences.cu_seqlens[:-1][1::2]
+        starts_second = sequences.cu_seqlens[:-1][1::2]  # special tokens, which are never masked
         lengths = sequences.lengths.astype(np.int64)
         lengths[1::2] -= 1
-        seen, targets = self._masking.apply(np.delete(sequences.input_ids, starts_second), rng)
         packed = PackedBatch(
-            input_ids=torch.from_numpy(seen),
+            input_ids=torch.from_numpy(np.delete(sequences.input_ids, starts_second)),
             positions=torch.from_numpy(concatenated_ranges(lengths)),
             cu_seqlens=torch.from_numpy(cumulative_lengths(lengths.reshape(-1, 2).sum(axis=1))),
             langs=torch.from_numpy(np.repeat(sequences.langs.astype(np.int64), lengths)),
         )
-        return _batch(packed, targets)
+        return _batch(packed, np.delete(examples.targets, starts_second))
 
 
 class CausalLanguageModeling(Objective):
@@ -79,9 +83,8 @@ class CausalLanguageModeling(Objective):
     def __init__(self, head: LanguageModelHead):
         self._head = head
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`."""
-        del rng
         sequences = examples.sequences
         targets = np.roll(sequences.input_ids.astype(np.int64), -1)
         targets[sequences.cu_seqlens[1:] - 1] = NO_LABEL

@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
+import torch
+
 from xlm_core.model import PackedBatch, to_device
 
 if TYPE_CHECKING:
     import numpy as np
-    import torch
     from torch import Tensor
 
     from xlm_core.model import Trunk
@@ -62,9 +63,17 @@ class Objective(ABC):
     sorts: ClassVar[bool] = True
     layer: int = -1
 
+    def prepare(self, examples: Examples, rng: np.random.Generator) -> Examples:
+        """Decide what is random about the examples of a step, such as which tokens are masked.
+
+        It is decided before the step is split into batches, so that it does not depend on the number of workers.
+        """
+        del rng
+        return examples
+
     @abstractmethod
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
-        """Build the batch of some examples. Everything that is random comes from `rng`."""
+    def make_batch(self, examples: Examples) -> TrainingBatch:
+        """Build the batch of some prepared examples."""
 
     @abstractmethod
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
@@ -72,10 +81,13 @@ class Objective(ABC):
 
     def run(self, trunk: Trunk, batch: TrainingBatch) -> Scores:
         """Run the trunk on a batch, and compute the loss."""
-        if self.layer == -1:
-            return self.score(trunk.forward_packed(batch.packed), batch)
-        _, states = trunk.forward_packed(batch.packed, output_hidden_states=True)
-        return self.score(states[self.layer], batch)
+        is_trained = any(parameter.requires_grad for parameter in trunk.parameters())
+        with torch.set_grad_enabled(is_trained and torch.is_grad_enabled()):
+            if self.layer == -1:
+                hidden_TD = trunk.forward_packed(batch.packed)
+            else:
+                hidden_TD = trunk.forward_packed(batch.packed, output_hidden_states=True)[1][self.layer]
+        return self.score(hidden_TD, batch)
 
 
 def pack(examples: Examples) -> PackedBatch:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from xlm_core.heads import QuestionAnsweringHead
+from xlm_core.precision import upcast
 from xlm_core.training.objectives.objective import Objective, Scores, TrainingBatch, pack
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
     from xlm_core.heads import QuestionAnsweringSimpleHead
@@ -34,11 +35,10 @@ class QuestionAnswering(Objective):
     def __init__(self, head: QuestionAnsweringHead | QuestionAnsweringSimpleHead):
         self._head = head
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: int64 [N, 2], positions of the first and the last token; -1 without an answer."""
-        del rng
         assert examples.targets is not None
-        return TrainingBatch(pack(examples), torch.from_numpy(examples.targets), len(examples))
+        return TrainingBatch(pack(examples), torch.from_numpy(examples.targets.astype(np.int64)), len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
@@ -54,7 +54,7 @@ class QuestionAnswering(Objective):
                 ),
                 None,
             )
-        sequences = self._head.forward_packed(hidden_TD, cu_seqlens).split(batch.packed.lengths.tolist())
+        sequences = upcast(self._head.forward_packed(hidden_TD, cu_seqlens)).split(batch.packed.lengths.tolist())
         logits_BL2 = torch.nn.utils.rnn.pad_sequence(list(sequences), True, -torch.inf)
         start_B, end_B = start_B.clamp(min=0), end_B.clamp(min=0)
         loss = F.cross_entropy(logits_BL2[..., 0], start_B) + F.cross_entropy(logits_BL2[..., 1], end_B)

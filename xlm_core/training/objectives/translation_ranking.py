@@ -24,7 +24,7 @@ class TranslationRanking(Objective):
     """Brings the embeddings of translations together: a softmax over the batch in both directions.
 
     The loss is that of Yang et al. 2019 (arXiv:1902.08564): the margin is subtracted from the cosine of each true pair.
-    Texts that are equal to the true translation do not count as wrong ones.
+    A text does not count as a wrong one if it, or the text that it translates, is equal to that of the true pair.
 
     Args:
         pooling: the name of a pooling.
@@ -39,9 +39,8 @@ class TranslationRanking(Objective):
         self._pool, self.layer = POOLINGS[pooling], layer
         self._temperature, self._margin = temperature, margin
 
-    def make_batch(self, examples: Examples, rng: np.random.Generator) -> TrainingBatch:
+    def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Each row has two sequences; targets: int64 [N, 2], numbers that equal texts share."""
-        del rng
         sequences = examples.sequences
         parts = np.split(sequences.input_ids, sequences.cu_seqlens[1:-1])
         numbers: dict[bytes, int] = {}
@@ -55,10 +54,11 @@ class TranslationRanking(Objective):
         same_first, same_second = batch.targets.unbind(1)
         pairs = torch.arange(len(first_ND), device=vectors.device)
         is_pair = pairs[:, None] == pairs
-        cosines_NN = first_ND @ second_ND.T - self._margin * is_pair
-        logits = (cosines_NN / self._temperature).float()
-        forward = logits.masked_fill((same_second[:, None] == same_second) & ~is_pair, -torch.inf)
-        backward = logits.T.masked_fill((same_first[:, None] == same_first) & ~is_pair, -torch.inf)
+        is_equal = (same_first[:, None] == same_first) | (same_second[:, None] == same_second)
+        with torch.autocast(vectors.device.type, enabled=False):  # bfloat16 rounds cosines to 1/256
+            cosines_NN = first_ND @ second_ND.T - self._margin * is_pair
+        forward = (cosines_NN / self._temperature).masked_fill(is_equal & ~is_pair, -torch.inf)
+        backward = forward.T
         loss = (F.cross_entropy(forward, pairs) + F.cross_entropy(backward, pairs)) / 2
         num_correct = (count_correct(forward, pairs) + count_correct(backward, pairs)) / 2
         return Scores(loss, num_correct)
