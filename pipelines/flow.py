@@ -38,12 +38,12 @@ if TYPE_CHECKING:
     from pipelines.stages import Reader, StageSettings
 
 # Each stage receives one whole shard per call.
-_ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
+ONE_SHARD: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
 
 # By default, Ray Data retries a task without limit if its worker crashes.
 _RETRIES = 2
 _TASK_RETRIES: dict[str, Any] = {"max_retries": _RETRIES}
-_ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
+ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
 # Models compute before tokenizers do: a tokenizer gets a tenth of the time of a CPU that a model needs as well.
@@ -73,28 +73,20 @@ def build_dataset(
         isolate: whether each shard waits in no queue, so that a crash loses only one shard.
         write: called on each shard in place of the write stage.
     """
-    source = PlanSource(settings.read, shards)
     rejected = {shard: pre_rejected[shard] for shard in shards["shard"].to_pylist() if shard in pre_rejected}
     queue: dict[str, Any] = {"max_tasks_in_flight_per_actor": 1} if isolate else {}
     # With two concurrent calls, the data of one are transferred while the model computes the other.
     model_queue = queue or {"max_concurrent_calls_per_actor": 2}
-    dataset = (
-        # Given the number of blocks, Ray does not split the blocks of a row group.
-        ray.data.read_datasource(
-            source,
-            num_cpus=READ_CPUS,
-            compute=TaskPoolStrategy(pools.io_tasks),
-            override_num_blocks=source.num_tasks,
-            ray_remote_args=_TASK_RETRIES,
-        )
+    return (
+        read_shards(settings.read, shards, pools.io_tasks)
         .map_batches(
             Tokenize,
             fn_constructor_args=(settings.tokenize, rejected),
             fn_constructor_kwargs={"max_starts": _max_starts(pools.tokenizers), "niceness": _TOKENIZER_NICENESS},
             compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
             num_cpus=pools.tokenizer_cpus,
-            **_ONE_SHARD,
-            **_ACTOR_RETRIES,
+            **ONE_SHARD,
+            **ACTOR_RETRIES,
         )
         .map_batches(
             Infer,
@@ -108,16 +100,28 @@ def build_dataset(
             compute=ActorPoolStrategy(size=pools.models, **model_queue),
             num_cpus=pools.model_cpus,
             num_gpus=pools.model_gpus or None,
-            **_ONE_SHARD,
-            **_ACTOR_RETRIES,
+            **ONE_SHARD,
+            **ACTOR_RETRIES,
         )
         .map_batches(
             write or settings.write,
             num_cpus=WRITE_CPUS,
             compute=TaskPoolStrategy(pools.io_tasks),
-            **_ONE_SHARD,
+            **ONE_SHARD,
             **_TASK_RETRIES,
         )
+    )
+
+
+def read_shards(reader: Reader, shards: pa.Table, max_tasks: int) -> Dataset:
+    """Return a dataset of shards of a plan, which at most so many tasks read at a time."""
+    source = PlanSource(reader, shards)
+    dataset = ray.data.read_datasource(
+        source,
+        num_cpus=READ_CPUS,
+        compute=TaskPoolStrategy(max_tasks),
+        override_num_blocks=source.num_tasks,  # given their number, Ray does not split the blocks of a row group
+        ray_remote_args=_TASK_RETRIES,
     )
     # Each shard becomes a block of its own, although a row group is read once for all its shards: a stage passes on
     # whole blocks, so the model would wait for all shards of a block, and a worker that dies would lose them.

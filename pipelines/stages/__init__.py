@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from pipelines.stages.lang_checks import LangChecks
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
     from pipelines.stages.read import Reader
+    from pipelines.stages.row_checks import RowChecks
     from pipelines.stages.settings import InferStageSettings, StageSettings, TokenizeStageSettings
     from pipelines.stages.stop_signal import (
         count_rows_in_flight,
@@ -29,6 +30,7 @@ __all__ = [
     "Node",
     "Pools",
     "Reader",
+    "RowChecks",
     "StageSettings",
     "Tokenize",
     "TokenizeStageSettings",
@@ -50,6 +52,7 @@ _MODULES = {  # the module of each name
     "Pools": "pools",
     "READ_CPUS": "pools",
     "Reader": "read",
+    "RowChecks": "row_checks",
     "StageSettings": "settings",
     "Tokenize": "tokenize",
     "TokenizeStageSettings": "settings",

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from pipelines.errors import FatalError
+from pipelines.job import TokenizerSettings
+from pipelines.train import VocabularySettings, learn_vocabulary
+from xlm_core.text import Segmenters
+from xlm_core.vocabulary import WordCounter, learn_tokenizer
+
+TOKENIZER = TokenizerSettings(ja="fugashi")
+Write = Callable[[list[dict[str, Any]]], str]
+
+pytestmark = pytest.mark.usefixtures("cluster")
+
+
+def make_settings(path: Path, vocab_size: int = 2_500, lang: Any = "lang", **options: Any) -> VocabularySettings:
+    spec = {"path": str(path), "text": "text", "lang": lang}
+    return VocabularySettings.model_validate({"input": spec, "vocab_size": vocab_size, **options})
+
+
+@pytest.mark.long
+def test_vocabulary_is_that_of_the_texts_however_they_are_stored(corpus: list[dict[str, str]], tmp_path: Path):
+    counter = WordCounter(Segmenters(ja="fugashi"))
+    words = counter.count([row["text"] for row in corpus], [row["lang"] for row in corpus])
+    expected = learn_tokenizer(words, 2_500)
+
+    parquet.write_table(pa.Table.from_pylist(corpus), tmp_path / "one.parquet")
+    messages: list[str] = []
+    assert learn_vocabulary(make_settings(tmp_path / "one.parquet"), TOKENIZER, notify=messages.append) == expected
+    num_words = sum(map(len, words.values()))
+    assert messages == [f"vocabulary: 2,500 tokens from {num_words:,} different words in 18 languages"]
+
+    (tmp_path / "many").mkdir()
+    backwards = corpus[::-1]
+    for i, first in enumerate(range(0, len(corpus), 100)):
+        rows = [*backwards[first : first + 100], {"id": "x", "lang": "en", "text": "", "topic": ""}]
+        parquet.write_table(pa.Table.from_pylist(rows), tmp_path / f"many/{i}.parquet", row_group_size=30)
+    messages.clear()
+    assert learn_vocabulary(make_settings(tmp_path / "many"), TOKENIZER, notify=messages.append) == expected
+    assert messages[0] == "vocabulary: 4 rows not counted: 4 empty_text"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("rows", "options", "problem"),
+    [
+        ([], {}, r".*texts\.parquet: no rows; correct input\.path"),
+        ([{"text": "a b c", "lang": "en"}], {}, "no character occurs 2 times in the texts; use more texts"),
+        ([{"text": "low lower", "lang": "xx yy"}], {}, r"input: no row can be used \(1 unknown_lang\); correct input"),
+        ([{"text": "low low", "lang": "en"}], {"vocab_size": 20}, "vocab_size: got 20, .* set vocab_size"),
+        ([{"text": "東京", "lang": "ja"}], {}, "Japanese text needs a KyTea model"),
+        ([{"text": "low low", "lang": "en"}], {"lang": {"fixed": "x y"}}, "input.lang: 'x y' is not a language code"),
+    ],
+)
+def test_invalid_input_has_one_clear_line(rows: Any, options: dict[str, Any], problem: str, tmp_path: Path):
+    schema = pa.schema([("text", pa.string()), ("lang", pa.string())])
+    parquet.write_table(pa.Table.from_pylist(rows, schema), tmp_path / "texts.parquet")
+    with pytest.raises(FatalError, match=f"^{problem}") as raised:
+        learn_vocabulary(make_settings(tmp_path / "texts.parquet", **options))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.long
+def test_damaged_file_is_named(tmp_path: Path):
+    file = tmp_path / "texts.parquet"
+    parquet.write_table(pa.table({"text": ["low"] * 9_999, "lang": ["en"] * 9_999}), file, compression="none")
+    content = bytearray(file.read_bytes())
+    content[4:60] = bytes(56)
+    file.write_bytes(content)
+    with pytest.raises(FatalError, match=r"texts\.parquet: row group 0"):
+        learn_vocabulary(make_settings(file))
