@@ -1,6 +1,7 @@
 """Training: objectives, samplers, and the steps that update the weights. It does not depend on Ray."""
 
 from xlm_core.training.examples import Examples
+from xlm_core.training.frozen import freeze
 from xlm_core.training.masking import Masking
 from xlm_core.training.model import LM_HEAD, TrainingModel
 from xlm_core.training.objectives import (
@@ -48,6 +49,7 @@ __all__ = [
     "TranslationLanguageModeling",
     "TranslationRanking",
     "encode_state",
+    "freeze",
     "group_by_lang",
     "read_values",
     "restore_state",

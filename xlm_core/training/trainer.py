@@ -163,7 +163,7 @@ class Trainer:
         self.optimizer.zero_grad()
         if self.average is not None:
             self.average.update(self.step)
-        result = StepResult(self.step, name, loss, len(examples.sequences.input_ids), norm, rate)
+        result = StepResult(self.step, name, loss, int(examples.row_lengths.sum()), norm, rate)
         self.step += 1
         self.num_steps[name] += 1
         self.drawn[name] = drawn

@@ -32,14 +32,14 @@ class SequenceClassification(Objective):
     """
 
     def __init__(self, head: SequenceClassificationHead, label_smoothing: float = 0.0):
-        self._head = head
+        self._head, self.pool = head, head.sequence_summary.pool
         self._label_smoothing = label_smoothing
 
     def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: integers [N], or numbers [N, C] for several labels and for values."""
         assert examples.targets is not None
         targets = examples.targets.astype(np.int64 if self._is_single(examples.targets) else np.float32)
-        return TrainingBatch(pack(examples), torch.from_numpy(targets), len(examples))
+        return pack(examples, targets, len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
@@ -73,7 +73,13 @@ class TokenClassification(Objective):
         """See `Objective`. Targets: int64 [T], -100 at tokens without a label."""
         assert examples.targets is not None
         targets = examples.targets.astype(np.int64)
-        return TrainingBatch(pack(examples), torch.from_numpy(targets), int((targets != NO_LABEL).sum()))
+        return pack(examples, targets, int((targets != NO_LABEL).sum()))
+
+    def mark_kept_tokens(self, examples: Examples) -> NDArray[np.bool_]:
+        """See `Objective`: tokens with a label, and the first of each sequence."""
+        is_kept = examples.targets != NO_LABEL
+        is_kept[examples.sequences.cu_seqlens[:-1]] = True
+        return is_kept
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
@@ -91,14 +97,14 @@ class MultipleChoice(Objective):
     """
 
     def __init__(self, head: MultipleChoiceHead):
-        self._head = head
+        self._head, self.pool = head, head.sequence_summary.pool
 
     def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: int64 [N, 2], the number of choices of the row, and the right one."""
         assert examples.targets is not None
         num_choices = np.diff(examples.sequences.row_offsets).astype(np.int64)
         targets = np.stack([num_choices, examples.targets], axis=1)
-        return TrainingBatch(pack(examples), torch.from_numpy(targets), len(examples))
+        return pack(examples, targets, len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""

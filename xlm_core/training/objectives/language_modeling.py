@@ -18,6 +18,7 @@ from xlm_core.training.examples import Examples
 from xlm_core.training.objectives.objective import Objective, Scores, TrainingBatch, pack
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from xlm_core.heads import LanguageModelHead
@@ -44,7 +45,7 @@ class MaskedLanguageModeling(Objective):
     def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`."""
         assert examples.targets is not None
-        return _batch(pack(examples), examples.targets)
+        return pack(examples, examples.targets, _count(examples.targets))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
@@ -70,7 +71,8 @@ class TranslationLanguageModeling(MaskedLanguageModeling):
             cu_seqlens=torch.from_numpy(cumulative_lengths(lengths.reshape(-1, 2).sum(axis=1))),
             langs=torch.from_numpy(np.repeat(sequences.langs.astype(np.int64), lengths)),
         )
-        return _batch(packed, np.delete(examples.targets, starts_second))
+        targets = np.delete(examples.targets, starts_second)
+        return TrainingBatch(packed, torch.from_numpy(targets), _count(targets))
 
 
 class CausalLanguageModeling(Objective):
@@ -88,12 +90,12 @@ class CausalLanguageModeling(Objective):
         sequences = examples.sequences
         targets = np.roll(sequences.input_ids.astype(np.int64), -1)
         targets[sequences.cu_seqlens[1:] - 1] = NO_LABEL
-        return _batch(pack(examples), targets)
+        return pack(examples, targets, _count(targets))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""
         return Scores(self._head.loss(hidden_TD, batch.targets), None)
 
 
-def _batch(packed: PackedBatch, targets: np.ndarray[tuple[int], np.dtype[np.int64]]) -> TrainingBatch:
-    return TrainingBatch(packed, torch.from_numpy(targets), int((targets != NO_LABEL).sum()))
+def _count(targets: NDArray[np.int64]) -> int:
+    return int((targets != NO_LABEL).sum())

@@ -38,7 +38,7 @@ class QuestionAnswering(Objective):
     def make_batch(self, examples: Examples) -> TrainingBatch:
         """See `Objective`. Targets: int64 [N, 2], positions of the first and the last token; -1 without an answer."""
         assert examples.targets is not None
-        return TrainingBatch(pack(examples), torch.from_numpy(examples.targets.astype(np.int64)), len(examples))
+        return pack(examples, examples.targets.astype(np.int64), len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`."""

@@ -45,7 +45,7 @@ class TranslationRanking(Objective):
         parts = np.split(sequences.input_ids, sequences.cu_seqlens[1:-1])
         numbers: dict[bytes, int] = {}
         same = np.array([numbers.setdefault(part.tobytes(), len(numbers)) for part in parts], np.int64)
-        return TrainingBatch(pack(examples), torch.from_numpy(same.reshape(-1, 2)), len(examples))
+        return pack(examples, same.reshape(-1, 2), len(examples))
 
     def score(self, hidden_TD: Tensor, batch: TrainingBatch) -> Scores:
         """See `Objective`; the mean of both directions counts as correct."""
