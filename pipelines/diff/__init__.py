@@ -3,12 +3,10 @@
 from pipelines.diff.compare_outputs import ColumnDiff, OutputDiff, compare_outputs
 from pipelines.diff.counts import Tally
 from pipelines.diff.drift import DriftLimit, parse_drift_limits
-from pipelines.diff.loaded_output import LoadedOutput
 
 __all__ = [
     "ColumnDiff",
     "DriftLimit",
-    "LoadedOutput",
     "OutputDiff",
     "Tally",
     "compare_outputs",

@@ -17,10 +17,9 @@ import pyarrow.compute
 
 from pipelines.diff.compare_columns import choose_comparison
 from pipelines.diff.counts import RowCounts, Tally, split_by_group
-from pipelines.diff.loaded_output import LoadedOutput
-from pipelines.diff.row_index import to_array
 from pipelines.errors import FatalError
 from pipelines.output import find_differences
+from pipelines.result_rows import LoadedOutput, to_array
 from pipelines.rows import UNKNOWN_LANG
 
 if TYPE_CHECKING:

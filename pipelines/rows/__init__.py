@@ -1,6 +1,6 @@
 """What the stages pass to each other: shards, their rows and columns, and rejected rows."""
 
-from pipelines.rows.column_types import are_same_type, cast_column, cast_table, has_list_views, without_views
+from pipelines.rows.column_types import are_same_type, cast_column, cast_table, has_list_views, is_list, without_views
 from pipelines.rows.list_columns import flatten_list_column, to_list_column
 from pipelines.rows.rejection import REJECTED, PreRejected, RejectedRow, Rejection, RejectionReason
 from pipelines.rows.row_ids import decode_ids, id_texts, is_id
@@ -75,6 +75,7 @@ __all__ = [
     "has_list_views",
     "id_texts",
     "is_id",
+    "is_list",
     "is_text",
     "is_words",
     "join_words",

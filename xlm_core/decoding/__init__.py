@@ -18,7 +18,7 @@ from xlm_core.decoding.answers import (
     simple_candidates,
 )
 from xlm_core.decoding.entities import Entities, find_entities, group_entities
-from xlm_core.decoding.label_scheme import LabelScheme, SchemeName, parse_label_scheme
+from xlm_core.decoding.label_scheme import OUTSIDE, LabelScheme, SchemeName, parse_label_scheme
 from xlm_core.decoding.marks import attach_marks
 from xlm_core.decoding.sequences import DistinctRows, Sequences, find_distinct_rows
 from xlm_core.decoding.windows import (
@@ -31,6 +31,7 @@ from xlm_core.decoding.windows import (
 from xlm_core.decoding.words import Aggregation, WordSpans, aggregate_scores, drop_blank_words, join_subwords
 
 __all__ = [
+    "OUTSIDE",
     "Aggregation",
     "Answers",
     "Candidates",

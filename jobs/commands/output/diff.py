@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from rich.console import Console, RenderableType
 
-    from pipelines.diff import ColumnDiff, LoadedOutput, OutputDiff, Tally
+    from pipelines.diff import ColumnDiff, OutputDiff, Tally
+    from pipelines.result_rows import LoadedOutput
 
 CountsT = TypeVar("CountsT")
 

@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.diff import row_index
 from pipelines.errors import FatalError
 from pipelines.output.directory import Output
+from pipelines.result_rows import row_index
 from pipelines.storage import locate
 from tests.pipelines.diff.comparing import by_id, compare, cosine, format_diff
 
@@ -78,7 +78,7 @@ def test_only_the_first_row_with_an_id_is_compared(run, rows):
 def test_ids_with_equal_hashes_are_not_confused(runs, monkeypatch):
     expected = compare(*runs)
     monkeypatch.setattr(
-        row_index, "_hash", lambda ids: np.array([len(i or "") % 2 for i in ids.to_pylist()], np.uint64)
+        row_index, "hash_ids", lambda ids: np.array([len(i or "") % 2 for i in ids.to_pylist()], np.uint64)
     )
     found = compare(*runs)
     assert [c.total.min_similarity_id for c in found.columns] == [c.total.min_similarity_id for c in expected.columns]

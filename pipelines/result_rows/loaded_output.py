@@ -1,4 +1,4 @@
-"""One of the two outputs that are compared: its rows by id, their languages, and its rejected rows."""
+"""One output: its committed rows by id, their languages, and its rejected rows."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipelines.diff.row_index import NumberedRows, RowIndex, to_array
 from pipelines.errors import FatalError
 from pipelines.job import FixedLang, parse_input
 from pipelines.output import JOB_FILE, Output, retry_if_replaced
+from pipelines.result_rows.row_index import NumberedRows, RowIndex, to_array
 from pipelines.tasks import parse_tasks
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def _read_ledger(output: Output) -> tuple[Records, Totals]:
 
 
 class LoadedOutput:
-    """One of the two outputs, restricted to its committed shards.
+    """An output, restricted to its committed shards.
 
     Attributes:
         url: its URL.
@@ -73,6 +73,11 @@ class LoadedOutput:
     def lang_column(self) -> str | None:
         """The column with each row's language; None if it was not kept."""
         return self._input.output_lang_column
+
+    @property
+    def input_lang_column(self) -> str | None:
+        """The column of the input with each row's language; None if all rows have the same."""
+        return self._input.lang_column
 
     @property
     def no_langs_reason(self) -> str | None:

@@ -172,7 +172,7 @@ class RowIndex:
         self._rows = rows
         hashes = np.empty(len(rows), np.uint64)
         for file, (start, end) in enumerate(zip(rows.file_offsets[:-1], rows.file_offsets[1:], strict=True)):
-            hashes[start:end] = _hash(rows.ids(rows.read(file, rows.id_columns)))
+            hashes[start:end] = hash_ids(rows.ids(rows.read(file, rows.id_columns)))
         self._numbers = np.argsort(hashes, kind="stable")  # stable, so that the first of several rows is found first
         self._hashes = hashes[self._numbers]
         self.repeats = self._find_repeats()
@@ -187,7 +187,7 @@ class RowIndex:
             [n], the number of the first row with each id; -1 if there is none.
         """
         found = np.full(len(ids), -1, np.int64)
-        hashes, num_rows = _hash(ids), len(self._hashes)
+        hashes, num_rows = hash_ids(ids), len(self._hashes)
         position = np.searchsorted(self._hashes, hashes)
         left = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
         while True:
@@ -221,6 +221,7 @@ def to_array(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
-def _hash(ids: pa.Array) -> NDArray[np.uint64]:
+def hash_ids(ids: pa.Array) -> NDArray[np.uint64]:
+    """Return a hash of each id, which depends on the id alone."""
     values = ids.to_numpy(zero_copy_only=False)
     return hash_array(values, categorize=False)  # pyright: ignore[reportCallIssue]  (pandas loads it by name)

@@ -1,0 +1,106 @@
+"""Commands that use gold labels: eval."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from jobs.commands.command import Command
+from jobs.commands.options import json_option, output_argument, split_names
+from jobs.console import open_console
+from jobs.exit_status import ExitStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_GOLD_OPTIONS = [
+    click.option(
+        "--gold-column",
+        metavar="COLUMN",
+        help="The column with the gold labels. By default one named label, labels, upos, answers …, or the only other.",
+    ),
+    click.option(
+        "--id", "row_id", metavar="COLUMN", help="The column with the ids of the gold labels. By default as in the job."
+    ),
+    click.option(
+        "--lang",
+        metavar="COLUMN",
+        help="The column of the gold labels with the language, if OUT does not have it. By default as in the job.",
+    ),
+    click.option(
+        "--filter",
+        "where",
+        metavar="CONDITION",
+        help="Use only the gold labels that meet this condition, which is written as input.filter.",
+    ),
+    click.option(
+        "--allow-missing",
+        is_flag=True,
+        help="Evaluate the rows that have gold labels, although others are missing on one side, and count gold labels "
+        "that the head does not have as errors.",
+    ),
+]
+
+
+def gold_options(function: Callable[..., ExitStatus]) -> Callable[..., ExitStatus]:
+    """Add the options that say how gold labels are read."""
+    for option in reversed(_GOLD_OPTIONS):
+        function = option(function)
+    return function
+
+
+@click.command(
+    "eval",
+    cls=Command,
+    examples=[
+        "xlm eval OUT --gold gold.parquet",
+        "xlm eval OUT --gold s3://bucket/ud/ --gold-column upos --filter \"split == 'test'\"",
+        "xlm eval OUT --gold OUT_OF_TRANSLATIONS",
+        "xlm eval OUT --gold gold.parquet --compare OUT_B",
+        "xlm eval OUT --gold gold.parquet --json | jq '.all.metrics'",
+    ],
+)
+@output_argument
+@click.option(
+    "--gold", metavar="URL", type=click.Path(), help="Parquet files with gold labels: a file, directory or glob."
+)
+@click.option("--column", metavar="COLUMN", help="A result column of the task to evaluate, if there are several tasks.")
+@gold_options
+@click.option(
+    "--compare", "other", metavar="OUT_B", type=click.Path(), help="Compare with a second output, by paired tests."
+)
+@click.option(
+    "--compare-gold", metavar="URL", type=click.Path(), help="The gold labels of OUT_B. By default those of --gold."
+)
+@json_option
+def eval_command(
+    output: str,
+    gold: str | None,
+    column: str | None,
+    gold_column: str | None,
+    row_id: str | None,
+    lang: str | None,
+    where: str | None,
+    allow_missing: bool,
+    other: str | None,
+    compare_gold: str | None,
+    as_json: bool,
+) -> ExitStatus:
+    """Compare the results of an output with gold labels, by id, for each language.
+
+    Labels: accuracy and F1; words: also F1 of entities; answers: exact match and F1 by the rules of SQuAD and MLQA;
+    choices: accuracy; embeddings: how often the nearest one is that of the translation, which is the row with the same
+    id of another output, or shares a key; lm-scoring: perplexity, without gold labels. All with 95 % confidence
+    intervals, and how far scores are from probabilities.
+    """
+    from jobs.commands.evaluation.evaluate import evaluate_output
+    from pipelines.evaluation import GoldOptions
+
+    if compare_gold is not None and other is None:
+        raise click.UsageError("--compare-gold needs --compare")
+    ids = split_names(row_id) if row_id else []
+    options = GoldOptions(gold, gold_column, ids, lang, where, allow_missing)
+    console = open_console(as_json=as_json)
+    evaluate_output(output, options, column, console, other=other, other_gold=compare_gold, as_json=as_json)
+    return ExitStatus.COMPLETE

@@ -1,0 +1,14 @@
+"""One measure for each kind of result: what it collects of each row, and its metrics."""
+
+from pipelines.evaluation.measures.measure import Confidences, Confusion, Measure, Metric, ratio
+from pipelines.evaluation.measures.registry import build_measure, has_measure
+
+__all__ = [
+    "Confidences",
+    "Confusion",
+    "Measure",
+    "Metric",
+    "build_measure",
+    "has_measure",
+    "ratio",
+]

@@ -1,0 +1,201 @@
+"""Read the results of one task from an output, with their gold labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute
+
+from pipelines.errors import FatalError
+from pipelines.evaluation.gold import Gold, GoldRows, to_column
+from pipelines.evaluation.matching import Matching
+from pipelines.evaluation.measures import build_measure, has_measure
+from pipelines.formatting import excerpt, format_count
+from pipelines.result_rows import LoadedOutput, hash_ids
+from pipelines.rows import is_list
+from pipelines.storage import locate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from pipelines.evaluation.matching import Coverage
+    from pipelines.evaluation.measures import Measure
+    from pipelines.tasks import TaskSettings
+
+pc: Any = pyarrow.compute  # its functions are generated at import, so type checkers do not know them
+
+
+class GoldOptions(NamedTuple):
+    """Where the gold labels are.
+
+    Attributes:
+        url: their Parquet files; None if the task needs none.
+        column: the column with the labels; by default the one with a usual name, or the only other one.
+        id_columns: the columns that identify a row; by default those of the output.
+        lang_column: the column with the language, if the output does not have it; by default `input.lang`.
+        where: a condition as `input.filter` that selects gold labels.
+        allow_missing: whether rows or labels may be missing on one side.
+    """
+
+    url: str | None = None
+    column: str | None = None
+    id_columns: Sequence[str] = ()
+    lang_column: str | None = None
+    where: str | None = None
+    allow_missing: bool = False
+
+
+@dataclass(frozen=True)
+class ScoredOutput:
+    """The results of one task with their gold labels.
+
+    Attributes:
+        url: the output.
+        task: the settings of the task.
+        columns: the result columns that are measured.
+        gold_column: the column with the gold labels; None without gold labels.
+        measure: has all rows.
+        ids: [N], of rows, or of pairs of rows.
+        langs: str [N], as objects; None if the languages are not known.
+        coverage: number of rows on one side only.
+        doubt: what is probably wrong with the gold labels; None if nothing is.
+    """
+
+    url: str
+    task: TaskSettings
+    columns: list[str]
+    gold_column: str | None
+    measure: Measure
+    ids: pa.Array
+    langs: NDArray[np.object_] | None
+    coverage: Coverage
+    doubt: str | None
+
+    @property
+    def keys(self) -> NDArray[np.uint64]:
+        """Hashes of the ids."""
+        return hash_ids(self.ids)
+
+
+def read_scored_output(url: str, options: GoldOptions, column: str | None = None) -> ScoredOutput:
+    """Read the results of one task, and match them with gold labels.
+
+    Args:
+        url: the output of a job.
+        options: where the gold labels are.
+        column: one of the result columns of the task; needed if several tasks can be measured.
+
+    Raises:
+        FatalError: there is no such output, or the gold labels do not fit it.
+    """
+    output = LoadedOutput(locate(url))
+    task = _choose_task(output, column)
+    measure = build_measure(task, output.schema)
+    gold, names, lang_column = _read_gold(output, measure, task, options)
+    matching = Matching(output, measure.columns, gold, lang_column)
+    ids: list[pa.Array] = []
+    langs: list[pa.Array | None] = []
+    for rows in matching.batches():
+        measure.add(rows)
+        ids.append(rows.ids)
+        langs.append(rows.langs)
+    doubt = _check(output, options, matching.coverage, measure)
+    all_langs = None if langs[0] is None else pa.concat_arrays([lang.cast(pa.string()) for lang in langs if lang])
+    all_ids, all_langs = measure.finish(pa.concat_arrays(ids), all_langs)
+    codes = None if all_langs is None else np.array(all_langs.to_pylist(), object)
+    gold_column = names[0] if names else None
+    return ScoredOutput(
+        output.url, task, measure.columns, gold_column, measure, all_ids, codes, matching.coverage, doubt
+    )
+
+
+def _choose_task(output: LoadedOutput, column: str | None) -> TaskSettings:
+    tasks = [task for task in output.tasks if has_measure(task)]
+    if column is not None:
+        tasks = [task for task in tasks if column in task.columns]
+    if len(tasks) == 1:
+        return tasks[0]
+    columns = ", ".join(excerpt(task.columns[0]) for task in output.tasks if has_measure(task))
+    if column is not None:
+        raise FatalError(f"{output.url}: {excerpt(column)} is not a result column with metrics; name one of {columns}")
+    if not tasks:
+        kinds = ", ".join(task.kind for task in output.tasks) or "tasks of another version of this program"
+        raise FatalError(f"{output.url}: there are no metrics for its tasks ({kinds})")
+    raise FatalError(f"{output.url}: has several tasks with metrics; name a result column with --column: {columns}")
+
+
+def _read_gold(
+    output: LoadedOutput, measure: Measure, task: TaskSettings, options: GoldOptions
+) -> tuple[GoldRows | None, list[str], str | None]:
+    """Return the gold labels with the label as the first column, their columns, and their language column."""
+    if not measure.gold_names:
+        if options.url is not None:
+            raise FatalError(f"{task.kind} is measured without gold labels; remove --gold")
+        return None, [], None
+    if options.url is None:
+        raise FatalError(f"{task.kind} is compared with gold labels; name their Parquet files with --gold")
+    gold = Gold(options.url, options.id_columns or output.id_columns, options.where)
+    lang_column = options.lang_column or output.input_lang_column
+    if options.lang_column is not None:
+        gold.field(options.lang_column, "--lang")
+    if output.no_langs_reason is None or lang_column not in gold.schema.names:
+        lang_column = None
+    name = _choose_column(gold, measure, options.column, lang_column)
+    field = gold.field(name, "--gold-column")
+    if expected := measure.check_gold(field):
+        raise FatalError(f"{gold.url}: {name} is {field.type}; expected {expected}; name another --gold-column")
+    names = [name, *measure.gold_columns(gold.schema.names)]
+    rows = gold.read([*names, *([lang_column] if lang_column else [])])
+    _check_null(gold, name, rows)
+    return rows, names, lang_column
+
+
+def _choose_column(gold: Gold, measure: Measure, name: str | None, lang_column: str | None) -> str:
+    if name is not None:
+        return name
+    fitting = [field.name for field in gold.schema if measure.check_gold(field) is None]
+    if usual := [usual for usual in measure.gold_names if usual in fitting]:
+        return usual[0]
+    others = [name for name in fitting if name not in (*gold.id_columns, lang_column, "lang")]
+    if len(others) == 1:
+        return others[0]
+    raise FatalError(
+        f"{gold.url}: which column has the gold labels? Name it with --gold-column; it has {gold.list_columns()}"
+    )
+
+
+def _check_null(gold: Gold, name: str, rows: GoldRows) -> None:
+    column = to_column(rows.table, name)
+    is_null = column.is_null().to_numpy(zero_copy_only=False)
+    if is_list(column.type):
+        is_null_item = column.flatten().is_null().to_numpy(zero_copy_only=False)
+        lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
+        row = np.repeat(np.arange(len(column)), lengths)
+        is_null |= np.bincount(row[is_null_item], minlength=len(column)) > 0
+    if is_null.any():
+        example = excerpt(rows.ids[int(is_null.argmax())].as_py())
+        raise FatalError(
+            f"{gold.url}: {name} is null in {format_count(int(is_null.sum()), 'row')}, such as {example}; leave them "
+            f"out with --filter '{name} is not None'"
+        )
+
+
+def _check(output: LoadedOutput, options: GoldOptions, coverage: Coverage, measure: Measure) -> str | None:
+    """Check that the rows can be measured; returns what is doubtful, if it is allowed."""
+    if not coverage.both:
+        names = " and ".join(options.id_columns or output.id_columns)
+        raise FatalError(f"{output.url} and {options.url} have no common ids ({names}); name the column with --id")
+    missing = coverage.describe()
+    if missing and not options.allow_missing:
+        raise FatalError(f"{output.url}: {missing}; select gold labels with --filter, or use --allow-missing")
+    if problem := measure.problem():
+        raise FatalError(f"{output.url}: {problem}")
+    doubt = measure.doubt()
+    if doubt and not options.allow_missing:
+        raise FatalError(f"{output.url}: {doubt}; correct --gold-column or the labels, or use --allow-missing")
+    return doubt

@@ -1,0 +1,5 @@
+"""The command line, called in this process."""
+
+from tests.command_line import xlm
+
+__all__ = ["xlm"]
