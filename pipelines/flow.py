@@ -2,6 +2,8 @@
 
 plan ─▶ read ─▶ tokenize ─▶ infer ─▶ write ─▶ ledger ─▶ report
 driver   CPU    CPU pool   GPU pool   CPU     driver    driver
+
+In jobs that detect languages, one more stage with a CPU pool, identify, is between read and tokenize.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from pipelines.output import ShardResult
 from pipelines.stages import (
     READ_CPUS,
     WRITE_CPUS,
+    Identify,
     Infer,
     Pools,
     Tokenize,
@@ -46,8 +49,9 @@ _TASK_RETRIES: dict[str, Any] = {"max_retries": _RETRIES}
 ACTOR_RETRIES: dict[str, Any] = {"max_restarts": -1, "max_task_retries": _RETRIES}
 
 
-# Models compute before tokenizers do: a tokenizer gets a tenth of the time of a CPU that a model needs as well.
-_TOKENIZER_NICENESS = 10
+# Models compute before tokenizers and identifiers do: one of these gets a tenth of the time of a CPU that a model needs
+# as well.
+_NICENESS = 10
 
 # How many processes of a stage may start before one has finished a shard. A single shard with a row that crashes its
 # process starts at most ten before one finishes a slice without that row.
@@ -77,12 +81,23 @@ def build_dataset(
     queue: dict[str, Any] = {"max_tasks_in_flight_per_actor": 1} if isolate else {}
     # With two concurrent calls, the data of one are transferred while the model computes the other.
     model_queue = queue or {"max_concurrent_calls_per_actor": 2}
+    cpu_worker: dict[str, Any] = {"max_starts": _max_starts(pools.tokenizers), "niceness": _NICENESS}
+    dataset = read_shards(settings.read, shards, pools.io_tasks)
+    if settings.identify is not None:
+        dataset = dataset.map_batches(
+            Identify,
+            fn_constructor_args=(settings.identify, rejected),
+            fn_constructor_kwargs=cpu_worker,
+            compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
+            num_cpus=pools.identifier_cpus,
+            **ONE_SHARD,
+            **ACTOR_RETRIES,
+        )
     return (
-        read_shards(settings.read, shards, pools.io_tasks)
-        .map_batches(
+        dataset.map_batches(
             Tokenize,
             fn_constructor_args=(settings.tokenize, rejected),
-            fn_constructor_kwargs={"max_starts": _max_starts(pools.tokenizers), "niceness": _TOKENIZER_NICENESS},
+            fn_constructor_kwargs=cpu_worker,
             compute=ActorPoolStrategy(min_size=1, max_size=pools.tokenizers, **queue),
             num_cpus=pools.tokenizer_cpus,
             **ONE_SHARD,

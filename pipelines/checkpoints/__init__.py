@@ -7,10 +7,11 @@ from pipelines.checkpoints.cache import (
     pin_checkpoint,
     url_in_errors,
 )
-from pipelines.checkpoints.loading import load_model, load_tokenizer, read_tokenizer
+from pipelines.checkpoints.loading import load_identifier, load_model, load_tokenizer, read_tokenizer
 
 __all__ = [
     "PinnedCheckpoint",
+    "load_identifier",
     "load_model",
     "load_tokenizer",
     "local_checkpoint",

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pipelines.checkpoints.cache import PinnedCheckpoint, local_checkpoint
+from pipelines.job import ModelSettings, TokenizerSettings
 from pipelines.log import logger
 from pipelines.storage import locate
 from xlm_core import XLMTokenizer
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pipelines.job import ModelSettings, TokenizerSettings
     from pipelines.tasks import Task
     from xlm_core.inference import Model
 
@@ -74,3 +74,22 @@ def load_model(
     for task, head in zip(tasks, heads, strict=True):
         task.load(model, folder if head == checkpoint else local_checkpoint(head))
     return model, tasks
+
+
+def load_identifier(
+    checkpoint: PinnedCheckpoint, head: PinnedCheckpoint, task: Task[Any], invariant: bool
+) -> tuple[XLMTokenizer, Model, Task[Any]]:
+    """Load the model that identifies languages, in float32 on the CPU.
+
+    Args:
+        checkpoint: the checkpoint with the trunk and the tokenizer.
+        head: the checkpoint with the head.
+        task: classifies texts with the head; without weights.
+        invariant: as for `load_model`.
+    """
+    import torch
+
+    settings = ModelSettings(checkpoint=checkpoint.url, precision="float32")
+    cpu = torch.device("cpu")
+    model, (task,) = load_model(settings, invariant, checkpoint, [head], [task], cpu, torch.float32, None)
+    return load_tokenizer(TokenizerSettings(), checkpoint), model, task

@@ -118,7 +118,8 @@ class _OutputComparison:
         self.tallies = {name: [Tally() for _ in self.langs] for name in common}
         compared = [name for name, comparison in self.comparisons.items() if comparison]
         for output in (a, b):
-            output.rows.columns = [*compared, *([output.lang_column] if output.lang_column else [])]
+            is_compared = output.lang_column in (None, *compared)
+            output.rows.columns = compared if is_compared else [*compared, str(output.lang_column)]
         self.is_in_a = np.zeros(len(b.rows), np.bool_)  # for each row of B
 
     def run(self) -> OutputDiff:

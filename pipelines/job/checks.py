@@ -26,6 +26,7 @@ def check_combinations(
         *_check_text_columns(input_settings, tasks),
         *_check_windows(input_settings, tasks, tokenizer),
         *_check_mask_markers(tasks),
+        *_check_detected_columns(input_settings),
         *_check_count_columns(input_settings, tasks, output),
     ]
 
@@ -41,6 +42,7 @@ def check_task_columns(input_settings: InputSettings | None, tasks: Sequence[Tas
     if input_settings is not None:
         taken = {name.lower(): ("input.keep", name) for name in input_settings.kept}
         taken |= {name.lower(): ("the row's id", name) for name in input_settings.id_columns}
+        taken |= {name.lower(): ("input.lang", name) for name in input_settings.detected_columns}
     for i, task in enumerate(tasks):
         for message in _describe_clashes(task, taken):
             yield (i,), message
@@ -122,6 +124,16 @@ def _check_mask_markers(tasks: Sequence[TaskSettings]) -> Iterator[Violation]:
         yield (
             ("tasks",),
             f"all tasks of a job read the same text; set one mask for all, got {', '.join(sorted(markers))}",
+        )
+
+
+def _check_detected_columns(input_settings: InputSettings) -> Iterator[Violation]:
+    columns = (*input_settings.id_columns, *input_settings.kept)
+    if shared := [column for column in columns if column.lower() in input_settings.detected_columns]:
+        yield (
+            ("input", "lang"),
+            f"detect adds {', '.join(input_settings.detected_columns)} to the output, which has {', '.join(shared)} "
+            f"from the input; rename that column, as in keep: {{source_{shared[0].lower()}: {shared[0]}}}",
         )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipelines.job.input import DetectedLang
 from xlm_core.languages import language_tables
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 # Increment this when the same settings give other results or records than before, so that a resumed output does not
 # mix the two.
-RESULT_FORMAT = 7
+RESULT_FORMAT = 8
 
 # Where a task's head and calibration data are stored. The fingerprint contains their contents instead.
 _TASK_LOCATIONS = {"head", "calibration"}
@@ -38,7 +39,7 @@ def result_settings(job: Job) -> dict[str, Any]:
     kept = [name if name == column else {name: column} for name, column in job.input.kept.items()]
     unused = _SEGMENTER_SETTINGS | (set[str]() if job.tokenizer.on_overflow == "window" else {"overlap_tokens"})
     return {
-        "input": {key: values["input"][key] for key in ("id", "text", "lang", "filter")} | {"keep": kept},
+        "input": {key: values["input"][key] for key in ("id", "text", "filter")} | {"lang": _lang(job), "keep": kept},
         "precision": values["model"]["precision"],
         "objective": values["model"]["objective"],
         "tasks": [{task.kind: task.model_dump(mode="json", exclude=_TASK_LOCATIONS)[task.kind]} for task in job.tasks],
@@ -54,11 +55,19 @@ def result_settings(job: Job) -> dict[str, Any]:
     }
 
 
+def _lang(job: Job) -> str | dict[str, Any]:
+    lang = job.input.lang
+    if isinstance(lang, str):
+        return lang
+    return {"detect": {"threshold": lang.threshold}} if isinstance(lang, DetectedLang) else lang.model_dump()
+
+
 def build_fingerprint(
     job: Job,
     *,
     checkpoint_hash: str,
     head_hashes: Sequence[str | None],
+    identifier_hashes: dict[str, str | None] | None,
     result_fields: Iterable[pa.Field],
     partition_types: Mapping[str, pa.DataType],
 ) -> dict[str, Any]:
@@ -68,6 +77,7 @@ def build_fingerprint(
         job: the job's settings.
         checkpoint_hash: content hash of the trunk's checkpoint.
         head_hashes: for each task, the content hash of its head; None if the checkpoint contains the head.
+        identifier_hashes: content hashes of what identifies languages; None if the job does not detect them.
         result_fields: the columns that the tasks add. Their metadata has the ranges of int8 embeddings.
         partition_types: the types of columns whose values are in the names of directories. They follow from the names
             of all directories, so a new one may change the type that existing parts have.
@@ -83,6 +93,7 @@ def build_fingerprint(
         **result_settings(job),
         "checkpoint": checkpoint_hash,
         "heads": list(head_hashes),
+        "identifier": identifier_hashes,
         "calibration": hashlib.sha256(b"".join(ranges)).hexdigest() if ranges else None,
         "languages": language_tables(),
         "partitions": {name: str(partition_types[name]) for name in sorted(partition_types)},

@@ -1,16 +1,21 @@
 """The `input` section of a job: where the corpus is stored, and what its columns mean."""
 
-from typing import Annotated
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, Field, Tag, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, ValidationInfo, field_validator
 
 from pipelines.errors import FatalError
 from pipelines.filter import parse_filter
+from pipelines.formatting import closest_name
+from pipelines.rows import DETECTED_COLUMNS, DETECTED_LANG
 from pipelines.settings import NonEmptyStr, Settings, Violation, one_of, violations
 from pipelines.storage import Url
 
 RESERVED_PREFIX = "_xlm_"  # of columns that stages add; input columns that a job names must not start with it
 FILE_COLUMNS = ("file", "row")  # identify a row of the output if the job names no id column
+
+# What `lang: detect` stands for: the settings of a `DetectedLang`. None if there is no default checkpoint.
+DEFAULT_DETECTION: dict[str, Any] | None = None
 
 
 def differ_in_case(column: str) -> str:
@@ -44,10 +49,6 @@ def _text_or_list(value: object) -> str | None:
     return "text" if isinstance(value, str) else "list" if isinstance(value, list) else None
 
 
-def _column_or_fixed(value: object) -> str | None:
-    return "column" if isinstance(value, str) else "fixed" if isinstance(value, dict | FixedLang) else None
-
-
 def _list_or_mapping(value: object) -> str | None:
     return "list" if isinstance(value, list) else "mapping" if isinstance(value, dict) else None
 
@@ -64,6 +65,47 @@ class FixedLang(Settings):
     """One language for all rows."""
 
     fixed: NonEmptyStr = Field(description="The language code of all rows, such as de.")
+
+
+class DetectedLang(Settings):
+    """The language of each row is found by a checkpoint that identifies languages."""
+
+    detect: Url = Field(description="Directory or URL of a checkpoint that identifies languages.")
+    head: Url | None = Field(
+        default=None,
+        description="Directory or URL of its text classification head, whose labels are language codes. By default the "
+        "checkpoint contains it.",
+    )
+    threshold: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.5,
+        description="The lowest score of a language. Rows whose best language has a lower score are rows of an unknown "
+        "language; see policy.unknown_lang.",
+    )
+
+
+class LangSettings(FixedLang, DetectedLang):
+    """All settings that a mapping at `lang` may have, for suggestions."""
+
+
+def _expand_detect(value: object) -> object:
+    if isinstance(value, dict) and {"fixed", "detect"} <= cast("dict[Any, Any]", value).keys():
+        raise ValueError("got fixed and detect, expected one of them")
+    if value != "detect":
+        return value
+    if DEFAULT_DETECTION is None:
+        raise ValueError(
+            "detect needs a checkpoint that identifies languages, and there is no default one yet; name one, as in "
+            "lang: {detect: s3://models/lid}"
+        )
+    return DEFAULT_DETECTION
+
+
+def _kind_of_lang(value: object) -> str | None:
+    if isinstance(value, dict):
+        names = [closest_name(str(name), LangSettings.model_fields) for name in cast("dict[Any, Any]", value)]
+        return "detected" if any(name in DetectedLang.model_fields for name in names) else "fixed"
+    kinds = {"column": str, "fixed": FixedLang, "detected": DetectedLang}
+    return next((kind for kind, cls in kinds.items() if isinstance(value, cls)), None)
 
 
 class InputSettings(Settings):
@@ -93,9 +135,15 @@ class InputSettings(Settings):
         "choice2] for choices. A column may contain lists of words instead of strings."
     )
     lang: Annotated[
-        Annotated[ColumnName, Tag("column")] | Annotated[FixedLang, Tag("fixed")],
-        one_of("a column or {fixed: CODE}", _column_or_fixed, text=True),
-    ] = Field(description="Column with the language code of each row, or {fixed: CODE} for one language.")
+        Annotated[ColumnName, Tag("column")]
+        | Annotated[FixedLang, Tag("fixed")]
+        | Annotated[DetectedLang, Tag("detected")],
+        one_of("a column, {fixed: CODE} or {detect: CHECKPOINT}", _kind_of_lang, text=True),
+        BeforeValidator(_expand_detect),
+    ] = Field(
+        description="Column with the language code of each row, {fixed: CODE} for one language, or {detect: "
+        "CHECKPOINT} to find the language of each row."
+    )
     filter: Annotated[NonEmptyStr, AfterValidator(_check_filter)] | None = Field(
         default=None,
         description='Condition that rows must meet, in the syntax of Python, such as year >= 2024 and lang in ["de", '
@@ -150,6 +198,8 @@ class InputSettings(Settings):
     @property
     def output_lang_column(self) -> str | None:
         """The column of the output with each row's language; None if all rows have the same, or it is not copied."""
+        if isinstance(self.lang, DetectedLang):
+            return DETECTED_LANG
         return next(iter(self.names_in_output(self.lang_column)), None) if self.lang_column else None
 
     @property
@@ -164,5 +214,10 @@ class InputSettings(Settings):
 
     @property
     def lang_column(self) -> str | None:
-        """The column with each row's language; None if all rows have the same."""
+        """The column of the input with each row's language; None if all rows have the same, or it is detected."""
         return self.lang if isinstance(self.lang, str) else None
+
+    @property
+    def detected_columns(self) -> list[str]:
+        """The columns of the output with detected languages and their scores; none if they are not detected."""
+        return [*DETECTED_COLUMNS] if isinstance(self.lang, DetectedLang) else []

@@ -9,7 +9,7 @@ from typing import Self
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from pipelines.job.checks import check_combinations, check_task_columns
-from pipelines.job.input import FixedLang, InputSettings
+from pipelines.job.input import InputSettings, LangSettings
 from pipelines.job.sections import (
     BatchSettings,
     ComputeSettings,
@@ -66,9 +66,15 @@ class Job(Settings):
 
     @property
     def columns(self) -> list[str]:
-        """The columns of the output, in order: the row's id, kept columns, token counts, and the tasks' columns."""
+        """The columns of the output: the row's id, kept columns, languages, token counts, and the tasks' columns."""
         results = [column for task in self.tasks for column in task.columns]
-        return [*self.input.id_columns, *self.input.kept, *self.output.count_columns, *results]
+        return [
+            *self.input.id_columns,
+            *self.input.kept,
+            *self.input.detected_columns,
+            *self.output.count_columns,
+            *results,
+        ]
 
 
 SECTION_SETTINGS: dict[str, type[Settings]] = {
@@ -88,7 +94,7 @@ def settings_class_at(path: tuple[str | int, ...]) -> type[Settings] | None:
         case ():
             return Job
         case ("input", "lang"):
-            return FixedLang
+            return LangSettings
         case ("storage", int()):
             return StoreSettings
         case ("tasks", int(), str(kind)):

@@ -163,7 +163,10 @@ class ComputeSettings(Settings):
         "a cluster with a token needs the environment variables RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. By default, a "
         "job joins the cluster of RAY_ADDRESS, which Ray sets for submitted jobs, and is local without it.",
     )
-    tokenizers: AutoOrCount = Field(default="auto", description="Number of tokenizer processes.")
+    tokenizers: AutoOrCount = Field(
+        default="auto",
+        description="Number of tokenizer processes, and of those that identify languages if input.lang detects them.",
+    )
     models: AutoOrCount = Field(default="auto", description="Number of model processes.")
     gpus_per_model: Annotated[
         float,

@@ -23,7 +23,7 @@ SHARD_COUNTS = (
     "oom_halvings",
 )
 
-SECONDS = ("read_s", "tokenize_s", "infer_s", "write_s")
+SECONDS = ("read_s", "identify_s", "tokenize_s", "infer_s", "write_s")
 
 RECORD = pa.schema(
     [
@@ -74,7 +74,7 @@ class ShardRecord:
             for all rows that of "moses". Empty if no row was segmented.
         ids_digest: digest of the ids of the part's rows, or of their row numbers if the job has no id column, in order.
         precision: the data type of the trunk's weights.
-        read_s, tokenize_s, infer_s, write_s: seconds that each stage took.
+        read_s, identify_s, tokenize_s, infer_s, write_s: seconds that each stage took.
     """
 
     shard: str
@@ -98,6 +98,7 @@ class ShardRecord:
     ids_digest: str
     precision: str
     read_s: float
+    identify_s: float
     tokenize_s: float
     infer_s: float
     write_s: float

@@ -4,10 +4,11 @@ from pipelines.report.bottleneck import describe_bottleneck
 from pipelines.report.page import render_html, render_or_explain
 from pipelines.report.statistics import collect_statistics
 from pipelines.report.summary import summary_lines
-from pipelines.report.timeline import STAGES, Timeline
+from pipelines.report.timeline import OPTIONAL_STAGES, STAGES, Timeline
 from pipelines.report.totals import RunRecord, build_report
 
 __all__ = [
+    "OPTIONAL_STAGES",
     "STAGES",
     "RunRecord",
     "Timeline",

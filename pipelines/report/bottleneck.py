@@ -10,9 +10,9 @@ from pipelines.formatting import format_count, format_percent
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PROCESSES = {"tokenize": "tokenizer", "infer": "model"}
+_PROCESSES = {"identify": "identifier", "tokenize": "tokenizer", "infer": "model"}
 _MIN_BUSY = 0.5  # of a bottleneck
-_MAX_FACTOR = 8.0  # by which more tokenizers are suggested; beyond it, the estimate is too rough
+_MAX_FACTOR = 8.0  # by which more workers are suggested; beyond it, the estimate is too rough
 
 
 def describe_bottleneck(busy: Mapping[str, float], workers: Mapping[str, int]) -> str:
@@ -27,9 +27,10 @@ def describe_bottleneck(busy: Mapping[str, float], workers: Mapping[str, int]) -
     first, share = next(iter(busy.items()))
     shares = ", ".join(f"{_PROCESSES[stage]}s {format_percent(share, 1)}" for stage, share in busy.items())
     if share < _MIN_BUSY:
-        return f"neither tokenizers nor models limited the speed, but start-up or storage (busy: {shares})"
+        names = " nor ".join(f"{name}s" for stage, name in _PROCESSES.items() if stage in busy)
+        return f"neither {names} limited the speed, but start-up or storage (busy: {shares})"
     if first == "infer":
         return f"model-bound: faster devices or more of them would help (busy: {shares})"
-    # As many tokenizers as keep the models busy all the time, at the rate of this run.
+    # As many tokenizers or identifiers as keep the models busy all the time, at the rate of this run.
     more = math.ceil(workers[first] * min(share / max(busy.get("infer", 0.0), 0.01), _MAX_FACTOR)) - workers[first]
-    return f"tokenizer-bound: {format_count(max(more, 1), 'more CPU worker')} would help (busy: {shares})"
+    return f"{_PROCESSES[first]}-bound: {format_count(max(more, 1), 'more CPU worker')} would help (busy: {shares})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipelines.report.timeline import STAGES
+from pipelines.report.timeline import OPTIONAL_STAGES, STAGES
 
 _MAX_INTERVALS = 40  # of the chart of throughput: a phone has room for no more
 _FEW_INTERVALS = 8
@@ -44,6 +44,7 @@ def _timeline(timeline: dict[str, Any]) -> dict[str, Any] | None:
                 for number, seconds in zip(tokens, _merge(timeline[f"{stage}_s"][used[0] :], merged), strict=True)
             ]
             for stage in STAGES
+            if stage not in OPTIONAL_STAGES or any(timeline[f"{stage}_s"])
         },
     }
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipelines.output import ShardRecord
 
-STAGES = ("read", "tokenize", "infer", "write")
+STAGES = ("read", "identify", "tokenize", "infer", "write")
+OPTIONAL_STAGES = {"identify"}  # only in jobs that detect languages
 
 _MAX_INTERVALS = 120
 _COUNTS = ("rows_in", "tokens", *(f"{stage}_s" for stage in STAGES))

@@ -14,7 +14,7 @@ import pyarrow.compute
 from pipelines.formatting import format_time
 from pipelines.job import PolicySettings
 from pipelines.output import DATA, describe_too_many_rejected
-from pipelines.report.timeline import STAGES, Timeline
+from pipelines.report.timeline import OPTIONAL_STAGES, STAGES, Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +110,11 @@ def build_report(
         "reasons": totals.reasons,
         "rejected_langs": totals.rejected_langs,
         "langs": [asdict(lang) | {"lengths": list(lang.lengths)} for lang in totals.langs],
-        "stage_seconds": {stage: round(totals.seconds[f"{stage}_s"], 3) for stage in STAGES},
+        "stage_seconds": {
+            stage: round(seconds, 3)
+            for stage in STAGES
+            if (seconds := totals.seconds[f"{stage}_s"]) or stage not in OPTIONAL_STAGES
+        },
         "run": run.to_json(),
         "statistics": statistics,
         "failed": _describe_failed(sorted(failed.items())[:_MAX_ERRORS], shards),

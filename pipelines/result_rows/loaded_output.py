@@ -82,7 +82,7 @@ class LoadedOutput:
     @property
     def no_langs_reason(self) -> str | None:
         """Why the languages of its rows are unknown; None if they are known."""
-        if self._input.lang_column is None or self.lang_column:
+        if self.lang_column or self._input.lang_column is None:
             return None
         return f"{self.url} did not keep its input.lang, column {self._input.lang_column}"
 

@@ -5,8 +5,11 @@ from pipelines.rows.list_columns import flatten_list_column, to_list_column
 from pipelines.rows.rejection import REJECTED, PreRejected, RejectedRow, Rejection, RejectionReason
 from pipelines.rows.row_ids import decode_ids, id_texts, is_id
 from pipelines.rows.schemas import (
+    DETECTED_COLUMNS,
+    DETECTED_LANG,
     INPUT_IDS,
     LANG,
+    LANG_SCORE,
     LENGTHS,
     OFFSETS,
     RENAMED,
@@ -15,6 +18,7 @@ from pipelines.rows.schemas import (
     WINDOW_STARTS,
     WORD_IDS,
     RowColumns,
+    identified_schema,
     output_schema,
     read_schema,
     renamed_columns,
@@ -37,11 +41,14 @@ from pipelines.rows.sources import Source, locate_rows
 from pipelines.rows.text_columns import WordList, decode_text, decode_texts, is_text, is_words, join_words
 
 __all__ = [
+    "DETECTED_COLUMNS",
+    "DETECTED_LANG",
     "FAILURE_TYPE",
     "INPUT_IDS",
     "LANG",
     "LANG_COUNTS",
     "LANG_COUNTS_TYPE",
+    "LANG_SCORE",
     "LENGTHS",
     "NUM_LENGTH_BINS",
     "OFFSETS",
@@ -74,6 +81,7 @@ __all__ = [
     "flatten_list_column",
     "has_list_views",
     "id_texts",
+    "identified_schema",
     "is_id",
     "is_list",
     "is_text",

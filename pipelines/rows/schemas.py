@@ -23,6 +23,11 @@ WORD_IDS = "_xlm_word_ids"  # list<int32>: the word of each token in its text; -
 # Begins the name of a kept column that gets a new name: the new name may be that of another input column.
 RENAMED = "_xlm_renamed_"
 
+# Columns of the output with the language that the identify stage finds for a row, and its score. The stages call them
+# `RENAMED` and this name.
+DETECTED_LANG, LANG_SCORE = "detected_lang", "lang_score"
+DETECTED_COLUMNS = {DETECTED_LANG: pa.string(), LANG_SCORE: pa.float32()}
+
 # Columns that `output.token_counts` adds to the output, and their descriptions.
 TOKEN_COUNTS = {
     "num_tokens": "tokens of the row, including special tokens and truncated ones",
@@ -40,9 +45,10 @@ class RowColumns:
         id: the column that identifies a row; None if file and row number do.
         keep: columns that are copied to the output: the name there, and the input column.
         text: columns with text.
-        lang: the column with the language; None if the job fixes one language.
+        lang: the column with the language; None if the job fixes one language, or detects languages.
         counts: names in `TOKEN_COUNTS` that the output contains.
         needs_offsets: whether a task needs each token's offsets and the texts.
+        detects_lang: whether the job detects languages.
     """
 
     corpus: pa.Schema
@@ -52,6 +58,7 @@ class RowColumns:
     lang: str | None
     counts: Sequence[str]
     needs_offsets: bool
+    detects_lang: bool = False
 
 
 def read_schema(columns: RowColumns) -> pa.Schema:
@@ -60,9 +67,14 @@ def read_schema(columns: RowColumns) -> pa.Schema:
     return pa.schema([*fields, pa.field(ROW, pa.int64(), nullable=False)])
 
 
+def identified_schema(columns: RowColumns) -> pa.Schema:
+    """Return the schema of rows after the identify stage: also the languages, null if a row has no usable text."""
+    return pa.schema([*read_schema(columns), *_detected_fields(columns, RENAMED, nullable=True)])
+
+
 def token_schema(columns: RowColumns) -> pa.Schema:
     """Return the schema of rows after the tokenize stage: kept columns, tokens, and texts if tasks need them."""
-    fields = _input_fields(columns, columns.text if columns.needs_offsets else ())
+    fields = _input_fields(columns, columns.text if columns.needs_offsets else ()) + _detected_fields(columns, RENAMED)
     fields += [pa.field(ROW, pa.int64(), nullable=False), pa.field(LANG, pa.int32(), nullable=False)]
     lists = [INPUT_IDS, LENGTHS, WINDOW_STARTS, *((OFFSETS, WORD_IDS) if columns.needs_offsets else ())]
     fields += [pa.field(name, INTS, nullable=False) for name in lists]
@@ -70,18 +82,18 @@ def token_schema(columns: RowColumns) -> pa.Schema:
 
 
 def result_schema(columns: RowColumns, results: Sequence[pa.Field]) -> pa.Schema:
-    """Return the schema of rows after the infer stage: kept columns, token counts, results, position."""
-    fields = _input_fields(columns)
+    """Return the schema of rows after the infer stage: kept columns, languages, token counts, results, position."""
+    fields = _input_fields(columns) + _detected_fields(columns, RENAMED)
     return pa.schema([*fields, *_count_fields(columns), *results, pa.field(ROW, pa.int64(), nullable=False)])
 
 
 def output_schema(columns: RowColumns, results: Sequence[pa.Field]) -> pa.Schema:
-    """Return the schema of a part: the row's id, kept columns, token counts, and the fields that the tasks add."""
+    """Return the schema of a part: the row's id, kept columns, languages, token counts, and the tasks' fields."""
     fields = [pa.field("file", pa.string(), nullable=False), pa.field("row", pa.int64(), nullable=False)]
     if columns.id is not None:
         fields = [columns.corpus.field(columns.id)]
     kept = [columns.corpus.field(column).with_name(name) for name, column in columns.keep.items()]
-    return pa.schema([*fields, *kept, *_count_fields(columns), *results])
+    return pa.schema([*fields, *kept, *_detected_fields(columns), *_count_fields(columns), *results])
 
 
 def renamed_columns(columns: RowColumns) -> dict[str, str]:
@@ -95,6 +107,11 @@ def _input_fields(columns: RowColumns, names: Iterable[str | None] = ()) -> list
     fields = [columns.corpus.field(name) for name in dict.fromkeys([columns.id, *same, *names]) if name is not None]
     renamed = renamed_columns(columns).items()
     return [*fields, *(columns.corpus.field(column).with_name(name) for name, column in renamed)]
+
+
+def _detected_fields(columns: RowColumns, prefix: str = "", *, nullable: bool = False) -> list[pa.Field]:
+    names = DETECTED_COLUMNS.items() if columns.detects_lang else ()
+    return [pa.field(prefix + name, data_type, nullable) for name, data_type in names]
 
 
 def _count_fields(columns: RowColumns) -> list[pa.Field]:

@@ -67,7 +67,7 @@ class ShardStats:
         langs: counts by language.
         segmenters: the segmenters of its rows; see `ShardRecord`.
         precision: the data type of the trunk's weights; empty until a model has run.
-        read_s, tokenize_s, infer_s: seconds that each stage took.
+        read_s, identify_s, tokenize_s, infer_s: seconds that each stage took.
     """
 
     sources: tuple[Source, ...]
@@ -79,6 +79,7 @@ class ShardStats:
     segmenters: dict[str, str] = field(default_factory=dict[str, str])
     precision: str = ""
     read_s: float = 0.0
+    identify_s: float = 0.0
     tokenize_s: float = 0.0
     infer_s: float = 0.0
 
@@ -109,6 +110,6 @@ STATS_TYPE = pa.struct(
         ("langs", pa.list_(LANG_COUNTS_TYPE)),
         ("segmenters", pa.map_(pa.string(), pa.string())),
         ("precision", pa.string()),
-        *((name, pa.float64()) for name in ("read_s", "tokenize_s", "infer_s")),
+        *((name, pa.float64()) for name in ("read_s", "identify_s", "tokenize_s", "infer_s")),
     ]
 )

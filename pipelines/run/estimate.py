@@ -16,10 +16,11 @@ from pipelines.corpus import planned_shards
 from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
+from pipelines.job import FixedLang
 from pipelines.rows import INPUT_IDS, LANG_COUNTS, UNKNOWN_LANG, LangCounts, decode_text
 from pipelines.run.checks import survey_quickly
 from pipelines.run.shard_limits import flops_per_token
-from pipelines.stages import Infer, Node, Pools, Tokenize, allocate_pools
+from pipelines.stages import Identify, Infer, Node, Pools, Tokenize, allocate_pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -50,9 +51,9 @@ class Estimate:
         shard_rows: the least, the median and the greatest number of rows of a shard.
         pools: the processes for which the time is estimated.
         tokenizer_rate, model_rate: tokens per second of one process.
+        identifier_rate: the same of a process that identifies languages; None if the job does not.
         is_gpu_assumed: whether the rate of the model is computed from the speed of a GPU instead of measured.
-        seconds: by stage: "start", "tokenize" and "infer"; the latter two are for all tokens, divided by the number of
-            processes.
+        seconds: by stage: "start", and those with a pool, for all tokens, divided by the number of processes.
         total_s: seconds of the whole job.
     """
 
@@ -65,6 +66,7 @@ class Estimate:
     shard_rows: tuple[int, int, int]
     pools: Pools
     tokenizer_rate: float
+    identifier_rate: float | None
     model_rate: float
     is_gpu_assumed: bool
     seconds: dict[str, float]
@@ -78,7 +80,7 @@ class Estimate:
     @property
     def busy(self) -> dict[str, float]:
         """The share of the time in which the workers of each pool are busy, the largest share first."""
-        shares = {stage: self.seconds[stage] / self.total_s for stage in ("tokenize", "infer")}
+        shares = {stage: self.seconds[stage] / self.total_s for stage in self.pools.sizes}
         return dict(sorted(shares.items(), key=lambda item: -item[1]))
 
 
@@ -98,17 +100,20 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
 
     num_gpus = torch.cuda.device_count() if gpus is None else gpus
     node = Node(float(cpus or len(os.sched_getaffinity(0))), float(num_gpus))
-    pools = allocate_pools([node], prepared.job.compute)
+    stages = prepared.stages
+    pools = allocate_pools([node], prepared.job.compute, detects_lang=stages.identify is not None)
     is_assumed = pools.model_gpus > 0 and not torch.cuda.is_available()
     if is_assumed and tflops is None:
         raise FatalError(
             f"{format_count(num_gpus, 'GPU')}: this machine has none to measure; add --tflops, the speed of the model "
             "on one, in 10^12 operations per second: at most its published rate in half precision"
         )
-    stages = prepared.stages
     shards, kept_share = _read_sample(prepared)
     survey = survey_quickly(prepared.job, prepared.tokenizer, prepared.plan.shards)
     survey = survey if survey is not None and survey.is_exact else None
+    identify_s = 0.0
+    if stages.identify is not None:
+        shards, identify_s = _identify(Identify(stages.identify, {}), shards)
     tokenize = Tokenize(stages.tokenize, {})
     tokenized, tokenizer_rate = _measure_tokenizer(tokenize, shards)
     if is_assumed and tflops is not None:
@@ -118,6 +123,8 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         # On CPUs, as for the tokenizer: it does not depend on what else this machine computes.
         clock = time.perf_counter if pools.model_gpus > 0 else lambda: time.process_time() / pools.model_threads
         model_rate = _measure_model(infer, tokenized, clock)
+    num_tokens = sum(shard.stats.tokens for shard in tokenized)
+    identifier_rate = max(1, num_tokens) / identify_s if identify_s else None
     found, num_sampled = [lang for shard in tokenized for lang in shard.stats.langs], sum(map(_num_rows, shards))
     if survey is None:
         langs = _extrapolate(found, prepared.plan.num_rows * kept_share / num_sampled)
@@ -126,14 +133,17 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
     num_tokens = sum(lang.tokens for lang in langs)
     seconds = {
         "start": _START_S,
+        **({"identify": num_tokens / (identifier_rate * pools.tokenizers)} if identifier_rate else {}),
         "tokenize": num_tokens / (tokenizer_rate * pools.tokenizers),
         "infer": num_tokens / (model_rate * pools.models),
     }
     if pools.model_gpus > 0:
-        first_shard = seconds["tokenize"] / max(len(prepared.plan.shards), pools.tokenizers)
-        working = max(seconds["tokenize"], seconds["infer"]) + first_shard
-    else:  # tokenizers and models take turns on the same CPUs
-        working = num_tokens / (tokenizer_rate * node.cpus) + seconds["infer"]
+        on_cpus = seconds["tokenize"] + seconds.get("identify", 0.0)
+        first_shard = on_cpus / max(len(prepared.plan.shards), pools.tokenizers)
+        working = max(seconds[stage] for stage in pools.sizes) + first_shard
+    else:  # all processes take turns on the same CPUs
+        rates = [tokenizer_rate, *([identifier_rate] if identifier_rate else [])]
+        working = sum(num_tokens / (rate * node.cpus) for rate in rates) + seconds["infer"]
     rows = np.sort(prepared.plan.shards["num_rows"].to_numpy())
     spread = (int(rows[0]), int(rows[len(rows) // 2]), int(rows[-1]))
     rows_dropped = 0 if prepared.job.input.filter is None else None
@@ -141,12 +151,13 @@ def estimate_job(prepared: Prepared, cpus: int | None, gpus: int | None, tflops:
         num_sampled=num_sampled,
         num_sampled_shards=len(shards),
         langs=langs,
-        are_langs_counted=survey is not None or prepared.job.input.lang_column is None,
+        are_langs_counted=survey is not None or isinstance(prepared.job.input.lang, FixedLang),
         rejected={str(use.lang): use.num_rows for use in survey.langs if use.rejected} if survey else {},
         rows_dropped=survey.num_dropped if survey else rows_dropped,
         shard_rows=spread,
         pools=pools,
         tokenizer_rate=tokenizer_rate,
+        identifier_rate=identifier_rate,
         model_rate=model_rate,
         is_gpu_assumed=is_assumed,
         seconds=seconds,
@@ -183,6 +194,13 @@ def _cut(shard: PlannedShard, num_rows: int, rng: random.Random) -> PlannedShard
     if shard.num_rows <= num_rows:
         return shard
     return shard.cut(rng.randrange(shard.num_rows - num_rows + 1), num_rows)
+
+
+def _identify(identify: Identify, shards: Sequence[Shard]) -> tuple[list[Shard], float]:
+    """Identify the languages of shards, and return them with the seconds of CPU time that this takes."""
+    identify.step(shards[0])  # loads the model, and fills the caches of its tokenizer
+    started = time.process_time()
+    return [identify.step(shard) for shard in shards], time.process_time() - started
 
 
 def _measure_tokenizer(tokenize: Tokenize, shards: Sequence[Shard]) -> tuple[list[Shard], float]:

@@ -118,9 +118,9 @@ def _compute(
         ):
             from pipelines.run.shard_runner import ShardRunner  # imports Ray Data, while Ray's first workers start
 
-            pools = allocate_pools(nodes, job.compute, addable)
+            pools = allocate_pools(nodes, job.compute, addable, detects_lang=prepared.stages.identify is not None)
             notify(_describe_start(_describe_rows(job, todo, survey), len(todo), state.num_done, pools))
-            progress.workers = {"tokenize": pools.tokenizers, "infer": pools.models}
+            progress.workers = pools.sizes
             runner = ShardRunner(prepared.stages, pools, commits, stop, pre_rejected, notify)
             with waiting_watch(pools, can_grow=bool(addable), notify=notify, end=stop.request):
                 for first in range(0, len(todo), WAVE_SHARDS):
@@ -151,7 +151,9 @@ def _describe_start(rows: str, num_shards: int, num_done: int, pools: Pools) -> 
     shards = format_count(num_shards, "shard")
     resumed = f", {num_done:,} already done" if num_done else ""
     device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
-    return f"{rows} in {shards}{resumed}; tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
+    identifiers = "identifiers and " if pools.identifier_cpus else ""
+    workers = f"{identifiers}tokenizers: up to {pools.tokenizers}, models: {pools.models} {device}"
+    return f"{rows} in {shards}{resumed}; {workers}"
 
 
 def _finish(

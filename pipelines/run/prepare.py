@@ -19,12 +19,32 @@ from pipelines.checkpoints import (
 )
 from pipelines.corpus import is_plan, plan_shards, survey_corpus
 from pipelines.errors import FatalError
-from pipelines.job import FixedLang, build_fingerprint, fingerprint_digest
+from pipelines.job import DetectedLang, FixedLang, build_fingerprint, fingerprint_digest
 from pipelines.output import DATA, Output, encode_schema, part_name
-from pipelines.rows import RowColumns, output_schema, read_schema, renamed_columns, result_schema, token_schema
-from pipelines.run.checks import check_fixed_lang, check_precision, choose_max_length, pin_heads, segmented_langs
+from pipelines.rows import (
+    RowColumns,
+    output_schema,
+    read_schema,
+    renamed_columns,
+    result_schema,
+    token_schema,
+)
+from pipelines.run.checks import (
+    check_fixed_lang,
+    check_precision,
+    choose_max_length,
+    pin_detection,
+    pin_heads,
+    segmented_langs,
+)
 from pipelines.run.shard_limits import choose_shard_limits
-from pipelines.stages import InferStageSettings, Reader, StageSettings, TokenizeStageSettings, Writer
+from pipelines.stages import (
+    InferStageSettings,
+    Reader,
+    StageSettings,
+    TokenizeStageSettings,
+    Writer,
+)
 from pipelines.storage import find_files_below, find_overlap, locate
 from xlm_core import check_checkpoint
 from xlm_core.checkpoint import check_finite
@@ -38,6 +58,7 @@ if TYPE_CHECKING:
     from pipelines.checkpoints import PinnedCheckpoint
     from pipelines.corpus import Corpus, Plan
     from pipelines.job import Job, TokenizerSettings
+    from pipelines.run.checks import Detection
     from pipelines.storage import Location
     from pipelines.tasks import Task
     from xlm_core import XLMConfig, XLMTokenizer
@@ -60,7 +81,7 @@ class Prepared:
             output.
         stages: the settings of each stage.
         tokenizer: that of the checkpoint.
-        notes: how the tasks read their heads.
+        notes: how languages are found, and how the tasks read their heads.
         warnings: what may be wrong, although the job can run.
         config: that of the trunk.
     """
@@ -120,6 +141,11 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
             reject_unknown=job.policy.unknown_lang == "reject",
             needs_segmenter=not job.tokenizer.bypass_tokenizer,
         )
+    detection, notes = None, list[str]()
+    if isinstance(job.input.lang, DetectedLang):
+        detection = pin_detection(job.input.lang, job.storage, notify)
+        notes.append(detection.describe(job, tokenizer))
+        warnings += detection.warnings
 
     plan = plan_shards(corpus, choose_shard_limits(job, config), kept)
     heads = pin_heads(job.tasks, url, trunk, folder, job.storage, notify)
@@ -134,17 +160,25 @@ def prepare_job(job: Job, notify: Callable[[str], None] = lambda _: None) -> Pre
     job = job.model_copy(update={"tokenizer": job.tokenizer.model_copy(update={"max_length": max_length})})
     pinned_heads = [head for head, _ in heads]
 
-    fingerprint = _build_fingerprint(job, plan, trunk, pinned_heads, tasks)
+    fingerprint = build_fingerprint(
+        job,
+        checkpoint_hash=trunk.content_hash,
+        head_hashes=[None if head == trunk else head.content_hash for head in pinned_heads],
+        identifier_hashes=detection and detection.hashes,
+        result_fields=[field for task in tasks for field in task.fields],
+        partition_types=plan.corpus.partition_types,
+    )
     segmenters = _describe_segmenters(job.tokenizer, tokenizer)
-    stages = _stage_settings(job, plan, output, trunk, pinned_heads, tasks, max_length, fingerprint, segmenters)
+    stages = _stage_settings(
+        job, plan, output, trunk, pinned_heads, detection, tasks, max_length, fingerprint, segmenters
+    )
     description = _describe(job, fingerprint, segmenters, stages.write.schema, trunk.revision)
     if corpus.tables:
         description["tables"] = dict(corpus.tables)
-    notes = tuple(note for task in tasks for note in task.notes)
+    notes += [note for task in tasks for note in task.notes]
     warnings += [warning for task in tasks for warning in task.warnings]
-    return Prepared(
-        job, plan, output, fingerprint, segmenters, description, stages, tokenizer, notes, tuple(warnings), config
-    )
+    texts = tuple(notes), tuple(warnings)
+    return Prepared(job, plan, output, fingerprint, segmenters, description, stages, tokenizer, *texts, config)
 
 
 def _check_output_path(job: Job, corpus: Corpus, output: Location) -> None:
@@ -164,22 +198,6 @@ def _files(corpus: Corpus) -> Iterator[str]:
     for groups in (corpus.row_groups, corpus.pruned):
         for first in range(0, len(groups), _FILES_AT_ONCE):
             yield from groups["file"].slice(first, _FILES_AT_ONCE).unique().to_pylist()
-
-
-def _build_fingerprint(
-    job: Job,
-    plan: Plan,
-    trunk: PinnedCheckpoint,
-    heads: list[PinnedCheckpoint],
-    tasks: list[Task[Any]],
-) -> dict[str, Any]:
-    return build_fingerprint(
-        job,
-        checkpoint_hash=trunk.content_hash,
-        head_hashes=[None if head == trunk else head.content_hash for head in heads],
-        result_fields=[field for task in tasks for field in task.fields],
-        partition_types=plan.corpus.partition_types,
-    )
 
 
 def _describe_segmenters(settings: TokenizerSettings, tokenizer: XLMTokenizer) -> dict[str, str]:
@@ -204,6 +222,7 @@ def _stage_settings(
     output: Location,
     trunk: PinnedCheckpoint,
     heads: list[PinnedCheckpoint],
+    detection: Detection | None,
     tasks: list[Task[Any]],
     max_length: int,
     fingerprint: dict[str, Any],
@@ -215,6 +234,7 @@ def _stage_settings(
         keep=job.input.kept,
         text=job.input.text_columns,
         lang=job.input.lang_column,
+        detects_lang=detection is not None,
         counts=job.output.count_columns,
         needs_offsets=any(task.needs_offsets for task in job.tasks),
     )
@@ -226,6 +246,7 @@ def _stage_settings(
     }
     return StageSettings(
         read=Reader(read_schema(columns), plan.schema.names, job.input.filter, renamed_columns(columns), job.storage),
+        identify=detection and detection.stage_settings(job, columns),
         tokenize=TokenizeStageSettings(
             load=partial(load_tokenizer, job.tokenizer, trunk),
             input=job.input,

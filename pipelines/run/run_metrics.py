@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipelines import metrics
-from pipelines.report import STAGES
+from pipelines.report import OPTIONAL_STAGES, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -41,6 +41,8 @@ class RunMetrics:
             metrics.ROWS_REJECTED.record(num_rows, xlm_job=job, reason=reason)
         for stage in STAGES:
             seconds: float = getattr(record, f"{stage}_s")
+            if not seconds and stage in OPTIONAL_STAGES:
+                continue
             metrics.STAGE_SECONDS.record(seconds, xlm_job=job, stage=stage)
             metrics.SHARD_SECONDS.record(seconds, xlm_job=job, stage=stage)
         self._shards_left -= 1

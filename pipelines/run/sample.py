@@ -13,7 +13,7 @@ from pipelines.corpus import planned_shards
 from pipelines.environment import set_threads_to_wait
 from pipelines.errors import FatalError, ShardError
 from pipelines.output import Output
-from pipelines.stages import Infer, Tokenize
+from pipelines.stages import Identify, Infer, Tokenize
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -48,12 +48,14 @@ def compute_sample(prepared: Prepared, num_rows: int) -> Output:
     stages, job = prepared.stages, prepared.job
     output = Output(locate(f"memory://xlm-sample-{uuid.uuid4().hex}"))
     output.begin(prepared.description, prepared.plan.to_table())
+    identify = stages.identify and Identify(stages.identify, {})
     tokenize = Tokenize(stages.tokenize, {})
     on_gpu = job.compute.gpus_per_model > 0 and torch.cuda.is_available()
     infer = Infer(stages.infer, on_gpu=on_gpu, num_threads=torch.get_num_threads())
     write = replace(stages.write, output=output.location)
     try:
         shards = _read_shards(prepared, num_rows)
+        shards = map(identify.step, shards) if identify else shards
         records = [write.write(infer.step(tokenize.step(shard))) for shard in shards]
         records = [replace(record, rows_read=record.rows_in) for record in records]
     except ShardError as error:

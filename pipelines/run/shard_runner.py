@@ -127,6 +127,7 @@ def _log(result: ShardResult) -> None:
             rejected=record.rows_rejected,
             tokens=record.tokens,
             read_s=record.read_s,
+            identify_s=record.identify_s,
             tokenize_s=record.tokenize_s,
             infer_s=record.infer_s,
             write_s=record.write_s,

@@ -1,16 +1,21 @@
-"""The four stages of the pipeline: read, tokenize, infer and write."""
+"""The stages of the pipeline: read, identify (in jobs that detect languages), tokenize, infer and write."""
 
 from typing import TYPE_CHECKING
 
 from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from pipelines.stages.checks import LangChecks, RowChecks
+    from pipelines.stages.identify import Identify
     from pipelines.stages.infer import Infer
-    from pipelines.stages.lang_checks import LangChecks
     from pipelines.stages.pools import READ_CPUS, WRITE_CPUS, Node, Pools, allocate_pools
     from pipelines.stages.read import Reader
-    from pipelines.stages.row_checks import RowChecks
-    from pipelines.stages.settings import InferStageSettings, StageSettings, TokenizeStageSettings
+    from pipelines.stages.settings import (
+        IdentifyStageSettings,
+        InferStageSettings,
+        StageSettings,
+        TokenizeStageSettings,
+    )
     from pipelines.stages.stop_signal import (
         count_rows_in_flight,
         in_flight_key,
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = [
     "READ_CPUS",
     "WRITE_CPUS",
+    "Identify",
+    "IdentifyStageSettings",
     "Infer",
     "InferStageSettings",
     "LangChecks",
@@ -45,14 +52,16 @@ __all__ = [
 ]
 
 _MODULES = {  # the module of each name
+    "Identify": "identify",
+    "IdentifyStageSettings": "settings",
     "Infer": "infer",
     "InferStageSettings": "settings",
-    "LangChecks": "lang_checks",
+    "LangChecks": "checks",
     "Node": "pools",
     "Pools": "pools",
     "READ_CPUS": "pools",
     "Reader": "read",
-    "RowChecks": "row_checks",
+    "RowChecks": "checks",
     "StageSettings": "settings",
     "Tokenize": "tokenize",
     "TokenizeStageSettings": "settings",

@@ -26,11 +26,12 @@ _CPUS_PER_CPU_MODEL = 2  # a model process gains little from more than four thre
 
 @dataclass(frozen=True)
 class Pools:
-    """The sizes of the two worker pools, and the resources of each worker.
+    """The sizes of the worker pools, and the resources of each worker.
 
     Attributes:
         tokenizers, models: number of workers. A tokenizer pool starts with one worker and grows to this number.
         tokenizer_cpus, model_cpus, model_gpus: what Ray reserves for each worker.
+        identifier_cpus: the same for each identifier. There are as many as tokenizers if the job detects languages.
         model_threads: CPU threads that a model worker computes with if it has no GPU; more than it reserves CPUs.
         io_tasks: maximum number of shards that are read at a time, and of those that are written.
     """
@@ -41,7 +42,14 @@ class Pools:
     model_cpus: float
     model_gpus: float
     model_threads: int
+    identifier_cpus: float = 0.0
     io_tasks: int = 1
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Number of workers by stage."""
+        identifiers = {"identify": self.tokenizers} if self.identifier_cpus else {}
+        return identifiers | {"tokenize": self.tokenizers, "infer": self.models}
 
 
 @dataclass(frozen=True)
@@ -52,17 +60,21 @@ class Node:
     gpus: float = 0.0
 
 
-def allocate_pools(nodes: Sequence[Node], settings: ComputeSettings, addable: Sequence[Node] = ()) -> Pools:
+def allocate_pools(
+    nodes: Sequence[Node], settings: ComputeSettings, addable: Sequence[Node] = (), *, detects_lang: bool = False
+) -> Pools:
     """Allocate the CPUs and GPUs of a cluster's nodes to the stages.
 
     With GPUs, there is one model worker per `gpus_per_model`, and the remaining CPUs tokenize. Without GPUs, half of
-    each node's CPUs are reserved for models, which compute with all of them. Each worker fits one node.
+    each node's CPUs are reserved for models, which compute with all of them. Each worker fits one node. If the job
+    detects languages, every other CPU that would tokenize identifies languages.
 
     Args:
         nodes: the nodes that the cluster has.
         settings: the job's section `compute`.
         addable: nodes that an autoscaler can add. They count only if the cluster is too small for the job without them,
             or has no GPU yet.
+        detects_lang: whether the job detects languages.
 
     Raises:
         FatalError: the job asks for more than the cluster or any of its nodes has, so Ray would wait forever.
@@ -71,18 +83,18 @@ def allocate_pools(nodes: Sequence[Node], settings: ComputeSettings, addable: Se
     waits_for_gpus = settings.gpus_per_model > 0 and _has_gpus(addable) and not _has_gpus(with_cpus)
     if not waits_for_gpus:
         try:
-            return _allocate(with_cpus, settings)
+            return _allocate(with_cpus, settings, detects_lang)
         except FatalError:
             if not addable:
                 raise
-    return _allocate([*with_cpus, *addable], settings)
+    return _allocate([*with_cpus, *addable], settings, detects_lang)
 
 
 def _has_gpus(nodes: Sequence[Node]) -> bool:
     return any(node.gpus > 0 for node in nodes)
 
 
-def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
+def _allocate(nodes: Sequence[Node], settings: ComputeSettings, detects_lang: bool) -> Pools:
     if not nodes:
         raise FatalError("the Ray cluster has no node with CPUs; start one, or set compute.address to another cluster")
     spare = sum(node.cpus for node in nodes) - READ_CPUS - WRITE_CPUS
@@ -100,13 +112,16 @@ def _allocate(nodes: Sequence[Node], settings: ComputeSettings) -> Pools:
             f"compute.models is {models}, which leaves none of the {_describe_cpus(nodes)} for the other stages; set "
             "it lower"
         )
-    tokenizers = max(1, int(rest)) if settings.tokenizers == "auto" else settings.tokenizers
-    tokenizer_cpus = max(0.01, round(min(1.0, rest / tokenizers, _largest_free(nodes, models, model_cpus)) - 0.01, 2))
+    per_tokenizer = 2 if detects_lang else 1  # workers: an identifier for each tokenizer
+    tokenizers = max(1, int(rest / per_tokenizer)) if settings.tokenizers == "auto" else settings.tokenizers
+    largest = min(1.0, rest / (tokenizers * per_tokenizer), _largest_free(nodes, models, model_cpus) / per_tokenizer)
+    tokenizer_cpus = max(0.01, round(largest - 0.01, 2))
     if tokenizer_cpus in (READ_CPUS, WRITE_CPUS, model_cpus):
         tokenizer_cpus -= 0.005
+    identifier_cpus = tokenizer_cpus - 0.002 if detects_lang else 0.0
     # Each needs a process, whose start takes a second of a CPU.
     io_tasks = max(1, int(sum(node.cpus for node in nodes) / _CPUS_PER_IO_TASK))
-    return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads, io_tasks)
+    return Pools(tokenizers, models, tokenizer_cpus, model_cpus, model_gpus, threads, identifier_cpus, io_tasks)
 
 
 def _largest_free(nodes: Sequence[Node], models: int, model_cpus: float) -> float:

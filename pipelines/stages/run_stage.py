@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def run_stage(
-    name: Literal["tokenize", "infer"],
+    name: Literal["identify", "tokenize", "infer"],
     table: pa.Table,
     step: Callable[[Shard], Shard],
     schema: pa.Schema,

@@ -21,6 +21,30 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class IdentifyStageSettings:
+    """What an identifier process needs.
+
+    Attributes:
+        load: builds the tokenizer, the model, and the task that classifies texts by language; called once in each
+            process.
+        text_columns: the input's text columns.
+        id_column: the column that identifies a row.
+        max_length: maximum number of tokens of a text.
+        bypass_tokenizer: whether texts are words separated by spaces.
+        schema: of the rows passed on: input columns, languages and scores.
+        timeout_s: limit on the time without progress.
+    """
+
+    load: Callable[[], tuple[XLMTokenizer, Model, Task[Any]]]
+    text_columns: list[str]
+    id_column: str | None
+    max_length: int
+    bypass_tokenizer: bool
+    schema: pa.Schema
+    timeout_s: float
+
+
+@dataclass(frozen=True)
 class TokenizeStageSettings:
     """What a tokenizer process needs.
 
@@ -75,9 +99,10 @@ class InferStageSettings:
 
 @dataclass(frozen=True)
 class StageSettings:
-    """The settings of the four stages."""
+    """The settings of the stages; `identify` is None if the job does not detect languages."""
 
     read: Reader
+    identify: IdentifyStageSettings | None
     tokenize: TokenizeStageSettings
     infer: InferStageSettings
     write: Writer

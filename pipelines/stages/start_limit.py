@@ -19,6 +19,9 @@ from pipelines.stages.stop_signal import run_prefix
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+# The number of processes. There are as many identifiers as tokenizers.
+_SETTINGS = {"identifier": "tokenizers", "tokenizer": "tokenizers", "model": "models"}
+
 
 class StartLimit:
     """Limits how many processes of a stage may start before one of them has finished a shard.
@@ -28,7 +31,7 @@ class StartLimit:
         max_starts: the limit; None if there is none.
     """
 
-    def __init__(self, process: Literal["tokenizer", "model"], max_starts: int | None):
+    def __init__(self, process: Literal["identifier", "tokenizer", "model"], max_starts: int | None):
         self._process, self._max_starts = process, max_starts
         self._id, self._is_known_to_work = uuid.uuid4().hex, False
         self._refusal: ClusterError | None = None
@@ -49,7 +52,7 @@ class StartLimit:
             self._refusal = ClusterError(
                 f"{self._process} processes die or exceed the time limit whatever rows they compute: {num_starts - 1} "
                 "have started, and none has finished a shard; often a node has too little memory, which its system "
-                f"log tells: set compute.{self._process}s lower, or use nodes with more memory"
+                f"log tells: set compute.{_SETTINGS[self._process]} lower, or use nodes with more memory"
             )
             raise self._refusal
 

@@ -29,15 +29,14 @@ from pipelines.rows import (
     length_bin,
     to_list_column,
 )
-from pipelines.stages.lang_checks import LangChecks
-from pipelines.stages.row_checks import RowChecks, pre_reject
+from pipelines.stages.checks import LangChecks, RowChecks, pre_reject
 from pipelines.stages.run_stage import run_stage
 from pipelines.stages.start_limit import StartLimit
 from pipelines.stages.time_limit import report_progress, time_limit
 
 if TYPE_CHECKING:
     from pipelines.rows import PreRejected, Shard
-    from pipelines.stages.row_checks import InputRow
+    from pipelines.stages.checks import InputRow
     from pipelines.stages.settings import TokenizeStageSettings
     from xlm_core import XLMTokenizer
     from xlm_core.tokenizer import RowTokens

@@ -92,6 +92,7 @@ class Writer:
             ids_digest=digest_ids(table[self.id_column or "row"].combine_chunks()),
             precision=stats.precision,
             read_s=stats.read_s,
+            identify_s=stats.identify_s,
             tokenize_s=stats.tokenize_s,
             infer_s=stats.infer_s,
             write_s=0.0,

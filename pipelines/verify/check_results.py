@@ -1,16 +1,17 @@
-"""Verify the columns that the tasks of a job wrote to a part."""
+"""Verify the columns that a job adds to a part."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipelines.results import ResultFindings
+from pipelines.results import ResultFindings, verify_finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
+    from pipelines.job import InputSettings
     from pipelines.tasks import TaskSettings
 
 
@@ -21,20 +22,22 @@ def quoted_columns(tasks: Sequence[TaskSettings], text_columns: Sequence[str]) -
 
 def check_results(
     tasks: Sequence[TaskSettings],
-    text_columns: Sequence[str],
+    input_settings: InputSettings,
     rows: pa.Table,
     texts: Mapping[str, Sequence[str]] | None,
 ) -> ResultFindings:
-    """Verify what the tasks of a job wrote for N rows.
+    """Verify the languages and the results of the tasks that a job wrote for N rows.
 
     Args:
         tasks: the settings of the tasks.
-        text_columns: the input's text columns.
+        input_settings: the input's columns.
         rows: a part, with its columns as declared.
         texts: for each of the `quoted_columns`, the N texts; None if the input cannot be read. Then only the lengths of
             quotations are verified.
     """
-    findings = ResultFindings()
+    findings, text_columns = ResultFindings(), input_settings.text_columns
+    for name in input_settings.detected_columns:
+        verify_finite(findings, name, rows[name].combine_chunks())
     for task in tasks:
         quoted = None
         if texts is not None and task.quoted_text is not None:

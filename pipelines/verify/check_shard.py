@@ -88,7 +88,7 @@ def check_shard(
             found.add_problem(part, f"its rows are not those of {files}: {difference}")
         else:
             texts = expected.texts
-    results = check_results(job.tasks, job.input.text_columns, rows, texts)
+    results = check_results(job.tasks, job.input, rows, texts)
     found.counts |= {"vectors": results.num_vectors, "spans": results.num_spans}
     for wrong in results.faults:
         found.add_problem(part, wrong)

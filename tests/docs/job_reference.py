@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jobs.job_file import json_schema
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 README = Path(__file__).parents[2] / "jobs" / "README.md"
 BEGIN = "<!-- The rest of this section is written by `make reference`. -->\n"
@@ -29,7 +32,20 @@ def job_reference() -> str:
         elif section := _ref_name(setting) or _ref_name(setting.get("items", {})):
             definition = definitions[section]
             blocks += [f"### `{name}`", definition["description"], _table(definition, definitions)]
+            blocks += _nested(name, definition, definitions)
     return "\n\n".join(blocks) + "\n"
+
+
+def _nested(section: str, definition: Schema, definitions: Schema) -> Iterator[str]:
+    """Yield a table for each mapping with several settings that is the value of a setting."""
+    for name, setting in definition["properties"].items():
+        for branch in map(_ref_name, setting.get("anyOf", setting.get("oneOf", ()))):
+            if branch and len(definitions[branch]["properties"]) > 1:
+                nested = definitions[branch]
+                first = next(iter(nested["properties"]))
+                yield f"#### `{section}.{name}: {{{first}: …}}`"
+                yield nested["description"]
+                yield _table(nested, definitions)
 
 
 def _task(definition: Schema, definitions: Schema) -> str:

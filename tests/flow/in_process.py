@@ -15,6 +15,7 @@ from pipelines.output.shard_record import ShardRecord, ShardResult
 from pipelines.rows.rejection import PreRejected
 from pipelines.run.output_checks import compare_ids
 from pipelines.run.prepare import prepare_job
+from pipelines.stages.identify import Identify
 from pipelines.stages.infer import Infer
 from pipelines.stages.pools import Node, Pools
 from pipelines.stages.settings import StageSettings
@@ -59,10 +60,13 @@ def stage_results(
 
     The shards of a row group share a block, and a stage receives slices of it, as Ray may do.
     """
-    tokenize, infer = Tokenize(settings.tokenize, pre_rejected), build_infer(settings, pools)
+    stages: list[Callable[[pa.Table], pa.Table]] = (
+        [] if settings.identify is None else [Identify(settings.identify, pre_rejected)]
+    )
+    stages += [Tokenize(settings.tokenize, pre_rejected), build_infer(settings, pools), write or settings.write]
     for task in PlanSource(settings.read, shards).get_read_tasks(1):
         block = pa.concat_tables(task())
-        for stage in (tokenize, infer, write or settings.write):
+        for stage in stages:
             block = _combine(stage(block.slice(i, 1)) for i in range(len(block)))
         for row in block.to_pylist(maps_as_pydicts="strict"):
             yield ShardResult.from_row(row)

@@ -12,8 +12,8 @@ from pipelines.rows.rejection import Rejection, RejectionReason
 from pipelines.rows.shard import Shard
 from pipelines.rows.shard_failure import STOPPED
 from pipelines.run.prepare import prepare_job
-from pipelines.stages import row_checks
 from pipelines.stages import run_stage as stage
+from pipelines.stages.checks import row_checks
 from pipelines.stages.tokenize import Tokenize
 from xlm_core import XLMTokenizer
 

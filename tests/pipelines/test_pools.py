@@ -16,27 +16,31 @@ NODES = st.lists(st.builds(Node, st.integers(1, 96).map(float), st.integers(0, 8
     per_model=st.sampled_from([0.0, 0.01, 0.25, 0.3, 0.5, 1.0, 2.0, 8.0]),
     models=st.one_of(st.just("auto"), st.integers(1, 100)),
     tokenizers=st.one_of(st.just("auto"), st.integers(1, 1000)),
+    detects_lang=st.booleans(),
 )
-@example(nodes=[Node(1.0, 1.0)] * 2, per_model=1.0, models="auto", tokenizers="auto")  # 0.5 CPUs are left on each
-def test_allocated_workers_fit_the_nodes(nodes, per_model, models, tokenizers):
+# 0.5 CPUs are left on each
+@example(nodes=[Node(1.0, 1.0)] * 2, per_model=1.0, models="auto", tokenizers="auto", detects_lang=False)
+def test_allocated_workers_fit_the_nodes(nodes, per_model, models, tokenizers, detects_lang):
     settings = ComputeSettings(models=models, tokenizers=tokenizers, gpus_per_model=per_model)
     cpus, gpus = sum(node.cpus for node in nodes), [node.gpus for node in nodes]
     try:
-        pools = allocate_pools(nodes, settings)
+        pools = allocate_pools(nodes, settings, detects_lang=detects_lang)
     except FatalError:
         assert models != "auto" or per_model > max(gpus)  # `auto` fits any cluster
         return
     cpus_per_worker = [READ_CPUS, WRITE_CPUS, pools.tokenizer_cpus, pools.model_cpus]
-    assert len(set(cpus_per_worker)) == 4  # Ray fuses stages that ask for the same
+    cpus_per_worker += [pools.identifier_cpus] if detects_lang else []
+    assert len(set(cpus_per_worker)) == 4 + detects_lang  # Ray fuses stages that ask for the same
     assert min(cpus_per_worker) > 0
-    assert pools.models * pools.model_cpus + pools.tokenizer_cpus + READ_CPUS + WRITE_CPUS <= cpus
+    assert pools.models * pools.model_cpus + sum(cpus_per_worker) - pools.model_cpus <= cpus
+    assert list(pools.sizes) == ["identify", "tokenize", "infer"][not detects_lang :]
     assert pools.model_threads >= 1
     if models != "auto":
         assert pools.models == models
     if any(gpus) and per_model:
         assert pools.model_gpus == per_model
     needs = [(pools.model_cpus, pools.model_gpus)] * pools.models
-    assert place(needs + [(need, 0.0) for need in (pools.tokenizer_cpus, READ_CPUS, WRITE_CPUS)], nodes)
+    assert place(needs + [(need, 0.0) for need in cpus_per_worker if need != pools.model_cpus], nodes)
 
 
 def place(needs: list[tuple[float, float]], nodes: list[Node]) -> bool:

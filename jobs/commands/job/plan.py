@@ -125,15 +125,17 @@ def _print_estimate(estimate: Estimate, num_shards: int, price: float | None, co
     device = f"with {format_count(pools.model_gpus, 'GPU')} each" if pools.model_gpus else "on the CPU"
     source = "computed from the speed of the GPU" if estimate.is_gpu_assumed else "measured"
     sample = f"{format_count(estimate.num_sampled, 'row')} in {estimate.num_sampled_shards:,} of {num_shards:,} shards"
+    identifier_rate = estimate.identifier_rate and f"{estimate.identifier_rate:,.0f} tokens/s each"
+    identifiers = f"identifiers: {pools.tokenizers} at {identifier_rate}; " if identifier_rate else ""
     missing = "" if estimate.are_langs_counted else "; other rows may have other languages"
     lines = [
         f"{'tokens ' if estimate.are_langs_counted else ''}estimated from a sample of {sample}{missing}",
         *_describe_rejected(estimate.rejected),
         f"rows per shard: {' to '.join(format(rows, ',') for rows in dict.fromkeys(estimate.shard_rows))}",
-        f"tokenizers: {pools.tokenizers} at {estimate.tokenizer_rate:,.0f} tokens/s each; models: {pools.models} "
-        f"{device} at {estimate.model_rate:,.0f} tokens/s each ({source})",
+        f"{identifiers}tokenizers: {pools.tokenizers} at {estimate.tokenizer_rate:,.0f} tokens/s each; models: "
+        f"{pools.models} {device} at {estimate.model_rate:,.0f} tokens/s each ({source})",
         f"expected time: {format_duration(estimate.total_s)} for {format_count(estimate.tokens, 'token')}",
-        describe_bottleneck(estimate.busy, {"tokenize": pools.tokenizers, "infer": pools.models}),
+        describe_bottleneck(estimate.busy, pools.sizes),
     ]
     if price is not None:
         lines.append(f"expected cost: {_cost(estimate, price):,.2f} at {price:,g} per hour")

@@ -66,7 +66,8 @@ def job_file(job: Job, options: KubeRayOptions) -> dict[str, Any]:
 def ray_job_spec(job: Job, options: KubeRayOptions) -> dict[str, Any]:
     """Return the specification of a RayJob."""
     grace_s = job.policy.stop_grace_s
-    groups = [worker_group(group, options, grace_s) for group in worker_groups(job.compute, options)]
+    found = worker_groups(job.compute, options, detects_lang=bool(job.input.detected_columns))
+    groups = [worker_group(group, options, grace_s) for group in found]
     return {
         "entrypoint": f"xlm run {JOB_FOLDER}/{JOB_FILE}",
         "submissionMode": "K8sJobMode",

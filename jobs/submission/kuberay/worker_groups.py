@@ -40,7 +40,9 @@ class WorkerGroup:
     gpus: int = 0
 
 
-def worker_groups(compute: ComputeSettings, options: KubeRayOptions) -> list[WorkerGroup]:
+def worker_groups(
+    compute: ComputeSettings, options: KubeRayOptions, *, detects_lang: bool = False
+) -> list[WorkerGroup]:
     """Return the worker groups for a job, so that the run plans just the processes that the job asks for.
 
     Raises:
@@ -52,7 +54,8 @@ def worker_groups(compute: ComputeSettings, options: KubeRayOptions) -> list[Wor
 
     def fits(cpu_pods: int, gpu_pods: int, *, tokenizers: bool) -> bool:
         try:
-            pools = allocate_pools([cpu_node] * cpu_pods + [gpu_node] * gpu_pods, compute)
+            nodes = [cpu_node] * cpu_pods + [gpu_node] * gpu_pods
+            pools = allocate_pools(nodes, compute, detects_lang=detects_lang)
         except FatalError:
             return False
         return not tokenizers or compute.tokenizers == "auto" or pools.tokenizer_cpus >= _ENOUGH_CPUS

@@ -6,7 +6,7 @@
   const narrow = matchMedia("(max-width: 44rem)");
   const LIGHT = ["#2f6fd0", "#d98324", "#2a9a78", "#bf3f5b", "#7d56c2", "#8a7c1e", "#2596b5", "#b257a1", "#5c9a3b", "#9e5d2f", "#4b57a6", "#707b86"];
   const DARK = ["#6ea2f2", "#eba54f", "#55c0a0", "#ec7b91", "#ab8aec", "#cbbb55", "#5bc0dc", "#dc8ccf", "#92c971", "#cf946a", "#8f9aea", "#9aa5b0"];
-  const STAGES = { read: "--s0", tokenize: "--s1", infer: "--s2", write: "--s3" };
+  const STAGES = { read: "--s0", identify: "--s4", tokenize: "--s1", infer: "--s2", write: "--s3" };
   const FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, sans-serif';
   const ALL = "";  // stands for all languages
 

@@ -1,6 +1,7 @@
-"""What is checked before the settings of the stages are derived: the checkpoint, its heads and the languages."""
+"""What is checked before the settings of the stages are derived: the checkpoints, their heads and the languages."""
 
 from pipelines.run.checks.checkpoint import check_fixed_lang, check_precision, choose_max_length
+from pipelines.run.checks.detection import Detection, pin_detection
 from pipelines.run.checks.heads import pin_heads
 from pipelines.run.checks.languages import (
     LanguageSurvey,
@@ -13,6 +14,7 @@ from pipelines.run.checks.languages import (
 from pipelines.run.checks.rejections import describe_certain_rejections
 
 __all__ = [
+    "Detection",
     "LangUse",
     "LanguageSurvey",
     "check_fixed_lang",
@@ -20,6 +22,7 @@ __all__ = [
     "check_segmenters",
     "choose_max_length",
     "describe_certain_rejections",
+    "pin_detection",
     "pin_heads",
     "segmented_langs",
     "survey_languages",

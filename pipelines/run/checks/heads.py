@@ -23,6 +23,7 @@ def pin_heads(
     trunk_folder: Path,
     stores: Sequence[StoreSettings],
     notify: Callable[[str], None],
+    setting: str = "model.checkpoint",
 ) -> list[tuple[PinnedCheckpoint, Path]]:
     """Pin the checkpoint with each task's head. A checkpoint that several tasks name is pinned once.
 
@@ -33,6 +34,7 @@ def pin_heads(
         trunk_folder: its directory on this node.
         stores: options of object stores.
         notify: receives progress messages.
+        setting: the setting that names the checkpoint of the trunk, for messages.
 
     Returns:
         For each task, the checkpoint with its head, and the checkpoint's directory on this node.
@@ -59,7 +61,7 @@ def pin_heads(
         expected_hash = expected_hash or trunk_hash(trunk_folder)
         if head_trunk_hash != expected_hash:
             raise FatalError(
-                f"{url}: this head was trained with another trunk than {trunk_url}; set model.checkpoint to the "
+                f"{url}: this head was trained with another trunk than {trunk_url}; set {setting} to the "
                 "directory of the head, or name a head of this checkpoint"
             )
     return [found[task.head_url or trunk_url] for task in tasks]

@@ -169,9 +169,7 @@ def check_segmenters(job: Job, tokenizer: XLMTokenizer, shards: pa.Table) -> Non
     if job.input.lang_column is None or job.tokenizer.bypass_tokenizer:
         return
     problems = {
-        lang: problem
-        for lang in segmented_langs(tokenizer)
-        if tokenizer.segmenters.needs_setup(lang) and (problem := _find_problem(tokenizer, lang))
+        lang: problem for lang in segmented_langs(tokenizer) if (problem := find_setup_problem(tokenizer, lang))
     }
     if not problems:
         return
@@ -181,6 +179,11 @@ def check_segmenters(job: Job, tokenizer: XLMTokenizer, shards: pa.Table) -> Non
             lang, _ = checks.check(*value)
             if lang in problems:
                 raise FatalError(one_line(f"{counts.file}: has rows in {value.lang}: {problems[lang]}"))
+
+
+def find_setup_problem(tokenizer: XLMTokenizer, lang: str) -> str | None:
+    """Return what is missing for a segmenter that is an optional library or needs a model; None if nothing is."""
+    return _find_problem(tokenizer, lang) if tokenizer.segmenters.needs_setup(lang) else None
 
 
 def _find_problem(tokenizer: XLMTokenizer, lang: str | None) -> str | None:

@@ -121,6 +121,7 @@ def find_waiting(pools: Pools) -> Need | None:
     for need in (
         Need("model", "Infer", pools.model_cpus, pools.model_gpus),
         Need("tokenizer", "Tokenize", pools.tokenizer_cpus),
+        Need("identifier", "Identify", pools.identifier_cpus),
     ):
         on_node = [is_on_node for name, is_on_node in actors if f"({need.stage})" in name]
         if on_node and not any(on_node):

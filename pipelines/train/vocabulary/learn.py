@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pipelines.corpus import ShardLimits, plan_shards, survey_corpus
 from pipelines.errors import FatalError, RetryableError
 from pipelines.formatting import format_count
-from pipelines.job import FixedLang, TokenizerSettings
+from pipelines.job import DetectedLang, FixedLang, TokenizerSettings
 from pipelines.rows import FailureKind, RowColumns, read_schema
 from pipelines.run import check_fixed_lang
 from pipelines.stages import Reader
@@ -56,6 +56,8 @@ def learn_vocabulary(
     """
     tokenizer = tokenizer or TokenizerSettings()
     spec = settings.input.model_copy(update={"id": None, "keep": []})
+    if isinstance(spec.lang, DetectedLang):
+        raise FatalError("input.lang: a vocabulary needs known languages; name a column with them, or set fixed")
     if isinstance(spec.lang, FixedLang):
         needs_segmenter = not tokenizer.bypass_tokenizer
         empty = without_vocabulary(tokenizer)

@@ -60,7 +60,15 @@ tasks:
 output: {path: out}
 """
 
-JOBS = [MINIMAL, FULL, CHOICES, GENERATION]
+DETECTION = """\
+input: {path: data/, text: body, lang: {detect: s3://models/lid, head: s3://models/lid/heads/language, threshold: 0.7}}
+model: {checkpoint: ckpt}
+tasks:
+  - feature-extraction
+output: {path: out}
+"""
+
+JOBS = [MINIMAL, FULL, CHOICES, GENERATION, DETECTION]
 
 SETTINGS = [
     f"{section}.{name}"

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pipelines.job.fingerprint import result_settings
-from tests.jobs.job_file.example_jobs import CHOICES, FULL, MINIMAL, SETTINGS, TASK_SETTINGS
+from tests.jobs.job_file.example_jobs import CHOICES, DETECTION, FULL, MINIMAL, SETTINGS, TASK_SETTINGS
 
 BASE = [
     "input.text=[question, context]",
@@ -22,6 +22,7 @@ CHANGES = {
     "input.id=doc": True,
     "input.text=[other, context]": True,
     "input.lang={fixed: de}": True,
+    "input.lang={detect: lid}": True,
     "input.filter=year > 1": True,
     "input.keep=[url]": True,
     "model.checkpoint=moved": False,
@@ -116,6 +117,14 @@ def test_fingerprint_of_choices_changes_with_their_columns_but_not_with_the_path
     assert result_settings(load(CHOICES, "tasks.0.multiple-choice.head=moved")) == base
     for override in ("tasks.0.multiple-choice.prefix=x_", "input.text=[premise, choice2, choice1]"):
         assert result_settings(load(CHOICES, override)) != base
+
+
+@pytest.mark.parametrize(("setting", "is_contained"), [("detect", False), ("head", False), ("threshold", True)])
+def test_fingerprint_contains_the_threshold_but_not_where_languages_are_identified(load, setting, is_contained):
+    """Content hashes of the checkpoint and of its head are added to it."""
+    lang = load(DETECTION).input.lang.model_dump() | {setting: 0.2 if setting == "threshold" else "moved"}
+    changed = load(DETECTION, f"input.lang={json.dumps(lang)}")
+    assert (result_settings(changed) != result_settings(load(DETECTION))) == is_contained
 
 
 def test_every_setting_is_tested():

@@ -32,6 +32,7 @@ def make_record(number: int, **changes: Any) -> ShardRecord:
         ids_digest="00",
         precision="float32",
         read_s=0.0,
+        identify_s=0.0,
         tokenize_s=0.0,
         infer_s=0.0,
         write_s=0.0,

@@ -45,7 +45,7 @@ def report_of(names, *, failed=None, status="complete", run_tokens=32_800):
     for i in range(40):
         bins = tuple(i + 1 if j == 5 else 0 for j in range(NUM_LENGTH_BINS))
         lang = LangCounts(names[i % 5], i + 1, 40 * (i + 1), 3, 5, bins)
-        times = {"read_s": 0.1, "tokenize_s": 0.5, "infer_s": 0.8, "write_s": 0.1}
+        times = {"read_s": 0.1, "identify_s": 0.2, "tokenize_s": 0.5, "infer_s": 0.8, "write_s": 0.1}
         counts = {"rows_read": i + 4, "rows_in": i + 2, "rows_out": i + 1, "rows_rejected": 1, "tokens": 40 * (i + 1)}
         rejected = {"reasons": {names[0]: 1}, "rejected_langs": {names[1]: 1}}
         records.append(make_record(i, file=f"/{names[2]}", langs=(lang,), **times, **counts, **rejected))

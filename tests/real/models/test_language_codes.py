@@ -19,8 +19,8 @@ from pipelines.rows import ROW, Rejection, RejectionReason
 from pipelines.run.checks.checkpoint import check_fixed_lang
 from pipelines.run.prepare import prepare_job
 from pipelines.stages import tokenize
-from pipelines.stages.lang_checks import LangChecks
-from pipelines.stages.row_checks import RowChecks
+from pipelines.stages.checks.lang_checks import LangChecks
+from pipelines.stages.checks.row_checks import RowChecks
 from tests.flow.in_process import read_rejected
 from xlm_core import XLMTokenizer
 from xlm_core.languages import canonical_lang, is_missing_lang, resolve_lang

@@ -23,13 +23,14 @@ def nodes(groups):
     return [Node(group.cpus, group.gpus) for group in groups for _ in range(group.replicas.high)]
 
 
-@given(COMPUTE, st.integers(2, 64))
-def test_processes_fit_the_largest_cluster_and_no_smaller_one(compute, worker_cpus):
+@given(COMPUTE, st.integers(2, 64), st.booleans())
+def test_processes_fit_the_largest_cluster_and_no_smaller_one(compute, worker_cpus, detects_lang):
     try:
-        groups = worker_groups(compute, KubeRayOptions(image=IMAGE, worker_cpus=worker_cpus))
+        options = KubeRayOptions(image=IMAGE, worker_cpus=worker_cpus)
+        groups = worker_groups(compute, options, detects_lang=detects_lang)
     except FatalError:
         assume(False)
-    pools = allocate_pools(nodes(groups), compute)
+    pools = allocate_pools(nodes(groups), compute, detects_lang=detects_lang)
     assert compute.models in ("auto", pools.models)
     assert compute.tokenizers in ("auto", pools.tokenizers)
     assert pools.model_gpus == compute.gpus_per_model
@@ -37,7 +38,7 @@ def test_processes_fit_the_largest_cluster_and_no_smaller_one(compute, worker_cp
         assert pools.tokenizer_cpus >= 0.9
     if compute.models != "auto" and compute.gpus_per_model > 0 and groups[-1].replicas.high > 1:
         with pytest.raises(FatalError):
-            allocate_pools(nodes(groups)[:-1], compute)
+            allocate_pools(nodes(groups)[:-1], compute, detects_lang=detects_lang)
 
 
 def test_options_decide_for_auto():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from pipelines.job import DetectedLang, FixedLang
 from pipelines.rows import (
+    DETECTED_COLUMNS,
+    RENAMED,
     ROW,
     RejectedRow,
     Rejection,
@@ -15,7 +18,7 @@ from pipelines.rows import (
     decode_texts,
     join_words,
 )
-from pipelines.stages.lang_checks import as_lang_code
+from pipelines.stages.checks.lang_checks import as_lang_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from pipelines.job import InputSettings
     from pipelines.rows import Shard, WordList
-    from pipelines.stages.lang_checks import LangChecks
+    from pipelines.stages.checks.lang_checks import LangChecks
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +80,9 @@ class RowChecks:
         """Yield each row with the first reason for its rejection, if there is one."""
         spec = self.input
         columns = [decode_texts(rows.column(name)) for name in spec.text_columns]
-        if isinstance(spec.lang, str):
-            langs, invalid_langs = decode_text(rows.column(spec.lang))
-        else:
-            langs, invalid_langs = [spec.lang.fixed] * len(rows), {}
         ids, invalid_ids = _decode_ids(rows, spec.id)
         positions: list[int] = rows.column(ROW).to_pylist()
-        for i, lang in enumerate(langs):
-            checkpoint_lang, rejection = self.langs.check(lang, invalid_langs.get(i))
+        for i, (lang, checkpoint_lang, rejection) in enumerate(self._check_langs(rows)):
             if i in invalid_ids:
                 detail = f"column {spec.id}: byte {invalid_ids[i]} of the id is not UTF-8"
                 rejection = Rejection(RejectionReason.INVALID_UTF8, detail)
@@ -104,6 +102,21 @@ class RowChecks:
             values = [text.value if text.value is not None else "" for text in texts]
             sequences = [(values[0], choice) for choice in values[1:]] if self.has_choices else [tuple(values)]
             yield InputRow(positions[i], ids[i], lang, checkpoint_lang, sequences, rejection)
+
+    def _check_langs(self, rows: pa.RecordBatch) -> Iterator[tuple[str | None, str | None, Rejection | None]]:
+        """Yield the language of each row, the checkpoint's code for it, and why it is rejected for it, if it is."""
+        match self.input.lang:
+            case str(column):
+                langs, invalid = decode_text(rows.column(column))
+                for i, lang in enumerate(langs):
+                    yield lang, *self.langs.check(lang, invalid.get(i))
+            case FixedLang(fixed=lang):
+                for _ in range(len(rows)):
+                    yield lang, *self.langs.check(lang)
+            case DetectedLang():
+                found: Iterator[list[Any]] = (rows.column(RENAMED + name).to_pylist() for name in DETECTED_COLUMNS)
+                for lang, score in zip(*found, strict=True):
+                    yield lang, *self.langs.check_detected(lang, score)
 
 
 def pre_reject(shard: Shard, rejections: dict[int, Rejection], id_column: str | None) -> Shard:

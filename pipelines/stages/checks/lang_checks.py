@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pipelines.job import DetectedLang
 from pipelines.rows import Rejection, RejectionReason
 from xlm_core.errors import shown_lang
 from xlm_core.languages import is_missing_lang
@@ -49,10 +50,28 @@ class LangChecks:
         if is_missing_lang(lang):
             shown = f"contains {lang.strip()}, which means no language" if lang.strip() else "is empty"
             return None, Rejection(RejectionReason.NULL_LANG, f"column {column} {shown}")
-        if self.policy.unknown_lang != "reject":
+        return None, self._reject_unknown(self._describe_unknown(lang))
+
+    def check_detected(self, lang: str | None, score: float | None) -> tuple[str | None, Rejection | None]:
+        """Check the language that was found for a row; returns what `check` does.
+
+        A row without a language has a text that cannot be used, for which it will be rejected.
+        """
+        column = self.input.lang
+        if lang is None or score is None or not isinstance(column, DetectedLang):
             return None, None
+        if score < column.threshold:
+            detail = f"language {lang} has a score of {score:.3f}; input.lang.threshold is {column.threshold:g}"
+            return None, self._reject_unknown(detail)
+        checkpoint_lang = self.tokenizer.resolve_lang(lang)
+        return checkpoint_lang, self._reject_unknown(self._describe_unknown(lang)) if checkpoint_lang is None else None
+
+    def _describe_unknown(self, lang: str) -> str:
         problem = "in the checkpoint's lang2id" if self.tokenizer.lang2id else "a language code"
-        return None, Rejection(RejectionReason.UNKNOWN_LANG, f"language {shown_lang(lang)} is not {problem}")
+        return f"language {shown_lang(lang)} is not {problem}"
+
+    def _reject_unknown(self, detail: str) -> Rejection | None:
+        return Rejection(RejectionReason.UNKNOWN_LANG, detail) if self.policy.unknown_lang == "reject" else None
 
 
 def as_lang_code(lang: str | None) -> str | None:
