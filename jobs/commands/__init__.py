@@ -8,14 +8,22 @@ from jobs.commands.checkpoint import convert_command, inspect_command, tokenize_
 from jobs.commands.cluster import submit_command
 from jobs.commands.command import log_options
 from jobs.commands.evaluation import eval_command
-from jobs.commands.job import check_command, init_command, plan_command, run_command, schema_command, try_command
+from jobs.commands.job import (
+    check_command,
+    init_command,
+    plan_command,
+    run_command,
+    schema_command,
+    train_command,
+    try_command,
+)
 from jobs.commands.output import diff_command, gc_command, show_command, status_command, verify_command
 from jobs.commands.setup import completion_command, demo_command, doctor_command, spec_command
 
 # In the order of `xlm --help`, by section.
 COMMANDS = {
     "First steps": [demo_command, init_command, spec_command, doctor_command, completion_command],
-    "Jobs": [try_command, check_command, plan_command, run_command, schema_command],
+    "Jobs": [try_command, check_command, plan_command, run_command, train_command, schema_command],
     "Clusters": [submit_command],
     "Outputs": [status_command, show_command, verify_command, diff_command, gc_command],
     "Evaluation": [eval_command],

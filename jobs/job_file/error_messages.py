@@ -6,28 +6,28 @@ from typing import Any, cast
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from jobs.job_file.job_kinds import KINDS, JobKind, kinds_at
 from jobs.job_file.yaml_reader import Document, Key, describe_value, format_key, quote
 from jobs.job_file.yaml_scalars import advise_notation
 from pipelines.formatting import closest_name, excerpt
-from pipelines.job import SECTION_SETTINGS, settings_class_at
-from pipelines.tasks import TASKS
 
 
-def add_messages(errors: list[ErrorDetails], document: Document) -> None:
+def add_messages(errors: list[ErrorDetails], document: Document, kind: JobKind) -> None:
     """Add a message for each of pydantic's errors to the document's problems."""
     found = [(error, _find_key(error, document.value)) for error in errors]
     # Of the errors on one line, unknown settings are reported first.
     found.sort(key=lambda pair: pair[0]["type"] != "extra_forbidden")
-    misspelled = {(*key[:-1], _find_similar_setting(key)) for error, key in found if error["type"] == "extra_forbidden"}
+    unknown = [key for error, key in found if error["type"] == "extra_forbidden"]
+    misspelled = {(*key[:-1], _find_similar_setting(key, kind)) for key in unknown}
     for error, key in found:
         position, context = document.find_position(key), error.get("ctx", {})
         match error["type"]:
             case "extra_forbidden":
-                document.add_problem(position, f"{format_key(key)} is not a setting; {_suggest(key)}")
+                document.add_problem(position, f"{format_key(key)} is not a setting; {_suggest(key, kind)}")
             case "missing" if key in misspelled:
                 pass  # already reported as the misspelled setting
             case "missing":
-                document.add_problem(position, f"{format_key(key)} is missing: {_describe_setting(key)}")
+                document.add_problem(position, f"{format_key(key)} is missing: {_describe_setting(key, kind)}")
             case "value_error":
                 document.add_problem(position, f"{format_key(key)}: {context['error']}")
             case "violations":
@@ -36,7 +36,7 @@ def add_messages(errors: list[ErrorDetails], document: Document) -> None:
                     document.add_problem(document.find_position(inner_key), f"{format_key(inner_key)}: {message}")
             case _:
                 text = position.text if key in document.positions else None
-                document.add_problem(position, f"{format_key(key)}: {_describe_error(error, key, text)}")
+                document.add_problem(position, f"{format_key(key)}: {_describe_error(error, key, text, kind)}")
 
 
 def _find_key(error: ErrorDetails, root: Any) -> Key:
@@ -52,49 +52,50 @@ def _find_key(error: ErrorDetails, root: Any) -> Key:
     return tuple(key)
 
 
-def _settings_at(key: Key) -> dict[str, FieldInfo]:
+def _settings_at(key: Key, kind: JobKind) -> dict[str, FieldInfo]:
     """Return the settings that the mapping at a key may have."""
-    settings = settings_class_at(key)
+    settings = kind.settings_at(key)
     return settings.model_fields if settings else {}
 
 
-def _find_similar_setting(key: Key) -> str | None:
+def _find_similar_setting(key: Key, kind: JobKind) -> str | None:
     """Return the setting whose name is closest to one that does not exist; None if there is no close one."""
-    return closest_name(str(key[-1]), _settings_at(key[:-1]))
+    return closest_name(str(key[-1]), _settings_at(key[:-1], kind))
 
 
-def _suggest(key: Key) -> str:
+def _suggest(key: Key, kind: JobKind) -> str:
     """Suggest what to write instead of a setting that does not exist."""
-    for section, settings in SECTION_SETTINGS.items():
+    for section, settings in kind.sections.items():
         if key[-1] in settings.model_fields:
             return f"did you mean {section}.{key[-1]}?"
-    if similar := _find_similar_setting(key):
+    if similar := _find_similar_setting(key, kind):
         return f"did you mean {similar}?"
-    return f"{format_key(key[:-1]) or 'a job'} has {', '.join(_settings_at(key[:-1]))}"
+    return f"{format_key(key[:-1]) or 'a job'} has {', '.join(_settings_at(key[:-1], kind))}"
 
 
-def _describe_setting(key: Key) -> str:
+def _describe_setting(key: Key, kind: JobKind) -> str:
     """Return the description of a setting as the end of a sentence; an empty string for an item of a list."""
-    setting = _settings_at(key[:-1]).get(str(key[-1]))
+    setting = _settings_at(key[:-1], kind).get(str(key[-1]))
     text = ((setting and setting.description) or "").removesuffix(".")
     return text[:1].lower() + text[1:]
 
 
-def _describe_error(error: ErrorDetails, key: Key, text: str | None) -> str:
+def _describe_error(error: ErrorDetails, key: Key, text: str | None, kind: JobKind) -> str:
     """Describe the value, the expected value and what to write.
 
     Args:
         error: one of pydantic's errors.
         key: the key of the value.
         text: the source text of the value, if it was written without quotes.
+        kind: the kind of job file.
     """
     value, context = error["input"], error.get("ctx", {})
     got = f"got {describe_value(value, text)}"
     hint = f'; write "{text}" in quotes' if text and not isinstance(value, str) else ""
     notation = advise_notation(text) if text and isinstance(value, str) else ""
     match error["type"]:
-        case "expected" if len(key) == 2 and key[0] == "tasks":
-            return _describe_task_error(value, got, context["expected"])
+        case "expected" if kinds_at(key):
+            return _describe_kind_error(key, value, got, context["expected"])
         case "expected":
             return f"{got}, expected {context['expected']}{hint if context['text'] else ''}{notation}"
         case "string_type":
@@ -103,8 +104,8 @@ def _describe_error(error: ErrorDetails, key: Key, text: str | None) -> str:
             choices: list[str] = re.findall("'([^']*)'", context["expected"])
             similar = closest_name(value, choices) if isinstance(value, str) else None
             return f"{got}, expected {_join_choices(choices)}" + (f"; did you mean {similar}?" if similar else "")
-        case "int_type" | "float_type" | "bool_type" as kind:
-            expected = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}[kind]
+        case "int_type" | "float_type" | "bool_type" as type_:
+            expected = {"int_type": "a whole number", "float_type": "a number", "bool_type": "true or false"}[type_]
             is_quoted = isinstance(value, str) and text is None
             return f"{got}, expected {expected}" + (" without quotes" if is_quoted else notation)
         case "greater_than_equal":
@@ -116,24 +117,28 @@ def _describe_error(error: ErrorDetails, key: Key, text: str | None) -> str:
         case "finite_number":
             return f"{got}, expected a finite number"
         case "too_short" | "string_too_short" | "string_pattern_mismatch":
-            return f"{got}, expected {_describe_setting(key) or 'a name'}"
+            return f"{got}, expected {_describe_setting(key, kind) or 'a name'}"
         case "list_type":
             return f"{got}, expected a list, as in {key[-1]}: [{quote(value) if isinstance(value, str) else '…'}]"
         case "model_type":
-            return f"{got}, expected a mapping with {', '.join(_settings_at(key))}"
+            return f"{got}, expected a mapping with {', '.join(_settings_at(key, kind))}"
         case _:
             return f"{got}; {error['msg']}"
 
 
-def _describe_task_error(value: Any, got: str, expected: str) -> str:
+def _describe_kind_error(key: Key, value: Any, got: str, expected: str) -> str:
+    """Describe an item of a list of tasks or objectives that is none of its kinds."""
+    kinds, noun = KINDS[str(key[0])]
+    a_noun = f"an {noun}" if noun[0] in "aeiou" else f"a {noun}"
     names = [str(name) for name in cast("dict[Any, Any]", value)] if isinstance(value, dict) else [value]
-    if len(names) > 1 and names[0] in TASKS:
+    if len(names) > 1 and names[0] in kinds:
         others = excerpt(", ".join(names[1:]))
-        return f"{others} is at the same level as {names[0]}; indent a task's settings below its name"
+        return f"{others} is at the same level as {names[0]}; indent {a_noun}'s settings below its name"
     if len(names) != 1 or not isinstance(names[0], str):
         return f"{got}, expected {expected}"
-    similar = closest_name(names[0], TASKS)
-    return f"{excerpt(names[0])} is not a task; " + (f"did you mean {similar}?" if similar else f"expected {expected}")
+    similar = closest_name(names[0], kinds)
+    hint = f"did you mean {similar}?" if similar else f"expected {expected}"
+    return f"{excerpt(names[0])} is not {a_noun}; {hint}"
 
 
 def _join_choices(choices: list[str]) -> str:

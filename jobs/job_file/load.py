@@ -7,25 +7,39 @@ job.yaml:4: input.lang.fixed: got 16 (YAML reads 0x10 as 16), expected text; wri
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import ValidationError
 
 from jobs.job_file.error_messages import add_messages
+from jobs.job_file.job_kinds import RUN, TRAIN, JobKind
 from jobs.job_file.overrides import apply_override
 from jobs.job_file.yaml_reader import JobFileError, SourcePosition, describe_value, read_yaml
 from jobs.job_file.yaml_scalars import Dumper
 from pipelines.job import Job
+from pipelines.settings import Settings
+from pipelines.training_job import TrainingJob
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
+    """Load and validate the file of a job that `xlm run` runs; see `_load`."""
+    return cast("Job", _load(path, overrides, RUN))
+
+
+def load_training_job(path: str | Path, overrides: Sequence[str] = ()) -> TrainingJob:
+    """Load and validate the file of a training; see `_load`."""
+    return cast("TrainingJob", _load(path, overrides, TRAIN))
+
+
+def _load(path: str | Path, overrides: Sequence[str], kind: JobKind) -> Settings:
     """Load and validate a job file.
 
     Args:
         path: a YAML file in UTF-8. Environment variables in it are not expanded.
         overrides: settings as `KEY=VALUE`, such as `batch.max_tokens=8192`, `input.keep=[a, b]` or
             `tasks.0.feature-extraction.pooling=max`. The values are YAML. If a key is repeated, its last value is used.
+        kind: what kind of job file it must be.
 
     Raises:
         JobFileError: the file or an override is not valid. The message has one line per error.
@@ -37,22 +51,24 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
         raise JobFileError(f"{path}: cannot be read ({reason}); pass the path of a job file in YAML") from None
     document = read_yaml(text, lambda line: SourcePosition(f"{path}:{line}", line))
     if not isinstance(document.value, dict):
-        required = "input, model, tasks and output"
-        raise JobFileError(f"{path}: got {describe_value(document.value)}, expected a mapping with {required}")
+        raise JobFileError(f"{path}: got {describe_value(document.value)}, expected a mapping with {kind.required}")
+    for other in (RUN, TRAIN):
+        if other is not kind and other.list_name in document.value and kind.list_name not in document.value:
+            raise JobFileError(f"{path}: has {other.list_name}, so it is a job for {other.command}, not {kind.command}")
     document.positions[()] = SourcePosition(str(path), 0)
     for number, setting in enumerate(overrides):
         apply_override(document, setting, order=len(text) + number)
     job = None
     try:
-        job = Job.model_validate(document.value)
+        job = kind.settings.model_validate(document.value)
     except ValidationError as error:
-        add_messages(error.errors(), document)
+        add_messages(error.errors(), document, kind)
     if job is None or document.problems:
         raise JobFileError(*(message for _, message in sorted(document.problems, key=lambda problem: problem[0])))
     return job
 
 
-def dump_job(job: Job) -> str:
+def dump_job(job: Job | TrainingJob) -> str:
     """Format a job as YAML with all defaults. Loading this YAML gives an equal job."""
     # PyYAML does not escape Unicode's line breaks and the byte order mark, but reads them back as other characters.
     allow_unicode = not re.search("[\x85\u2028\u2029\ufeff]", job.model_dump_json())
@@ -67,10 +83,10 @@ def format_value(value: Any) -> str:
     return text.strip()[1:-1]
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of job files, for editors and other programs.
+def json_schema(kind: JobKind = RUN) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of job files of a kind, for editors and other programs.
 
     It does not cover rules that involve several settings, such as unique column names, and the grammar of filters.
     `load_job` checks these too.
     """
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Job.model_json_schema()}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **kind.settings.model_json_schema()}

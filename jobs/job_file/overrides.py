@@ -3,8 +3,8 @@
 import re
 from typing import Any, cast
 
+from jobs.job_file.job_kinds import kinds_at
 from jobs.job_file.yaml_reader import Document, JobFileError, Key, SourcePosition, describe_value, format_key, read_yaml
-from pipelines.tasks import TASKS
 
 _MAX_DOTS = 10  # in a key
 
@@ -53,7 +53,7 @@ def _to_mapping(value: Any, key: Key) -> Any:
     """Return an empty mapping for null, and a mapping without settings for a task's name. Keep other values."""
     if value is None:
         return {}
-    return {value: None} if _is_task(key) and isinstance(value, str) and value in TASKS else value
+    return {value: None} if isinstance(value, str) and value in kinds_at(key) else value
 
 
 def _find_step(group: Any, name: str, key: Key, position: SourcePosition) -> str | int:
@@ -68,15 +68,11 @@ def _find_step(group: Any, name: str, key: Key, position: SourcePosition) -> str
             return int(name)
         problem = f"{format_key(key)} has no item {name}, only {len(items)}, counted from 0; set the whole list"
     elif isinstance(group, dict):
-        kind = next(iter(cast("dict[str, Any]", group)), None) if _is_task(key) else None
-        if kind not in TASKS or name in group:
+        kind = next(iter(cast("dict[str, Any]", group)), "")
+        if kind not in kinds_at(key) or name in group:
             return name
         problem = f"{format_key(key)} is {kind}; write {format_key([*key, kind, name])}"
     else:
         example = f"--set '{format_key(key)}={{{name}: …}}'"
         problem = f"{format_key(key)} is {describe_value(group)}, not a mapping; set all of it, as in {example}"
     raise JobFileError(f"{position.where}: {problem}")
-
-
-def _is_task(key: Key) -> bool:
-    return len(key) == 2 and key[0] == "tasks"

@@ -1,7 +1,7 @@
 """What the stages pass to each other: shards, their rows and columns, and rejected rows."""
 
 from pipelines.rows.column_types import are_same_type, cast_column, cast_table, has_list_views, is_list, without_views
-from pipelines.rows.list_columns import flatten_list_column, to_list_column
+from pipelines.rows.list_columns import INTS, flatten_list_column, to_list_column
 from pipelines.rows.rejection import REJECTED, PreRejected, RejectedRow, Rejection, RejectionReason
 from pipelines.rows.row_ids import decode_ids, id_texts, is_id
 from pipelines.rows.schemas import (
@@ -45,6 +45,7 @@ __all__ = [
     "DETECTED_LANG",
     "FAILURE_TYPE",
     "INPUT_IDS",
+    "INTS",
     "LANG",
     "LANG_COUNTS",
     "LANG_COUNTS_TYPE",

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
         describe_certain_rejections,
         survey_languages,
     )
+    from pipelines.run.cluster import ray_session
     from pipelines.run.estimate import Estimate, estimate_job
     from pipelines.run.execute import run
+    from pipelines.run.graceful_stop import Stop, stop_signals
     from pipelines.run.output_checks import check_before_changes, check_output, check_removal
     from pipelines.run.prepare import Prepared, prepare_job
     from pipelines.run.sample import compute_sample
@@ -23,6 +25,7 @@ __all__ = [
     "LangUse",
     "LanguageSurvey",
     "Prepared",
+    "Stop",
     "check_before_changes",
     "check_fixed_lang",
     "check_output",
@@ -31,7 +34,9 @@ __all__ = [
     "describe_certain_rejections",
     "estimate_job",
     "prepare_job",
+    "ray_session",
     "run",
+    "stop_signals",
     "survey_languages",
 ]
 
@@ -40,6 +45,7 @@ _MODULES = {  # the module of each name; only `estimate`, `execute` and `sample`
     "LangUse": "checks",
     "LanguageSurvey": "checks",
     "Prepared": "prepare",
+    "Stop": "graceful_stop",
     "check_before_changes": "output_checks",
     "check_fixed_lang": "checks",
     "check_output": "output_checks",
@@ -48,7 +54,9 @@ _MODULES = {  # the module of each name; only `estimate`, `execute` and `sample`
     "describe_certain_rejections": "checks",
     "estimate_job": "estimate",
     "prepare_job": "prepare",
+    "ray_session": "cluster",
     "run": "execute",
+    "stop_signals": "graceful_stop",
     "survey_languages": "checks",
 }
 

@@ -1,11 +1,11 @@
 """The registry of tasks: a new kind of task is a new module and an entry here."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Union, cast
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Tag, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from pipelines.settings import one_of
+from pipelines.settings import union_of_kinds
 from pipelines.tasks.feature_extraction import FeatureExtraction
 from pipelines.tasks.language_modeling import FillMask, LmScoring, TextGeneration
 from pipelines.tasks.multiple_choice import MultipleChoice
@@ -29,21 +29,10 @@ TASKS: dict[str, type[TaskSettings]] = {
 }
 
 
-def _find_kind(value: object) -> str | None:
-    if isinstance(value, TaskSettings):
-        return value.kind
-    if isinstance(value, dict) and len(cast("dict[Any, Any]", value)) == 1:
-        value = next(iter(cast("dict[Any, Any]", value)))
-    return value if isinstance(value, str) and value in TASKS else None
-
-
 if TYPE_CHECKING:
     AnyTaskSettings = TaskSettings
 else:
-    AnyTaskSettings = Annotated[
-        Union[tuple(Annotated[task, Tag(kind)] for kind, task in TASKS.items())],  # noqa: UP007
-        one_of(f"one of {', '.join(TASKS)}, alone or as TASK: {{settings}}", _find_kind),
-    ]
+    AnyTaskSettings = union_of_kinds(TASKS, "TASK")
 
 
 def parse_tasks(job: Any) -> list[TaskSettings]:

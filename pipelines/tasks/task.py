@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from pydantic import Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic import Field
 
 from pipelines.results import render_value, verify_finite
-from pipelines.settings import Settings
+from pipelines.settings import KindSettings
 from pipelines.storage import Url
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
-    from pydantic.json_schema import JsonSchemaValue
-    from pydantic_core import CoreSchema
 
     from pipelines.results import CompareFields, ResultFindings, Statistic
     from pipelines.storage import StoreSettings
@@ -39,20 +37,16 @@ if TYPE_CHECKING:
 ResultT = TypeVar("ResultT")
 
 
-class TaskSettings(Settings, ABC):
+class TaskSettings(KindSettings, ABC):
     """The settings of one task of a job.
 
-    In YAML a task is its bare kind, or a mapping from its kind to its settings.
-
     Attributes:
-        kind: the name of the task in a job file.
         needs_offsets: whether it needs the character offsets and word ids of the tokens.
         reads_choices: whether it reads a row as several sequences, one for each choice.
         supports_windows: whether it can merge the results of several windows of a row.
         quoted_text: index in `input.text` of the text that its spans quote; None if it has no spans.
     """
 
-    kind: ClassVar[str]
     needs_offsets: ClassVar[bool] = False
     reads_choices: ClassVar[bool] = False
     supports_windows: ClassVar[bool] = True
@@ -145,35 +139,6 @@ class TaskSettings(Settings, ABC):
             rows: some rows of the output. The columns have one chunk.
         """
         yield from ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _unwrap(cls, value: Any) -> Any:
-        if value == cls.kind:
-            return {}
-        if isinstance(value, dict) and list(cast("dict[Any, Any]", value)) == [cls.kind]:
-            return {} if value[cls.kind] is None else value[cls.kind]
-        return value
-
-    @model_serializer(mode="wrap")
-    def _wrap(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {self.kind: handler(self)}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        reference = handler(core_schema)
-        definition = handler.resolve_ref_schema(reference)
-        settings = {**definition, "title": f"{cls.kind} settings"}
-        mapping = {
-            "type": "object",
-            "properties": {cls.kind: {"anyOf": [settings, {"type": "null"}]}},
-            "required": [cls.kind],
-            "additionalProperties": False,
-        }
-        described = {"title": cls.kind, "description": definition["description"]}
-        definition.clear()
-        definition.update(described, oneOf=[{"const": cls.kind}, mapping])
-        return reference
 
 
 class HeadTaskSettings(TaskSettings):

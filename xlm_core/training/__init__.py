@@ -21,6 +21,7 @@ from xlm_core.training.samplers import RowSampler, Sampler, StreamSampler, group
 from xlm_core.training.schedule import Decay, Schedule
 from xlm_core.training.state import encode_state, read_values, restore_state
 from xlm_core.training.trainer import Evaluation, StepResult, TrainedObjective, Trainer, TrainerSettings
+from xlm_core.training.workers import num_workers, sum_over_workers, worker_index
 
 __all__ = [
     "LM_HEAD",
@@ -51,6 +52,9 @@ __all__ = [
     "encode_state",
     "freeze",
     "group_by_lang",
+    "num_workers",
     "read_values",
     "restore_state",
+    "sum_over_workers",
+    "worker_index",
 ]

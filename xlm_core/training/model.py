@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import torch
 from torch import nn
 
 from xlm_core.checkpoint import module_to_file, write_checkpoint
@@ -51,11 +52,15 @@ class TrainingModel(nn.Module):
             self.trunk.eval()
         return self
 
-    def save(self, folder: Path) -> list[Path]:
+    def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> list[Path]:
         """Write checkpoints: `model` has the trunk and the language model head, `heads/NAME` each other head.
 
         A single head that was trained together with the trunk is written to `model`, too, where the reference's class
         for that head finds both. A frozen trunk is not written.
+
+        Args:
+            folder: where they are written.
+            dtype: of the weights in the files.
 
         Returns:
             The directories that were written.
@@ -67,14 +72,14 @@ class TrainingModel(nn.Module):
             if together is None and len(heads) == 1:
                 together = next(iter(heads.values()))
             written.append(folder / self.MODEL_FOLDER)
-            _write(written[-1], self.trunk, together)
+            _write(written[-1], self.trunk, together, dtype)
         for name, head in heads.items():
             written.append(folder / self.HEADS_FOLDER / name)
-            _write(written[-1], None, head)
+            _write(written[-1], None, head, dtype)
         return written
 
 
-def _write(folder: Path, trunk: Trunk | None, head: Head | None) -> None:
+def _write(folder: Path, trunk: Trunk | None, head: Head | None, dtype: torch.dtype) -> None:
     """Write a trunk, a head, or both."""
     state: dict[str, Tensor] = {}
     prefixes = ("trunk.", "head.") if trunk is not None and head is not None else ("", "")
@@ -83,7 +88,7 @@ def _write(folder: Path, trunk: Trunk | None, head: Head | None) -> None:
             state |= {f"{prefix}{name}": tensor for name, tensor in module.state_dict().items()}
     if trunk is not None and isinstance(head, LanguageModelHead) and head.config.tie_word_embeddings:
         state.pop("head.pred_layer.proj.weight", None)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
+    tensors = {name: tensor.detach().to("cpu", dtype, copy=True).contiguous() for name, tensor in state.items()}
     owner = head if head is not None else trunk
     assert owner is not None
     write_checkpoint(folder, owner.config, module_to_file(tensors, *prefixes), [owner.reference_class])

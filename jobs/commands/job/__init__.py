@@ -1,6 +1,14 @@
 """Commands on a job file."""
 
-from jobs.commands.job.cli import check_command, init_command, plan_command, run_command, schema_command, try_command
+from jobs.commands.job.cli import (
+    check_command,
+    init_command,
+    plan_command,
+    run_command,
+    schema_command,
+    train_command,
+    try_command,
+)
 
 __all__ = [
     "check_command",
@@ -8,5 +16,6 @@ __all__ = [
     "plan_command",
     "run_command",
     "schema_command",
+    "train_command",
     "try_command",
 ]

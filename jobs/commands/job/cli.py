@@ -1,4 +1,4 @@
-"""Commands on a job file: init, try, check, plan, run, schema."""
+"""Commands on a job file: init, try, check, plan, run, train, schema."""
 
 from __future__ import annotations
 
@@ -172,10 +172,27 @@ def plan_command(
     return ExitStatus.COMPLETE
 
 
-@click.command("schema", cls=Command, examples=["xlm schema > job.schema.json"])
-def schema_command() -> ExitStatus:
-    """Print the JSON Schema of job files, for editors."""
-    from jobs.job_file import json_schema
+@click.command("train", cls=Command, examples=["xlm train job.yaml", "xlm train job.yaml --set training.steps=500"])
+@job_argument
+@overrides_option
+def train_command(job: str, overrides: tuple[str, ...]) -> ExitStatus:
+    """Train a model or heads, or resume a training."""
+    from jobs.job_file import load_training_job
+    from pipelines.log import announce
 
-    open_console().out(json.dumps(json_schema(), indent=2, ensure_ascii=False), highlight=False)
+    loaded, console = load_training_job(job, overrides), open_console()
+    announce(console, f"{loaded.name}: checking the input and the checkpoint")
+    from jobs.commands.job.train import train_job
+
+    return train_job(loaded, console)
+
+
+@click.command("schema", cls=Command, examples=["xlm schema > job.schema.json", "xlm schema --training"])
+@click.option("--training", is_flag=True, help="Print the schema of the jobs of xlm train.")
+def schema_command(training: bool) -> ExitStatus:
+    """Print the JSON Schema of job files, for editors."""
+    from jobs.job_file import RUN, TRAIN, json_schema
+
+    schema = json_schema(TRAIN if training else RUN)
+    open_console().out(json.dumps(schema, indent=2, ensure_ascii=False), highlight=False)
     return ExitStatus.COMPLETE

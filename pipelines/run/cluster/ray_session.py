@@ -55,7 +55,9 @@ _PROCESSES_END_WITHIN_S = 10.0
 
 
 @contextmanager
-def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[Node]]]:
+def ray_session(
+    settings: ComputeSettings, *, with_runtime_envs: bool = False
+) -> Generator[tuple[list[Node], list[Node]]]:
     """Provide Ray for the duration of a `with` block. Yield the nodes of its cluster, and those it can add.
 
     If this process is connected to Ray already, that connection is used and kept, at any address. Must be entered
@@ -63,6 +65,10 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
 
     Schedulers send SIGTERM to all processes of a job: to its process group or its cgroup. Local Ray's processes block
     SIGTERM, as Ray makes them block SIGINT, so only this process decides how the run ends.
+
+    Args:
+        settings: the job's section `compute`.
+        with_runtime_envs: whether local Ray starts the process that Ray Train's workers need.
 
     Raises:
         FatalError: the address is not valid, no cluster answers there, or it has another version of Ray or Python.
@@ -78,7 +84,7 @@ def ray_session(settings: ComputeSettings) -> Generator[tuple[list[Node], list[N
             if owns_ray and address == "local":
                 _remove_abandoned_folders()
                 folder = tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{os.getpid()}-", dir=_PARENT_FOLDER)
-                _start(folder, settings.object_store_mb)
+                _start(folder, settings.object_store_mb, with_runtime_envs=with_runtime_envs)
             elif owns_ray:
                 _join(address)
             _configure_ray_data()
@@ -136,7 +142,7 @@ def _configure_ray_data() -> None:
     bound_queues()
 
 
-def _start(folder: str, object_store_mb: int | None) -> None:
+def _start(folder: str, object_store_mb: int | None, *, with_runtime_envs: bool) -> None:
     variables = environment(
         # Ray's shutdown waits this long for a lost head. On a cluster it may come back, so the default stays there.
         RAY_gcs_rpc_server_reconnect_timeout_s="10",
@@ -144,7 +150,7 @@ def _start(folder: str, object_store_mb: int | None) -> None:
         RAY_preload_python_modules="pipelines.worker_imports",
     )
     try:
-        with _discard_stderr(), _block_sigterm(), variables, few_processes():
+        with _discard_stderr(), _block_sigterm(), variables, nullcontext() if with_runtime_envs else few_processes():
             ray.init(
                 address="local",  # without an address, Ray would join any cluster that runs on this machine
                 include_dashboard=False,

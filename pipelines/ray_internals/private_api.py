@@ -1,9 +1,7 @@
-"""Everything this project uses of Ray beyond its public interface; other modules do not import it from Ray.
+"""What this project uses of Ray beyond its public interface, apart from its key-value store.
 
 None of it has a public equivalent in the pinned versions of Ray (see `pyproject.toml`):
 
-- The key-value store of the cluster. Every process reaches it in one call, and it lives as long as the cluster. An
-  actor could hold the same values, but it needs resources and dies with its node.
 - The nodes that are about to be removed. `ray.nodes()` reports them as alive until they are removed.
 - Whether there is an autoscaler, the nodes that it can add, which Ray Data reads in the same way, and the requests that
   it cannot fulfil.
@@ -43,11 +41,7 @@ from ray.autoscaler.v2.utils import is_autoscaler_v2
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import AuthenticationError
 from ray.experimental.internal_kv import (
-    _internal_kv_del,
-    _internal_kv_exists,
     _internal_kv_get,
-    _internal_kv_list,
-    _internal_kv_put,
 )
 
 if TYPE_CHECKING:
@@ -66,36 +60,6 @@ def find_token_header() -> str | None:
         return None
     except UnicodeDecodeError as error:
         return error.object.decode("latin-1")
-
-
-def put_key(key: str, value: int = 0) -> None:
-    """Set the value of a key in the cluster's key-value store."""
-    _internal_kv_put(key.encode(), str(value).encode())
-
-
-def read_key(key: str) -> int:
-    """Read the value of a key in the cluster's key-value store; 0 if it is not there."""
-    return int(_internal_kv_get(key.encode()) or 0)
-
-
-def has_key(key: str) -> bool:
-    """Return whether the cluster's key-value store has a key."""
-    return bool(_internal_kv_exists(key.encode()))
-
-
-def list_keys(prefix: str) -> list[str]:
-    """List the keys of the cluster's key-value store that start with a prefix."""
-    return [key.decode() for key in _internal_kv_list(prefix.encode())]
-
-
-def delete_key(key: str) -> None:
-    """Delete a key from the cluster's key-value store, if it is there."""
-    _internal_kv_del(key.encode())
-
-
-def delete_keys(prefix: str) -> None:
-    """Delete all keys that start with a prefix from the cluster's key-value store."""
-    _internal_kv_del(prefix.encode(), del_by_prefix=True)
 
 
 def draining_node_ids() -> set[str]:

@@ -1,0 +1,56 @@
+"""`xlm train`: train a model or heads, or resume a training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from jobs.console import print_error
+from jobs.exit_status import ExitStatus
+from pipelines.formatting import format_count, format_duration
+from pipelines.log import announce
+from pipelines.train import train
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipelines.training_job import TrainingJob
+
+
+def train_job(job: TrainingJob, console: Console) -> ExitStatus:
+    """Run a training, and print its losses."""
+    report = train(job, console)
+    if report["status"] == "interrupted":
+        print_error("interrupted; the state of the training is kept, run the same command to resume")
+        return ExitStatus.INTERRUPTED
+    if not console.is_terminal:
+        fields = {name: report[name] for name in ("steps", "tokens", "seconds")}
+        announce(console, "ended", status=report["status"], **fields)
+    print_report(report, job.output.path, console)
+    return ExitStatus.COMPLETE
+
+
+def print_report(report: dict[str, Any], output: str, console: Console) -> None:
+    """Print what a training did, and the losses of its objectives at its end."""
+    rate = report["tokens"] / max(report["seconds"], 1e-9)
+    console.print(
+        f"{format_count(report['step'], 'step')}, {format_count(report['tokens'], 'token')} in "
+        f"{format_duration(report['seconds'])} ({rate:,.0f} tokens/s)",
+        highlight=False,
+    )
+    table = Table(box=None)
+    for name in ("objective", "loss", "loss on dev", "accuracy on dev"):
+        table.add_column(name, justify="left" if name == "objective" else "right")
+    dev = {evaluation["objective"]: evaluation for evaluation in report["evaluations"]}
+    for name, loss in report["losses"].items():
+        held_out = dev.get(name, {})
+        table.add_row(
+            name, f"{loss:.4f}", _format(held_out.get("loss"), ".4f"), _format(held_out.get("accuracy"), ".2%")
+        )
+    console.print(table)
+    console.print(f"model and heads: {output}", highlight=False, soft_wrap=True)
+
+
+def _format(value: float | None, spec: str) -> str:
+    return "" if value is None else format(value, spec)

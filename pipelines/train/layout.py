@@ -1,0 +1,8 @@
+"""The names of files and directories in the output of a training."""
+
+BOOKKEEPING = "_xlm"
+EXAMPLES_FOLDER = f"{BOOKKEEPING}/examples"
+STATES_FOLDER = f"{BOOKKEEPING}/states"
+TRAINING_FILE = f"{BOOKKEEPING}/training.json"
+REPORT_FILE = f"{BOOKKEEPING}/report.json"
+SUCCESS = "_SUCCESS"

@@ -1,0 +1,49 @@
+"""The settings of a training job, as read from a job file."""
+
+from pipelines.training_job.objectives import (
+    OBJECTIVES,
+    AnswerSettings,
+    CausalSettings,
+    ChoiceSettings,
+    DevSettings,
+    MaskedSettings,
+    ObjectiveSettings,
+    RankingSettings,
+    SampledSettings,
+    SequenceSettings,
+    TokenSettings,
+    TranslatedSettings,
+    TranslationSettings,
+)
+from pipelines.training_job.sections import (
+    TrainedModelSettings,
+    TrainingComputeSettings,
+    TrainingOutputSettings,
+    TrainingPolicySettings,
+    TrainingSettings,
+)
+from pipelines.training_job.training_job import TRAINING_SECTIONS, TrainingJob, training_settings_at
+
+__all__ = [
+    "OBJECTIVES",
+    "TRAINING_SECTIONS",
+    "AnswerSettings",
+    "CausalSettings",
+    "ChoiceSettings",
+    "DevSettings",
+    "MaskedSettings",
+    "ObjectiveSettings",
+    "RankingSettings",
+    "SampledSettings",
+    "SequenceSettings",
+    "TokenSettings",
+    "TrainedModelSettings",
+    "TrainingComputeSettings",
+    "TrainingJob",
+    "TrainingOutputSettings",
+    "TrainingPolicySettings",
+    "TrainingSettings",
+    "TranslatedSettings",
+    "TranslationSettings",
+    "training_settings_at",
+]
