@@ -10,12 +10,12 @@ Letters: W words, C characters of all words, O occurrences of a pair, K distinct
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from xlm_core.ragged import to_codes
+from xlm_core.ragged import NUM_CODES, to_codes
 from xlm_core.tokenizer import END_OF_WORD
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _MIN_COUNT = 2  # a pair that occurs once shortens only one word
 _NO_SYMBOL = -1  # at positions that were merged into the one before, and of characters that are never merged
 _BITS = 32
+_PARTS = 16  # of the first count of all pairs, so that it takes little more memory than the words
 
 
 def learn_merges(
@@ -108,25 +109,28 @@ class _Learner:
         self._min_count = min_count
         words = [word for word in word_counts if word]
         codes_C, lengths_W = to_codes(words)
-        is_last_C = np.zeros(len(codes_C), np.bool_)
-        is_last_C[np.cumsum(lengths_W) - 1] = True
-        distinct, symbols_C = np.unique(codes_C.astype(np.int64) * 2 + is_last_C, return_inverse=True)
-        chars = [chr(code >> 1) for code in distinct.tolist()]
-        self.texts = [c + END_OF_WORD * (code & 1) for c, code in zip(chars, distinct.tolist(), strict=True)]
-        symbols = np.array([i if _can_merge(c) else _NO_SYMBOL for i, c in enumerate(chars)], np.int32)
+        last_W = np.cumsum(lengths_W) - 1
+        codes_C = codes_C * np.uint32(2)
+        codes_C[last_W] += 1  # codes of characters with the mark are odd
+        is_used = np.zeros(2 * NUM_CODES, np.bool_)
+        is_used[codes_C] = True
+        distinct = np.flatnonzero(is_used)
+        self.texts = [chr(code >> 1) + END_OF_WORD * (code & 1) for code in distinct.tolist()]
+        symbol_of = np.full(2 * NUM_CODES, _NO_SYMBOL, np.int32)
+        symbol_of[distinct] = [i if _can_merge(text[0]) else _NO_SYMBOL for i, text in enumerate(self.texts)]
         # The symbols of all words, and the positions of their neighbours. The last position is that of no neighbour.
         end = len(codes_C)
-        self._symbols = np.append(symbols[symbols_C], np.int32(_NO_SYMBOL)) if end else np.array([-1], np.int32)
+        self._symbols = np.append(symbol_of[codes_C], np.int32(_NO_SYMBOL))
         self._before = np.arange(-1, end, dtype=np.int32)
-        self._after = np.minimum(np.arange(1, end + 2, dtype=np.int32), end)
-        self._after[:-1][is_last_C] = end
-        self._before[:-1][np.cumsum(lengths_W) - lengths_W] = end
+        self._after = np.minimum(np.arange(1, end + 2, dtype=np.int32), np.int32(end))
+        self._after[last_W] = end
+        self._before[last_W + 1 - lengths_W] = end
         self._counts_C = np.repeat(np.array([word_counts[word] for word in words], np.int64), lengths_W)
         self._counts: dict[int, int] = {}
         self._positions: dict[int, NDArray[np.int32]] = {}
         self._queue: list[tuple[int, int]] = []
-        self._add(np.arange(end, dtype=np.int32))
-        heapify(self._queue)
+        for part in range(_PARTS):
+            self._add(np.flatnonzero(self._symbols % _PARTS == part).astype(np.int32))
 
     def most_frequent(self) -> Iterator[tuple[int, int]]:
         """Yield the pair with the largest count, again and again; each pair once."""

@@ -39,7 +39,7 @@ def learn_vocabulary(
 
     Words are those of the tokenizer with these settings. Rows that a job would reject are not counted. The result does
     not depend on how the corpus is divided into files and row groups, unless it has more than `MAX_WORDS` words; see
-    `WordTotals`. The driver needs about 500 bytes for each of them.
+    `WordTotals`. The driver needs about 1 KB for each of them.
 
     Args:
         settings: the texts, and the size of the vocabulary.
