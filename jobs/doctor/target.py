@@ -10,7 +10,8 @@ from pipelines.checkpoints import local_checkpoint, pin_checkpoint, read_tokeniz
 from pipelines.corpus import read_some_rows
 from pipelines.errors import FatalError
 from pipelines.formatting import format_count
-from pipelines.job import FixedLang, TokenizerSettings
+from pipelines.job import DetectedLang, FixedLang, TokenizerSettings
+from pipelines.run import pin_detection
 from pipelines.storage import locate
 from xlm_core.checkpoint import inspect_checkpoint
 
@@ -34,6 +35,8 @@ def try_job(job: Job, notify: Callable[[str], None]) -> Iterator[Finding]:
         yield find_out("job", "input", attempt, needed=True)
     only = job.input.lang.fixed if isinstance(job.input.lang, FixedLang) else None
     yield from try_checkpoint(job.model.checkpoint, notify, job.tokenizer, only)
+    if isinstance(job.input.lang, DetectedLang):
+        yield find_out("job", "input.lang", partial(_read_identifier, job.input.lang, job, notify), needed=True)
     yield find_out("job", "output", partial(_reach_output, job), needed=True)
 
 
@@ -88,6 +91,10 @@ def _try_langs(tokenizer: XLMTokenizer, only: str | None) -> Iterator[Finding]:
 def _read_input(path: str, job: Job) -> str:
     rows = read_some_rows(path, 1, job.storage)
     return f"{path}: read a row of {format_count(rows.num_columns, 'column')}"
+
+
+def _read_identifier(lang: DetectedLang, job: Job, notify: Callable[[str], None]) -> str:
+    return f"{lang.detect}: identifies {', '.join(pin_detection(lang, job.storage, notify).langs)}"
 
 
 def _reach_output(job: Job) -> str:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         LangUse,
         check_fixed_lang,
         describe_certain_rejections,
+        pin_detection,
         survey_languages,
     )
     from pipelines.run.cluster import ray_session
@@ -33,6 +34,7 @@ __all__ = [
     "compute_sample",
     "describe_certain_rejections",
     "estimate_job",
+    "pin_detection",
     "prepare_job",
     "ray_session",
     "run",
@@ -53,6 +55,7 @@ _MODULES = {  # the module of each name; only `estimate`, `execute` and `sample`
     "compute_sample": "sample",
     "describe_certain_rejections": "checks",
     "estimate_job": "estimate",
+    "pin_detection": "checks",
     "prepare_job": "prepare",
     "ray_session": "cluster",
     "run": "execute",

@@ -78,7 +78,7 @@ class Runner:
         self._heads = LoadedHeads(model)
 
     def _read(
-        self, texts: str | Texts, lang: str | Texts, pairs: str | Texts | None = None, names: str = "texts pairs"
+        self, texts: str | Texts, lang: str | Texts | None, pairs: str | Texts | None = None, names: str = "texts pairs"
     ) -> Inputs:
         """Read the texts of a call, or pairs of texts; `names` are those of the arguments, for messages."""
         name, pairs_name = names.split()
@@ -95,7 +95,9 @@ class Runner:
             sequences = list(zip(first, second, strict=True))
         return Inputs([[sequence] for sequence in sequences], self._read_langs(lang, len(first)), is_single)
 
-    def _read_langs(self, lang: str | Texts, num_texts: int) -> list[str | None]:
+    def _read_langs(self, lang: str | Texts | None, num_texts: int) -> list[str | None]:
+        if lang is None:
+            return [None] * num_texts
         langs = read_langs(self.tokenizer, lang, num_texts, neutral=self.settings.unknown_lang == "neutral")
         if not self.settings.bypass_tokenizer:
             try:

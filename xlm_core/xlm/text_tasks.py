@@ -139,7 +139,7 @@ class TextTasks(Runner):
     def classify(
         self,
         texts: str,
-        lang: str,
+        lang: str | None,
         *,
         pairs: str | Texts | None = ...,
         head: str | Path | None = ...,
@@ -151,7 +151,7 @@ class TextTasks(Runner):
     def classify(
         self,
         texts: Texts,
-        lang: str | Texts,
+        lang: str | Texts | None,
         *,
         pairs: str | Texts | None = ...,
         head: str | Path | None = ...,
@@ -162,7 +162,7 @@ class TextTasks(Runner):
     def classify(
         self,
         texts: str | Texts,
-        lang: str | Texts,
+        lang: str | Texts | None,
         *,
         pairs: str | Texts | None = None,
         head: str | Path | None = None,
@@ -174,7 +174,7 @@ class TextTasks(Runner):
 
         Args:
             texts: one text, or N texts.
-            lang: one language code, or N of them.
+            lang: one language code, or N of them; None runs texts without a language, to identify theirs.
             pairs: second texts of pairs.
             head: the directory of the head, if it is not that of the checkpoint.
             problem: what the head was trained for; by default as in its config.json, else single-label.

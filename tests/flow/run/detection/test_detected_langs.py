@@ -3,11 +3,13 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
+from jobs.doctor.target import try_job
 from jobs.preview import read_preview
 from pipelines.diff import compare_outputs
 from pipelines.rows import UNKNOWN_LANG
@@ -19,6 +21,7 @@ from pipelines.stages.identify import _join_texts
 from pipelines.storage import locate
 from tests.flow.in_process import read_output, read_rejected, run_to_records
 from tests.flow.run.outputs import quiet_console
+from xlm_core import XLM
 
 
 def results(path: str) -> pa.Table:
@@ -177,6 +180,25 @@ def test_sample_has_the_languages_of_a_run(detect_job):
     assert len(rows) > 5
     assert all(row["detected_lang"] == expected[row["id"]] for row in rows)
     assert len(ds.dataset(Path(job.output.path) / "data").to_table()) == len(expected)
+
+
+def test_library_finds_the_languages_of_a_job(detect_job, identifier, corpus):
+    job = detect_job(threshold=0.0)
+    run_to_records(job)
+    texts = {row["id"]: row["text"] for row in corpus}
+    rows = [row for row in read_output(job.output.path).to_pylist() if row["id"] in texts]
+    found = XLM.from_pretrained(identifier, device="cpu").classify([texts[row["id"]] for row in rows], None)
+    assert [result.label for result in found] == [row["detected_lang"] for row in rows]
+    scores = [row["lang_score"] for row in rows]
+    np.testing.assert_allclose([result.score for result in found], scores, atol=2e-5)
+
+
+def test_doctor_tries_the_checkpoint_that_identifies_languages(detect_job, demo):
+    findings = {finding.name: finding for finding in try_job(detect_job(), print)}
+    assert findings["input.lang"].status == "works"
+    assert "identifies ar, bg, de" in findings["input.lang"].detail
+    findings = {finding.name: finding for finding in try_job(detect_job(demo / "checkpoint"), print)}
+    assert findings["input.lang"].status == "fails"
 
 
 def test_estimate_has_the_stage_and_the_detected_languages(detect_job):
