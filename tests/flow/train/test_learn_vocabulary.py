@@ -1,4 +1,4 @@
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import Any
 
@@ -6,14 +6,15 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from pipelines.errors import FatalError
+from pipelines.errors import ClusterError, FatalError
 from pipelines.job import TokenizerSettings
+from pipelines.rows import Shard
 from pipelines.train import VocabularySettings, learn_vocabulary
+from pipelines.train.vocabulary.count_words import CountWords
 from xlm_core.text import Segmenters
 from xlm_core.vocabulary import WordCounter, learn_tokenizer
 
 TOKENIZER = TokenizerSettings(ja="fugashi")
-Write = Callable[[list[dict[str, Any]]], str]
 
 pytestmark = pytest.mark.usefixtures("cluster")
 
@@ -74,3 +75,21 @@ def test_damaged_file_is_named(tmp_path: Path):
     file.write_bytes(content)
     with pytest.raises(FatalError, match=r"texts\.parquet: row group 0"):
         learn_vocabulary(make_settings(file))
+
+
+class DyingCounter(CountWords):
+    """Ends its process at a text."""
+
+    def count(self, shard: Shard) -> Shard:
+        if "fatal" in shard.rows.column("text").to_pylist():
+            os._exit(1)
+        return super().count(shard)
+
+
+@pytest.mark.long
+def test_words_of_a_process_that_dies_are_not_missing_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("pipelines.train.vocabulary.count_words.CountWords", DyingCounter)
+    monkeypatch.setattr("pipelines.train.vocabulary.learn._ROWS_PER_SHARD", 2)
+    parquet.write_table(pa.table({"text": ["low", "low", "fatal", "low"], "lang": ["en"] * 4}), tmp_path / "t.parquet")
+    with pytest.raises(ClusterError, match=r"^1 of 2 shards were lost, because the process that counted"):
+        learn_vocabulary(make_settings(tmp_path / "t.parquet"))

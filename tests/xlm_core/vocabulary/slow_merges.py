@@ -1,28 +1,29 @@
 """Byte-pair encoding as it is defined: count all pairs, merge the most frequent one, and so on."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
 
 def learn_slowly(
-    word_counts: Mapping[str, int], num_merges: int, min_count: int = 2, reserved: Collection[str] = ()
+    word_counts: Mapping[str, int], num_merges: int, min_count: int = 2, reserved: Iterable[str] = ()
 ) -> list[tuple[str, str]]:
     words = [([*word[:-1], word[-1] + "</w>"], count) for word, count in word_counts.items()]
-    symbols = sorted({symbol for word, _ in words for symbol in word}, key=lambda symbol: (symbol[0], len(symbol)))
+    chars = sorted({symbol for word, _ in words for symbol in word}, key=lambda symbol: (symbol[0], len(symbol)))
+    order = {symbol: i for i, symbol in enumerate(chars)}
     merges: list[tuple[str, str]] = []
     while len(merges) < num_merges:
         counts = Counter[tuple[str, str]]()
         for word, count in words:
             for pair in pairwise(word):
                 counts[pair] += count
-        known = {*symbols, *reserved}
+        known = order.keys() | reserved
         pairs = [pair for pair, count in counts.items() if count >= min_count and "".join(pair) not in known]
         if not pairs:
             break
-        best = min(pairs, key=lambda pair: (-counts[pair], symbols.index(pair[0]), symbols.index(pair[1])))
+        best = min(pairs, key=lambda pair: (-counts[pair], order[pair[0]], order[pair[1]]))
         merges.append(best)
-        symbols.append("".join(best))
+        order["".join(best)] = len(order)
         words = [(merge_pair(word, best), count) for word, count in words]
     return merges
 

@@ -19,8 +19,8 @@ def test_merges_are_those_of_the_definition(words: dict[str, int], num_merges: i
 
 
 def test_merges_of_real_text_are_those_of_the_definition(corpus: list[dict[str, str]]):
-    words = Counter(word for row in corpus for word in row["text"].split())
-    assert [*learn_merges(words, 300)] == learn_slowly(words, 300)
+    words = Counter(word for row in corpus if row["lang"] in ("en", "tr") for word in row["text"].split())
+    assert [*learn_merges(words, 150)] == learn_slowly(words, 150)
 
 
 @given(WORDS, st.randoms())
