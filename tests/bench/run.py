@@ -12,8 +12,9 @@ from tests.bench.table import Row, format_rows, keep_rows
 
 BENCHMARKS = {
     "tokenizer": "tests.bench.bench_tokenizer",
-    "model": "tests.bench.bench_model",
-    "language-model": "tests.bench.bench_language_model",
+    "model": "tests.bench.model.bench_model",
+    "language-model": "tests.bench.model.bench_language_model",
+    "training": "tests.bench.model.bench_training",
     "alternatives": "tests.bench.bench_alternatives",
     "gpu": "tests.bench.gpu",
     "job": "tests.bench.bench_job",

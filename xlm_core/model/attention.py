@@ -142,8 +142,10 @@ class GroupedPlan:
     def attend(self, qkv_T3NH: Tensor) -> Tensor:
         """See `AttentionPlan`."""
         contexts: list[Tensor] = []
-        for start, num_sequences, length in self.groups:
-            block = qkv_T3NH[start : start + num_sequences * length]
+        sizes = [num_sequences * length for _, num_sequences, length in self.groups]
+        # The gradient of a slice is as large as the whole tensor; that of all parts of a split is their concatenation.
+        blocks = qkv_T3NH[: self.num_tokens].split(sizes)
+        for block, (_, num_sequences, length) in zip(blocks, self.groups, strict=True):
             q_BNLH, k_BNLH, v_BNLH = block.unflatten(0, (num_sequences, length)).permute(2, 0, 3, 1, 4).unbind(0)
             context_BNLH = F.scaled_dot_product_attention(
                 q_BNLH, k_BNLH, v_BNLH, dropout_p=self.dropout, is_causal=self.causal
