@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipelines.errors import FatalError
 from pipelines.job import DetectedLang, FixedLang
 from pipelines.rows import (
     DETECTED_COLUMNS,
+    DETECTED_LANG,
     RENAMED,
     ROW,
     RejectedRow,
@@ -114,6 +116,8 @@ class RowChecks:
                 for _ in range(len(rows)):
                     yield lang, *self.langs.check(lang)
             case DetectedLang():
+                if RENAMED + DETECTED_LANG not in rows.schema.names:
+                    raise FatalError("input.lang: languages are only detected by xlm run; name a column, or set fixed")
                 found: Iterator[list[Any]] = (rows.column(RENAMED + name).to_pylist() for name in DETECTED_COLUMNS)
                 for lang, score in zip(*found, strict=True):
                     yield lang, *self.langs.check_detected(lang, score)

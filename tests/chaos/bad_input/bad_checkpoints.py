@@ -213,6 +213,18 @@ CHECKPOINTS: list[Refused | Harmless] = [
     Refused(
         "a head of another kind", lambda b: set_head(b, b.demo / "heads" / "upos"), "no sequence-classification head"
     ),
+    Refused(
+        "a checkpoint that identifies languages without a head for it",
+        lambda b: b.settings["input"].update(lang={"detect": str(b.demo / "checkpoint")}),
+        "contains a language-modeling head, but no sequence-classification head",
+    ),
+    Refused(
+        "a head whose labels are no languages",
+        lambda b: b.settings["input"].update(
+            lang={"detect": str(b.demo / "checkpoint"), "head": str(b.demo / "heads" / "topic")}
+        ),
+        "are not language codes (food, news, science, sport, travel …); name a head that identifies languages",
+    ),
     Refused("a missing head", lambda b: set_head(b, b.folder / "nowhere"), "no such checkpoint directory"),
     Refused("a head for another width", use_narrow_head, "made for a model of width 32, but the checkpoint's is 64"),
     Refused("a head trained with another trunk", use_head_of_other_trunk, "trained with another trunk"),

@@ -173,6 +173,14 @@ JOB_FILES = [
         "'tlh' is not in the checkpoint's lang2id; its languages are ar, bg, de",
     ),
     Refused(
+        "languages to be detected without a checkpoint", set_value("input.lang", "detect"), "needs a checkpoint that"
+    ),
+    Refused(
+        "a threshold for detected languages above 1",
+        set_value("input.lang", {"detect": "lid", "threshold": 50}),
+        "input.lang.threshold: got 50, expected at most 1",
+    ),
+    Refused(
         "Japanese without a KyTea model",
         set_values(input__lang={"fixed": "ja"}, tokenizer__ja="kytea"),
         "set tokenizer.kytea_model to a model file, or tokenizer.ja to fugashi",
