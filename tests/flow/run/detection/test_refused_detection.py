@@ -6,10 +6,13 @@ import shutil
 
 import pytest
 
+from pipelines.corpus import planned_shards
 from pipelines.errors import FatalError
 from pipelines.job.input import InputSettings
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
+from pipelines.stages import Tokenize
+from pipelines.train.vocabulary import VocabularySettings, learn_vocabulary
 from tests.flow.run.outputs import printed, quiet_console
 
 
@@ -83,3 +86,14 @@ def test_short_form_stands_for_the_default_checkpoint(identifier, monkeypatch):
     settings = InputSettings.model_validate({"path": "p", "text": "t", "lang": "detect"})
     assert settings.lang == InputSettings.model_validate({"path": "p", "text": "t", "lang": default}).lang
     assert settings.model_dump()["lang"] == default | {"head": None}
+
+
+def test_languages_are_not_detected_where_no_stage_does_it(detect_job, demo):
+    """As in a training or a vocabulary, which read the same input settings."""
+    prepared = prepare_job(detect_job())
+    shard = next(prepared.stages.read.read(planned_shards(prepared.plan.shards)))
+    with pytest.raises(FatalError, match=r"^input\.lang: languages are only detected by xlm run; name a column"):
+        Tokenize(prepared.stages.tokenize, {}).step(shard)
+    vocabulary = VocabularySettings(input=detect_job().input)
+    with pytest.raises(FatalError, match=r"^input\.lang: a vocabulary needs known languages"):
+        learn_vocabulary(vocabulary)
