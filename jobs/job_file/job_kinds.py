@@ -1,4 +1,4 @@
-"""The two kinds of job files: jobs that `xlm run` runs, and trainings."""
+"""The kinds of job files: jobs that `xlm run` runs, trainings, and jobs that learn a vocabulary."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -7,7 +7,15 @@ from jobs.job_file.yaml_reader import Key
 from pipelines.job import SECTION_SETTINGS, Job, settings_class_at
 from pipelines.settings import KindSettings, Settings
 from pipelines.tasks import TASKS
-from pipelines.training_job import OBJECTIVES, TRAINING_SECTIONS, TrainingJob, training_settings_at
+from pipelines.training_job import (
+    OBJECTIVES,
+    TRAINING_SECTIONS,
+    VOCABULARY_SECTIONS,
+    TrainingJob,
+    VocabularyJob,
+    training_settings_at,
+    vocabulary_settings_at,
+)
 
 # The settings that are lists of kinds: the kinds that an item may have, and what an item is called.
 KINDS: dict[str, tuple[Mapping[str, type[KindSettings]], str]] = {
@@ -22,7 +30,7 @@ class JobKind(NamedTuple):
     Attributes:
         settings: the class of all settings.
         command: the command that runs such a job.
-        list_name: the setting that is a list of kinds, in `KINDS`, and that no other kind of job file has.
+        own_setting: a setting that each such job has, and no other kind of job.
         required: the settings that a job must have, in words.
         sections: the classes of the sections.
         settings_at: returns the class of the settings at a key; None if there is none.
@@ -30,7 +38,7 @@ class JobKind(NamedTuple):
 
     settings: type[Settings]
     command: str
-    list_name: str
+    own_setting: str
     required: str
     sections: Mapping[str, type[Settings]]
     settings_at: Callable[[Key], type[Settings] | None]
@@ -44,6 +52,14 @@ TRAIN = JobKind(
     "model, objectives, training and output",
     TRAINING_SECTIONS,
     training_settings_at,
+)
+VOCABULARY = JobKind(
+    VocabularyJob,
+    "xlm train",
+    "vocabulary",
+    "vocabulary and output",
+    VOCABULARY_SECTIONS,
+    vocabulary_settings_at,
 )
 
 

@@ -13,13 +13,13 @@ import yaml
 from pydantic import ValidationError
 
 from jobs.job_file.error_messages import add_messages
-from jobs.job_file.job_kinds import RUN, TRAIN, JobKind
+from jobs.job_file.job_kinds import RUN, TRAIN, VOCABULARY, JobKind
 from jobs.job_file.overrides import apply_override
 from jobs.job_file.yaml_reader import JobFileError, SourcePosition, describe_value, read_yaml
 from jobs.job_file.yaml_scalars import Dumper
 from pipelines.job import Job
 from pipelines.settings import Settings
-from pipelines.training_job import TrainingJob
+from pipelines.training_job import TrainingJob, VocabularyJob
 
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
@@ -27,19 +27,19 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     return cast("Job", _load(path, overrides, RUN))
 
 
-def load_training_job(path: str | Path, overrides: Sequence[str] = ()) -> TrainingJob:
-    """Load and validate the file of a training; see `_load`."""
-    return cast("TrainingJob", _load(path, overrides, TRAIN))
+def load_training_job(path: str | Path, overrides: Sequence[str] = ()) -> TrainingJob | VocabularyJob:
+    """Load and validate the file of a job that `xlm train` runs; see `_load`."""
+    return cast("TrainingJob | VocabularyJob", _load(path, overrides, TRAIN, VOCABULARY))
 
 
-def _load(path: str | Path, overrides: Sequence[str], kind: JobKind) -> Settings:
+def _load(path: str | Path, overrides: Sequence[str], *kinds: JobKind) -> Settings:
     """Load and validate a job file.
 
     Args:
         path: a YAML file in UTF-8. Environment variables in it are not expanded.
         overrides: settings as `KEY=VALUE`, such as `batch.max_tokens=8192`, `input.keep=[a, b]` or
             `tasks.0.feature-extraction.pooling=max`. The values are YAML. If a key is repeated, its last value is used.
-        kind: what kind of job file it must be.
+        kinds: what kinds of job file it may be; the first one, if it does not have the own setting of another.
 
     Raises:
         JobFileError: the file or an override is not valid. The message has one line per error.
@@ -51,10 +51,13 @@ def _load(path: str | Path, overrides: Sequence[str], kind: JobKind) -> Settings
         raise JobFileError(f"{path}: cannot be read ({reason}); pass the path of a job file in YAML") from None
     document = read_yaml(text, lambda line: SourcePosition(f"{path}:{line}", line))
     if not isinstance(document.value, dict):
-        raise JobFileError(f"{path}: got {describe_value(document.value)}, expected a mapping with {kind.required}")
-    for other in (RUN, TRAIN):
-        if other is not kind and other.list_name in document.value and kind.list_name not in document.value:
-            raise JobFileError(f"{path}: has {other.list_name}, so it is a job for {other.command}, not {kind.command}")
+        raise JobFileError(f"{path}: got {describe_value(document.value)}, expected a mapping with {kinds[0].required}")
+    kind = next((kind for kind in kinds if kind.own_setting in document.value), kinds[0])
+    for other in (RUN, TRAIN, VOCABULARY):
+        if other not in kinds and other.own_setting in document.value and kind.own_setting not in document.value:
+            raise JobFileError(
+                f"{path}: has {other.own_setting}, so it is a job for {other.command}, not {kind.command}"
+            )
     document.positions[()] = SourcePosition(str(path), 0)
     for number, setting in enumerate(overrides):
         apply_override(document, setting, order=len(text) + number)
@@ -68,7 +71,7 @@ def _load(path: str | Path, overrides: Sequence[str], kind: JobKind) -> Settings
     return job
 
 
-def dump_job(job: Job | TrainingJob) -> str:
+def dump_job(job: Settings) -> str:
     """Format a job as YAML with all defaults. Loading this YAML gives an equal job."""
     # PyYAML does not escape Unicode's line breaks and the byte order mark, but reads them back as other characters.
     allow_unicode = not re.search("[\x85\u2028\u2029\ufeff]", job.model_dump_json())

@@ -7,16 +7,17 @@ from xlm_core.lazy_names import lazy_names
 if TYPE_CHECKING:
     from pipelines.train.execute import train
     from pipelines.train.prepare import PreparedTraining, prepare_training
-    from pipelines.train.vocabulary import VocabularySettings, learn_vocabulary
+    from pipelines.train.train_vocabulary import train_vocabulary
+    from pipelines.train.vocabulary import learn_vocabulary
 
-__all__ = ["PreparedTraining", "VocabularySettings", "learn_vocabulary", "prepare_training", "train"]
+__all__ = ["PreparedTraining", "learn_vocabulary", "prepare_training", "train", "train_vocabulary"]
 
-_MODULES = {  # the module of each name
+_MODULES = {  # the module of each name; only `prepare` does not import Ray
     "PreparedTraining": "prepare",
-    "VocabularySettings": "vocabulary",
     "learn_vocabulary": "vocabulary",
     "prepare_training": "prepare",
     "train": "execute",
+    "train_vocabulary": "train_vocabulary",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

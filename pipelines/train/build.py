@@ -109,7 +109,7 @@ class BuildSettings:
     mask_id: int
 
 
-def build_trainer(settings: BuildSettings, device: torch.device, num_workers: int) -> Trainer:
+def build_trainer(settings: BuildSettings, device: torch.device) -> Trainer:
     """Build the trainer of one worker. All workers build the same weights.
 
     Raises:
@@ -123,6 +123,8 @@ def build_trainer(settings: BuildSettings, device: torch.device, num_workers: in
     for seed, spec in enumerate(job.objectives):
         title = spec.title
         table = settings.rows[title].read()
+        if not len(table):
+            raise FatalError(f"{title}: no rows; correct the path or the filter")
         label_type = settings.label_types[title]
         problem = find_problem(spec, label_type) if isinstance(spec, SequenceSettings) and label_type else None
         head = _build_head(settings, spec, table, problem, heads)

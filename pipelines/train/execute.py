@@ -16,13 +16,12 @@ from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import format_count
 from pipelines.job import ComputeSettings
 from pipelines.log import announce
-from pipelines.output import Output
 from pipelines.run import Stop, ray_session, stop_signals
 from pipelines.train.build import BuildSettings, ExampleFiles
-from pipelines.train.layout import REPORT_FILE, SUCCESS, TRAINING_FILE
 from pipelines.train.messages import clear_messages, read_error, read_progress, request_stop
 from pipelines.train.prepare import prepare_training
 from pipelines.train.progress import EncodingProgress, TrainingProgress
+from pipelines.train.training_output import TrainingOutput
 from pipelines.train.worker import WorkerSettings
 
 if TYPE_CHECKING:
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from pipelines.stages import Node
     from pipelines.storage import Location
+    from pipelines.train.examples import ExampleCorpus
     from pipelines.train.prepare import PreparedTraining
     from pipelines.training_job import TrainingJob
 
@@ -56,14 +56,12 @@ def train(job: TrainingJob, console: Console) -> dict[str, Any]:
     """
     notify = partial(announce, console)
     prepared = prepare_training(job, notify)
-    output = prepared.output
-    if _is_complete(prepared):
-        notify(f"nothing to do: {output.url} has the checkpoint of this training")
-        return json.loads((output / REPORT_FILE).read_bytes())
-    with Output(output).lock():
-        _check_fingerprint(prepared)
-        description = {"job": job.model_dump(mode="json"), "fingerprint": prepared.fingerprint}
-        (output / TRAINING_FILE).put(json.dumps(description, indent=2, ensure_ascii=False).encode())
+    output = TrainingOutput(prepared.output, prepared.fingerprint)
+    if output.is_complete():
+        notify(f"nothing to do: {output.location.url} has the checkpoint of this training")
+        return output.read_report()
+    with output.lock():
+        output.begin(job.model_dump(mode="json"))
         stop = Stop()
         compute = ComputeSettings(
             address=job.compute.address,
@@ -72,73 +70,43 @@ def train(job: TrainingJob, console: Console) -> dict[str, Any]:
             object_store_mb=job.compute.object_store_mb,
         )
         with stop_signals(stop), ray_session(compute, with_runtime_envs=True) as (nodes, _):
-            _encode(prepared, nodes, console, stop)
+            _encode(prepared, nodes, console)
             progress = {} if stop.reason else _train(prepared, nodes, console, stop)
         if progress.get("status") != "complete":
             return {"status": "interrupted", "reason": stop.reason, **progress}
         report = {"name": job.name, **progress}
-        (output / REPORT_FILE).put(json.dumps(report, indent=2).encode())
-        (output / SUCCESS).put(b"")
+        output.finish(report)
         return report
 
 
-def _is_complete(prepared: PreparedTraining) -> bool:
-    """Return whether the training is done; if it began with other settings, refuse it."""
-    _check_fingerprint(prepared)
-    return (prepared.output / SUCCESS).is_file()
-
-
-def _check_fingerprint(prepared: PreparedTraining) -> None:
-    file = prepared.output / TRAINING_FILE
-    if not file.is_file():
-        if foreign := [f.url for f in prepared.output.list() if not f.name.startswith(".")]:
-            raise FatalError(
-                f"{prepared.output.url}: contains files that were not written by a training, such as {foreign[0]}; set "
-                "output.path to a new or empty directory"
-            )
-        return
-    saved = json.loads(file.read_bytes())["fingerprint"]
-    current = json.loads(json.dumps(prepared.fingerprint))
-    differing = sorted(_differences(saved, current))
-    if differing:
-        raise FatalError(
-            f"{prepared.output.url}: was begun with other settings ({', '.join(differing)}); restore them, or set "
-            "output.path to a new directory"
-        )
-
-
-def _differences(saved: Any, current: Any, path: str = "") -> list[str]:
-    """Return the paths of the values that differ."""
-    if saved == current:
-        return []
-    if isinstance(saved, dict) and isinstance(current, dict):
-        keys = saved.keys() | current.keys()
-        return [found for key in keys for found in _differences(saved.get(key), current.get(key), f"{path}.{key}")]
-    return [path.removeprefix(".")]
-
-
-def _encode(prepared: PreparedTraining, nodes: Sequence[Node], console: Console, stop: Stop) -> None:
+def _encode(prepared: PreparedTraining, nodes: Sequence[Node], console: Console) -> None:
     """Encode all examples that are not there yet."""
-    from pipelines.train.examples import encode_corpus  # imports Ray Data, while Ray's first workers start
+    from pipelines.train.examples import encode_corpora  # imports Ray Data, while Ray's first workers start
 
     cpus = sum(node.cpus for node in nodes)
     spec = prepared.job.compute.tokenizers
     num_tokenizers = max(1, int(cpus - 1)) if spec == "auto" else spec
+    todo: list[tuple[ExampleCorpus, pa.Table]] = []
+    counts: dict[str, Any] = {}
     for corpus in prepared.corpora:
-        folder = corpus.encode.folder
-        done = {file.name.removesuffix(".parquet") for file in folder.list()}
-        counts = _read_counts(folder)
-        done &= counts.keys()
-        todo = corpus.shards.filter(pa.array([shard not in done for shard in corpus.shards["shard"].to_pylist()]))
-        if stop.reason:
-            return
-        if len(todo):
-            announce(console, f"{corpus.title}: encoding {format_count(int(todo['num_rows'].to_numpy().sum()), 'row')}")
-            progress = EncodingProgress(console, corpus, counts)
-            with progress.show():
-                encode_corpus(corpus, todo, num_tokenizers, progress.add)
-            (folder / _COUNTS).put(json.dumps(counts).encode())
-        _check_rejected(prepared, corpus.title, counts)
+        counts[corpus.title] = _read_counts(corpus.encode.folder)
+        done = {file.name.removesuffix(".parquet") for file in corpus.encode.folder.list()} & counts[
+            corpus.title
+        ].keys()
+        shards = corpus.shards.filter(pa.array([shard not in done for shard in corpus.shards["shard"].to_pylist()]))
+        if len(shards):
+            todo.append((corpus, shards))
+    if todo:
+        progress = EncodingProgress(
+            console, sum(int(shards["num_rows"].to_numpy().sum()) for _, shards in todo), counts
+        )
+        announce(console, f"encoding {progress.describe_rows()}")
+        with progress.show():
+            encode_corpora(todo, num_tokenizers, progress.add)
+        for corpus, _ in todo:
+            (corpus.encode.folder / _COUNTS).put(json.dumps(counts[corpus.title]).encode())
+    for corpus in prepared.corpora:
+        _check_rejected(prepared, corpus.title, counts[corpus.title])
 
 
 _COUNTS = "counts.json"  # of each shard: rows, examples, and the reasons why other rows were left out
@@ -174,12 +142,7 @@ def _train(prepared: PreparedTraining, nodes: Sequence[Node], console: Console, 
     cpus = sum(node.cpus for node in nodes)
     threads = max(1, int(cpus // job.compute.workers))
     _check_resources(prepared, nodes, use_gpu=use_gpu)
-    settings = WorkerSettings(
-        _build_settings(prepared),
-        prepared.output,
-        partial(load_tokenizer, job.tokenizer, prepared.checkpoint),
-        threads,
-    )
+    settings = worker_settings(prepared, threads)
     resources = {"CPU": min(1.0, cpus / (job.compute.workers + 1))}
     if use_gpu:
         resources["GPU"] = float(job.compute.gpus_per_worker)
@@ -251,10 +214,11 @@ def _check_resources(prepared: PreparedTraining, nodes: Sequence[Node], *, use_g
         )
 
 
-def _build_settings(prepared: PreparedTraining) -> BuildSettings:
+def worker_settings(prepared: PreparedTraining, num_threads: int) -> WorkerSettings:
+    """Return what a worker with this many CPU threads needs."""
     tokenizer = load_tokenizer(prepared.job.tokenizer, prepared.checkpoint)
     special = [tokenizer.vocab[token] for token in tokenizer.all_special_tokens if token in tokenizer.vocab]
-    return BuildSettings(
+    build = BuildSettings(
         prepared.job,
         prepared.config,
         prepared.checkpoint if prepared.job.model.checkpoint else None,
@@ -265,3 +229,5 @@ def _build_settings(prepared: PreparedTraining) -> BuildSettings:
         special,
         tokenizer.mask_token_id,
     )
+    load = partial(load_tokenizer, prepared.job.tokenizer, prepared.checkpoint)
+    return WorkerSettings(build, prepared.output, load, num_threads)

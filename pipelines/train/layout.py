@@ -6,3 +6,4 @@ STATES_FOLDER = f"{BOOKKEEPING}/states"
 TRAINING_FILE = f"{BOOKKEEPING}/training.json"
 REPORT_FILE = f"{BOOKKEEPING}/report.json"
 SUCCESS = "_SUCCESS"
+TOKENIZER_FOLDER = "tokenizer"  # of a learned vocabulary

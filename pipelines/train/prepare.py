@@ -81,8 +81,6 @@ def prepare_training(job: TrainingJob, notify: Callable[[str], None] = lambda _:
         RetryableError: a store does not answer.
     """
     output = locate(job.output.path, job.storage)
-    if output.url.startswith("memory://"):
-        raise FatalError(f"output.path {output.url}: workers cannot reach the driver's memory; set another path")
     url = job.model.checkpoint or job.model.tokenizer
     assert url is not None  # TrainingJob requires one of both
     checkpoint = pin_checkpoint(url, job.storage, notify)

@@ -21,16 +21,13 @@ class EncodingProgress:
 
     Args:
         console: where the line is shown.
-        corpus: the rows.
-        counts: receives the counts of each shard, by its id.
+        num_rows: of all shards.
+        counts: receives the counts of each shard, by the title of its corpus and its id.
     """
 
-    def __init__(self, console: Console, corpus: ExampleCorpus, counts: dict[str, Any]):
+    def __init__(self, console: Console, num_rows: int, counts: dict[str, Any]):
         self._line = ProgressLine(console, self._text)
-        shards, sizes = corpus.shards["shard"].to_pylist(), corpus.shards["num_rows"].to_pylist()
-        self._planned: dict[str, int] = dict(zip(shards, sizes, strict=True))
-        self._title, self._num_rows, self._num_done = corpus.title, sum(sizes), 0
-        self._counts = counts
+        self._num_rows, self._num_done, self._counts = num_rows, 0, counts
 
     @contextmanager
     def show(self) -> Generator[None]:
@@ -38,18 +35,22 @@ class EncodingProgress:
         with self._line.show():
             yield
 
-    def add(self, shard: EncodedShard) -> None:
+    def describe_rows(self) -> str:
+        """Return the number of rows, such as `up to 2,000 rows`: the filter may drop some of them."""
+        return f"up to {format_count(self._num_rows, 'row')}"
+
+    def add(self, corpus: ExampleCorpus, shard: EncodedShard) -> None:
         """Count a shard."""
-        self._counts[shard.shard] = {
+        self._counts[corpus.title][shard.shard] = {
             "rows": shard.num_rows,
             "examples": shard.num_examples,
             "reasons": shard.reasons,
         }
-        self._num_done += self._planned[shard.shard]
+        self._num_done += shard.num_rows
         self._line.update()
 
     def _text(self) -> str:
-        return f"{self._title}: {self._num_done:,} of {format_count(self._num_rows, 'row')} encoded"
+        return f"{self._num_done:,} of {self.describe_rows()} encoded"
 
 
 class TrainingProgress:

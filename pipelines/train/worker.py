@@ -82,24 +82,39 @@ class History:
 
 def train_worker(config: dict[str, Any]) -> None:
     """Train until the last step, or until the driver asks to stop; Ray Train calls this in each worker."""
+    from ray.train.torch import get_device
+
     settings: WorkerSettings = config["settings"]
+    device = get_device()
+    assert isinstance(device, torch.device)
+    if device.type == "cpu":
+        torch.set_num_threads(settings.num_threads)
     try:
-        _Loop(settings).run()
+        TrainingLoop(settings, device, put_progress, stop_requested).run()
     except FatalError as error:
         put_error(str(error))
 
 
-class _Loop:
-    def __init__(self, settings: WorkerSettings):
-        from ray.train import get_context
-        from ray.train.torch import get_device
+class TrainingLoop:
+    """Trains, evaluates and saves, in one of the worker processes, or in the only one.
 
-        device = get_device()
-        assert isinstance(device, torch.device)
-        if device.type == "cpu":
-            torch.set_num_threads(settings.num_threads)
+    Args:
+        settings: what to train.
+        device: where.
+        put_progress: receives how far the training is, about every second.
+        stop_requested: returns whether to end after this step; asked as often.
+    """
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        device: torch.device,
+        put_progress: Callable[[dict[str, Any]], None],
+        stop_requested: Callable[[], bool],
+    ):
         self._settings, self._job = settings, settings.build.job
-        self._trainer = build_trainer(settings.build, device, get_context().get_world_size())
+        self._put_progress, self._stop_requested = put_progress, stop_requested
+        self._trainer = build_trainer(settings.build, device)
         self._states = States(settings.output / STATES_FOLDER)
         self._total = self._trainer.settings.schedule.total_steps
         self._is_first = worker_index() == 0
@@ -121,7 +136,7 @@ class _Loop:
             if self._is_first and now - reported >= _REPORT_EVERY_S:
                 reported = now
                 self._report("training")
-                stops = stop_requested()
+                stops = self._stop_requested()
             if sum_over_workers(torch.tensor(float(stops))).item():
                 self._save()
                 self._report("interrupted")
@@ -158,7 +173,7 @@ class _Loop:
     def _report(self, status: str) -> None:
         if self._is_first:
             history = self._history
-            put_progress(
+            self._put_progress(
                 {
                     "status": status,
                     "step": self._trainer.step,

@@ -23,10 +23,17 @@ from pipelines.training_job.sections import (
     TrainingSettings,
 )
 from pipelines.training_job.training_job import TRAINING_SECTIONS, TrainingJob, training_settings_at
+from pipelines.training_job.vocabulary import (
+    VOCABULARY_SECTIONS,
+    VocabularyJob,
+    VocabularySettings,
+    vocabulary_settings_at,
+)
 
 __all__ = [
     "OBJECTIVES",
     "TRAINING_SECTIONS",
+    "VOCABULARY_SECTIONS",
     "AnswerSettings",
     "CausalSettings",
     "ChoiceSettings",
@@ -45,5 +52,8 @@ __all__ = [
     "TrainingSettings",
     "TranslatedSettings",
     "TranslationSettings",
+    "VocabularyJob",
+    "VocabularySettings",
     "training_settings_at",
+    "vocabulary_settings_at",
 ]

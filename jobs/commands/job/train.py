@@ -10,7 +10,8 @@ from jobs.console import print_error
 from jobs.exit_status import ExitStatus
 from pipelines.formatting import format_count, format_duration
 from pipelines.log import announce
-from pipelines.train import train
+from pipelines.train import train, train_vocabulary
+from pipelines.training_job import VocabularyJob
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,8 +19,14 @@ if TYPE_CHECKING:
     from pipelines.training_job import TrainingJob
 
 
-def train_job(job: TrainingJob, console: Console) -> ExitStatus:
-    """Run a training, and print its losses."""
+def train_job(job: TrainingJob | VocabularyJob, console: Console) -> ExitStatus:
+    """Run a training, and print its losses; or learn a vocabulary."""
+    if isinstance(job, VocabularyJob):
+        learned = train_vocabulary(job, console)
+        langs = format_count(len(learned["langs"]), "language")
+        console.print(f"{learned['tokens']:,} tokens, {learned['merges']:,} merges, {langs}", highlight=False)
+        console.print(f"tokenizer: {job.output.path}/tokenizer", highlight=False, soft_wrap=True)
+        return ExitStatus.COMPLETE
     report = train(job, console)
     if report["status"] == "interrupted":
         print_error("interrupted; the state of the training is kept, run the same command to resume")

@@ -1,7 +1,7 @@
 """Examples: rows of a corpus, encoded once for all steps of a training."""
 
 from pipelines.train.examples.encode import EncodedShard, EncodeSettings
-from pipelines.train.examples.encode_corpus import ExampleCorpus, encode_corpus
+from pipelines.train.examples.encode_corpora import ExampleCorpus, encode_corpora
 from pipelines.train.examples.labels import find_problem
 from pipelines.train.examples.load import find_labels, read_example_files, to_examples
 
@@ -9,7 +9,7 @@ __all__ = [
     "EncodeSettings",
     "EncodedShard",
     "ExampleCorpus",
-    "encode_corpus",
+    "encode_corpora",
     "find_labels",
     "find_problem",
     "read_example_files",

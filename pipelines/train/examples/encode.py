@@ -81,7 +81,8 @@ class EncodeExamples:
             return _result(EncodedShard(shard.id, num_rows, 0, {}, shard.failure.message, False))
         try:
             examples, reasons = self._encode(shard)
-            (self._settings.folder / f"{shard.id}.parquet").put(encode_parquet(pa.Table.from_batches([examples])))
+            name = shard.id.rpartition(":")[2]
+            (self._settings.folder / f"{name}.parquet").put(encode_parquet(pa.Table.from_batches([examples])))
         except RetryableError as error:
             return _result(EncodedShard(shard.id, num_rows, 0, {}, str(error), True))
         except Exception as error:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _NOTHING = np.empty(0, np.int32)
 _NO_LABEL = -100
+_MAX_TOKENS = 2**31  # of one objective; positions of tokens are 32-bit numbers
 _THREADS = 16
 _NAMED, _MAX_LABELS = 5, 50  # labels in a message
 
@@ -56,7 +57,9 @@ def to_examples(settings: ObjectiveSettings, table: pa.Table, labels: Sequence[s
         FatalError: there is no example, or one with a label that is not among the labels.
     """
     if not len(table):
-        raise FatalError(f"{settings.title}: no rows; correct the path or the filter")
+        raise FatalError(f"{settings.title}, dev: no rows; correct the path or the filter")
+    if sum(len(chunk.values) for chunk in table["input_ids"].chunks) >= _MAX_TOKENS:
+        raise FatalError(f"{settings.title}: more than {_MAX_TOKENS:,} tokens; leave rows out with a filter")
     sequences = _to_sequences(table)
     if isinstance(settings, TokenSettings):
         ids, rows = _label_ids(settings.title, table, labels)

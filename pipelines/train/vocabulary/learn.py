@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipelines.rows import ShardFailure
     from pipelines.storage import StoreSettings
-    from pipelines.train.vocabulary.settings import VocabularySettings
+    from pipelines.training_job import VocabularySettings
     from xlm_core.tokenizer import TokenizerFiles
 
 _ROWS_PER_SHARD = 16_384

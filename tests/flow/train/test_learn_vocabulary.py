@@ -9,8 +9,9 @@ from pyarrow import parquet
 from pipelines.errors import ClusterError, FatalError
 from pipelines.job import TokenizerSettings
 from pipelines.rows import Shard
-from pipelines.train import VocabularySettings, learn_vocabulary
+from pipelines.train import learn_vocabulary
 from pipelines.train.vocabulary.count_words import CountWords
+from pipelines.training_job import VocabularySettings
 from xlm_core.text import Segmenters
 from xlm_core.vocabulary import WordCounter, learn_tokenizer
 
