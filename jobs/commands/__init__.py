@@ -7,7 +7,7 @@ is called, so that each command starts quickly.
 from jobs.commands.checkpoint import convert_command, inspect_command, tokenize_command
 from jobs.commands.cluster import submit_command
 from jobs.commands.command import log_options
-from jobs.commands.evaluation import eval_command
+from jobs.commands.evaluation import calibrate_command, eval_command
 from jobs.commands.job import (
     check_command,
     init_command,
@@ -26,7 +26,7 @@ COMMANDS = {
     "Jobs": [try_command, check_command, plan_command, run_command, train_command, schema_command],
     "Clusters": [submit_command],
     "Outputs": [status_command, show_command, verify_command, diff_command, gc_command],
-    "Evaluation": [eval_command],
+    "Evaluation": [eval_command, calibrate_command],
     "Checkpoints": [inspect_command, tokenize_command, convert_command],
 }
 

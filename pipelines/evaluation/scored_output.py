@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.compute
 
 from pipelines.errors import FatalError
-from pipelines.evaluation.gold import Gold, GoldRows, to_column
+from pipelines.evaluation.gold import Gold, GoldRows
+from pipelines.evaluation.gold_labels import choose_column, read_labels
 from pipelines.evaluation.matching import Matching
 from pipelines.evaluation.measures import build_measure, has_measure
-from pipelines.formatting import excerpt, format_count
+from pipelines.formatting import excerpt
 from pipelines.result_rows import LoadedOutput, hash_ids
-from pipelines.rows import is_list
 from pipelines.storage import locate
 
 if TYPE_CHECKING:
@@ -145,44 +145,10 @@ def _read_gold(
         gold.field(options.lang_column, "--lang")
     if output.no_langs_reason is None or lang_column not in gold.schema.names:
         lang_column = None
-    name = _choose_column(gold, measure, options.column, lang_column)
-    field = gold.field(name, "--gold-column")
-    if expected := measure.check_gold(field):
-        raise FatalError(f"{gold.url}: {name} is {field.type}; expected {expected}; name another --gold-column")
+    name = choose_column(gold, measure, options.column, others=[lang_column] if lang_column else [])
     names = [name, *measure.gold_columns(gold.schema.names)]
-    rows = gold.read([*names, *([lang_column] if lang_column else [])])
-    _check_null(gold, name, rows)
+    rows = read_labels(gold, name, [*names[1:], *([lang_column] if lang_column else [])])
     return rows, names, lang_column
-
-
-def _choose_column(gold: Gold, measure: Measure, name: str | None, lang_column: str | None) -> str:
-    if name is not None:
-        return name
-    fitting = [field.name for field in gold.schema if measure.check_gold(field) is None]
-    if usual := [usual for usual in measure.gold_names if usual in fitting]:
-        return usual[0]
-    others = [name for name in fitting if name not in (*gold.id_columns, lang_column, "lang")]
-    if len(others) == 1:
-        return others[0]
-    raise FatalError(
-        f"{gold.url}: which column has the gold labels? Name it with --gold-column; it has {gold.list_columns()}"
-    )
-
-
-def _check_null(gold: Gold, name: str, rows: GoldRows) -> None:
-    column = to_column(rows.table, name)
-    is_null = column.is_null().to_numpy(zero_copy_only=False)
-    if is_list(column.type):
-        is_null_item = column.flatten().is_null().to_numpy(zero_copy_only=False)
-        lengths = pc.list_value_length(column).fill_null(0).to_numpy(zero_copy_only=False)
-        row = np.repeat(np.arange(len(column)), lengths)
-        is_null |= np.bincount(row[is_null_item], minlength=len(column)) > 0
-    if is_null.any():
-        example = excerpt(rows.ids[int(is_null.argmax())].as_py())
-        raise FatalError(
-            f"{gold.url}: {name} is null in {format_count(int(is_null.sum()), 'row')}, such as {example}; leave them "
-            f"out with --filter '{name} is not None'"
-        )
 
 
 def _check(output: LoadedOutput, options: GoldOptions, coverage: Coverage, measure: Measure) -> str | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from xlm_core.checkpoint.matching import check_checkpoint
     from xlm_core.checkpoint.names import HeadKind, ModelKind, ModelPart, adaptive_softmax, module_to_file, tied_tensors
     from xlm_core.checkpoint.pretrained import PretrainedModule
-    from xlm_core.checkpoint.writing import write_checkpoint
+    from xlm_core.checkpoint.writing import set_score_temperature, write_checkpoint
 
 __all__ = [
     "ADDED_TOKENS_FILE",
@@ -51,6 +51,7 @@ __all__ = [
     "module_to_file",
     "needed_files",
     "read_original",
+    "set_score_temperature",
     "tied_tensors",
     "trunk_hash",
     "weights_files",
@@ -80,6 +81,7 @@ _MODULES = {  # the module of each name
     "inspect_checkpoint": "contents",
     "module_to_file": "names",
     "needed_files": "files",
+    "set_score_temperature": "writing",
     "tied_tensors": "names",
     "trunk_hash": "hash_trunk",
     "weights_files": "files",

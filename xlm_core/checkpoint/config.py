@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import field
+from math import inf
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, Self, get_args
@@ -105,6 +106,7 @@ class XLMConfig:
     id2label: dict[int, str] = field(default_factory=lambda: default_labels(2))
     label2id: dict[str, int] = field(default_factory=dict[str, int])  # empty: the inverse of id2label
     problem_type: ProblemType | None = None
+    score_temperature: float = 1.0  # divides the logits of a head before the softmax; the reference ignores it
     output_hidden_states: bool | None = False
     output_attentions: bool | None = False
     return_dict: bool | None = True
@@ -150,6 +152,7 @@ class XLMConfig:
             ),
             ("n_heads", f"a divisor of emb_dim {self.emb_dim}", self.emb_dim % max(self.n_heads, 1) == 0),
             ("layer_norm_eps", "above 0 and below 1", 0 < self.layer_norm_eps < 1),
+            ("score_temperature", "above 0", 0 < self.score_temperature < inf),
             ("is_encoder", "true (XLM has no decoder)", self.is_encoder),
             (
                 "pad_token_id",
@@ -239,6 +242,8 @@ class XLMConfig:
         for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value"):
             if values[name] is None:
                 del values[name]
+        if self.score_temperature == 1:
+            del values["score_temperature"]
         for name in INT_KEYED_FIELDS:
             if name in values:
                 values[name] = {str(key): value for key, value in values[name].items()}

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING
 
 from safetensors.torch import save_file
 
+from xlm_core.checkpoint.config import XLMConfig
 from xlm_core.checkpoint.files import CONFIG_FILE, SAFETENSORS_FILE
+from xlm_core.errors import CheckpointError
+from xlm_core.files import read_json_object
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
     from torch import Tensor
-
-    from xlm_core.checkpoint.config import XLMConfig
 
 
 def write_checkpoint(
@@ -44,6 +45,21 @@ def write_checkpoint(
         config_file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         save_file(dict(tensors), weights, metadata={"format": "pt"})
         weights.chmod(config_file.stat().st_mode)  # safetensors creates files that only their owner can read
+
+
+def set_score_temperature(path: str | Path, temperature: float) -> None:
+    """Set the temperature in the `config.json` of a checkpoint directory; everything else stays as it is.
+
+    Raises:
+        CheckpointError: there is no such file, or it is not valid.
+        FatalError: the temperature is not above 0.
+    """
+    file = Path(path) / CONFIG_FILE
+    settings = read_json_object(file, CheckpointError) | {"score_temperature": temperature}
+    XLMConfig.from_dict(settings)
+    with _replacing(file) as temporary:
+        temporary.write_text(json.dumps(settings, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.chmod(file.stat().st_mode)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Heads: modules that turn the trunk's hidden states into scores, with their losses and poolings."""
 
 from xlm_core.heads.classification import SequenceClassificationHead, TokenClassificationHead
-from xlm_core.heads.head import Head, ScoringHead
+from xlm_core.heads.head import Head, ScoringHead, TokenHead
 from xlm_core.heads.language_modeling import NO_LABEL, FullSoftmax, LanguageModelHead
 from xlm_core.heads.multiple_choice import MultipleChoiceHead
 from xlm_core.heads.pooling import POOLINGS, Pooling, SequenceSummary
@@ -23,4 +23,5 @@ __all__ = [
     "SequenceClassificationHead",
     "SequenceSummary",
     "TokenClassificationHead",
+    "TokenHead",
 ]

@@ -1,5 +1,5 @@
 """Commands that use gold labels."""
 
-from jobs.commands.evaluation.cli import eval_command
+from jobs.commands.evaluation.cli import calibrate_command, eval_command
 
-__all__ = ["eval_command"]
+__all__ = ["calibrate_command", "eval_command"]

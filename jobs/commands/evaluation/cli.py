@@ -1,4 +1,4 @@
-"""Commands that use gold labels: eval."""
+"""Commands that use gold labels: eval, calibrate."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from jobs.commands.command import Command
-from jobs.commands.options import json_option, output_argument, split_names
+from jobs.commands.options import job_argument, json_option, output_argument, overrides_option, split_names
 from jobs.console import open_console
 from jobs.exit_status import ExitStatus
 
@@ -103,4 +103,66 @@ def eval_command(
     options = GoldOptions(gold, gold_column, ids, lang, where, allow_missing)
     console = open_console(as_json=as_json)
     evaluate_output(output, options, column, console, other=other, other_gold=compare_gold, as_json=as_json)
+    return ExitStatus.COMPLETE
+
+
+@click.command(
+    "calibrate",
+    cls=Command,
+    examples=[
+        "xlm calibrate job.yaml --gold dev.parquet",
+        "xlm calibrate job.yaml --gold ud.parquet --gold-column upos --filter \"split == 'dev'\"",
+        "xlm calibrate job.yaml --gold dev.parquet --output calibrated-head",
+    ],
+)
+@job_argument
+@overrides_option
+@click.option(
+    "--gold",
+    metavar="URL",
+    type=click.Path(),
+    required=True,
+    help="Parquet files with gold labels of rows of the job's corpus: a file, directory or glob.",
+)
+@click.option(
+    "--column", metavar="COLUMN", help="A result column of the task to calibrate, if the job has several tasks."
+)
+@gold_options
+@click.option(
+    "--output",
+    metavar="DIR",
+    type=click.Path(),
+    help="Write a copy of the head to this new directory, and leave the head itself unchanged.",
+)
+@click.option("--dry-run", is_flag=True, help="Only print the temperature.")
+@json_option
+def calibrate_command(
+    job: str,
+    overrides: tuple[str, ...],
+    gold: str,
+    column: str | None,
+    gold_column: str | None,
+    row_id: str | None,
+    lang: str | None,
+    where: str | None,
+    allow_missing: bool,
+    output: str | None,
+    dry_run: bool,
+    as_json: bool,
+) -> ExitStatus:
+    """Fit the temperature of a head, so that its scores are probabilities.
+
+    Computes the rows of the corpus that have a gold label, in this process, and finds the number by which logits are
+    divided before the softmax such that the gold labels are most likely. It is written to the head's config.json as
+    score_temperature. For text-classification, token-classification and multiple-choice. Labels stay the same; scores
+    that are averages over subwords or windows may exceptionally give another label.
+    """
+    from jobs.commands.evaluation.calibrate import calibrate_head
+    from jobs.job_file import load_job
+    from pipelines.evaluation import GoldOptions
+
+    ids = split_names(row_id) if row_id else []
+    options = GoldOptions(gold, gold_column, ids, lang, where, allow_missing)
+    console = open_console(as_json=as_json)
+    calibrate_head(load_job(job, overrides), options, column, console, target=output, dry_run=dry_run, as_json=as_json)
     return ExitStatus.COMPLETE

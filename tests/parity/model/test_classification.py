@@ -6,6 +6,7 @@ import transformers
 
 from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_results, padded, reference, save, sequences
 from xlm_core import XLMForSequenceClassification, XLMForTokenClassification, XLMModel
+from xlm_core.checkpoint import set_score_temperature
 from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 
 pytestmark = pytest.mark.usefixtures("no_gradients")
@@ -96,3 +97,17 @@ def test_loss_needs_one_logit_per_label(tmp_path):
     ids, langs, mask = padded(sequences([6, 4]))
     with pytest.raises(ValueError, match=r"logits: got width 32, expected 5 \(the number of labels\).*; set summ"):
         ours(ids, mask, langs=langs, labels=torch.tensor([0, 1]))
+
+
+def test_the_reference_ignores_the_temperature_and_writes_it_back(tmp_path):
+    theirs = reference(transformers.XLMForSequenceClassification, num_labels=5)
+    save(theirs, tmp_path, "safetensors")
+    set_score_temperature(tmp_path, 2.5)
+    calibrated = transformers.XLMForSequenceClassification.from_pretrained(tmp_path)
+    ours = XLMForSequenceClassification.from_pretrained(tmp_path)
+    for ids, langs in sequences():
+        expected = theirs(ids, langs=langs).logits
+        for model in (calibrated, ours):
+            assert torch.allclose(model(ids, langs=langs).logits, expected, atol=1e-4)
+    calibrated.save_pretrained(tmp_path / "again")
+    assert XLMForSequenceClassification.from_pretrained(tmp_path / "again").config.score_temperature == 2.5

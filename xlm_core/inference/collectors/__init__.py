@@ -6,8 +6,9 @@ from xlm_core.inference.collectors.classification import ClassificationCollector
 from xlm_core.inference.collectors.continuing import ContinuationCollector, Sampling
 from xlm_core.inference.collectors.embedding import EmbeddingCollector
 from xlm_core.inference.collectors.filling import FilledMasks, MaskCollector
+from xlm_core.inference.collectors.logits import LogitCollector
 from xlm_core.inference.collectors.scoring import ScoreCollector, TextScores
-from xlm_core.inference.collectors.tagging import LabelledSpans, TaggingCollector
+from xlm_core.inference.collectors.tagging import LabelledSpans, TaggingCollector, find_words
 
 __all__ = [
     "ChoiceCollector",
@@ -18,11 +19,13 @@ __all__ = [
     "FilledMasks",
     "FoundAnswers",
     "LabelledSpans",
+    "LogitCollector",
     "MaskCollector",
     "Sampling",
     "ScoreCollector",
     "TaggingCollector",
     "TextScores",
     "answer_collector",
+    "find_words",
     "rank_labels",
 ]

@@ -42,7 +42,7 @@ class ChoiceCollector(Collector[Choices]):
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         logits_B = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        return [Write(self._logits_S, step.sequences, logits_B.double())]
+        return [Write(self._logits_S, step.sequences, logits_B.double() / self._head.config.score_temperature)]
 
     def result(self) -> Choices:
         """See `Collector`."""

@@ -35,11 +35,12 @@ class ClassificationCollector(Collector["NDArray[np.float32]"]):
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         scores_BC = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
+        temperature = self._head.config.score_temperature
         match self._problem:
             case "single-label":
-                scores_BC = scores_BC.softmax(-1)
+                scores_BC = (scores_BC / temperature).softmax(-1)
             case "multi-label":
-                scores_BC = scores_BC.sigmoid()
+                scores_BC = (scores_BC / temperature).sigmoid()
             case "regression":
                 pass
         return [Write(self._scores_SC, step.sequences, scores_BC)]

@@ -47,6 +47,21 @@ class LabelledSpans(NamedTuple):
     score: NDArray[np.float32]
 
 
+def find_words(sequences: Sequences, texts: Sequence[str]) -> tuple[NDArray[np.int64], WordSpans]:
+    """Find the words of the first text of each row, and their tokens.
+
+    Args:
+        sequences: of all rows, with word ids and offsets.
+        texts: of each row; words joined by spaces, if the text is given as words.
+
+    Returns:
+        int64 [K], the indices of tokens, and the words, which refer to these tokens.
+    """
+    tokens = sequences.select_tokens("first")
+    offsets = attach_marks(sequences.offsets, tokens, sequences.row_of_token[tokens], texts)
+    return tokens, join_subwords(tokens, sequences.word_ids, offsets, sequences.cu_seqlens, sequences.row_ids)
+
+
 class TaggingCollector(Collector[LabelledSpans]):
     """Collects the scores of tokens, and labels the words of each row; of a pair, those of the first text.
 
@@ -78,15 +93,13 @@ class TaggingCollector(Collector[LabelledSpans]):
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
         logits_TC = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
-        return [Write(self._scores_TC, step.tokens, logits_TC.float().softmax(-1))]
+        logits_TC = logits_TC.float() / self._head.config.score_temperature
+        return [Write(self._scores_TC, step.tokens, logits_TC.softmax(-1))]
 
     def result(self) -> LabelledSpans:
         """See `Collector`."""
-        sequences = self._sequences
         texts = [text if isinstance(text, str) else " ".join(text) for text in self._texts]
-        tokens = sequences.select_tokens("first")
-        offsets = attach_marks(sequences.offsets, tokens, sequences.row_of_token[tokens], texts)
-        words = join_subwords(tokens, sequences.word_ids, offsets, sequences.cu_seqlens, sequences.row_ids)
+        tokens, words = find_words(self._sequences, texts)
         if not self._keep_given_words:
             words = drop_blank_words(words, texts)
         scores_WC = aggregate_scores(self._scores_TC, tokens, words, self._pieces)
