@@ -16,7 +16,7 @@ from pipelines.errors import FatalError, ShardError
 from pipelines.evaluation import LabelNumbers
 from pipelines.formatting import excerpt, format_count
 from pipelines.rows import decode_texts, id_texts, read_sequences
-from pipelines.stages import Tokenize
+from pipelines.stages import Identify, Tokenize
 from pipelines.tasks import MultipleChoice, TextClassification, TokenClassification
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def _rows_with_gold(prepared: Prepared, gold: GoldRows) -> Iterator[tuple[pa.Rec
     """Yield tokenized rows and their gold labels, one shard after another."""
     stages, id_column = prepared.stages, prepared.job.input.id
     assert id_column is not None
+    identify = stages.identify and Identify(stages.identify, {})
     tokenize = Tokenize(stages.tokenize, {})
     column = gold.table.column(0)
     for shard in stages.read.read(planned_shards(prepared.plan.shards)):
@@ -107,7 +108,8 @@ def _rows_with_gold(prepared: Prepared, gold: GoldRows) -> Iterator[tuple[pa.Rec
         rows = shard.rows.filter(has_label)
         if not len(rows):
             continue
-        rows = tokenize.step(replace(shard, rows=rows, stats=replace(shard.stats, rows_in=len(rows)))).rows
+        shard = replace(shard, rows=rows, stats=replace(shard.stats, rows_in=len(rows)))
+        rows = tokenize.step(identify.step(shard) if identify else shard).rows
         if len(rows):  # the tokenizer may have rejected all
             found = pc.index_in(id_texts(rows.column(id_column)), value_set=gold.ids)
             yield rows, column.take(found).combine_chunks()

@@ -82,7 +82,7 @@ class Matching:
         output: the output.
         columns: the result columns to read.
         gold: the gold labels; None if all rows are taken without one.
-        lang_column: the column of the gold labels with the language, if the output does not have it.
+        lang_column: the column of the gold labels with the language; None for that of the output.
     """
 
     def __init__(
@@ -120,10 +120,10 @@ class Matching:
             self._count_without_row(gold.ids.filter(pa.array(~is_found)))
 
     def _langs(self, table: pa.Table, gold: pa.Table | None) -> pa.Array | None:
-        if self._output.no_langs_reason is None:
-            langs = self._output.langs(table)
-        elif gold is not None and self._lang_column is not None:
+        if gold is not None and self._lang_column is not None:
             langs = gold[self._lang_column].combine_chunks().cast(pa.string())
+        elif self._output.no_langs_reason is None:
+            langs = self._output.langs(table)
         else:
             return None
         return langs.fill_null(UNKNOWN_LANG)

@@ -37,7 +37,8 @@ class GoldOptions(NamedTuple):
         url: their Parquet files; None if the task needs none.
         column: the column with the labels; by default the one with a usual name, or the only other one.
         id_columns: the columns that identify a row; by default those of the output.
-        lang_column: the column with the language, if the output does not have it; by default `input.lang`.
+        lang_column: the column with the language; by default the language is that of the output, and if it has none,
+            the column is `input.lang`.
         where: a condition as `input.filter` that selects gold labels.
         allow_missing: whether rows or labels may be missing on one side.
     """
@@ -140,11 +141,11 @@ def _read_gold(
     if options.url is None:
         raise FatalError(f"{task.kind} is compared with gold labels; name their Parquet files with --gold")
     gold = Gold(options.url, options.id_columns or output.id_columns, options.where)
-    lang_column = options.lang_column or output.input_lang_column
-    if options.lang_column is not None:
-        gold.field(options.lang_column, "--lang")
-    if output.no_langs_reason is None or lang_column not in gold.schema.names:
-        lang_column = None
+    lang_column = options.lang_column
+    if lang_column is not None:
+        gold.field(lang_column, "--lang")
+    elif output.no_langs_reason is not None and output.input_lang_column in gold.schema.names:
+        lang_column = output.input_lang_column
     name = choose_column(gold, measure, options.column, others=[lang_column] if lang_column else [])
     names = [name, *measure.gold_columns(gold.schema.names)]
     rows = read_labels(gold, name, [*names[1:], *([lang_column] if lang_column else [])])

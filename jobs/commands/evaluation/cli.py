@@ -24,11 +24,6 @@ _GOLD_OPTIONS = [
         "--id", "row_id", metavar="COLUMN", help="The column with the ids of the gold labels. By default as in the job."
     ),
     click.option(
-        "--lang",
-        metavar="COLUMN",
-        help="The column of the gold labels with the language, if OUT does not have it. By default as in the job.",
-    ),
-    click.option(
         "--filter",
         "where",
         metavar="CONDITION",
@@ -67,6 +62,11 @@ def gold_options(function: Callable[..., ExitStatus]) -> Callable[..., ExitStatu
 )
 @click.option("--column", metavar="COLUMN", help="A result column of the task to evaluate, if there are several tasks.")
 @gold_options
+@click.option(
+    "--lang",
+    metavar="COLUMN",
+    help="The column of the gold labels with the language of a row. By default, languages are those of OUT.",
+)
 @click.option(
     "--compare", "other", metavar="OUT_B", type=click.Path(), help="Compare with a second output, by paired tests."
 )
@@ -143,7 +143,6 @@ def calibrate_command(
     column: str | None,
     gold_column: str | None,
     row_id: str | None,
-    lang: str | None,
     where: str | None,
     allow_missing: bool,
     output: str | None,
@@ -162,7 +161,7 @@ def calibrate_command(
     from pipelines.evaluation import GoldOptions
 
     ids = split_names(row_id) if row_id else []
-    options = GoldOptions(gold, gold_column, ids, lang, where, allow_missing)
+    options = GoldOptions(gold, gold_column, ids, where=where, allow_missing=allow_missing)
     console = open_console(as_json=as_json)
     calibrate_head(load_job(job, overrides), options, column, console, target=output, dry_run=dry_run, as_json=as_json)
     return ExitStatus.COMPLETE

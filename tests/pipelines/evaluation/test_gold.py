@@ -118,6 +118,13 @@ def test_languages_come_from_the_gold_labels_if_the_output_has_none(tmp_path):
     assert set(evaluate_files(out, renamed, lang_column="code").langs) == {"fr"}
 
 
+def test_languages_of_the_gold_labels_replace_those_of_the_output(out, tmp_path):
+    """As after a job that detected them."""
+    gold = write_gold(tmp_path, [row | {"lang": "fr"} for row in GOLD])
+    assert set(evaluate_files(out, gold).langs) == {"de"}
+    assert set(evaluate_files(out, gold, lang_column="lang").langs) == {"fr"}
+
+
 def words(*texts):
     return [{"label": "X", "score": 0.5, "start": 0, "end": 1, "text": text} for text in texts]
 
