@@ -53,7 +53,7 @@ bench: .venv/test  ## measure speed, and keep the table in tests/bench/RESULTS.m
 parity: .venv/test  ## write the table of the largest differences from the reference
 	XLM_PARITY_TABLE=tests/parity/PARITY.md .venv/bin/python -m pytest tests/parity
 
-reference: .venv/test  ## write the reference of job files into jobs/README.md
+reference: .venv/test  ## write the references of job files into jobs/README.md and jobs/TRAINING.md
 	.venv/bin/python -m tests.docs.job_reference
 
 format: .venv/test

@@ -51,10 +51,13 @@ from xlm_core.training import (
     TrainingModel,
     TranslationLanguageModeling,
     TranslationRanking,
+    freeze,
     group_by_lang,
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pyarrow as pa
 
     from pipelines.checkpoints import PinnedCheckpoint
@@ -109,13 +112,19 @@ class BuildSettings:
     mask_id: int
 
 
-def build_trainer(settings: BuildSettings, device: torch.device) -> Trainer:
+def build_trainer(settings: BuildSettings, device: torch.device, folder: Path) -> Trainer:
     """Build the trainer of one worker. All workers build the same weights.
+
+    Args:
+        settings: what to build.
+        device: where the worker trains.
+        folder: for files with the output of a frozen trunk, which must exist as long as the trainer does.
 
     Raises:
         FatalError: labels do not fit a head, or an objective has no rows.
     """
     job = settings.job
+    max_tokens, autocast = _choose_passes(job, device)
     torch.manual_seed(job.training.seed)
     trunk = _build_trunk(settings)
     heads: dict[str, Head] = {}
@@ -132,32 +141,42 @@ def build_trainer(settings: BuildSettings, device: torch.device) -> Trainer:
             heads[title if spec.trains_head else LM_HEAD] = head
         labels = [head.config.id2label[i] for i in range(head.config.num_labels)] if head is not None else []
         examples = to_examples(spec, table, labels, problem)
-        dev = settings.dev.get(title)
-        trained[title] = TrainedObjective(
-            _build_objective(settings, spec, head, examples),
-            _build_sampler(spec, examples, job.training.seed + seed),
-            spec.weight,
-            None if dev is None else to_examples(spec, dev.read(), labels, problem),
-        )
+        dev = None if title not in settings.dev else to_examples(spec, settings.dev[title].read(), labels, problem)
+        objective = _build_objective(settings, spec, head, examples)
+        if job.model.freeze:
+            trunk.to(device).eval()
+            examples = freeze(examples, trunk, objective, folder / title, max_tokens, autocast)
+            if dev is not None:
+                dev = freeze(dev, trunk, objective, folder / f"{title}.dev", max_tokens, autocast)
+        sampler = _build_sampler(spec, examples, job.training.seed + seed)
+        trained[title] = TrainedObjective(objective, sampler, spec.weight, dev)
     model = TrainingModel(trunk, heads, freeze_trunk=job.model.freeze).to(device)
     epoch_tokens = sum(objective.sampler.epoch_tokens for objective in trained.values())
-    return Trainer(model, trained, _trainer_settings(job, device, epoch_tokens))
+    return Trainer(model, trained, _trainer_settings(job, max_tokens, autocast, epoch_tokens))
 
 
-def _trainer_settings(job: TrainingJob, device: torch.device, epoch_tokens: int) -> TrainerSettings:
-    spec = job.training
+def _choose_passes(job: TrainingJob, device: torch.device) -> tuple[int, torch.dtype | None]:
+    """Return the maximum number of tokens of a pass, and the precision of its matrix products, None for float32."""
     default = _GPU_MAX_TOKENS if device.type == "cuda" else _CPU_MAX_TOKENS
-    steps = spec.steps or max(1, round((spec.epochs or 0) * epoch_tokens / spec.tokens_per_step))
+    max_tokens = default if job.training.max_tokens == "auto" else job.training.max_tokens
     has_bfloat16 = device.type == "cuda" and torch.cuda.is_bf16_supported()
     half = job.model.precision == "bfloat16" or (job.model.precision == "auto" and has_bfloat16)
+    return max_tokens, torch.bfloat16 if half else None
+
+
+def _trainer_settings(
+    job: TrainingJob, max_tokens: int, autocast: torch.dtype | None, epoch_tokens: int
+) -> TrainerSettings:
+    spec = job.training
+    steps = spec.steps or max(1, round((spec.epochs or 0) * epoch_tokens / spec.tokens_per_step))
     return TrainerSettings(
         schedule=Schedule(spec.learning_rate, min(spec.warmup_steps, steps), steps, spec.decay),
         tokens_per_step=spec.tokens_per_step,
-        max_tokens=default if spec.max_tokens == "auto" else spec.max_tokens,
+        max_tokens=max_tokens,
         max_grad_norm=spec.max_grad_norm,
         weight_decay=spec.weight_decay,
         average_decay=spec.average,
-        autocast=torch.bfloat16 if half else None,
+        autocast=autocast,
         seed=spec.seed,
     )
 

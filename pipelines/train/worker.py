@@ -114,7 +114,8 @@ class TrainingLoop:
     ):
         self._settings, self._job = settings, settings.build.job
         self._put_progress, self._stop_requested = put_progress, stop_requested
-        self._trainer = build_trainer(settings.build, device)
+        self._folder = tempfile.TemporaryDirectory(prefix="xlm-train-")  # removed with this object
+        self._trainer = build_trainer(settings.build, device, Path(self._folder.name))
         self._states = States(settings.output / STATES_FOLDER)
         self._total = self._trainer.settings.schedule.total_steps
         self._is_first = worker_index() == 0

@@ -1,17 +1,22 @@
-"""Write the reference of job files into `jobs/README.md`, from the JSON Schema of the settings: `make reference`."""
+"""Write the references of job files into the documents of `jobs`, from the JSON Schemas: `make reference`."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jobs.job_file import json_schema
+from jobs.job_file import RUN, TRAIN, VOCABULARY, JobKind, json_schema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-README = Path(__file__).parents[2] / "jobs" / "README.md"
+_JOBS = Path(__file__).parents[2] / "jobs"
+DOCUMENTS: dict[Path, list[tuple[str, JobKind]]] = {
+    _JOBS / "README.md": [("", RUN)],
+    _JOBS / "TRAINING.md": [("", TRAIN), ("## Settings of a vocabulary", VOCABULARY)],
+}
 BEGIN = "<!-- The rest of this section is written by `make reference`. -->\n"
 END = "<!-- end of the reference -->\n"
 
@@ -20,14 +25,15 @@ Schema = dict[str, Any]
 _HEADER = "| setting | values | default | description |\n|---|---|---|---|\n"
 
 
-def job_reference() -> str:
-    """Return tables of all settings, in Markdown: the top level, then each section, then each task."""
-    schema = json_schema()
+def job_reference(kind: JobKind) -> str:
+    """Return tables of all settings, in Markdown: the top level, then each section, then each task or objective."""
+    schema = json_schema(kind)
     definitions: Schema = schema["$defs"]
     blocks = [_table(schema, definitions)]
     for name, setting in schema["properties"].items():
-        if name == "tasks":
-            blocks += ["### `tasks`", "A task without settings is its name alone: `- lm-scoring`."]
+        if name in ("tasks", "objectives"):
+            alone = ["A task without settings is its name alone: `- lm-scoring`."] if name == "tasks" else []
+            blocks += [f"### `{name}`", *alone]
             blocks += [_task(definitions[_ref_name(task)], definitions) for task in setting["items"]["oneOf"]]
         elif section := _ref_name(setting) or _ref_name(setting.get("items", {})):
             definition = definitions[section]
@@ -117,11 +123,18 @@ def _ref_name(schema: Schema) -> str:
     return schema.get("$ref", "").removeprefix("#/$defs/")
 
 
-def insert_reference(text: str) -> str:
-    """Return the text of `jobs/README.md` with the current reference."""
+def insert_reference(document: Path) -> str:
+    """Return the text of a document with the current references."""
+    text = document.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
-    return before + BEGIN + "\n" + job_reference() + "\n" + END + rest.partition(END)[2]
+    parts = [part for heading, kind in DOCUMENTS[document] for part in (heading, job_reference(kind)) if part]
+    reference = "\n\n".join(part.rstrip() for part in parts)
+    missing = {name for name in re.findall(r"\(#(\w+)\)", reference) if f"### `{name}`" not in reference}
+    for name in missing:  # a section that all kinds of jobs have
+        reference = reference.replace(f"(#{name})", f"(README.md#{name})")
+    return f"{before}{BEGIN}\n{reference}\n\n{END}{rest.partition(END)[2]}"
 
 
 if __name__ == "__main__":
-    README.write_text(insert_reference(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in DOCUMENTS:
+        path.write_text(insert_reference(path), encoding="utf-8")

@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
-READMES = ["README.md", "jobs/README.md", "infra/README.md", "xlm_core/README.md", "examples/README.md"]
+READMES = [
+    "README.md",
+    "jobs/README.md",
+    "jobs/TRAINING.md",
+    "infra/README.md",
+    "xlm_core/README.md",
+    "examples/README.md",
+]
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")

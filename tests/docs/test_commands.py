@@ -15,6 +15,7 @@ import yaml
 
 from jobs.specs import SPECS
 from pipelines.job.job import Job
+from pipelines.training_job import TrainingJob, VocabularyJob
 from tests.docs.markdown import READMES, ROOT, Block, code_blocks, inline_commands, prose, read
 from tests.docs.run_commands import check_arguments, run_command, run_in_shell, unknown_options
 from tests.flow.in_process import without_ray
@@ -80,7 +81,11 @@ def named_files(command: str) -> list[str]:
 def check_yaml(code: str) -> None:
     """Check a job file, or some of its sections. Documents of other systems only have to be YAML."""
     values = yaml.safe_load(code)
-    if isinstance(values, dict) and values.keys() <= Job.model_fields.keys():
+    if isinstance(values, dict) and "objectives" in values:
+        TrainingJob.model_validate(values)
+    elif isinstance(values, dict) and "vocabulary" in values:
+        VocabularyJob.model_validate(values)
+    elif isinstance(values, dict) and values.keys() <= Job.model_fields.keys():
         job = yaml.safe_load((ROOT / "jobs" / "specs" / "classify.yaml").read_text(encoding="utf-8"))
         Job.model_validate(job | values)
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -105,6 +106,24 @@ def test_two_workers_equal_one(make_training: Make, objective: Make):
     assert one.keys() == two.keys()
     for name, values in one.items():
         assert two[name] == pytest.approx(values, abs=1e-4)
+
+
+def test_head_over_a_frozen_trunk_fits_the_checkpoint(make_training: Make, objective: Make):
+    pretrained = make_training(objective("masked-language-modeling"), steps=2)
+    train_here(pretrained)
+    folder = Path(pretrained.output.path) / "model"
+    before = (folder / "model.safetensors").read_bytes()
+    spec = objective("token-classification", name="length")
+    model = {"checkpoint": str(folder), "freeze": True}
+    job = make_training(spec, model=model, steps=60, learning_rate=0.01, evaluate_every=10)
+    progress = train_here(job)
+    assert progress["evaluations"][-1]["loss"] < math.log(2)  # that of a head without training
+    out = Path(job.output.path)
+    assert not (out / "model").exists()
+    assert (folder / "model.safetensors").read_bytes() == before
+    xlm = XLM.from_pretrained(folder, ja="fugashi")
+    (row,) = xlm.tag([["one", "international"]], lang="en", head=out / "heads/length")
+    assert {word.label for word in row} <= {"SHORT", "LONG"}
 
 
 def test_patience_ends_a_training_that_gets_no_better(make_training: Make, objective: Make):
