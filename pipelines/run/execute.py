@@ -15,7 +15,7 @@ from pipelines.output import (
     describe_too_many_rejected,
     remove_stale_parts,
 )
-from pipelines.report import build_report, collect_statistics, render_or_explain
+from pipelines.report import build_report, collect_statistics, render_html, render_or_explain
 from pipelines.run.cluster import cluster_watch, ray_session, waiting_watch
 from pipelines.run.commits import Commits
 from pipelines.run.graceful_stop import Stop, graceful_stop, stop_signals
@@ -169,7 +169,7 @@ def _finish(
     lock.check()
     run_file.end(status, run_record.ended_s)
     run_file.write()
-    output.finish(report, render_or_explain(report), success=success)
+    output.finish(report, render_or_explain(render_html, report), success=success)
     return report
 
 

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import threading
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import pyarrow as pa
 
 from pipelines.checkpoints import load_tokenizer
 from pipelines.errors import ClusterError, FatalError
@@ -18,9 +15,11 @@ from pipelines.job import ComputeSettings
 from pipelines.log import announce
 from pipelines.run import Stop, ray_session, stop_signals
 from pipelines.train.build import BuildSettings, ExampleFiles
-from pipelines.train.messages import clear_messages, read_error, read_progress, request_stop
+from pipelines.train.encoding import encode_examples
+from pipelines.train.messages import clear_messages, read_error, read_progress, read_record, request_stop
 from pipelines.train.prepare import prepare_training
-from pipelines.train.progress import EncodingProgress, TrainingProgress
+from pipelines.train.progress import TrainingProgress
+from pipelines.train.reporting import Reporter
 from pipelines.train.training_output import TrainingOutput
 from pipelines.train.worker import WorkerSettings
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipelines.stages import Node
-    from pipelines.storage import Location
-    from pipelines.train.examples import ExampleCorpus
     from pipelines.train.prepare import PreparedTraining
     from pipelines.training_job import TrainingJob
 
@@ -70,72 +67,19 @@ def train(job: TrainingJob, console: Console) -> dict[str, Any]:
             object_store_mb=job.compute.object_store_mb,
         )
         with stop_signals(stop), ray_session(compute, with_runtime_envs=True) as (nodes, _):
-            _encode(prepared, nodes, console)
-            progress = {} if stop.reason else _train(prepared, nodes, console, stop)
-        if progress.get("status") != "complete":
-            return {"status": "interrupted", "reason": stop.reason, **progress}
-        report = {"name": job.name, **progress}
-        output.finish(report)
+            data = encode_examples(prepared, nodes, console)
+            if stop.reason:
+                return {"status": "interrupted"}
+            report = _train(prepared, Reporter(prepared, data), nodes, console, stop)
+        if report["status"] == "complete":
+            output.finish(report)
         return report
 
 
-def _encode(prepared: PreparedTraining, nodes: Sequence[Node], console: Console) -> None:
-    """Encode all examples that are not there yet."""
-    from pipelines.train.examples import encode_corpora  # imports Ray Data, while Ray's first workers start
-
-    cpus = sum(node.cpus for node in nodes)
-    spec = prepared.job.compute.tokenizers
-    num_tokenizers = max(1, int(cpus - 1)) if spec == "auto" else spec
-    todo: list[tuple[ExampleCorpus, pa.Table]] = []
-    counts: dict[str, Any] = {}
-    for corpus in prepared.corpora:
-        counts[corpus.title] = _read_counts(corpus.encode.folder)
-        done = {file.name.removesuffix(".parquet") for file in corpus.encode.folder.list()} & counts[
-            corpus.title
-        ].keys()
-        shards = corpus.shards.filter(pa.array([shard not in done for shard in corpus.shards["shard"].to_pylist()]))
-        if len(shards):
-            todo.append((corpus, shards))
-    if todo:
-        progress = EncodingProgress(
-            console, sum(int(shards["num_rows"].to_numpy().sum()) for _, shards in todo), counts
-        )
-        announce(console, f"encoding {progress.describe_rows()}")
-        with progress.show():
-            encode_corpora(todo, num_tokenizers, progress.add)
-        for corpus, _ in todo:
-            (corpus.encode.folder / _COUNTS).put(json.dumps(counts[corpus.title]).encode())
-    for corpus in prepared.corpora:
-        _check_rejected(prepared, corpus.title, counts[corpus.title])
-
-
-_COUNTS = "counts.json"  # of each shard: rows, examples, and the reasons why other rows were left out
-
-
-def _read_counts(folder: Location) -> dict[str, Any]:
-    file = folder / _COUNTS
-    return json.loads(file.read_bytes()) if file.is_file() else {}
-
-
-def _check_rejected(prepared: PreparedTraining, title: str, counts: dict[str, Any]) -> None:
-    num_rows = sum(count["rows"] for count in counts.values())
-    reasons: dict[str, int] = {}
-    for count in counts.values():
-        for reason, number in count["reasons"].items():
-            reasons[reason] = reasons.get(reason, 0) + number
-    rejected, limit = sum(reasons.values()), prepared.job.policy.max_rejected
-    if num_rows == 0:
-        raise FatalError(f"{title}: no rows; correct the path or the filter")
-    if rejected > limit * num_rows:
-        listed = ", ".join(f"{number:,} {reason}" for reason, number in sorted(reasons.items()))
-        raise FatalError(
-            f"{title}: {rejected:,} of {format_count(num_rows, 'row')} cannot be used ({listed}), more than "
-            f"policy.max_rejected ({limit:g}) allows; correct the rows, or raise the limit"
-        )
-
-
-def _train(prepared: PreparedTraining, nodes: Sequence[Node], console: Console, stop: Stop) -> dict[str, Any]:
-    """Train on Ray Train, and return the last progress."""
+def _train(
+    prepared: PreparedTraining, reporter: Reporter, nodes: Sequence[Node], console: Console, stop: Stop
+) -> dict[str, Any]:
+    """Train on Ray Train, and return the report."""
     job = prepared.job
     num_gpus = sum(node.gpus for node in nodes)
     use_gpu = job.compute.gpus_per_worker > 0 and num_gpus > 0
@@ -154,21 +98,31 @@ def _train(prepared: PreparedTraining, nodes: Sequence[Node], console: Console, 
     )
     thread.start()  # Ray Train would replace the handlers of signals in the main thread
     asked_at: float | None = None
+    num_records = 0
     with progress.show():
         while thread.is_alive():
             thread.join(_POLL_EVERY_S)
-            progress.update(read_progress())
+            state = read_progress()
+            progress.update(state)
+            if state.get("num_records", num_records) != num_records:
+                num_records = state["num_records"]
+                reporter.watch(read_record(), state)
             if stop.reason and asked_at is None:
                 asked_at = time.monotonic()
                 announce(console, f"{stop.reason}; saving the state of the training")
                 request_stop()
             if asked_at is not None and time.monotonic() - asked_at > _STOP_WITHIN_S:
                 break
-    if (message := read_error()) is not None:
-        raise FatalError(message)
-    if failures:
-        raise ClusterError(f"Ray Train failed: {_describe_failure(failures[0])}")
-    return read_progress()
+    message, record, state = read_error(), read_record(), read_progress()
+    if message is None and failures:
+        message = f"Ray Train failed: {_describe_failure(failures[0])}"
+    if message is None and not record:
+        return {"status": "interrupted"}
+    if message is None:
+        status = "complete" if state["status"] == "complete" else "interrupted"
+        return reporter.write(record, state | {"status": status})
+    reporter.watch(record, state | {"status": "failed", "error": message})
+    raise ClusterError(message) if failures else FatalError(message)
 
 
 def _fit(

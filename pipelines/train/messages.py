@@ -8,7 +8,7 @@ from typing import Any
 from pipelines.ray_internals import delete_keys, has_key, put_key, put_text, read_text
 
 _PREFIX = "xlm-train/"
-_STOP, _PROGRESS, _ERROR = f"{_PREFIX}stop", f"{_PREFIX}progress", f"{_PREFIX}error"
+_STOP, _PROGRESS, _ERROR, _RECORD = (f"{_PREFIX}{name}" for name in ("stop", "progress", "error", "record"))
 
 
 def request_stop() -> None:
@@ -22,13 +22,25 @@ def stop_requested() -> bool:
 
 
 def put_progress(progress: dict[str, Any]) -> None:
-    """Send the driver how far the training is."""
+    """Send the driver how far the training is.
+
+    Its `record` is a description of the model and the history of the training, for the report, or None. It is larger
+    than the rest, so it is kept apart.
+    """
+    progress = dict(progress)
+    if (record := progress.pop("record")) is not None:
+        put_text(_RECORD, json.dumps(record))
     put_text(_PROGRESS, json.dumps(progress))
 
 
 def read_progress() -> dict[str, Any]:
     """Return how far the training is; empty before its first step."""
     return json.loads(read_text(_PROGRESS) or "{}")
+
+
+def read_record() -> dict[str, Any]:
+    """Return the last record, see `put_progress`; empty before the first."""
+    return json.loads(read_text(_RECORD) or "{}")
 
 
 def put_error(message: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,11 @@ import torch
 
 from pipelines.errors import FatalError
 from pipelines.train.build import BuildSettings, build_trainer
+from pipelines.train.history import History
 from pipelines.train.layout import STATES_FOLDER
 from pipelines.train.messages import put_error, put_progress, stop_requested
 from pipelines.train.states import States
+from xlm_core.heads import Head
 from xlm_core.training import sum_over_workers, worker_index
 
 if TYPE_CHECKING:
@@ -23,10 +25,11 @@ if TYPE_CHECKING:
 
     from pipelines.storage import Location
     from xlm_core import XLMTokenizer
-    from xlm_core.training import StepResult
+    from xlm_core.training import Trainer
 
 _REPORT_EVERY_S = 1.0
-_MAX_POINTS = 1_000  # of the curve of each objective
+_EVALUATIONS_SENT = 5  # of each objective, because a fast training has several in a second
+_MAX_POINTS = 1_000  # of all curves together
 
 
 @dataclass(frozen=True)
@@ -44,40 +47,6 @@ class WorkerSettings:
     output: Location
     load_tokenizer: Callable[[], XLMTokenizer]
     num_threads: int
-
-
-@dataclass
-class History:
-    """What is reported of the steps that are done. It is saved with the state.
-
-    Attributes:
-        curve: for each objective, points with the mean loss of some steps.
-        evaluations: losses and accuracies on held out rows.
-        tokens: of all steps.
-        seconds: that the steps took.
-        best_loss: the lowest loss on held out rows, summed over the objectives; None before the first evaluation.
-        best_step: the number of steps of that evaluation.
-    """
-
-    curve: dict[str, list[dict[str, float]]] = field(default_factory=dict[str, list[dict[str, float]]])
-    evaluations: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
-    tokens: int = 0
-    seconds: float = 0.0
-    best_loss: float | None = None
-    best_step: int = 0
-
-    def add(self, result: StepResult, points: int, seconds: float) -> None:
-        """Add a step; a point of the curve is the mean of `points` steps."""
-        self.tokens += result.num_tokens
-        self.seconds += seconds
-        curve = self.curve.setdefault(result.objective, [])
-        if not curve or curve[-1]["steps"] >= points:
-            curve.append({"step": result.step, "steps": 0, "loss": 0.0, "tokens": 0})
-        point = curve[-1]
-        steps = point["steps"]
-        point["loss"] = (point["loss"] * steps + result.loss) / (steps + 1)
-        point |= {"step": result.step, "steps": steps + 1, "tokens": point["tokens"] + result.num_tokens}
-        point |= {"learning_rate": result.learning_rate, "grad_norm": result.grad_norm}
 
 
 def train_worker(config: dict[str, Any]) -> None:
@@ -119,14 +88,16 @@ class TrainingLoop:
         self._states = States(settings.output / STATES_FOLDER)
         self._total = self._trainer.settings.schedule.total_steps
         self._is_first = worker_index() == 0
+        self._num_records = 0
 
     def run(self) -> None:
         """Train, evaluate and save; at the end, write the checkpoint."""
         trainer, spec = self._trainer, self._job.training
         self._history = History(**self._states.restore(trainer))
+        self._resumed_at = trainer.step
         saved = reported = time.monotonic()
         points = max(1, self._total // _MAX_POINTS)
-        self._report("training")
+        self._report("running", with_record=True)
         while trainer.step < self._total and not self._is_patience_over():
             start = time.monotonic()
             result = trainer.run_step()
@@ -136,15 +107,16 @@ class TrainingLoop:
             now, stops = time.monotonic(), False
             if self._is_first and now - reported >= _REPORT_EVERY_S:
                 reported = now
-                self._report("training")
+                self._report("running")
                 stops = self._stop_requested()
             if sum_over_workers(torch.tensor(float(stops))).item():
                 self._save()
-                self._report("interrupted")
+                self._report("interrupted", with_record=True)
                 return
             if now - saved >= spec.save_every_s:
                 saved = now
                 self._save()
+                self._report("running", with_record=True)
         self._save()
         self._finish()
 
@@ -160,7 +132,7 @@ class TrainingLoop:
         total = 0.0
         found = [(name, trainer.evaluate(name)) for name, o in trainer.objectives.items() if o.dev is not None]
         for name, evaluation in found:
-            history.evaluations.append({"step": trainer.step, "objective": name, **evaluation._asdict()})
+            history.add_evaluation(trainer.step, name, evaluation)
             total += evaluation.loss
         if found and total < (math.inf if history.best_loss is None else history.best_loss):
             history.best_loss, history.best_step = total, trainer.step
@@ -171,18 +143,23 @@ class TrainingLoop:
         if self._is_first:
             self._states.save(self._trainer, **asdict(self._history))
 
-    def _report(self, status: str) -> None:
+    def _report(self, status: str, *, with_record: bool = False) -> None:
+        """Send how far the training is, and perhaps what the report shows."""
         if self._is_first:
             history = self._history
+            self._num_records += with_record
+            record = {"model": describe_model(self._trainer), "history": asdict(history)} if with_record else None
             self._put_progress(
                 {
                     "status": status,
                     "step": self._trainer.step,
                     "steps": self._total,
-                    "tokens": history.tokens,
-                    "seconds": history.seconds,
-                    "losses": {name: curve[-1]["loss"] for name, curve in history.curve.items()},
-                    "evaluations": history.evaluations[-len(self._trainer.objectives) :],
+                    "resumed_at": self._resumed_at,
+                    "tokens_per_s": history.recent_tokens_per_s(),
+                    "losses": history.recent_losses(),
+                    "evaluations": history.evaluations[-_EVALUATIONS_SENT * len(self._trainer.objectives) :],
+                    "num_records": self._num_records,
+                    "record": record,
                 }
             )
 
@@ -202,4 +179,22 @@ class TrainingLoop:
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
                     (output / str(file.relative_to(folder))).put(file.read_bytes())
-        self._report("complete")
+        self._report("complete", with_record=True)
+
+
+def describe_model(trainer: Trainer) -> dict[str, Any]:
+    """Return the sizes and labels of a model, and what it learns from, for the report."""
+    model, device = trainer.model, trainer.device
+    parts = {"trunk": model.trunk, **dict(model.heads.items())}
+    objectives: dict[str, Any] = {}
+    for name, trained in trainer.objectives.items():
+        head = parts.get(name)
+        labels = list(head.config.id2label.values()) if isinstance(head, Head) else []
+        objectives[name] = {"labels": labels, "epoch_tokens": int(trained.sampler.epoch_tokens)}
+    return {
+        "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        "num_parameters": sum(p.numel() for p in model.parameters()),
+        "num_trained": sum(p.numel() for p in trainer.parameters.values()),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type.upper(),
+        "objectives": objectives,
+    }

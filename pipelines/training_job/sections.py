@@ -91,6 +91,17 @@ class TrainingOutputSettings(Settings):
     weights: Literal["float32", "float16", "bfloat16"] = Field(
         default="float32", description="Number type of the weights that are written at the end."
     )
+    tensorboard: bool = Field(
+        default=False,
+        description="Write the curves of the report as event files, too, in OUT/tensorboard: tensorboard --logdir "
+        "OUT/tensorboard. Each saved state renews them. Nothing needs to be installed where the training runs.",
+    )
+    mlflow: bool = Field(
+        default=False,
+        description="Write settings and curves as a run of MLflow, too, in OUT/mlruns: MLFLOW_ALLOW_FILE_STORE=true "
+        "mlflow ui --backend-store-uri OUT/mlruns. Each saved state renews them. Nothing needs to be installed where "
+        "the training runs.",
+    )
 
 
 class TrainingPolicySettings(Settings):

@@ -32,31 +32,30 @@ def train_job(job: TrainingJob | VocabularyJob, console: Console) -> ExitStatus:
         print_error("interrupted; the state of the training is kept, run the same command to resume")
         return ExitStatus.INTERRUPTED
     if not console.is_terminal:
-        fields = {name: report[name] for name in ("steps", "tokens", "seconds")}
-        announce(console, "ended", status=report["status"], **fields)
+        announce(console, "ended", **{name: report[name] for name in ("status", "step", "tokens", "seconds")})
     print_report(report, job.output.path, console)
     return ExitStatus.COMPLETE
 
 
 def print_report(report: dict[str, Any], output: str, console: Console) -> None:
     """Print what a training did, and the losses of its objectives at its end."""
-    rate = report["tokens"] / max(report["seconds"], 1e-9)
+    speed = f" ({report['tokens_per_s']:,.0f} tokens/s)" if report["tokens_per_s"] is not None else ""
     console.print(
         f"{format_count(report['step'], 'step')}, {format_count(report['tokens'], 'token')} in "
-        f"{format_duration(report['seconds'])} ({rate:,.0f} tokens/s)",
+        f"{format_duration(report['seconds'])}{speed}",
         highlight=False,
     )
     table = Table(box=None)
     for name in ("objective", "loss", "loss on dev", "accuracy on dev"):
         table.add_column(name, justify="left" if name == "objective" else "right")
-    dev = {evaluation["objective"]: evaluation for evaluation in report["evaluations"]}
-    for name, loss in report["losses"].items():
-        held_out = dev.get(name, {})
-        table.add_row(
-            name, f"{loss:.4f}", _format(held_out.get("loss"), ".4f"), _format(held_out.get("accuracy"), ".2%")
-        )
+    for objective in report["objectives"]:
+        dev = objective["dev"] or {}
+        losses = (_format(objective["loss"], ".4f"), _format(dev.get("loss"), ".4f"))
+        table.add_row(objective["name"], *losses, _format(dev.get("accuracy"), ".2%"))
     console.print(table)
-    console.print(f"model and heads: {output}", highlight=False, soft_wrap=True)
+    console.print(
+        f"model and heads in {output}; report in {output.rstrip('/')}/_xlm/report.html", highlight=False, soft_wrap=True
+    )
 
 
 def _format(value: float | None, spec: str) -> str:

@@ -149,7 +149,28 @@
     });
   };
 
-  const DRAW = { timeline, stages, lengths, numbers, labels, vectors };
+  const curve = (figure) => {
+    const { series, log, percent: isShare } = values.curves[figure.index];
+    const digits = (value) => {
+      if (isShare) return `${+(100 * value).toFixed(2)} %`;
+      return Math.abs(value) >= 10000 ? compact(value) : String(+value.toPrecision(4));
+    };
+    const lines = series.map(({ name, points }, i) => ({
+      name: short(name), data: points, itemStyle: { color: color(i % LIGHT.length) }, showSymbol: points.length <= 20,
+    }));
+    return base({
+      xAxis: axis({ type: "value", min: 0, splitLine: { show: false }, axisLabel: { formatter: compact } }),
+      yAxis: axis({ type: log ? "log" : "value", scale: true, splitNumber: 4, axisLabel: { formatter: digits } }),
+      tooltip: {
+        trigger: "axis", axisPointer: { lineStyle: { color: css("--off") } },
+        formatter: (items) => items.map(({ seriesName, value }) => `${seriesName}, step ${count(value[0])}: ${digits(value[1])}`).join("\n"),
+      },
+      series: (lines.length > 1 ? withLegend(figure, lines) : lines)
+        .map((line) => ({ type: "line", symbolSize: 5, lineStyle: { width: 1.75 }, ...line })),
+    });
+  };
+
+  const DRAW = { timeline, stages, lengths, numbers, labels, vectors, curve };
   const element = (figure, name, ...classes) => {
     const added = document.createElement(name);
     added.classList.add(...classes);

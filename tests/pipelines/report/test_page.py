@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from pipelines.report.page import render_html, render_or_explain
+from pipelines.report.html import render_or_explain
+from pipelines.report.page import render_html
 from pipelines.report.summary import summary_lines
 from tests.pipelines.report.example_report import RECORDS, RUN, Page, job, record, report_of, text_of
 
@@ -127,7 +128,7 @@ def test_page_stays_small_if_the_language_column_contains_texts():
 
 def test_error_of_the_page_does_not_keep_a_run_from_ending(caplog):
     report = report_of(job(), 3000, RECORDS, {}, RUN, "complete")
-    assert render_or_explain(report) == render_html(report)
+    assert render_or_explain(render_html, report) == render_html(report)
     del report["langs"]
-    assert "report.json" in render_or_explain(report)
+    assert "report.json" in render_or_explain(render_html, report)
     assert "KeyError" in caplog.text

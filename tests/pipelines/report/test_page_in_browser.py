@@ -15,7 +15,9 @@ from pipelines.report.sample import Sample
 from pipelines.report.statistics import summarize
 from pipelines.rows import NUM_LENGTH_BINS, LangCounts
 from pipelines.tasks import FeatureExtraction, TextClassification
+from pipelines.train.reporting.page import render_training
 from tests.pipelines.output.shard_records import make_record
+from tests.pipelines.train.reporting.example_training import make_report
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -89,9 +91,9 @@ def browser():
 class Opened:
     """A report that is open in the browser, without a network, and everything that its page printed or requested."""
 
-    def __init__(self, browser, folder, report, size="desktop", scheme="light", *, scripts=True):
+    def __init__(self, browser, folder, report, size="desktop", scheme="light", *, scripts=True, render=render_html):
         file = folder / "report.html"
-        file.write_text(render_html(report), encoding="utf-8")
+        file.write_text(render(report), encoding="utf-8")
         context = browser.new_context(
             viewport=SIZES[size], color_scheme=scheme, java_script_enabled=scripts, offline=True
         )
@@ -215,6 +217,18 @@ def test_legend_shows_every_series_and_hides_those_that_are_clicked(browser, tmp
     assert opened.picture("vectors") != without
     legend.nth(1).press("Enter")
     assert opened.picture("vectors") == without
+
+
+@pytest.mark.parametrize(("size", "label"), list(product(SIZES, DATA_WITH_MARKUP)))
+def test_page_of_a_training_draws_its_curves_and_runs_nothing_in_the_data(browser, tmp_path, size, label):
+    report = make_report(120, "failed", label=label, error=label)
+    opened = Opened(browser, tmp_path, report, size, render=render_training)
+    assert opened.num_drawn() == 6  # losses of two objectives, accuracy, learning rate, gradient, speed
+    assert opened.printed == []
+    assert opened.requested == [opened.url]
+    assert not opened.is_wider_than_the_window()
+    assert label in opened.text()
+    assert opened.page.locator("main img, main script, svg[onload]").count() == 0
 
 
 def test_run_that_added_nothing_has_no_speed(browser, tmp_path):
