@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.compute
 
 from pipelines.errors import FatalError
+from pipelines.evaluation.measures import mean_of_defined
 from pipelines.evaluation.reliability import Reliability, measure_reliability
 from pipelines.evaluation.resampling import (
     Estimate,
@@ -194,7 +195,8 @@ def _reliability(measure: Measure, rows: NDArray[np.int64]) -> Reliability | Non
 
 
 def _mean(langs: list[Scores], values: list[NDArray[np.float64]], resampled: list[NDArray[np.float64]]) -> Scores:
-    metrics = estimates(np.nanmean(np.stack(values), 0), np.stack(resampled).mean(0))
+    value_M, resampled_RM = (mean_of_defined(np.stack(parts, -1)) for parts in (values, resampled))
+    metrics = estimates(value_M, resampled_RM)
     errors = [scores.ece for scores in langs if scores.ece is not None]
     items = [scores.items for scores in langs if scores.items is not None]
     mean_ece = float(np.mean(errors)) if errors else None

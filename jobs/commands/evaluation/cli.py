@@ -32,8 +32,8 @@ _GOLD_OPTIONS = [
     click.option(
         "--allow-missing",
         is_flag=True,
-        help="Evaluate the rows that have gold labels, although others are missing on one side, and count gold labels "
-        "that the head does not have as errors.",
+        help="Use the rows that have gold labels, although others are missing on one side. xlm eval also counts gold "
+        "labels that the head does not have as wrong.",
     ),
 ]
 
@@ -52,7 +52,7 @@ def gold_options(function: Callable[..., ExitStatus]) -> Callable[..., ExitStatu
         "xlm eval OUT --gold gold.parquet",
         "xlm eval OUT --gold s3://bucket/ud/ --gold-column upos --filter \"split == 'test'\"",
         "xlm eval OUT --gold OUT_OF_TRANSLATIONS",
-        "xlm eval OUT --gold gold.parquet --compare OUT_B",
+        "xlm eval OUT --gold gold.parquet --compare OUT_B --html evaluation.html",
         "xlm eval OUT --gold gold.parquet --json | jq '.all.metrics'",
     ],
 )
@@ -73,6 +73,7 @@ def gold_options(function: Callable[..., ExitStatus]) -> Callable[..., ExitStatu
 @click.option(
     "--compare-gold", metavar="URL", type=click.Path(), help="The gold labels of OUT_B. By default those of --gold."
 )
+@click.option("--html", "page", metavar="FILE", type=click.Path(), help="Also write the evaluation as an HTML page.")
 @json_option
 def eval_command(
     output: str,
@@ -85,6 +86,7 @@ def eval_command(
     allow_missing: bool,
     other: str | None,
     compare_gold: str | None,
+    page: str | None,
     as_json: bool,
 ) -> ExitStatus:
     """Compare the results of an output with gold labels, by id, for each language.
@@ -102,7 +104,7 @@ def eval_command(
     ids = split_names(row_id) if row_id else []
     options = GoldOptions(gold, gold_column, ids, lang, where, allow_missing)
     console = open_console(as_json=as_json)
-    evaluate_output(output, options, column, console, other=other, other_gold=compare_gold, as_json=as_json)
+    evaluate_output(output, options, column, console, other=other, other_gold=compare_gold, page=page, as_json=as_json)
     return ExitStatus.COMPLETE
 
 

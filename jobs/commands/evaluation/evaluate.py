@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from jobs.commands.evaluation.documents import comparison_to_json, evaluation_to_json
+from jobs.commands.evaluation.page import render_page
 from jobs.commands.evaluation.tables import comparison_tables, evaluation_tables
 from jobs.console import print_json
 from pipelines.evaluation import compare, evaluate, read_scored_output
+from pipelines.storage import locate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +29,7 @@ def evaluate_output(
     *,
     other: str | None = None,
     other_gold: str | None = None,
+    page: str | None = None,
     as_json: bool = False,
 ) -> None:
     """Print the metrics of an output; with a second one, also how it differs. The texts of rows are never printed.
@@ -38,6 +41,7 @@ def evaluate_output(
         console: where to print.
         other: the second output.
         other_gold: the gold labels of the second output, if they are others.
+        page: the path or URL of an HTML page to write.
         as_json: print JSON instead of text.
 
     Raises:
@@ -50,16 +54,20 @@ def evaluate_output(
         if other is not None:
             other_options = options if other_gold is None else options._replace(url=other_gold)
             comparison = compare(scored, read_scored_output(other, other_options, column))
+    measure = scored.measure
+    document = evaluation_to_json(evaluation, options.url)
+    if comparison is not None and other is not None:
+        document["comparison"] = comparison_to_json(comparison, other, measure.metrics)
+    if page is not None:
+        html = render_page(document, measure.metrics, measure.items, scored.coverage.describe())
+        locate(page).put(html.encode("utf-8", "backslashreplace"))
     if as_json:
-        document = evaluation_to_json(evaluation, options.url)
-        if comparison is not None and other is not None:
-            document["comparison"] = comparison_to_json(comparison, other, scored.measure.metrics)
         print_json(document)
         return
     if not console.is_terminal:
         console.width = max(console.width, _PLAIN_WIDTH)
     items = list(evaluation_tables(evaluation, options.url))
     if comparison is not None and other is not None:
-        items += comparison_tables(comparison, other, scored.measure.metrics)
+        items += comparison_tables(comparison, other, measure.metrics)
     for item in items:
         console.print(item, soft_wrap=isinstance(item, Text))

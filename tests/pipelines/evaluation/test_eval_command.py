@@ -1,7 +1,10 @@
 """`xlm eval` on outputs of real jobs prints tables, or JSON with the same numbers."""
 
 import json
+import re
+from html import unescape
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -10,7 +13,7 @@ from pipelines.job.job import Job
 from pipelines.output.directory import Output
 from pipelines.run.prepare import prepare_job
 from tests.flow.in_process import run_to_records
-from tests.pipelines.evaluation.outputs import write_gold
+from tests.pipelines.evaluation.outputs import labelled, write_gold, write_output
 
 pytestmark = pytest.mark.long
 
@@ -74,3 +77,20 @@ def test_wrong_options(options, message, classified, xlm):
     assert ended.status == 2
     assert message in ended.err
     assert ended.err.count("\n") == 1
+
+
+def test_the_page_loads_nothing_and_escapes_labels(tmp_path, xlm):
+    labels = ["<script>alert(1)</script>", "b&b", "\u202eright"]
+    rows = [{"id": str(i), "lang": "<b>", "label": labels[i % 3], "score": 0.5} for i in range(9)]
+    fields = [labelled("label", pa.string(), labels), pa.field("score", pa.float32())]
+    out = write_output(tmp_path, "text-classification", rows, fields)
+    gold = write_gold(tmp_path, [{"id": str(i), "label": labels[i % 2]} for i in range(9)])
+    page = tmp_path / "evaluation.html"
+    ended = xlm("eval", out, "--gold", gold, "--compare", out, "--html", str(page))
+    assert ended.status == 0
+    html = page.read_text(encoding="utf-8")
+    assert not re.search(r"<script|<b>|https?:|src=|url\(", html)
+    assert html.count("&lt;script&gt;") >= 2
+    assert "default-src 'none'" in unescape(html)
+    assert "B - A" in html
+    assert "reliability diagram" in html

@@ -57,3 +57,14 @@ def test_perplexity_is_that_of_all_tokens_and_needs_no_gold_labels(tmp_path):
     assert metrics(found) == {"perplexity": pytest.approx(np.exp(115 / 45))}
     assert metrics(found, "de") == {"perplexity": pytest.approx(np.exp(110 / 40))}
     assert found.total.items == 45
+
+
+def test_a_correlation_of_equal_values_is_not_defined(tmp_path, recwarn):
+    """It is left out of the mean of the languages."""
+    rows = [{"id": str(i), "lang": "de" if i < 5 else "fr", "values": [float(i < 5) * i]} for i in range(10)]
+    field = labelled("values", list_of(pa.float32()), ["a"])
+    out = write_output(tmp_path, {"text-classification": {"problem": "regression"}}, rows, [field])
+    found = evaluate_files(out, write_gold(tmp_path, [{"id": str(i), "value": float(i)} for i in range(10)]))
+    assert np.isnan(metrics(found, "fr")["Pearson"])
+    assert found.mean.metrics[1].value == metrics(found, "de")["Pearson"] == pytest.approx(1)
+    assert [str(warning.message) for warning in recwarn] == []
