@@ -12,7 +12,8 @@ from pipelines.job.input import InputSettings
 from pipelines.run.execute import run
 from pipelines.run.prepare import prepare_job
 from pipelines.stages import Tokenize
-from pipelines.train.vocabulary import VocabularySettings, learn_vocabulary
+from pipelines.train.vocabulary import learn_vocabulary
+from pipelines.training_job import VocabularySettings
 from tests.flow.run.outputs import printed, quiet_console
 
 
