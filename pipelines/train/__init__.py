@@ -6,8 +6,8 @@ from xlm_core.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from pipelines.train.execute import train
+    from pipelines.train.execute_vocabulary import train_vocabulary
     from pipelines.train.prepare import PreparedTraining, prepare_training
-    from pipelines.train.train_vocabulary import train_vocabulary
     from pipelines.train.vocabulary import learn_vocabulary
 
 __all__ = ["PreparedTraining", "learn_vocabulary", "prepare_training", "train", "train_vocabulary"]
@@ -17,7 +17,7 @@ _MODULES = {  # the module of each name; only `prepare` does not import Ray
     "learn_vocabulary": "vocabulary",
     "prepare_training": "prepare",
     "train": "execute",
-    "train_vocabulary": "train_vocabulary",
+    "train_vocabulary": "execute_vocabulary",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

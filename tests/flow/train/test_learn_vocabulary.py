@@ -4,14 +4,17 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import yaml
 from pyarrow import parquet
 
+from jobs import cli
 from pipelines.errors import ClusterError, FatalError
 from pipelines.job import TokenizerSettings
 from pipelines.rows import Shard
 from pipelines.train import learn_vocabulary
 from pipelines.train.vocabulary.count_words import CountWords
 from pipelines.training_job import VocabularySettings
+from xlm_core import XLMTokenizer
 from xlm_core.text import Segmenters
 from xlm_core.vocabulary import WordCounter, learn_tokenizer
 
@@ -94,3 +97,24 @@ def test_words_of_a_process_that_dies_are_not_missing_silently(tmp_path: Path, m
     parquet.write_table(pa.table({"text": ["low", "low", "fatal", "low"], "lang": ["en"] * 4}), tmp_path / "t.parquet")
     with pytest.raises(ClusterError, match=r"^1 of 2 shards were lost, because the process that counted"):
         learn_vocabulary(make_settings(tmp_path / "t.parquet"))
+
+
+@pytest.mark.long
+def test_command_writes_the_tokenizer_of_a_new_model(corpus: list[dict[str, str]], tmp_path: Path):
+    parquet.write_table(pa.Table.from_pylist(corpus), tmp_path / "texts.parquet")
+    job = {
+        "vocabulary": {"input": {"path": "texts.parquet", "text": "text", "lang": "lang"}, "vocab_size": 2_500},
+        "tokenizer": {"ja": "fugashi"},
+        "output": {"path": "out"},
+    }
+    (tmp_path / "job.yaml").write_text(yaml.safe_dump(job), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        assert cli.main(["train", "job.yaml"]) == 0
+        assert cli.main(["train", "job.yaml"]) == 0  # does nothing
+        assert cli.main(["train", "job.yaml", "--set", "vocabulary.alpha=1.0"]) == 2  # another vocabulary
+    tokenizer = XLMTokenizer.from_pretrained(tmp_path / "out/tokenizer", ja="fugashi")
+    assert len(tokenizer.vocab) == 2_500
+    texts, langs = [row["text"] for row in corpus], [row["lang"] for row in corpus]
+    encoded = tokenizer.encode_batch(texts, langs)
+    assert encoded.num_unknown.sum() < 0.05 * len(encoded.input_ids)  # characters that occur once
