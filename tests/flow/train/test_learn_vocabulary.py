@@ -13,8 +13,9 @@ from pipelines.job import TokenizerSettings
 from pipelines.rows import Shard
 from pipelines.train import learn_vocabulary
 from pipelines.train.vocabulary.count_words import CountWords
-from pipelines.training_job import VocabularySettings
-from xlm_core import XLMTokenizer
+from pipelines.training_job import TrainingJob, VocabularySettings
+from tests.flow.train.in_process import train_here
+from xlm_core import XLM, XLMTokenizer
 from xlm_core.text import Segmenters
 from xlm_core.vocabulary import WordCounter, learn_tokenizer
 
@@ -118,3 +119,19 @@ def test_command_writes_the_tokenizer_of_a_new_model(corpus: list[dict[str, str]
     texts, langs = [row["text"] for row in corpus], [row["lang"] for row in corpus]
     encoded = tokenizer.encode_batch(texts, langs)
     assert encoded.num_unknown.sum() < 0.05 * len(encoded.input_ids)  # characters that occur once
+    source = {"path": str(tmp_path / "texts.parquet"), "text": "text", "lang": "lang"}
+    training = TrainingJob.model_validate(
+        {
+            "model": {
+                "config": {"emb_dim": 32, "n_layers": 1, "n_heads": 2},
+                "tokenizer": str(tmp_path / "out/tokenizer"),
+            },
+            "objectives": [{"masked-language-modeling": {"input": source, "stream_tokens": 64}}],
+            "training": {"steps": 1, "tokens_per_step": 256},
+            "tokenizer": {"ja": "fugashi"},
+            "output": {"path": str(tmp_path / "model")},
+        }
+    )
+    train_here(training)
+    model = XLM.from_pretrained(tmp_path / "model/model", ja="fugashi")
+    assert model.embed(["Rain again."], lang="en").shape == (1, 32)
