@@ -154,6 +154,8 @@ def _read_gold(
 
 def _check(output: LoadedOutput, options: GoldOptions, coverage: Coverage, measure: Measure) -> str | None:
     """Check that the rows can be measured; returns what is doubtful, if it is allowed."""
+    if not coverage.both and options.url is None:
+        raise FatalError(f"{output.url}: has no rows; the job rejected all of them")
     if not coverage.both:
         names = " and ".join(options.id_columns or output.id_columns)
         raise FatalError(f"{output.url} and {options.url} have no common ids ({names}); name the column with --id")

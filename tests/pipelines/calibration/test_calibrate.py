@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import fsspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -182,3 +183,18 @@ def test_heads_that_share_a_configuration_are_refused(write_job, checkpoints, he
     gold = write_gold(tmp_path, [{"id": "x", "label": "a"}])
     ended = xlm("calibrate", write_job({"text-classification": {"head": str(both)}}), "--gold", gold)
     assert "contains several heads (" in ended.err
+
+
+def test_a_head_in_a_store_is_copied(write_job, heads, rows, tmp_path, xlm):
+    store = fsspec.filesystem("memory")
+    store.put(str(heads / "topic"), "/heads-in-a-store/topic", recursive=True)
+    job = write_job({"text-classification": {"head": "memory://heads-in-a-store/topic"}})
+    gold = write_gold(tmp_path, [{"id": row["id"], "label": "abc"[i % 3]} for i, row in enumerate(rows)])
+    refused = xlm("calibrate", job, "--gold", gold)
+    assert refused.status == 2
+    assert "memory://heads-in-a-store/topic: cannot be changed there; name a local directory" in refused.err
+    target = tmp_path / "copy"
+    found = json.loads(xlm("calibrate", job, "--gold", gold, "--output", str(target), "--json").out)
+    assert found["written"] == str(target)
+    assert XLMConfig.from_pretrained(target).score_temperature == found["after"]["temperature"] != 1
+    assert (target / "model.safetensors").read_bytes() == (heads / "topic" / "model.safetensors").read_bytes()

@@ -2,6 +2,7 @@
 
 import shutil
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -91,6 +92,15 @@ def test_a_filter_selects_gold_labels_of_all_files(out, tmp_path):
         shutil.move(write_gold(tmp_path, rows[i : i + 5]), folder)
     found = evaluate_files(out, str(folder), where="split == 'test'")
     assert found.total == evaluate_files(out, write_gold(tmp_path, GOLD)).total
+
+
+def test_gold_labels_in_a_store(out, tmp_path):
+    expected = evaluate_files(out, write_gold(tmp_path, GOLD)).total
+    store = fsspec.filesystem("memory")
+    for i in (0, 5):
+        store.put(write_gold(tmp_path, GOLD[i : i + 5]), f"/gold-in-a-store/{i}.parquet")
+    assert evaluate_files(out, "memory://gold-in-a-store").total == expected
+    assert evaluate_files(out, "memory://gold-in-a-store/*.parquet").total == expected
 
 
 def test_integer_ids_and_another_name(out, tmp_path):
