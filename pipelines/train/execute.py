@@ -84,7 +84,7 @@ def _train(
     num_gpus = sum(node.gpus for node in nodes)
     use_gpu = job.compute.gpus_per_worker > 0 and num_gpus > 0
     cpus = sum(node.cpus for node in nodes)
-    threads = max(1, int(cpus // job.compute.workers))
+    threads = max(1, int(min(cpus / job.compute.workers, max(node.cpus for node in nodes))))
     _check_resources(prepared, nodes, use_gpu=use_gpu)
     settings = worker_settings(prepared, threads)
     resources = {"CPU": min(1.0, cpus / (job.compute.workers + 1))}

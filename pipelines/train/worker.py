@@ -132,6 +132,11 @@ class TrainingLoop:
         total = 0.0
         found = [(name, trainer.evaluate(name)) for name, o in trainer.objectives.items() if o.dev is not None]
         for name, evaluation in found:
+            if not math.isfinite(evaluation.loss):
+                raise FatalError(
+                    f"step {trainer.step:,}: the loss of {name} on dev is {evaluation.loss}, not a finite number; "
+                    "lower training.learning_rate, or train in float32"
+                )
             history.add_evaluation(trainer.step, name, evaluation)
             total += evaluation.loss
         if found and total < (math.inf if history.best_loss is None else history.best_loss):

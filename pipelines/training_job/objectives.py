@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Tag, field_validator
 
-from pipelines.job import FixedLang, InputSettings
+from pipelines.job import DetectedLang, FixedLang, InputSettings
 from pipelines.settings import KindSettings, Settings, one_of, union_of_kinds
 from pipelines.storage import Url
 
@@ -62,6 +62,10 @@ class ObjectiveSettings(KindSettings):
         if not low <= number <= (high or number):
             expected = f"{low}" if low == high else f"at least {low}" if high is None else f"{low} or {high}"
             raise ValueError(f"text has {number} columns, but {cls.kind} needs {expected}")
+        if isinstance(value.lang, DetectedLang):
+            raise ValueError(
+                "lang: a training does not detect languages; name a column, such as detected_lang of a job that does"
+            )
         if value.keep:
             raise ValueError("keep has no effect in a training job; remove it")
         return value

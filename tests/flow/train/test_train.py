@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import transformers
+from pydantic import ValidationError
 from rich.console import Console
 from safetensors.torch import load_file
 
@@ -164,6 +165,11 @@ def test_bad_input_has_one_clear_line(make_training: Make, objective: Make, chan
     with pytest.raises(FatalError, match=message) as error:
         train_here(make_training(objective("token-classification", **change)))
     assert "\n" not in str(error.value)
+
+
+def test_language_is_not_detected(make_training: Make, objective: Make):
+    with pytest.raises(ValidationError, match="a training does not detect languages; name a column"):
+        make_training(objective("text-classification", input={"lang": {"detect": "somewhere"}}))
 
 
 def test_labels_must_fit_the_words_and_the_head(
