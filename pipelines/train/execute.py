@@ -19,7 +19,7 @@ from pipelines.train.encoding import encode_examples
 from pipelines.train.messages import clear_messages, read_error, read_progress, read_record, request_stop
 from pipelines.train.prepare import prepare_training
 from pipelines.train.progress import TrainingProgress
-from pipelines.train.reporting import Reporter
+from pipelines.train.reporting import Reporter, check_tensorboard
 from pipelines.train.training_output import TrainingOutput
 from pipelines.train.worker import WorkerSettings
 
@@ -52,6 +52,8 @@ def train(job: TrainingJob, console: Console) -> dict[str, Any]:
         RetryableError: Ray, its cluster or a store failed. The same call resumes the training.
     """
     notify = partial(announce, console)
+    if job.output.tensorboard:
+        check_tensorboard()
     prepared = prepare_training(job, notify)
     output = TrainingOutput(prepared.output, prepared.fingerprint)
     if output.is_complete():

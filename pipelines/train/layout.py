@@ -7,6 +7,5 @@ TRAINING_FILE = f"{BOOKKEEPING}/training.json"
 REPORT_FILE = f"{BOOKKEEPING}/report.json"
 REPORT_PAGE = f"{BOOKKEEPING}/report.html"
 TENSORBOARD_FOLDER = "tensorboard"
-MLFLOW_FOLDER = "mlruns"
 SUCCESS = "_SUCCESS"
 TOKENIZER_FOLDER = "tokenizer"  # of a learned vocabulary

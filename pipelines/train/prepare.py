@@ -238,7 +238,7 @@ def _fingerprint(
 ) -> dict[str, Any]:
     settings = job.model_dump(mode="json", exclude={"name", "storage", "compute"})
     settings["training"].pop("save_every_s")
-    for name in ("path", "tensorboard", "mlflow"):
+    for name in ("path", "tensorboard"):
         settings["output"].pop(name)
     shards = hashlib.sha256("\n".join(s for c in corpora for s in c.shards["shard"].to_pylist()).encode())
     return {

@@ -93,14 +93,8 @@ class TrainingOutputSettings(Settings):
     )
     tensorboard: bool = Field(
         default=False,
-        description="Write the curves of the report as event files, too, in OUT/tensorboard: tensorboard --logdir "
-        "OUT/tensorboard. Each saved state renews them. Nothing needs to be installed where the training runs.",
-    )
-    mlflow: bool = Field(
-        default=False,
-        description="Write settings and curves as a run of MLflow, too, in OUT/mlruns: MLFLOW_ALLOW_FILE_STORE=true "
-        "mlflow ui --backend-store-uri OUT/mlruns. Each saved state renews them. Nothing needs to be installed where "
-        "the training runs.",
+        description="Write the curves of the report as event files, too, with each saved state: tensorboard --logdir "
+        "OUT/tensorboard shows them. Needs xlm-batch[tensorboard].",
     )
 
 

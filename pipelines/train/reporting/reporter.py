@@ -12,9 +12,8 @@ from pipelines.errors import FatalError, RetryableError
 from pipelines.log import logger
 from pipelines.report import render_or_explain
 from pipelines.train.history import History
-from pipelines.train.layout import MLFLOW_FOLDER, REPORT_FILE, REPORT_PAGE, TENSORBOARD_FOLDER
+from pipelines.train.layout import REPORT_FILE, REPORT_PAGE, TENSORBOARD_FOLDER
 from pipelines.train.reporting.build_report import build_report
-from pipelines.train.reporting.mlflow import mlflow_files
 from pipelines.train.reporting.page import render_training
 from pipelines.train.reporting.scalars import list_scalars
 from pipelines.train.reporting.tensorboard import event_file_name, event_files
@@ -38,10 +37,8 @@ class Reporter:
 
     def __init__(self, prepared: PreparedTraining, data: Mapping[str, dict[str, Any]]):
         self._job, self._output, self._data = prepared.job, prepared.output, data
-        self._fingerprint = json.dumps(prepared.fingerprint, sort_keys=True)
         self._versions = {name: importlib.metadata.version(name) for name in _LIBRARIES}
         self._versions["python"] = platform.python_version()
-        self._written: dict[str, bytes] = {}  # few of the many files of MLflow change
 
     def watch(self, record: dict[str, Any], state: dict[str, Any]) -> None:
         """Write the report of a training that runs or has failed. An error of the store is only logged."""
@@ -57,15 +54,10 @@ class Reporter:
         report = build_report(
             self._job, self._output.url, self._data, record, state, self._versions, updated_s=time.time()
         )
-        scalars = list_scalars(History(**record["history"]))
         if self._job.output.tensorboard:
-            self._write_events(event_files(scalars), report["step"])
-        if self._job.output.mlflow:
-            files = mlflow_files(report, scalars, self._output / MLFLOW_FOLDER, self._fingerprint)
-            for name, content in files.items():
-                self._put(f"{MLFLOW_FOLDER}/{name}", content)
-        self._put(REPORT_PAGE, render_or_explain(render_training, report).encode())
-        self._put(REPORT_FILE, json.dumps(report, indent=1, ensure_ascii=False).encode())
+            self._write_events(event_files(list_scalars(History(**record["history"]))), report["step"])
+        (self._output / REPORT_PAGE).put(render_or_explain(render_training, report).encode())
+        (self._output / REPORT_FILE).put(json.dumps(report, indent=1, ensure_ascii=False).encode())
         return report
 
     def _write_events(self, files: Mapping[str, bytes], step: int) -> None:
@@ -77,12 +69,7 @@ class Reporter:
         for run, content in files.items():
             folder: Location = self._output / TENSORBOARD_FOLDER / run
             name = event_file_name(step)
-            self._put(f"{TENSORBOARD_FOLDER}/{run}/{name}", content)
+            (folder / name).put(content)
             for file in folder.list():
                 if file.name != name:
                     (folder / file.name).delete()
-
-    def _put(self, path: str, content: bytes) -> None:
-        if self._written.get(path) != content:
-            (self._output / path).put(content)
-            self._written[path] = content

@@ -1,4 +1,4 @@
-"""The curves of a training as single values, for TensorBoard and MLflow."""
+"""The curves of a training as single values, for TensorBoard."""
 
 from __future__ import annotations
 

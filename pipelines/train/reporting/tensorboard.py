@@ -1,23 +1,31 @@
-"""Event files of TensorBoard, written without its package, whose form has been the same since TensorFlow 1.
-
-A file is a sequence of records: the length of a message, a checksum of these 8 bytes, the message, and its checksum. A
-message is an `Event` of tensorflow/core/util/event.proto in the encoding of protocol buffers.
-"""
+"""The curves of a training as event files of TensorBoard, written by its package."""
 
 from __future__ import annotations
 
-import struct
+import importlib.util
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pipelines.errors import FatalError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipelines.train.reporting.scalars import Scalar
 
-_WALL_TIME, _STEP, _FILE_VERSION, _SUMMARY = 1, 2, 3, 5  # fields of Event
-_VALUE = 1  # of Summary
-_TAG, _SIMPLE_VALUE = 1, 2  # of Summary.Value
-_VARINT, _64_BITS, _BYTES, _32_BITS = 0, 1, 2, 5  # types of fields
+
+def check_tensorboard() -> None:
+    """Check that the package is installed, which takes seconds to import.
+
+    Raises:
+        FatalError: it is not.
+    """
+    if importlib.util.find_spec("tensorboard") is None:
+        raise FatalError(
+            "output.tensorboard: needs the package tensorboard, which is not installed; pip install "
+            "'xlm-batch[tensorboard]'"
+        )
 
 
 def event_file_name(step: int) -> str:
@@ -27,58 +35,18 @@ def event_file_name(step: int) -> str:
 
 def event_files(scalars: Iterable[Scalar]) -> dict[str, bytes]:
     """Return the contents of the file of each run, "train" and "dev"."""
-    files: dict[str, bytearray] = {}
-    for scalar in scalars:
-        if scalar.run not in files:
-            version = _field(_WALL_TIME, _64_BITS, struct.pack("<d", scalar.time_s))
-            files[scalar.run] = bytearray(_record(version + _field(_FILE_VERSION, _BYTES, b"brain.Event:2")))
-        files[scalar.run] += _record(_event(scalar))
-    return {run: bytes(content) for run, content in files.items()}
+    from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-
-def _event(scalar: Scalar) -> bytes:
-    tag = _field(_TAG, _BYTES, scalar.name.encode())
-    value = tag + _field(_SIMPLE_VALUE, _32_BITS, struct.pack("<f", scalar.value))
-    return (
-        _field(_WALL_TIME, _64_BITS, struct.pack("<d", scalar.time_s))
-        + _field(_STEP, _VARINT, _varint(scalar.step))
-        + _field(_SUMMARY, _BYTES, _field(_VALUE, _BYTES, value))
-    )
-
-
-def _field(number: int, kind: int, content: bytes) -> bytes:
-    length = _varint(len(content)) if kind == _BYTES else b""
-    return _varint(number << 3 | kind) + length + content
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
-
-
-def _record(message: bytes) -> bytes:
-    length = struct.pack("<Q", len(message))
-    return length + _masked_checksum(length) + message + _masked_checksum(message)
-
-
-def _masked_checksum(data: bytes) -> bytes:
-    checksum = 0xFFFFFFFF
-    for byte in data:
-        checksum = _CRC32C[(checksum ^ byte) & 0xFF] ^ checksum >> 8
-    checksum ^= 0xFFFFFFFF
-    return struct.pack("<I", ((checksum >> 15 | checksum << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-def _crc32c_table() -> list[int]:
-    """Return the CRC-32C (Castagnoli) of each byte."""
-    table = list(range(256))
-    for _ in range(8):
-        table = [value >> 1 ^ (0x82F63B78 if value & 1 else 0) for value in table]
-    return table
-
-
-_CRC32C = _crc32c_table()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        writers: dict[str, EventFileWriter] = {}
+        for scalar in scalars:
+            if scalar.run not in writers:
+                writers[scalar.run] = EventFileWriter(str(folder / scalar.run))
+            value = Summary(value=[Summary.Value(tag=scalar.name, simple_value=scalar.value)])
+            writers[scalar.run].add_event(Event(wall_time=scalar.time_s, step=scalar.step, summary=value))
+        for writer in writers.values():
+            writer.close()
+        return {run: next((folder / run).iterdir()).read_bytes() for run in writers}
