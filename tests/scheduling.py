@@ -10,6 +10,7 @@ from xdist.scheduler import LoadScopeScheduling
 # They take longest, so they start first; the many short files then fill up the worker that is free.
 FOLDERS = (
     "tests/flow/run/",
+    "tests/flow/train/",
     "tests/real/runs/",
     "tests/flow/nightly/",
     "tests/docs/",
