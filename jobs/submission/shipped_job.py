@@ -22,6 +22,15 @@ _PROJECT = "xlm-batch"
 _PACKAGES = ("xlm_core", "pipelines", "jobs")
 _DIGEST_CHARS = 8
 
+# Parts of the packages that a run does not import.
+_NOT_SHIPPED = (
+    "pipelines/calibration/",
+    "pipelines/evaluation/",
+    "pipelines/train/",
+    "xlm_core/training/",
+    "xlm_core/vocabulary/",
+)
+
 JOB_FILE, START = "job.yaml", "run_job.py"  # names on the cluster
 
 # After the shards in flight have finished, the driver disconnects from Ray and writes the report.
@@ -63,6 +72,8 @@ class ShippedJob:
     def write(self, path: Path) -> None:
         """Write a zip file with the job file, this project's packages and their start program: about 1 MB.
 
+        Documents and what a run does not import are left out.
+
         The same job gives the same bytes, so that the head receives it once. Ray itself would not compress it, and
         nginx accepts 1 MiB by default.
         """
@@ -78,8 +89,13 @@ class ShippedJob:
             for package in _PACKAGES:
                 root = Path(str(files(package)))
                 for file in sorted(root.rglob("*")):
-                    if file.is_file() and "__pycache__" not in file.parts:
-                        _add(archive, f"{package}/{file.relative_to(root)}", file.read_bytes())
+                    path_in_zip = f"{package}/{file.relative_to(root)}"
+                    if file.is_file() and "__pycache__" not in file.parts and _is_shipped(path_in_zip):
+                        _add(archive, path_in_zip, file.read_bytes())
+
+
+def _is_shipped(path: str) -> bool:
+    return not (path.endswith(".md") or path.startswith(_NOT_SHIPPED))
 
 
 def _add(archive: ZipFile, name: str, content: bytes) -> None:
