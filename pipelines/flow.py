@@ -131,11 +131,16 @@ def build_dataset(
 def read_shards(reader: Reader, shards: pa.Table, max_tasks: int) -> Dataset:
     """Return a dataset of shards of a plan, which at most so many tasks read at a time."""
     source = PlanSource(reader, shards)
+    return read_source(source, source.num_tasks, max_tasks)
+
+
+def read_source(source: Datasource, num_tasks: int, max_tasks: int) -> Dataset:
+    """Return a dataset of the shards of a source with so many read tasks, of which `max_tasks` run at a time."""
     dataset = ray.data.read_datasource(
         source,
         num_cpus=READ_CPUS,
         compute=TaskPoolStrategy(max_tasks),
-        override_num_blocks=source.num_tasks,  # given their number, Ray does not split the blocks of a row group
+        override_num_blocks=num_tasks,  # given their number, Ray does not split the blocks of a row group
         ray_remote_args=_TASK_RETRIES,
     )
     # Each shard becomes a block of its own, although a row group is read once for all its shards: a stage passes on

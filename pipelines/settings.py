@@ -119,6 +119,13 @@ def _auto_or_count(value: object) -> str | None:
     return "auto" if value == "auto" else "count" if type(value) is int else None
 
 
+JobName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
+        description="At most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
+    ),
+]
 NonEmptyStr = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 AutoOrCount = Annotated[

@@ -2,7 +2,7 @@
 
 from pipelines.job.checks import check_overlap
 from pipelines.job.fingerprint import build_fingerprint, fingerprint_digest, result_settings
-from pipelines.job.input import DetectedLang, FixedLang, InputSettings
+from pipelines.job.input import ColumnName, DetectedLang, FixedLang, InputSettings
 from pipelines.job.job import SECTION_SETTINGS, Job, settings_class_at
 from pipelines.job.local_paths import resolve_local_paths
 from pipelines.job.saved_settings import parse_input, parse_policy, unreadable_settings_error
@@ -10,6 +10,7 @@ from pipelines.job.sections import ComputeSettings, ModelSettings, PolicySetting
 
 __all__ = [
     "SECTION_SETTINGS",
+    "ColumnName",
     "ComputeSettings",
     "DetectedLang",
     "FixedLang",

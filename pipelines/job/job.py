@@ -18,7 +18,7 @@ from pipelines.job.sections import (
     PolicySettings,
     TokenizerSettings,
 )
-from pipelines.settings import Settings, violations
+from pipelines.settings import JobName, Settings, violations
 from pipelines.storage import StoreSettings
 from pipelines.tasks import TASKS, AnyTaskSettings
 
@@ -26,11 +26,7 @@ from pipelines.tasks import TASKS, AnyTaskSettings
 class Job(Settings):
     """A job runs one checkpoint over a corpus, for one or more tasks."""
 
-    name: str = Field(
-        default="xlm-job",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="At most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
-    )
+    name: JobName = "xlm-job"
     input: InputSettings = Field(description="The corpus, and the meaning of its columns.")
     storage: tuple[StoreSettings, ...] = Field(
         default=(),

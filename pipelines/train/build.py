@@ -15,6 +15,7 @@ from pipelines.training_job import (
     AnswerSettings,
     CausalSettings,
     ChoiceSettings,
+    HeadSettings,
     MaskedSettings,
     RankingSettings,
     SampledSettings,
@@ -32,6 +33,7 @@ from xlm_core.heads import (
     SequenceClassificationHead,
     TokenClassificationHead,
 )
+from xlm_core.inference import head_labels
 from xlm_core.model import Trunk
 from xlm_core.training import (
     LM_HEAD,
@@ -67,6 +69,16 @@ if TYPE_CHECKING:
     from xlm_core.training import Examples, Objective, Sampler
 
 _CPU_MAX_TOKENS, _GPU_MAX_TOKENS = 4_096, 16_384
+_HEAD_CLASSES: dict[str, type[Head]] = {
+    head.kind: head
+    for head in (
+        SequenceClassificationHead,
+        TokenClassificationHead,
+        MultipleChoiceHead,
+        QuestionAnsweringSimpleHead,
+        QuestionAnsweringHead,
+    )
+}
 _PROBLEM_TYPES = {
     "single-label": "single_label_classification",
     "multi-label": "multi_label_classification",
@@ -139,7 +151,7 @@ def build_trainer(settings: BuildSettings, device: torch.device, folder: Path) -
         head = _build_head(settings, spec, table, problem, heads)
         if head is not None:
             heads[title if spec.trains_head else LM_HEAD] = head
-        labels = [head.config.id2label[i] for i in range(head.config.num_labels)] if head is not None else []
+        labels = head_labels(head.config) if head is not None else []
         examples = to_examples(spec, table, labels, problem)
         dev = None if title not in settings.dev else to_examples(spec, settings.dev[title].read(), labels, problem)
         objective = _build_objective(settings, spec, head, examples)
@@ -196,15 +208,10 @@ def _build_head(
         return None
     if not spec.trains_head:
         return heads.get(LM_HEAD) or _build_lm_head(settings)
-    head_class = _head_class(spec)
+    assert isinstance(spec, HeadSettings)
+    head_class = _HEAD_CLASSES[spec.head_kind]
     if (pinned := settings.heads[spec.title]) is not None:
-        head = head_class.from_pretrained(local_checkpoint(pinned))
-        if head.config.emb_dim != settings.config.emb_dim:
-            raise FatalError(
-                f"{spec.title}: the head is for a model of width {head.config.emb_dim}, expected "
-                f"{settings.config.emb_dim}"
-            )
-        return head
+        return head_class.from_pretrained(local_checkpoint(pinned))
     return head_class(_head_config(settings.config, spec, table, problem))
 
 
@@ -215,17 +222,6 @@ def _build_lm_head(settings: BuildSettings) -> LanguageModelHead:
     return LanguageModelHead(settings.config)
 
 
-def _head_class(spec: ObjectiveSettings) -> type[Head]:
-    if isinstance(spec, AnswerSettings):
-        return QuestionAnsweringHead if spec.beams else QuestionAnsweringSimpleHead
-    classes: dict[str, type[Head]] = {
-        SequenceSettings.kind: SequenceClassificationHead,
-        TokenSettings.kind: TokenClassificationHead,
-        ChoiceSettings.kind: MultipleChoiceHead,
-    }
-    return classes[spec.kind]
-
-
 def _head_config(config: XLMConfig, spec: ObjectiveSettings, table: pa.Table, problem: str | None) -> XLMConfig:
     changes: dict[str, Any] = {"summary_first_dropout": config.dropout}
     if isinstance(spec, AnswerSettings):
@@ -233,7 +229,7 @@ def _head_config(config: XLMConfig, spec: ObjectiveSettings, table: pa.Table, pr
     elif isinstance(spec, ChoiceSettings):
         labels = ["score"]
     elif problem == "regression":
-        number = len(table["label_values"][0].as_py()) if len(table) else 1
+        number = len(table["label_values"][0].as_py())
         labels = [spec.columns[0]] if number == 1 else [f"{spec.columns[0]}_{i}" for i in range(number)]
     else:
         labels = find_labels(table)

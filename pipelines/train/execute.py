@@ -74,7 +74,7 @@ def train(job: TrainingJob, console: Console) -> dict[str, Any]:
                 return {"status": "interrupted"}
             report = _train(prepared, Reporter(prepared, data), nodes, console, stop)
         if report["status"] == "complete":
-            output.finish(report)
+            output.finish()
         return report
 
 

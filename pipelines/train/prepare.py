@@ -13,19 +13,21 @@ from pipelines.corpus import ShardLimits, plan_shards, survey_corpus
 from pipelines.errors import FatalError
 from pipelines.job import FixedLang, InputSettings, PolicySettings
 from pipelines.rows import RowColumns, is_words, read_schema, renamed_columns, token_schema
-from pipelines.run import check_fixed_lang
+from pipelines.run import check_fixed_lang, choose_max_length
 from pipelines.stages import Reader, TokenizeStageSettings
 from pipelines.storage import Location, locate
 from pipelines.train.examples import EncodeSettings, ExampleCorpus
-from pipelines.train.layout import EXAMPLES_FOLDER
+from pipelines.train.layout import EXAMPLES_FOLDER, ROWS_PER_SHARD
 from pipelines.training_job import (
     CausalSettings,
+    HeadSettings,
     ObjectiveSettings,
     TokenSettings,
     TranslatedSettings,
     TranslationSettings,
 )
 from xlm_core import XLMConfig, check_checkpoint
+from xlm_core.inference import read_head_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
     from pipelines.training_job import TrainingJob
     from xlm_core import XLMTokenizer
 
-_ROWS_PER_SHARD = 16_384
 _NO_LIMIT = 2**30  # tokens: streams have no longest row
 _ID_CHARS = 12
 
@@ -89,20 +90,15 @@ def prepare_training(job: TrainingJob, notify: Callable[[str], None] = lambda _:
         tokenizer = read_tokenizer(job.tokenizer, folder)
         config = check_checkpoint(folder, "trunk") if job.model.checkpoint else new_config(job, tokenizer)
     config = _adapt_config(job, config)
-    max_length = job.tokenizer.max_length or min(512, config.max_position_embeddings)
-    if max_length > config.max_position_embeddings:
-        raise FatalError(
-            f"tokenizer.max_length is {max_length}, but the model has positions for {config.max_position_embeddings} "
-            "tokens; set it lower"
-        )
+    max_length = choose_max_length(job.tokenizer, 1, 0, config, url)
     heads: dict[str, PinnedCheckpoint | None] = {}
     rows: dict[str, ExampleCorpus] = {}
     dev: dict[str, ExampleCorpus] = {}
     types: dict[str, pa.DataType | None] = {}
     for objective in job.objectives:
-        title, head = objective.title, getattr(objective, "head", None)
+        title = objective.title
         _check_stream(objective, config)
-        heads[title] = None if head is None else pin_checkpoint(head, job.storage, notify)
+        heads[title] = _pin_head(job, objective, config, notify)
         build = partial(_corpus, job, objective, checkpoint, tokenizer, max_length, output)
         rows[title], types[title] = build(title, objective.input)
         if objective.dev is not None:
@@ -110,9 +106,22 @@ def prepare_training(job: TrainingJob, notify: Callable[[str], None] = lambda _:
             held_out = objective.input.model_copy(update={"path": path, "filter": condition})
             if held_out == objective.input:
                 raise FatalError(f"{title}: dev has the same rows as input; set a path or a filter for both")
-            dev[f"{title}"], _ = build(f"{title}, dev", held_out)
+            dev[title], _ = build(f"{title}, dev", held_out)
     fingerprint = _fingerprint(job, checkpoint, heads, [*rows.values(), *dev.values()])
     return PreparedTraining(job, output, fingerprint, checkpoint, heads, config, rows, dev, types)
+
+
+def _pin_head(
+    job: TrainingJob, objective: ObjectiveSettings, config: XLMConfig, notify: Callable[[str], None]
+) -> PinnedCheckpoint | None:
+    """Pin the head that an objective trains further, and check that it fits the trunk; None for a new one."""
+    if not isinstance(objective, HeadSettings) or objective.head is None:
+        return None
+    head = pin_checkpoint(objective.head, job.storage, notify)
+    folder = local_checkpoint(head)
+    with url_in_errors(objective.head, folder):
+        read_head_config(objective.title, objective.head_kind, folder, config)
+    return head
 
 
 def new_config(job: TrainingJob, tokenizer: XLMTokenizer) -> XLMConfig:
@@ -142,17 +151,19 @@ def new_config(job: TrainingJob, tokenizer: XLMTokenizer) -> XLMConfig:
 
 
 def _adapt_config(job: TrainingJob, config: XLMConfig) -> XLMConfig:
-    is_causal = job.objectives[0].kind == CausalSettings.kind
     if job.model.dropout is not None:
         config = replace(config, dropout=job.model.dropout, attention_dropout=job.model.dropout)
-    lm_kinds = ("causal-language-modeling", "masked-language-modeling", "translation-language-modeling")
-    if any(objective.kind in lm_kinds for objective in job.objectives):
-        config = replace(config, causal=is_causal)
+    if any(isinstance(objective, CausalSettings | TranslationSettings) for objective in job.objectives):
+        config = replace(config, causal=job.objectives[0].kind == CausalSettings.kind)
     return config
 
 
+def _stream_tokens(objective: ObjectiveSettings) -> int | None:
+    return objective.stream_tokens if isinstance(objective, CausalSettings) else None
+
+
 def _check_stream(objective: ObjectiveSettings, config: XLMConfig) -> None:
-    stream = getattr(objective, "stream_tokens", None)
+    stream = _stream_tokens(objective)
     if stream is not None and stream > config.max_position_embeddings:
         raise FatalError(
             f"{objective.title}: stream_tokens is {stream}, but the model has positions for "
@@ -173,7 +184,7 @@ def _corpus(
     """Plan the rows of an objective, and return the type of its labels, too."""
     source = source.model_copy(update={"keep": [c for c in objective.columns if c not in source.text_columns]})
     corpus = survey_corpus(source, job.storage)
-    plan = plan_shards(corpus, ShardLimits(_ROWS_PER_SHARD))
+    plan = plan_shards(corpus, ShardLimits(ROWS_PER_SHARD))
     label = plan.schema.field(objective.columns[0]).type if objective.label_columns else None
     if isinstance(objective, TokenSettings) and not is_words(plan.schema.field(source.text_columns[0]).type):
         raise FatalError(f"{title}: column {source.text_columns[0]} contains texts, expected lists of words")
@@ -189,7 +200,7 @@ def _corpus(
         needs_offsets=objective.needs_offsets,
     )
     policy = PolicySettings(unknown_lang=job.policy.unknown_lang)
-    if getattr(objective, "stream_tokens", None) is not None:
+    if _stream_tokens(objective) is not None:
         max_length = _NO_LIMIT
     elif objective.kind == TranslationSettings.kind:
         max_length //= 2  # both texts are one sequence

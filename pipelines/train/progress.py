@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from pipelines.formatting import format_count, format_duration, truncate
@@ -12,7 +11,8 @@ from pipelines.log import announce, log_event
 from pipelines.progress_line import ProgressLine
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from rich.console import Console
 
@@ -31,14 +31,9 @@ class _Progress:
         self._line = ProgressLine(console, text)
         self._started = self._logged = time.monotonic()
 
-    @contextmanager
-    def show(self) -> Generator[None]:
-        """Show the line for the duration of a `with` block."""
-        if self._console.is_terminal:
-            with self._line.show():
-                yield
-        else:
-            yield
+    def show(self) -> AbstractContextManager[None]:
+        """Return a context in which the line is shown."""
+        return self._line.show()
 
     def update(self) -> None:
         """Log the fields, if that is due."""

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import FatalError
-from pipelines.output import Output
+from pipelines.output import Output, find_differences
 from pipelines.train.layout import REPORT_FILE, SUCCESS, TRAINING_FILE
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class TrainingOutput:
                     "set output.path to a new or empty directory"
                 )
             return False
-        differing = _differences(_read_json(file).get("fingerprint"), self._fingerprint)
-        if differing:
+        saved = _read_json(file).get("fingerprint", {})
+        if differing := sorted(path for path, _, _ in find_differences(saved, self._fingerprint)):
             raise FatalError(
-                f"{self.location.url}: was begun with other settings ({', '.join(sorted(differing))}); restore them, "
+                f"{self.location.url}: was begun with other settings ({', '.join(differing)}); restore them, "
                 "or set output.path to a new directory"
             )
         return (self.location / SUCCESS).is_file()
@@ -60,9 +60,8 @@ class TrainingOutput:
         description = {"job": job, "fingerprint": self._fingerprint}
         (self.location / TRAINING_FILE).put(json.dumps(description, indent=2, ensure_ascii=False).encode())
 
-    def finish(self, report: dict[str, Any]) -> None:
-        """Write the report, and that the training is done."""
-        (self.location / REPORT_FILE).put(json.dumps(report, indent=2, ensure_ascii=False).encode())
+    def finish(self) -> None:
+        """Write that the training is done. Its report must be there."""
         (self.location / SUCCESS).put(b"")
 
     def read_report(self) -> dict[str, Any]:
@@ -75,13 +74,3 @@ def _read_json(file: Location) -> dict[str, Any]:
         return json.loads(file.read_bytes())
     except (ValueError, FileNotFoundError):
         raise FatalError(f"{file.url}: missing or damaged; set output.path to a new directory") from None
-
-
-def _differences(saved: Any, current: Any, path: str = "") -> list[str]:
-    """Return the paths of the values that differ."""
-    if saved == current:
-        return []
-    if isinstance(saved, dict) and isinstance(current, dict):
-        keys = saved.keys() | current.keys()
-        return [found for key in keys for found in _differences(saved.get(key), current.get(key), f"{path}.{key}")]
-    return [path.removeprefix(".")]

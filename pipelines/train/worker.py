@@ -18,7 +18,8 @@ from pipelines.train.layout import STATES_FOLDER
 from pipelines.train.messages import put_error, put_progress, stop_requested
 from pipelines.train.states import States
 from xlm_core.heads import Head
-from xlm_core.training import sum_over_workers, worker_index
+from xlm_core.inference import head_labels
+from xlm_core.training import TrainingModel, sum_over_workers, worker_index
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -179,7 +180,7 @@ class TrainingLoop:
             folder = Path(name)
             dtype = getattr(torch, self._job.output.weights)
             for written in self._trainer.model.save(folder, dtype):
-                if written.name == "model":
+                if written.name == TrainingModel.MODEL_FOLDER:
                     self._settings.load_tokenizer().save_pretrained(written)
             for file in sorted(folder.rglob("*")):
                 if file.is_file():
@@ -194,7 +195,7 @@ def describe_model(trainer: Trainer) -> dict[str, Any]:
     objectives: dict[str, Any] = {}
     for name, trained in trainer.objectives.items():
         head = parts.get(name)
-        labels = list(head.config.id2label.values()) if isinstance(head, Head) else []
+        labels = head_labels(head.config) if isinstance(head, Head) else []
         objectives[name] = {"labels": labels, "epoch_tokens": int(trained.sampler.epoch_tokens)}
     return {
         "parameters": {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},

@@ -4,12 +4,18 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, Tag, field_validator
 
-from pipelines.job import DetectedLang, FixedLang, InputSettings
+from pipelines.job import ColumnName, DetectedLang, FixedLang, InputSettings
 from pipelines.settings import KindSettings, Settings, one_of, union_of_kinds
 from pipelines.storage import Url
+from pipelines.training_job.sections import Share
+from xlm_core.checkpoint import HeadKind
 
-ColumnName = Annotated[str, Field(min_length=1)]
-Share = Annotated[float, Field(ge=0, lt=1)]
+# The kinds of heads of the objectives whose settings do not decide it.
+_HEAD_KINDS: dict[str, HeadKind] = {
+    "text-classification": "sequence-classification",
+    "token-classification": "token-classification",
+    "multiple-choice": "multiple-choice",
+}
 
 
 class DevSettings(Settings):
@@ -176,6 +182,11 @@ class HeadSettings(ObjectiveSettings):
         default=None, description="Directory or URL of a head to train further. By default a new one is trained."
     )
 
+    @property
+    def head_kind(self) -> HeadKind:
+        """The kind of the head."""
+        return _HEAD_KINDS[self.kind]
+
 
 class LabelSettings(HeadSettings):
     """An objective that trains a head with labels."""
@@ -241,6 +252,11 @@ class AnswerSettings(HeadSettings):
     beams: bool = Field(
         default=False, description="Train the head with beams, which scores whether there is an answer, too."
     )
+
+    @property
+    def head_kind(self) -> HeadKind:
+        """The kind of the head."""
+        return "question-answering" if self.beams else "question-answering-simple"
 
 
 OBJECTIVES: dict[str, type[ObjectiveSettings]] = {

@@ -5,7 +5,7 @@ from typing import Self
 from pydantic import Field, model_validator
 
 from pipelines.job import FixedLang, InputSettings, TokenizerSettings
-from pipelines.settings import Settings, Violation, violations
+from pipelines.settings import JobName, Settings, Violation, violations
 from pipelines.storage import StoreSettings
 from pipelines.training_job.objectives import OBJECTIVES, AnyObjective, CausalSettings, DevSettings, MaskedSettings
 from pipelines.training_job.sections import (
@@ -20,11 +20,7 @@ from pipelines.training_job.sections import (
 class TrainingJob(Settings):
     """A job that trains a model, or heads, for one or more objectives."""
 
-    name: str = Field(
-        default="xlm-training",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="At most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
-    )
+    name: JobName = "xlm-training"
     model: TrainedModelSettings = Field(description="The model to train.")
     objectives: list[AnyObjective] = Field(
         min_length=1, description="What is learned; each step trains one of the objectives."

@@ -1,11 +1,11 @@
 """The settings of a job that learns a vocabulary."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from pipelines.job import FixedLang, InputSettings, TokenizerSettings
-from pipelines.settings import Count, NonEmptyStr, Settings
+from pipelines.settings import Count, JobName, NonEmptyStr, Settings
 from pipelines.storage import StoreSettings, Url
 
 
@@ -54,13 +54,7 @@ class VocabularyComputeSettings(Settings):
 class VocabularyJob(Settings):
     """A job that learns a vocabulary."""
 
-    SHARD_ROWS: ClassVar[int] = 16_384
-
-    name: str = Field(
-        default="xlm-vocabulary",
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$",
-        description="At most 63 letters, digits, dots, dashes and underscores, starting with a letter or digit.",
-    )
+    name: JobName = "xlm-vocabulary"
     vocabulary: VocabularySettings = Field(description="The texts, and the vocabulary that is learned from them.")
     tokenizer: TokenizerSettings = Field(
         default=TokenizerSettings(), description="How texts are segmented, as in other jobs."

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import ray.data
-from ray.data import ActorPoolStrategy, Datasource, ReadTask, TaskPoolStrategy
+from ray.data import ActorPoolStrategy, Datasource, ReadTask
 from ray.data.block import BlockMetadata
 from ray.exceptions import RayError
 
 from pipelines.corpus import group_by_row_group, planned_shards
 from pipelines.errors import ClusterError, FatalError, RetryableError
-from pipelines.stages import READ_CPUS
+from pipelines.flow import ACTOR_RETRIES, ONE_SHARD, read_source
 from pipelines.storage import describe_error
 from pipelines.train.examples.encode import EncodedShard, EncodeExamples
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from pipelines.stages import Reader
     from pipelines.train.examples.encode import EncodeSettings
 
-_RETRIES = 2
 _TOKENIZER_CPUS = 0.9  # Ray Data fuses stages that ask for the same number of CPUs
 
 
@@ -63,23 +61,14 @@ def encode_corpora(
         RetryableError: the store or the cluster failed.
     """
     source = _CorporaSource([(corpus.reader, shards) for corpus, shards in todo])
-    options: dict[str, Any] = {"batch_size": 1, "batch_format": "pyarrow"}
-    dataset = ray.data.read_datasource(
-        source,
-        num_cpus=READ_CPUS,
-        compute=TaskPoolStrategy(max(1, num_tokenizers // 2)),
-        override_num_blocks=len(source.groups),
-        ray_remote_args={"max_retries": _RETRIES},
-    ).map_batches(
+    dataset = read_source(source, len(source.groups), max_tasks=max(1, num_tokenizers // 2)).map_batches(
         _EncodeCorpora,
         fn_constructor_args=([corpus.encode for corpus, _ in todo],),
         compute=ActorPoolStrategy(min_size=1, max_size=num_tokenizers),
         num_cpus=_TOKENIZER_CPUS,
-        max_restarts=-1,
-        max_task_retries=_RETRIES,
-        **options,
+        **ONE_SHARD,
+        **ACTOR_RETRIES,
     )
-    dataset.context.target_max_block_size = 1
     num_missing = sum(len(shards) for _, shards in todo)
     try:
         for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):

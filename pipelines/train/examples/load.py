@@ -14,6 +14,7 @@ from pipelines.errors import FatalError
 from pipelines.thread_map import map_in_threads
 from pipelines.training_job import AnswerSettings, ChoiceSettings, SequenceSettings, TokenSettings
 from xlm_core.decoding import Sequences
+from xlm_core.heads import NO_LABEL
 from xlm_core.ragged import cumulative_lengths
 from xlm_core.training import Examples
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from pipelines.training_job import ObjectiveSettings
 
 _NOTHING = np.empty(0, np.int32)
-_NO_LABEL = -100
 _MAX_TOKENS = 2**31  # of one objective; positions of tokens are 32-bit numbers
 _THREADS = 16
 _NAMED, _MAX_LABELS = 5, 50  # labels in a message
@@ -65,7 +65,7 @@ def to_examples(settings: ObjectiveSettings, table: pa.Table, labels: Sequence[s
         ids, rows = _label_ids(settings.title, table, labels)
         positions, _ = _flatten(table["label_positions"])
         starts = sequences.cu_seqlens[sequences.row_offsets[:-1]]
-        targets = np.full(len(sequences.input_ids), _NO_LABEL, np.int64)
+        targets = np.full(len(sequences.input_ids), NO_LABEL, np.int64)
         targets[starts[rows] + positions] = ids
         return Examples(sequences, targets, per_token=True)
     if isinstance(settings, SequenceSettings):

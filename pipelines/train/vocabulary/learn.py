@@ -13,6 +13,7 @@ from pipelines.job import DetectedLang, FixedLang, TokenizerSettings
 from pipelines.rows import FailureKind, RowColumns, read_schema
 from pipelines.run import check_fixed_lang
 from pipelines.stages import Reader
+from pipelines.train.layout import ROWS_PER_SHARD
 from pipelines.train.vocabulary.count_words import count_words, without_vocabulary
 from pipelines.train.vocabulary.word_totals import MAX_WORDS, WordTotals
 from xlm_core.vocabulary import learn_tokenizer
@@ -20,12 +21,13 @@ from xlm_core.vocabulary import learn_tokenizer
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pipelines.corpus import Plan
+    from pipelines.job import InputSettings
     from pipelines.rows import ShardFailure
     from pipelines.storage import StoreSettings
     from pipelines.training_job import VocabularySettings
     from xlm_core.tokenizer import TokenizerFiles
 
-_ROWS_PER_SHARD = 16_384
 _FAILED = (FailureKind.FATAL, FailureKind.FAILED)  # and will fail again
 
 
@@ -34,6 +36,7 @@ def learn_vocabulary(
     tokenizer: TokenizerSettings | None = None,
     stores: Sequence[StoreSettings] = (),
     notify: Callable[[str], None] = lambda _: None,
+    plan: Plan | None = None,
 ) -> TokenizerFiles:
     """Learn a vocabulary from a corpus. Ray must be running.
 
@@ -46,6 +49,7 @@ def learn_vocabulary(
         tokenizer: how texts are segmented.
         stores: options of the stores that contain the corpus.
         notify: receives messages about what was read and learned.
+        plan: the result of `plan_texts` for these texts, if it was called before.
 
     Returns:
         The files of the tokenizer, for `write_tokenizer_files`. Its languages are those of the corpus.
@@ -55,14 +59,8 @@ def learn_vocabulary(
         RetryableError: Ray or a store failed.
     """
     tokenizer = tokenizer or TokenizerSettings()
-    spec = settings.input.model_copy(update={"id": None, "keep": []})
-    if isinstance(spec.lang, DetectedLang):
-        raise FatalError("input.lang: a vocabulary needs known languages; name a column with them, or set fixed")
-    if isinstance(spec.lang, FixedLang):
-        needs_segmenter = not tokenizer.bypass_tokenizer
-        empty = without_vocabulary(tokenizer)
-        check_fixed_lang(spec.lang.fixed, empty, reject_unknown=True, needs_segmenter=needs_segmenter)
-    plan = plan_shards(survey_corpus(spec, stores), ShardLimits(_ROWS_PER_SHARD))
+    plan = plan or plan_texts(settings.input, tokenizer, stores)
+    spec = _only_texts(settings.input)
     columns = RowColumns(
         corpus=plan.schema,
         id=None,
@@ -100,6 +98,26 @@ def learn_vocabulary(
     num_words, langs = sum(map(len, totals.langs.values())), format_count(len(totals.langs), "language")
     notify(f"vocabulary: {len(files.vocab):,} tokens from {num_words:,} different words in {langs}")
     return files
+
+
+def plan_texts(source: InputSettings, tokenizer: TokenizerSettings, stores: Sequence[StoreSettings]) -> Plan:
+    """Check the input of a vocabulary, and plan its shards. Only the footers of the files are read.
+
+    Raises:
+        FatalError: the input cannot be read, or its languages are not known.
+        RetryableError: a store does not answer.
+    """
+    if isinstance(source.lang, DetectedLang):
+        raise FatalError("input.lang: a vocabulary needs known languages; name a column with them, or set fixed")
+    if isinstance(source.lang, FixedLang):
+        needs_segmenter = not tokenizer.bypass_tokenizer
+        empty = without_vocabulary(tokenizer)
+        check_fixed_lang(source.lang.fixed, empty, reject_unknown=True, needs_segmenter=needs_segmenter)
+    return plan_shards(survey_corpus(_only_texts(source), stores), ShardLimits(ROWS_PER_SHARD))
+
+
+def _only_texts(source: InputSettings) -> InputSettings:
+    return source.model_copy(update={"id": None, "keep": []})
 
 
 def _as_error(failure: ShardFailure) -> Exception:

@@ -94,7 +94,7 @@ class DyingCounter(CountWords):
 @pytest.mark.long
 def test_words_of_a_process_that_dies_are_not_missing_silently(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("pipelines.train.vocabulary.count_words.CountWords", DyingCounter)
-    monkeypatch.setattr("pipelines.train.vocabulary.learn._ROWS_PER_SHARD", 2)
+    monkeypatch.setattr("pipelines.train.vocabulary.learn.ROWS_PER_SHARD", 2)
     parquet.write_table(pa.table({"text": ["low", "low", "fatal", "low"], "lang": ["en"] * 4}), tmp_path / "t.parquet")
     with pytest.raises(ClusterError, match=r"^1 of 2 shards were lost, because the process that counted"):
         learn_vocabulary(make_settings(tmp_path / "t.parquet"))
