@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +11,8 @@ import pyarrow as pa
 from pipelines.environment import set_threads_to_wait
 from pipelines.errors import ShardError
 from pipelines.rows import DETECTED_COLUMNS, decode_texts, join_words
-from pipelines.stages.checks import pre_reject
-from pipelines.stages.run_stage import run_stage
-from pipelines.stages.start_limit import StartLimit
-from pipelines.stages.time_limit import report_progress, time_limit
+from pipelines.stages.cpu_process import CpuProcess
+from pipelines.stages.time_limit import report_progress
 from xlm_core.errors import InferenceError
 
 if TYPE_CHECKING:
@@ -32,15 +29,16 @@ if TYPE_CHECKING:
 _MAX_CHARS = 1_000  # of a row; the rest of a long text hardly changes the language, and would take most of the time
 
 
-class Identify:
+class Identify(CpuProcess["Identifier"]):
     """A process of the identifier pool. Its model stays loaded from shard to shard, and computes with one CPU.
 
     Args:
         settings: what the process needs.
-        pre_rejected: rows that the driver already rejected.
-        max_starts: how many processes may start before one has finished a shard; None for no limit.
-        niceness: by how much to lower the priority of this process.
+        pre_rejected, max_starts, niceness: see `CpuProcess`.
     """
+
+    stage = "identify"
+    process = "identifier"
 
     def __init__(
         self,
@@ -50,35 +48,24 @@ class Identify:
         max_starts: int | None = None,
         niceness: int = 0,
     ):
-        self._settings, self._pre_rejected = settings, pre_rejected
-        self._identifier: Identifier | None = None
-        self._start_limit = StartLimit("identifier", max_starts)
-        os.nice(niceness)
+        super().__init__(settings.schema, settings.id_column, settings.timeout_s, pre_rejected, max_starts, niceness)
+        self._settings = settings
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Identify the languages of one shard, packed as a table of one row."""
-        return run_stage("identify", table, self.step, self._settings.schema)
-
-    def step(self, shard: Shard) -> Shard:
-        """Add the language of each row and its score; both are null if a row has no usable text."""
-        if self._identifier is None:
-            self._start_limit.check()
-            self._identifier = self._load()
-        import torch  # `_load` has imported it
-
-        torch.set_num_threads(1)  # Ray may call this from several threads, and each has its own number
-        with time_limit(self._settings.timeout_s, "identify", shard.id), self._start_limit.survival(len(shard.rows)):
-            # Do this first: a row that the driver rejected may have crashed an identifier process.
-            shard = pre_reject(shard, self._pre_rejected.get(shard.id, {}), self._settings.id_column)
-            return self._add_languages(shard, self._identifier)
-
-    def _load(self) -> Identifier:
+    def load(self) -> Identifier:
+        """See `CpuProcess`."""
         set_threads_to_wait()
         identifier = self._settings.load()
         _, model, _ = identifier
         for layer in model.trunk.layers:
             layer.register_forward_hook(lambda *_: report_progress())
         return identifier
+
+    def compute(self, shard: Shard, loaded: Identifier) -> Shard:
+        """Add the language of each row and its score; both are null if a row has no usable text."""
+        import torch  # `load` has imported it
+
+        torch.set_num_threads(1)  # Ray may call this from several threads, and each has its own number
+        return self._add_languages(shard, loaded)
 
     def _add_languages(self, shard: Shard, identifier: Identifier) -> Shard:
         texts = list(_join_texts(shard.rows, self._settings.text_columns))

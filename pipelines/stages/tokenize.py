@@ -5,7 +5,6 @@ Shapes: N rows, S sequences, T tokens.
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,9 @@ from pipelines.rows import (
     length_bin,
     to_list_column,
 )
-from pipelines.stages.checks import LangChecks, RowChecks, pre_reject
-from pipelines.stages.run_stage import run_stage
-from pipelines.stages.start_limit import StartLimit
-from pipelines.stages.time_limit import report_progress, time_limit
+from pipelines.stages.checks import LangChecks, RowChecks
+from pipelines.stages.cpu_process import CpuProcess
+from pipelines.stages.time_limit import report_progress
 
 if TYPE_CHECKING:
     from pipelines.rows import PreRejected, Shard
@@ -46,15 +44,16 @@ if TYPE_CHECKING:
 _MAX_LANGS = 1_000
 
 
-class Tokenize:
+class Tokenize(CpuProcess["XLMTokenizer"]):
     """A process of the tokenizer pool. Vocabulary and segmenters stay loaded from shard to shard.
 
     Args:
         settings: what the process needs.
-        pre_rejected: rows that the driver already rejected.
-        max_starts: how many processes may start before one has finished a shard; None for no limit.
-        niceness: by how much to lower the priority of this process.
+        pre_rejected, max_starts, niceness: see `CpuProcess`.
     """
+
+    stage = "tokenize"
+    process = "tokenizer"
 
     def __init__(
         self,
@@ -64,28 +63,17 @@ class Tokenize:
         max_starts: int | None = None,
         niceness: int = 0,
     ):
-        self._settings, self._pre_rejected = settings, pre_rejected
+        super().__init__(settings.schema, settings.input.id, settings.timeout_s, pre_rejected, max_starts, niceness)
+        self._settings = settings
         self._needs_offsets = OFFSETS in settings.schema.names
-        self._tokenizer: XLMTokenizer | None = None
-        self._start_limit = StartLimit("tokenizer", max_starts)
-        os.nice(niceness)
 
-    def __call__(self, table: pa.Table) -> pa.Table:
-        """Tokenize one shard, packed as a table of one row."""
-        return run_stage("tokenize", table, self.step, self._settings.schema)
+    def load(self) -> XLMTokenizer:
+        """See `CpuProcess`."""
+        return self._settings.load()
 
-    def step(self, shard: Shard) -> Shard:
+    def compute(self, shard: Shard, loaded: XLMTokenizer) -> Shard:
         """Tokenize the rows of a shard, and count tokens and languages."""
-        if self._tokenizer is None:
-            self._start_limit.check()
-            self._tokenizer = self._settings.load()
-        with time_limit(self._settings.timeout_s, "tokenize", shard.id), self._start_limit.survival(len(shard.rows)):
-            # Do this first: a row that the driver rejected may have crashed a tokenizer process.
-            rejections = self._pre_rejected.get(shard.id, {})
-            return self._tokenize(pre_reject(shard, rejections, self._settings.input.id), self._tokenizer)
-
-    def _tokenize(self, shard: Shard, tokenizer: XLMTokenizer) -> Shard:
-        settings = self._settings
+        settings, tokenizer = self._settings, loaded
         checks = RowChecks(
             input=settings.input,
             langs=LangChecks(tokenizer, settings.input, settings.policy),
