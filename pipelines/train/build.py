@@ -20,6 +20,7 @@ from pipelines.training_job import (
     RankingSettings,
     SampledSettings,
     SequenceSettings,
+    SplitSettings,
     TokenSettings,
     TranslationSettings,
 )
@@ -34,9 +35,10 @@ from xlm_core.heads import (
     TokenClassificationHead,
 )
 from xlm_core.inference import head_labels
-from xlm_core.model import Trunk
+from xlm_core.model import Trunk, init_local_attention
 from xlm_core.training import (
     LM_HEAD,
+    BpeDropout,
     CausalLanguageModeling,
     MaskedLanguageModeling,
     Masking,
@@ -61,6 +63,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from pipelines.checkpoints import PinnedCheckpoint
     from pipelines.storage import Location
@@ -111,6 +114,7 @@ class BuildSettings:
         label_types: of each objective, the type of its column of labels.
         special_ids: tokens that are never masked.
         mask_id: the token that replaces masked ones.
+        token_parts: int32 [V, 2], the two parts of each token, see `find_parts`.
     """
 
     job: TrainingJob
@@ -122,6 +126,7 @@ class BuildSettings:
     label_types: dict[str, pa.DataType | None]
     special_ids: list[int]
     mask_id: int
+    token_parts: NDArray[np.int32]
 
 
 def build_trainer(settings: BuildSettings, device: torch.device, folder: Path) -> Trainer:
@@ -161,7 +166,8 @@ def build_trainer(settings: BuildSettings, device: torch.device, folder: Path) -
             if dev is not None:
                 dev = freeze(dev, trunk, objective, folder / f"{title}.dev", max_tokens, autocast)
         sampler = _build_sampler(spec, examples, job.training.seed + seed)
-        trained[title] = TrainedObjective(objective, sampler, spec.weight, dev)
+        dropout = _build_bpe_dropout(settings, spec)
+        trained[title] = TrainedObjective(objective, sampler, spec.weight, dev, spec.tokens_per_step, dropout)
     model = TrainingModel(trunk, heads, freeze_trunk=job.model.freeze).to(device)
     epoch_tokens = sum(objective.sampler.epoch_tokens for objective in trained.values())
     return Trainer(model, trained, _trainer_settings(job, max_tokens, autocast, epoch_tokens))
@@ -180,7 +186,8 @@ def _trainer_settings(
     job: TrainingJob, max_tokens: int, autocast: torch.dtype | None, epoch_tokens: int
 ) -> TrainerSettings:
     spec = job.training
-    steps = spec.steps or max(1, round((spec.epochs or 0) * epoch_tokens / spec.tokens_per_step))
+    tokens_per_step = job.objectives[0].tokens_per_step or spec.tokens_per_step  # with epochs, there is one objective
+    steps = spec.steps or max(1, round((spec.epochs or 0) * epoch_tokens / tokens_per_step))
     return TrainerSettings(
         schedule=Schedule(spec.learning_rate, min(spec.warmup_steps, steps), steps, spec.decay),
         tokens_per_step=spec.tokens_per_step,
@@ -197,6 +204,8 @@ def _build_trunk(settings: BuildSettings) -> Trunk:
     trunk = Trunk(settings.config)
     if settings.checkpoint is not None:
         trunk.load_state_dict(Trunk.from_pretrained(local_checkpoint(settings.checkpoint)).state_dict())
+    elif settings.job.model.init == "local":
+        init_local_attention(trunk)
     return trunk
 
 
@@ -266,6 +275,12 @@ def _build_objective(settings: BuildSettings, spec: ObjectiveSettings, head: Any
 def _masking(settings: BuildSettings, spec: MaskedSettings | TranslationSettings, examples: Examples) -> Masking:
     counts = np.bincount(examples.sequences.input_ids, minlength=settings.config.vocab_size)
     return Masking.from_counts(counts, settings.special_ids, settings.mask_id, spec.mask_share, spec.frequency_exponent)
+
+
+def _build_bpe_dropout(settings: BuildSettings, spec: ObjectiveSettings) -> BpeDropout | None:
+    if not isinstance(spec, SplitSettings) or not spec.bpe_dropout:
+        return None
+    return BpeDropout(settings.token_parts, spec.bpe_dropout, settings.config.max_position_embeddings)
 
 
 def _build_sampler(spec: ObjectiveSettings, examples: Examples, seed: int) -> Sampler:

@@ -22,6 +22,7 @@ from pipelines.train.progress import TrainingProgress
 from pipelines.train.reporting import Reporter, check_tensorboard
 from pipelines.train.training_output import TrainingOutput
 from pipelines.train.worker import WorkerSettings
+from xlm_core.training import find_parts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,6 +185,7 @@ def worker_settings(prepared: PreparedTraining, num_threads: int) -> WorkerSetti
         prepared.label_types,
         special,
         tokenizer.mask_token_id,
+        find_parts(tokenizer.vocab, tokenizer.merges),
     )
     load = partial(load_tokenizer, prepared.job.tokenizer, prepared.checkpoint)
     return WorkerSettings(build, prepared.output, load, num_threads)

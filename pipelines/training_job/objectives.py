@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, Tag, field_validator
 
 from pipelines.job import ColumnName, DetectedLang, FixedLang, InputSettings
-from pipelines.settings import KindSettings, Settings, one_of, union_of_kinds
+from pipelines.settings import Count, KindSettings, Settings, one_of, union_of_kinds
 from pipelines.storage import Url
 from pipelines.training_job.sections import Share
 from xlm_core.checkpoint import HeadKind
@@ -60,6 +60,10 @@ class ObjectiveSettings(KindSettings):
         default=1.0, description="How many steps train the objective, relative to the other objectives."
     )
 
+    tokens_per_step: Count | None = Field(
+        default=None, description="Like training.tokens_per_step, which is the default, for steps of this objective."
+    )
+
     @field_validator("input")
     @classmethod
     def _check_input(cls, value: InputSettings) -> InputSettings:
@@ -85,6 +89,16 @@ class ObjectiveSettings(KindSettings):
     def columns(self) -> list[str]:
         """The input columns with labels."""
         return [column for name in self.label_columns if (column := getattr(self, name)) is not None]
+
+
+class SplitSettings(ObjectiveSettings):
+    """An objective that may split tokens."""
+
+    bpe_dropout: Share = Field(
+        default=0.0,
+        description="Probability of splitting each token into the two parts that byte-pair encoding merged, and these "
+        "again, differently in each epoch. With little data, 0.1 makes rare words easier to learn.",
+    )
 
 
 class SampledSettings(ObjectiveSettings):
@@ -127,7 +141,7 @@ class MaskedSettings(CausalSettings):
     )
 
 
-class TranslatedSettings(SampledSettings):
+class TranslatedSettings(SampledSettings, SplitSettings):
     """An objective that reads pairs of a text and its translation."""
 
     num_texts: ClassVar[tuple[int, int | None]] = (2, 2)
@@ -188,7 +202,7 @@ class HeadSettings(ObjectiveSettings):
         return _HEAD_KINDS[self.kind]
 
 
-class LabelSettings(HeadSettings):
+class LabelSettings(HeadSettings, SplitSettings):
     """An objective that trains a head with labels."""
 
     label_columns: ClassVar[tuple[str, ...]] = ("label",)

@@ -22,6 +22,11 @@ class TrainedModelSettings(Settings):
         "{emb_dim: 256, n_layers: 4, n_heads: 4}. Vocabulary and languages are those of the tokenizer.",
     )
     tokenizer: Url | None = Field(default=None, description="Directory or URL with the tokenizer files of a new model.")
+    init: Literal["random", "local"] = Field(
+        default="random",
+        description="How a new model starts: with random weights or, for small models and little data, with heads that "
+        "look at the tokens before and after each token (local).",
+    )
     freeze: bool = Field(default=False, description="Train only the heads, over the trunk as it is.")
     dropout: Share | None = Field(
         default=None, description="Dropout probability, also of attention weights. By default that of the checkpoint."

@@ -7,7 +7,14 @@ from pydantic import Field, model_validator
 from pipelines.job import FixedLang, InputSettings, TokenizerSettings
 from pipelines.settings import JobName, Settings, Violation, violations
 from pipelines.storage import StoreSettings
-from pipelines.training_job.objectives import OBJECTIVES, AnyObjective, CausalSettings, DevSettings, MaskedSettings
+from pipelines.training_job.objectives import (
+    OBJECTIVES,
+    AnyObjective,
+    CausalSettings,
+    DevSettings,
+    MaskedSettings,
+    SplitSettings,
+)
 from pipelines.training_job.sections import (
     TrainedModelSettings,
     TrainingComputeSettings,
@@ -52,6 +59,8 @@ class TrainingJob(Settings):
             return [(("model",), "needs a checkpoint to train further, or config and tokenizer of a new model")]
         if (model.config is None) != (model.tokenizer is None):
             return [(("model", "tokenizer"), "is for a new model with config; a checkpoint has its own")]
+        if model.init != "random" and model.config is None:
+            return [(("model", "init"), "is for a new model with config; remove it")]
         if model.freeze and model.checkpoint is None:
             return [(("model", "freeze"), "only the trunk of a checkpoint can be frozen")]
         return []
@@ -67,6 +76,9 @@ class TrainingJob(Settings):
                 found.append((("objectives", i), "a causal model cannot be trained for other objectives as well"))
             if self.model.freeze and not objective.trains_head:
                 found.append((("objectives", i), f"{objective.kind} trains the trunk; remove model.freeze"))
+            if self.model.freeze and isinstance(objective, SplitSettings) and objective.bpe_dropout:
+                message = "a frozen trunk runs once on each row; remove it, or model.freeze"
+                found.append((("objectives", i, objective.kind, "bpe_dropout"), message))
         return found
 
     def _check_training(self) -> list[Violation]:

@@ -1,5 +1,6 @@
 """Training: objectives, samplers, and the steps that update the weights. It does not depend on Ray."""
 
+from xlm_core.training.bpe_dropout import BpeDropout, find_parts
 from xlm_core.training.examples import Examples
 from xlm_core.training.frozen import freeze
 from xlm_core.training.masking import Masking
@@ -25,6 +26,7 @@ from xlm_core.training.workers import num_workers, sum_over_workers, worker_inde
 
 __all__ = [
     "LM_HEAD",
+    "BpeDropout",
     "CausalLanguageModeling",
     "Decay",
     "Evaluation",
@@ -50,6 +52,7 @@ __all__ = [
     "TranslationLanguageModeling",
     "TranslationRanking",
     "encode_state",
+    "find_parts",
     "freeze",
     "group_by_lang",
     "num_workers",

@@ -17,6 +17,7 @@ from xlm_core.training.workers import num_workers, sum_gradients, sum_over_worke
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from xlm_core.training.bpe_dropout import BpeDropout
     from xlm_core.training.examples import Examples
     from xlm_core.training.model import TrainingModel
     from xlm_core.training.objectives import Objective
@@ -35,12 +36,16 @@ class TrainedObjective:
         sampler: draws the examples of a step.
         weight: how often a step trains it, relative to the other objectives.
         dev: held out examples; None if there are none.
+        tokens_per_step: of its steps; None for that of the settings.
+        bpe_dropout: splits tokens of the examples of a step; None for no splits.
     """
 
     objective: Objective
     sampler: Sampler
     weight: float = 1.0
     dev: Examples | None = None
+    tokens_per_step: int | None = None
+    bpe_dropout: BpeDropout | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,10 @@ class Trainer:
         settings, name = self.settings, self._next_objective()
         trained = self.objectives[name]
         rng = np.random.default_rng((settings.seed, self.step))
-        examples, drawn = trained.sampler.draw(rng, self.drawn[name], settings.tokens_per_step)
+        tokens_per_step = trained.tokens_per_step or settings.tokens_per_step
+        examples, drawn = trained.sampler.draw(rng, self.drawn[name], tokens_per_step)
+        if trained.bpe_dropout is not None:
+            examples = trained.bpe_dropout.apply(examples, rng)
         examples = trained.objective.prepare(examples, rng)
         split = split_step(examples, settings.max_tokens, num_workers(), sort=trained.objective.sorts)
         torch.manual_seed(int(rng.integers(2**62)) + worker_index())  # of dropout

@@ -129,19 +129,25 @@ def make_model(names, *, freeze_trunk=False, **changes):
     return TrainingModel(Trunk(config), heads, freeze_trunk=freeze_trunk), objectives
 
 
-def make_trainer(*names, tokens_per_step=400, max_tokens=200, freeze_trunk=False, settings=None, **changes):
-    """Build a trainer of some objectives. `settings` changes those of the trainer, `changes` the configuration."""
+def make_trainer(
+    *names, tokens_per_step=400, max_tokens=200, freeze_trunk=False, settings=None, trained=None, **changes
+):
+    """Build a trainer of some objectives.
+
+    `settings` changes those of the trainer, `trained` those of its objectives, and `changes` the configuration.
+    """
     model, objectives = make_model(names, freeze_trunk=freeze_trunk, **changes)
-    trained = {}
+    found = {}
     for name, objective in objectives.items():
         examples = make_examples(name)
         groups = group_by_lang(examples)
         is_stream = name in ("masked", "causal")
         sampler = StreamSampler(examples, groups, 0.7, 0, 16) if is_stream else RowSampler(examples, groups, 0.7, 0)
-        trained[name] = TrainedObjective(objective, sampler, dev=make_examples(name, num_rows=20, seed=1))
+        dev = make_examples(name, num_rows=20, seed=1)
+        found[name] = TrainedObjective(objective, sampler, dev=dev, **(trained or {}))
     schedule = Schedule(1e-2, warmup_steps=3, total_steps=20, decay="linear")
     settings = {"schedule": schedule, "tokens_per_step": tokens_per_step, "max_tokens": max_tokens} | (settings or {})
-    return Trainer(model, trained, TrainerSettings(**settings))
+    return Trainer(model, found, TrainerSettings(**settings))
 
 
 def losses(trainer, num_steps):
