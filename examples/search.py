@@ -14,11 +14,11 @@ parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("query")
 parser.add_argument("--lang", required=True, help="the language of the query")
 parser.add_argument("--output", default="demo-out/embed", help="the output of a feature-extraction job")
-parser.add_argument("--checkpoint", default="demo-out/checkpoint", help="the checkpoint of that job")
+parser.add_argument("--checkpoint", default="builtin://small", help="the checkpoint of that job")
 args = parser.parse_args()
 
-# The same checkpoint and the same pooling as in the job. Both normalize, so the dot product is the cosine similarity.
-query = XLM.from_pretrained(args.checkpoint).embed([args.query], lang=[args.lang])[0]
+# The same checkpoint, layer and pooling as in the job. Both normalize, so the dot product is the cosine similarity.
+query = XLM.from_pretrained(args.checkpoint).embed([args.query], lang=[args.lang], layer=2)[0]
 
 # DuckDB reads the parts in parallel and keeps only the best rows, so the corpus need not fit into memory. This exact
 # search reads every vector: a core takes about 8 s per million vectors of 1,024 numbers. For many queries per second,

@@ -63,10 +63,10 @@ def corpus() -> list[dict[str, str]]:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the demo: corpus/, questions.parquet, choices.parquet, masked.parquet, checkpoint/, heads/, job.yaml."""
-    from jobs.demo.build import write_demo
+    """Write the demo: its files, and small.yaml, which the tests run instead of its job."""
+    from tests.small_job import write_small_job
 
-    return write_demo(tmp_path_factory.mktemp("demo")).parent
+    return write_small_job(tmp_path_factory.mktemp("demo")).parent
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,9 @@
 """Prepare the data of the checkpoint in the box: split it, and write the rows of each objective as Parquet.
 
-    python prepare.py DATA
+    python prepare.py DATA FOLDER
 
-Reads tatoeba.parquet, ud_pos.parquet, xquad.parquet and xcopa.parquet from DATA, and writes data/ to the current
-directory. Everything that is random depends on a seed, and what is in a split on the ids alone.
+Reads tatoeba.parquet, ud_pos.parquet, xquad.parquet and xcopa.parquet from DATA, and writes to FOLDER.
+Everything that is random depends on a seed, and what is in a split on the ids alone.
 """
 
 from __future__ import annotations
@@ -232,4 +232,4 @@ def write(folder: Path, rows: Iterable[object], columns: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path("data"))
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,7 +1,7 @@
-"""Write the demo: a corpus with a few invalid rows, a checkpoint with heads, and a job that uses them.
+"""Write the demo: a corpus with a few invalid rows, sentences with their translations, and a job that annotates both.
 
-The ready jobs in `jobs/specs` use the demo's files, too: three small tables of questions, choices and masked texts, and
-a head for each task.
+For the ready jobs in `jobs/specs`, it has three small tables of questions, choices and masked texts, and a checkpoint
+with random weights and a head for each task.
 """
 
 from __future__ import annotations
@@ -35,17 +35,16 @@ JOB = """\
 # The demo's job. A second run has nothing to do. If you add a file to corpus/, a run computes only that file.
 name: demo
 input:
-  path: "{folder}/corpus/"
+  path: ["{folder}/corpus/", "{folder}/translations.parquet"]
   id: id
   text: text
-  lang: lang
-  keep: [lang, topic, year]
+  lang: detect                        # or a column with the languages
+  keep: [lang, text, year]
   filter: "year >= 2020"
-model: {{checkpoint: "{folder}/checkpoint"}}
+model: {{checkpoint: "builtin://small"}}
 tasks:                                # all tasks share one pass of the trunk
-  - feature-extraction: {{pooling: mean, normalize: true}}
-  - text-classification: {{head: "{folder}/heads/topic"}}
-  - token-classification: {{head: "{folder}/heads/upos"}}
+  - feature-extraction: {{layer: 2, pooling: mean, normalize: true}}
+  - token-classification: {{head: "builtin://small/heads/upos"}}
 tokenizer: {{max_length: 128, ja: fugashi}}
 output: {{path: "{folder}/out", rows_per_shard: 64}}
 policy: {{max_rejected: 0.05}}         # the corpus contains a few invalid rows
@@ -57,7 +56,7 @@ _TEMPORARY = ".incomplete-"  # the beginning of a name
 
 
 def write_demo(folder: Path) -> Path:
-    """Write a corpus, a checkpoint, heads and a job to a folder. Existing ones are not changed.
+    """Write a corpus, translations, a checkpoint, heads and a job to a folder. Existing ones are not changed.
 
     Each of them appears complete or not at all, so that the next call adds what an interrupted one did not write.
 
@@ -66,7 +65,8 @@ def write_demo(folder: Path) -> Path:
     """
     folder = folder.absolute()
     job = folder / "job.yaml"
-    paths = [folder / name for name in ("corpus", "checkpoint", "heads", *(f"{table}.parquet" for table in TABLES))]
+    tables = [f"{table}.parquet" for table in ("translations", *TABLES)]
+    paths = [folder / name for name in ("corpus", "checkpoint", "heads", *tables)]
     missing = [path for path in (*paths, job) if not path.exists()]
     if not missing:
         return job
@@ -78,6 +78,9 @@ def write_demo(folder: Path) -> Path:
         temporary = Path(name)
         write_corpus(temporary / "corpus", rows)
         write_checkpoint(temporary, rows)
+        translations = pa.Table.from_pylist(read_rows("translations"))
+        years = pa.array([2024] * len(translations), pa.int16())
+        pq.write_table(translations.append_column("year", years), temporary / "translations.parquet")
         for table in TABLES:
             pq.write_table(pa.Table.from_pylist(read_rows(table)), temporary / f"{table}.parquet")
         settings = JOB.format(folder=json.dumps(str(folder), ensure_ascii=False)[1:-1])
@@ -88,7 +91,7 @@ def write_demo(folder: Path) -> Path:
 
 
 def read_rows(table: str) -> list[dict[str, str]]:
-    """Read the rows of one of the demo's tables: the corpus, questions, choices or masked texts."""
+    """Read the rows of one of the demo's tables: the corpus, translations, questions, choices or masked texts."""
     text = (files("jobs.demo") / f"{table}.jsonl").read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines()]
 

@@ -30,8 +30,8 @@ def format_job(
         found: what the corpus and the checkpoint have.
         name: the job's name.
         text: the text column.
-        lang: the language column; None if all rows have one language.
-        fixed_lang: the language of all rows; None if there is a column.
+        lang: the language column; None if there is none.
+        fixed_lang: the language of all rows. If this is None as well, the language of each row is detected.
         row_id: the id column; None if rows are identified by file and number.
         output: the output directory.
     """
@@ -49,7 +49,9 @@ def format_job(
         (f"  text: {format_value(text)}", f"other columns with text: {shown(others)}" if others else ""),
         (f"  lang: {format_value(lang)}", f"{sample}: {shown(langs)}; xlm check counts all rows" if langs else "")
         if lang
-        else (f"  lang: {{fixed: {format_value(fixed_lang)}}}", "all rows"),
+        else (f"  lang: {{fixed: {format_value(fixed_lang)}}}", "all rows")
+        if fixed_lang
+        else ("  lang: detect", "the language of each row is found, see detected_lang in the output"),
         (f"  keep: {format_value([lang] if lang and lang != row_id else [])}", "columns to copy to the output"),
         ("model:", ""),
         (f"  checkpoint: {format_value(found.checkpoint)}", ""),
@@ -61,7 +63,7 @@ def format_job(
         ),
         ("tokenizer:", ""),
         ("  on_overflow: truncate", "of long texts; window reads all of a text in overlapping windows"),
-        *_segmenters(langs or [fixed_lang or ""]),
+        *_segmenters(langs or [fixed_lang or "ja"]),
         ("output:", ""),
         (f"  path: {format_value(output)}", ""),
         ("policy:", ""),

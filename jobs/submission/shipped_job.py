@@ -12,6 +12,7 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from jobs.job_file import dump_job, load_job
 from pipelines.job import resolve_local_paths
+from xlm_core.builtin import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,8 @@ _NOT_SHIPPED = (
     "xlm_core/training/",
     "xlm_core/vocabulary/",
 )
+
+_BUILTIN = "xlm_core/builtin/small/"
 
 JOB_FILE, START = "job.yaml", "run_job.py"  # names on the cluster
 
@@ -72,11 +75,13 @@ class ShippedJob:
     def write(self, path: Path) -> None:
         """Write a zip file with the job file, this project's packages and their start program: about 1 MB.
 
-        Documents and what a run does not import are left out.
+        Documents and what a run does not import are left out; checkpoints of the package, which have 9 MB, too, unless
+        the job names one.
 
         The same job gives the same bytes, so that the head receives it once. Ray itself would not compress it, and
         nginx accepts 1 MiB by default.
         """
+        with_builtin = SCHEME in self.yaml
         project = importlib.metadata.distribution(_PROJECT)
         name = f"{_PROJECT.replace('-', '_')}-{project.version}.dist-info/METADATA"
         with ZipFile(path, "w", ZIP_DEFLATED) as archive:
@@ -90,12 +95,14 @@ class ShippedJob:
                 root = Path(str(files(package)))
                 for file in sorted(root.rglob("*")):
                     path_in_zip = f"{package}/{file.relative_to(root)}"
-                    if file.is_file() and "__pycache__" not in file.parts and _is_shipped(path_in_zip):
+                    is_shipped = _is_shipped(path_in_zip, with_builtin=with_builtin)
+                    if file.is_file() and "__pycache__" not in file.parts and is_shipped:
                         _add(archive, path_in_zip, file.read_bytes())
 
 
-def _is_shipped(path: str) -> bool:
-    return not (path.endswith(".md") or path.startswith(_NOT_SHIPPED))
+def _is_shipped(path: str, *, with_builtin: bool) -> bool:
+    is_left_out = path.endswith(".md") or path.startswith(_NOT_SHIPPED)
+    return not is_left_out and (with_builtin or not path.startswith(_BUILTIN))
 
 
 def _add(archive: ZipFile, name: str, content: bytes) -> None:

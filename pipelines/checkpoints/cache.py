@@ -26,6 +26,7 @@ from pipelines.checkpoints.hub import find_repository_name
 from pipelines.checkpoints.sources import open_source
 from pipelines.errors import FatalError, RetryableError
 from pipelines.storage import fsync, locate, with_retries
+from xlm_core.builtin import builtin_directory, is_builtin
 from xlm_core.checkpoint import content_hash, needed_files
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class PinnedCheckpoint:
     Attributes:
         url: as written by the user; for a local directory, its absolute path.
         content_hash: the result of `xlm_core.content_hash`.
-        files: names of the files to download; empty for a local directory.
+        files: names of the files to download; empty for a local directory and for one in this package.
         revision: the commit, for a checkpoint on a hub.
         stores: the job's settings of stores.
     """
@@ -55,16 +56,18 @@ class PinnedCheckpoint:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a local directory. It is not copied, so all nodes must be able to access it."""
-        return "://" not in self.url
+        """Whether it is a directory of each node, which is not copied: a local one, or one in this package."""
+        return "://" not in self.url or is_builtin(self.url)
 
 
 def local_directory(url: str) -> Path | None:
-    """Return the local directory that a URL or path names; None for other URLs.
+    """Return the directory that a path, or the URL of a checkpoint in this package, names; None for other URLs.
 
     Raises:
         FatalError: there is no such directory.
     """
+    if is_builtin(url):
+        return builtin_directory(url)
     if "://" in url and not url.startswith("file:"):
         return None
     directory = Path(locate(url).path)
@@ -81,7 +84,7 @@ def pin_checkpoint(
     """Determine the content of a job's checkpoint. A remote checkpoint is downloaded for that, if it is not cached.
 
     Args:
-        url: a local directory, a directory in any store, or `hf://org/name[@revision]`.
+        url: a local directory, a directory in any store, `hf://org/name[@revision]`, or `builtin://name`.
         stores: the job's settings of stores.
         notify: receives a message before a download, which may take minutes.
 
@@ -90,7 +93,7 @@ def pin_checkpoint(
         RetryableError: the network or the store failed, perhaps temporarily.
     """
     if (directory := local_directory(url)) is not None:
-        return PinnedCheckpoint(str(directory), _hash_local_directory(directory))
+        return PinnedCheckpoint(url if is_builtin(url) else str(directory), _hash_local_directory(directory))
     source = open_source(url, stores)
     identity = source.identity()
     cache = _Cache.open()
@@ -117,7 +120,7 @@ def local_checkpoint(pinned: PinnedCheckpoint) -> Path:
         RetryableError: as in `pin_checkpoint`.
     """
     if pinned.is_local:
-        directory = Path(pinned.url)
+        directory = builtin_directory(pinned.url) if is_builtin(pinned.url) else Path(pinned.url)
         if not directory.is_dir():
             raise FatalError(
                 f"{directory}: no such directory on node {platform.node()}; put the checkpoint on a file system that "

@@ -14,8 +14,8 @@ from pipelines.storage import Url
 RESERVED_PREFIX = "_xlm_"  # of columns that stages add; input columns that a job names must not start with it
 FILE_COLUMNS = ("file", "row")  # identify a row of the output if the job names no id column
 
-# What `lang: detect` stands for: the settings of a `DetectedLang`. None if there is no default checkpoint.
-DEFAULT_DETECTION: dict[str, Any] | None = None
+# What `lang: detect` stands for.
+DEFAULT_DETECTION = {"detect": "builtin://small", "head": "builtin://small/heads/language"}
 
 
 def differ_in_case(column: str) -> str:
@@ -90,14 +90,7 @@ class LangSettings(FixedLang, DetectedLang):
 def _expand_detect(value: object) -> object:
     if isinstance(value, dict) and {"fixed", "detect"} <= cast("dict[Any, Any]", value).keys():
         raise ValueError("got fixed and detect, expected one of them")
-    if value != "detect":
-        return value
-    if DEFAULT_DETECTION is None:
-        raise ValueError(
-            "detect needs a checkpoint that identifies languages, and there is no default one yet; name one, as in "
-            "lang: {detect: s3://models/lid}"
-        )
-    return DEFAULT_DETECTION
+    return DEFAULT_DETECTION if value == "detect" else value
 
 
 def _kind_of_lang(value: object) -> str | None:
@@ -138,11 +131,11 @@ class InputSettings(Settings):
         Annotated[ColumnName, Tag("column")]
         | Annotated[FixedLang, Tag("fixed")]
         | Annotated[DetectedLang, Tag("detected")],
-        one_of("a column, {fixed: CODE} or {detect: CHECKPOINT}", _kind_of_lang, text=True),
+        one_of("a column, detect, {fixed: CODE} or {detect: CHECKPOINT}", _kind_of_lang, text=True),
         BeforeValidator(_expand_detect),
     ] = Field(
-        description="Column with the language code of each row, {fixed: CODE} for one language, or {detect: "
-        "CHECKPOINT} to find the language of each row."
+        description="Column with the language code of each row, {fixed: CODE} for one language, or detect to find the "
+        "language of each row, with the checkpoint in this package or another one: {detect: CHECKPOINT}."
     )
     filter: Annotated[NonEmptyStr, AfterValidator(_check_filter)] | None = Field(
         default=None,

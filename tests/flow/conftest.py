@@ -48,7 +48,7 @@ def make_job(demo: Path, tmp_path: Path) -> Callable[..., Job]:
     """Return a function that makes a job over the demo's corpus; arguments named `section__setting` change settings."""
 
     def make(**changes: Any) -> Job:
-        spec: Settings = copy.deepcopy(yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8")))
+        spec: Settings = copy.deepcopy(yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8")))
         spec["output"]["path"] = str(tmp_path / "out")
         spec["compute"] = {"tokenizers": 1, "models": 1}
         for name, value in changes.items():

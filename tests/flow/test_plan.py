@@ -85,7 +85,7 @@ def test_larger_clusters_take_less_time(make_job):
 
 def test_text_and_json_have_the_same_numbers(demo, capsys):
     cluster = ["--gpus", "4", "--cpus", "16", "--tflops", "50"]
-    command = ["plan", str(demo / "job.yaml"), "--set", "compute.price_per_hour=36", *cluster]
+    command = ["plan", str(demo / "small.yaml"), "--set", "compute.price_per_hour=36", *cluster]
     assert main([*command, "--json"]) == 0
     estimate = json.loads(capsys.readouterr().out)["estimate"]
     assert main(command) == 0
@@ -101,18 +101,18 @@ def test_text_and_json_have_the_same_numbers(demo, capsys):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU of this machine is measured")
 def test_speed_of_gpus_is_not_guessed(demo, capsys):
-    assert main(["plan", str(demo / "job.yaml"), "--gpus", "4"]) == 2
+    assert main(["plan", str(demo / "small.yaml"), "--gpus", "4"]) == 2
     assert re.search(r"4 GPUs: this machine has none to measure; add --tflops", capsys.readouterr().err)
 
 
 def test_quick_plan_has_the_shards_of_a_run(demo, tmp_path, capsys, monkeypatch):
     def num_shards(*settings: str) -> int:
         overrides = [argument for setting in settings for argument in ("--set", setting)]
-        assert main(["plan", str(demo / "job.yaml"), "--quick", "--json", *overrides]) == 0
+        assert main(["plan", str(demo / "small.yaml"), "--quick", "--json", *overrides]) == 0
         return json.loads(capsys.readouterr().out)["shards"]
 
     output = f"output.path={tmp_path}/out"
-    first = prepare_job(load_job(str(demo / "job.yaml"), [output]))
+    first = prepare_job(load_job(str(demo / "small.yaml"), [output]))
     assert num_shards(output) == len(first.plan.shards)
     assert num_shards(output, "output.rows_per_shard=8") > len(first.plan.shards)
     Output(first.output).begin(first.description, first.plan.to_table())

@@ -39,7 +39,7 @@ def written(demo, checkpoints, tmp_path_factory):
         f"tasks={json.dumps(tasks)}",
         "policy.max_rejected=1.0",
     ]
-    job = load_job(demo / "job.yaml", settings)
+    job = load_job(demo / "small.yaml", settings)
     records = run_to_records(job)
     output = Output(locate(str(out)))
     output.ledger.append(records)

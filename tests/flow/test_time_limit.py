@@ -133,7 +133,7 @@ hang("Infer", build_infer, prepared.stages.infer, XLMModel, "forward_with_plan")
 
 def test_limit_of_a_stage_starts_after_loading(demo, tmp_path):
     """Here loading takes longer than the limit, and the work after it hangs."""
-    command = [sys.executable, "-c", STAGES, str(demo / "job.yaml"), str(tmp_path / "out")]
+    command = [sys.executable, "-c", STAGES, str(demo / "small.yaml"), str(tmp_path / "out")]
     root = Path(__file__).parents[2]
     done = subprocess.run(command, cwd=root, text=True, capture_output=True, timeout=240, check=False)
     assert done.stdout.splitlines() == ["Tokenize loaded", "ended with 1", "Infer loaded", "ended with 1"], done.stderr

@@ -37,7 +37,7 @@ def by_name(findings) -> dict[str, Finding]:
 
 
 def test_text_and_json_agree_about_a_job(demo, capsys):
-    assert main(["doctor", str(demo / "job.yaml"), "--json"]) == 0
+    assert main(["doctor", str(demo / "small.yaml"), "--json"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     document = json.loads(printed.out)
@@ -48,7 +48,7 @@ def test_text_and_json_agree_about_a_job(demo, capsys):
         assert found["segmenters", name]["status"] == "works"
     assert found["job", "languages"]["detail"].startswith("18 of 18: ar, ")
     assert found["precisions", "float32"]["needed"]
-    assert main(["doctor", str(demo / "job.yaml")]) == 0
+    assert main(["doctor", str(demo / "small.yaml")]) == 0
     text = capsys.readouterr().out
     sections = [line for line in text.splitlines() if re.fullmatch(r"[a-z]+", line)]
     assert sections == list(dict.fromkeys(finding["section"] for finding in document["findings"]))
@@ -103,7 +103,7 @@ def test_languages_of_a_checkpoint_depend_on_the_segmenters(checkpoint, demo):
     assert findings["languages"].detail.startswith("17 of 18: ")
     assert "KyTea" in findings["language ja"].detail
     assert not findings["language ja"].needed  # the corpus may have no Japanese rows
-    job = load_job(demo / "job.yaml", ["input.lang={fixed: ja}", "tokenizer.ja=kytea"])
+    job = load_job(demo / "small.yaml", ["input.lang={fixed: ja}", "tokenizer.ja=kytea"])
     assert by_name(try_job(job, print))["language ja"].needed
 
 

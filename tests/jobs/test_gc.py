@@ -26,7 +26,7 @@ def made(demo, corpus, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gc")
     rows = [{"id": "empty", "lang": "de", "text": " "}, *corpus[:19]]
     pq.write_table(pa.Table.from_pylist(rows), folder / "in.parquet")
-    spec = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8")) | {"tasks": ["feature-extraction"]}
+    spec = yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8")) | {"tasks": ["feature-extraction"]}
     spec["input"] = {"path": str(folder / "in.parquet"), "id": "id", "text": "text", "lang": "lang"}
     spec["output"] = {"path": str(folder / "out"), "rows_per_shard": 4}
     job = Job.model_validate(spec)

@@ -26,7 +26,7 @@ def outputs(demo, tmp_path_factory) -> list[Path]:
         settings = [FILTER, f"output.path={paths[-1]}", f"tasks.0.feature-extraction.pooling={pooling}"]
         with pytest.MonkeyPatch.context() as patch:
             without_ray(patch)
-            run(load_job(demo / "job.yaml", [*settings, "policy.max_rejected=5"]), quiet_console())
+            run(load_job(demo / "small.yaml", [*settings, "policy.max_rejected=5"]), quiet_console())
     return paths
 
 
@@ -47,7 +47,7 @@ def both(capsys):
 
 
 def test_plan(demo, both):
-    text, plan, _ = both("plan", demo / "job.yaml", "--limit", "1", "--quick")
+    text, plan, _ = both("plan", demo / "small.yaml", "--limit", "1", "--quick")
     assert plan["rows_dropped"] is None  # the rows are not read
     assert plan["pruned"]["rows"] == 0
     assert f"up to {plan['rows']} rows of {plan['num_files']} files in {plan['shards']} shards" in text
@@ -67,7 +67,7 @@ def test_inspect(checkpoint, both):
 
 def test_check(demo, tmp_path, both):
     settings = ["--set", f"output.path={tmp_path}/out", "--set", FILTER]
-    text, report, status = both("check", demo / "job.yaml", *settings, "--set", "policy.max_rejected=0", "--resolved")
+    text, report, status = both("check", demo / "small.yaml", *settings, "--set", "policy.max_rejected=0", "--resolved")
     assert (status, report["can_run"]) == (3, False)
     assert report["problem"] in text
     langs = {use["lang"]: use for use in report["languages"]["langs"]}
@@ -78,7 +78,7 @@ def test_check(demo, tmp_path, both):
     assert f"at least {report['rows_rejected']} of {report['languages']['rows']} rows" in text
     assert f"name: {report['job']['name']}\n" in text
     assert {column["name"] for column in report["columns"]} > {"id", "embedding", "label"}
-    text, report, status = both("check", demo / "job.yaml", *settings, "--set", "policy.max_rejected=5")
+    text, report, status = both("check", demo / "small.yaml", *settings, "--set", "policy.max_rejected=5")
     assert (status, report["can_run"], report["problem"]) == (0, True, None)
     num_kept = report["rows"] - report["rows_dropped"]
     assert f"the job can run: {num_kept} of {report['rows']} rows in {report['shards']} shards" in text

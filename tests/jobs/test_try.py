@@ -16,7 +16,7 @@ from tests.flow.in_process import read_output, run_to_records
 
 
 def load(demo: Path, out: Path, *settings: str):
-    return load_job(demo / "job.yaml", [f"output.path={out}", *settings])
+    return load_job(demo / "small.yaml", [f"output.path={out}", *settings])
 
 
 def read_sample(output) -> pa.Table:
@@ -44,7 +44,7 @@ def test_rows_are_those_of_a_run_and_are_spread_over_the_corpus(demo, tmp_path):
 def test_nothing_is_written_and_the_sample_is_summarized(demo, tmp_path, capsys):
     before = {path: path.stat().st_mtime_ns for path in demo.rglob("*")}
     settings = ["--set", f"output.path={tmp_path}/out", "--set", "input.filter=lang in ['ja', 'de']"]
-    assert main(["try", str(demo / "job.yaml"), "--rows", "4", *settings]) == 0
+    assert main(["try", str(demo / "small.yaml"), "--rows", "4", *settings]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
     assert "4 of 365 rows, from 3 shards of 6; nothing was written\n" in printed.out

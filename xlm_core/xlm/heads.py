@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from xlm_core.builtin import checkpoint_directory
 from xlm_core.checkpoint import PretrainedModule, trunk_hash
 from xlm_core.errors import FatalError
 from xlm_core.heads import LanguageModelHead
 from xlm_core.inference import load_head, load_language_model_head, read_head_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from xlm_core.inference import Model
 
 HeadT = TypeVar("HeadT", bound=PretrainedModule)
@@ -27,7 +29,10 @@ class LoadedHeads:
     def folder(self, head: str | Path | None) -> Path:
         """Return the directory of a head: the trunk's if `head` is None."""
         checkpoint = self._model.checkpoint
-        return checkpoint if head is None or Path(head).resolve() == checkpoint.resolve() else Path(head).resolve()
+        if head is None:
+            return checkpoint
+        folder = checkpoint_directory(head).resolve()
+        return checkpoint if folder == checkpoint.resolve() else folder
 
     def load(self, task: str, head_class: type[HeadT], folder: Path) -> HeadT:
         """Return a head.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
+from xlm_core.builtin import checkpoint_directory
 from xlm_core.checkpoint import check_checkpoint, check_finite
 from xlm_core.errors import InferenceError, check_choice, check_positive
 from xlm_core.inference import (
@@ -25,6 +25,8 @@ from xlm_core.xlm.runner import OnOverflow, RunSettings, UnknownLang
 from xlm_core.xlm.text_tasks import TextTasks
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import torch
 
     from xlm_core.inference import Precision
@@ -75,7 +77,8 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
         """Load a checkpoint. The options are those of a job file, with the same defaults.
 
         Args:
-            checkpoint: a local directory with a trunk and a tokenizer, in any format of the library.
+            checkpoint: a local directory with a trunk and a tokenizer, in any format of the library, or the
+                `builtin://small` of this package.
             device: "auto" is the GPU if torch sees one, else the CPU; or a device of torch, such as "cuda:1".
             precision: the number type of the weights; "auto" is float16 on a GPU and float32 on a CPU.
             objective: whether a token sees only earlier tokens ("causal") or all ("masked"); by default as in
@@ -104,7 +107,7 @@ class XLM(TextTasks, PairTasks, LanguageModelTasks):
         check_choice("unknown_lang", unknown_lang, UnknownLang)
         if max_tokens is not None:
             check_positive("max_tokens", max_tokens)
-        folder = Path(checkpoint)
+        folder = checkpoint_directory(checkpoint)
         config = check_checkpoint(folder, "trunk")
         if max_length is not None and not 3 <= max_length <= config.max_position_embeddings:
             raise ValueError(

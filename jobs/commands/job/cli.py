@@ -30,7 +30,9 @@ from jobs.exit_status import ExitStatus
     help="The column with the text. Default: the one with the longest texts, or named text, body …",
 )
 @click.option(
-    "--lang", metavar="COLUMN|fixed:CODE", help="The column with the language. Default: one that contains codes."
+    "--lang",
+    metavar="COLUMN|fixed:CODE|detect",
+    help="The column with the language. Default: one that contains codes.",
 )
 @click.option("--id", "row_id", metavar="COLUMN", help="The column with unique ids. Default: one that looks like it.")
 @click.option("--output", metavar="OUT", type=click.Path(), help="The directory of the output. Default: DATA-out.")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from jobs.new_job import Proposal
 
-_FIXED = "fixed:"
+_FIXED, _DETECT = "fixed:", "detect"
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def init_job(path: str, choices: Choices, file: Path, console: Console, *, ask: 
     if ask and choices.output is None:
         output = click.prompt("Directory of the output", default=output)
     fixed = lang.removeprefix(_FIXED) if lang.startswith(_FIXED) else None
-    job = format_job(found, name, text, None if fixed else lang, fixed, row_id, output)
+    column = None if fixed or lang == _DETECT else lang
+    job = format_job(found, name, text, column, fixed, row_id, output)
     file.write_text(job, encoding="utf-8")
     load_job(file)
     console.print(f"{file}: written; it reads the column {one_line(text)}", highlight=False, markup=False)
@@ -86,17 +87,19 @@ def _choose(role: str, given: str | None, default: str | None, found: Proposal, 
 
 
 def _choose_lang(given: str | None, found: Proposal, ask: bool) -> str:
-    """Return a column, or `fixed:` and a language code."""
+    """Return a column, `fixed:` and a language code, or `detect`."""
     default = next(iter(found.langs), None)
     if given is None and not ask and default is None:
         raise FatalError(
-            f"{found.path}: no column contains language codes of the checkpoint; add --lang COLUMN, or --lang fixed:de "
-            "if all rows are in one language"
+            f"{found.path}: no column contains language codes of the checkpoint; add --lang COLUMN, --lang fixed:de if "
+            "all rows are in one language, or --lang detect to find the language of each row"
         )
     if given is None and not ask:
         return str(default)
     while True:
-        answer: str = given or click.prompt("Column with the language of each row, or fixed:CODE", default=default)
+        answer: str = given or click.prompt(
+            "Column with the language of each row, fixed:CODE or detect", default=default or _DETECT
+        )
         try:
             return _check_lang(answer, found)
         except FatalError as error:
@@ -108,6 +111,8 @@ def _choose_lang(given: str | None, found: Proposal, ask: bool) -> str:
 def _check_lang(lang: str, found: Proposal) -> str:
     if lang.startswith(_FIXED):
         check_fixed_lang(lang.removeprefix(_FIXED), found.tokenizer, reject_unknown=True, needs_segmenter=False)
+        return lang
+    if lang == _DETECT and lang not in found.columns:
         return lang
     is_code = found.tokenizer.lang2id and found.tokenizer.resolve_lang(lang)
     if is_code and lang not in found.columns:

@@ -24,21 +24,22 @@ from jobs.specs import SPECS, read_spec
 def demo_command(ctx: click.Context, folder: str, limit: int, overrides: tuple[str, ...]) -> ExitStatus:
     """Run a job on a small corpus, and show its results.
 
-    The corpus, a checkpoint and the job file are written to FOLDER, by default demo-out.
+    The corpus and the job file are written to FOLDER, by default demo-out. The job finds the language of each text,
+    tags its words, and embeds it; then some texts are shown with the nearest texts of other languages.
     """
-    from jobs.demo import write_demo
+    from jobs.demo import find_neighbours, write_demo
 
     console, job = open_console(), write_demo(Path(folder))
     console.print(f"xlm run {job}", style="bold", highlight=False)
     status: ExitStatus = ctx.invoke(run_command, job=str(job), overrides=overrides)
     console.print()
     ctx.invoke(show_command, output=str(job.parent / "out"), limit=limit)
-    console.print(
-        "\nThe demo's checkpoint has random weights from a fixed seed. Its embeddings and labels only show the format "
-        "of results.",
-        style="yellow",
-        highlight=False,
-    )
+    if status == ExitStatus.COMPLETE:
+        console.print("\nnearest texts in other languages", style="bold")
+        for text, neighbours in find_neighbours(job.parent / "out").items():
+            console.print(text, style="cyan", highlight=False, markup=False)
+            for similarity, lang, other in neighbours:
+                console.print(f"  {similarity:.2f}  {lang}  {other}", highlight=False, markup=False)
     return status
 
 

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.demo.build import write_demo
 from tests.chaos.bad_input.bad_checkpoints import CHECKPOINTS
 from tests.chaos.bad_input.bad_corpora import CORPORA
 from tests.chaos.bad_input.bad_job_files import JOB_FILES
@@ -17,6 +16,7 @@ from tests.chaos.bad_input.bad_outputs import OUTPUTS
 from tests.chaos.bad_input.bad_rows import ROW_CASES
 from tests.chaos.bad_input.outcomes import FailsShard, Harmless, Refused
 from tests.flow.heads import write_checkpoints
+from tests.small_job import write_small_job
 
 TABLE = Path(__file__).with_name("BAD_INPUT.md")
 
@@ -42,7 +42,7 @@ def build_table(folder: Path) -> Iterator[str]:
     Args:
         folder: an empty directory for the jobs.
     """
-    demo, heads = write_demo(folder / "demo").parent, folder / "heads"
+    demo, heads = write_small_job(folder / "demo").parent, folder / "heads"
     write_checkpoints(demo, heads)
     yield "# Bad input and its outcomes"
     yield ""

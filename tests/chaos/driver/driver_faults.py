@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jobs.demo.build import write_demo
 from pipelines.job import Job
 from pipelines.output import part_name
 from tests.chaos.driver.fault_points import fail_write_at, ignore_points, kill_at
@@ -27,6 +26,7 @@ from tests.chaos.driver.scenarios import (
     with_output,
 )
 from tests.chaos.fault_counts import FaultCounts
+from tests.small_job import write_small_job
 
 DOUBLE_KILLS = 100  # in a full series; there are about 200,000 pairs of fault points
 
@@ -114,7 +114,7 @@ def run_series(rng: random.Random) -> Iterator[FaultCounts]:
     Problems are printed on stderr.
     """
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        checkpoint = write_demo(Path(folder) / "demo").parent / "checkpoint"
+        checkpoint = write_small_job(Path(folder) / "demo").parent / "checkpoint"
         scenarios = make_scenarios(Path(folder) / "scenarios", checkpoint)
         plans = [plan for scenario in scenarios for plan in _plan_every_fault(scenario)]
         plans += [_plan_two_kills(rng, rng.choice(scenarios)) for _ in range(DOUBLE_KILLS)]
@@ -151,7 +151,7 @@ def _plan_two_kills(rng: random.Random, scenario: Scenario) -> tuple[Scenario, s
 def main() -> None:
     """Print all fault points, and the counts of a full series of faults."""
     with tempfile.TemporaryDirectory() as folder:
-        checkpoint = write_demo(Path(folder) / "demo").parent / "checkpoint"
+        checkpoint = write_small_job(Path(folder) / "demo").parent / "checkpoint"
         scenarios = make_scenarios(Path(folder) / "scenarios", checkpoint)
     points = Counter(point for scenario in scenarios for point in scenario.result.points)
     for point, number in sorted(points.items()):

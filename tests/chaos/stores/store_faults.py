@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from jobs.demo.build import write_demo
 from tests.chaos.fault_counts import FaultCounts
 from tests.chaos.stores.servers import azure_server, s3_server
 from tests.chaos.stores.store_jobs import (
@@ -23,6 +22,7 @@ from tests.chaos.stores.store_jobs import (
     result_files,
     running_store,
 )
+from tests.small_job import write_small_job
 
 # The number of runs with random faults on each store.
 RANDOM_RUNS = 4
@@ -70,7 +70,7 @@ def run_series(rng: random.Random) -> Iterator[FaultCounts]:
     The runs wait most of the time, so several run at the same time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        demo = write_demo(Path(folder) / "demo").parent
+        demo = write_small_job(Path(folder) / "demo").parent
         for serve in (s3_server, azure_server):
             try:
                 with running_store(serve, demo) as store, ThreadPoolExecutor(_CONCURRENT_RUNS) as pool:

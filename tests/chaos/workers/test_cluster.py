@@ -97,7 +97,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[NodeCluster]:
 
 @pytest.fixture(scope="module")
 def job(demo: Path) -> Path:
-    return demo / "job.yaml"
+    return demo / "small.yaml"
 
 
 @pytest.fixture(scope="module")

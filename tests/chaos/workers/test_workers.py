@@ -19,7 +19,7 @@ RESUME = "finished shards are kept, run the same command to resume\n"
 
 @pytest.fixture(scope="module")
 def job(demo: Path) -> Path:
-    return demo / "job.yaml"
+    return demo / "small.yaml"
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from jobs.demo.build import write_demo
 from tests.chaos.driver.output_contents import count_rows
 from tests.chaos.fault_counts import FaultCounts
 from tests.chaos.workers.ray_processes import STAGE_TITLES, kill_workers
 from tests.chaos.workers.runs import finish_run, result_digests, start_run, write_expected_output
+from tests.small_job import write_small_job
 
 _NUM_KILLS, _KILLS_PER_RUN = 30, 10
 
@@ -20,7 +20,7 @@ _NUM_KILLS, _KILLS_PER_RUN = 30, 10
 def run_series(rng: random.Random) -> Iterator[FaultCounts]:
     """Kill workers of random stages during several runs. Errors are printed on stderr."""
     with tempfile.TemporaryDirectory() as folder:
-        job = write_demo(Path(folder) / "demo")
+        job = write_small_job(Path(folder) / "demo")
         expected, out = write_expected_output(job, Path(folder) / "expected"), Path(folder) / "out"
         num_kills = 0
         yield FaultCounts(num_points=len(STAGE_TITLES))

@@ -38,7 +38,7 @@ def demo_run(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None
     settings = [f"output.path={out}", "compute.tokenizers=1", "compute.models=1"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipelines.run.shard_runner.build_dataset", build)
-        assert run(load_job(demo / "job.yaml", settings), quiet_console())["status"] == "complete"
+        assert run(load_job(demo / "small.yaml", settings), quiet_console())["status"] == "complete"
     (dataset,) = datasets
     operators = [line for line in dataset.stats().splitlines() if line.startswith("Operator ")]
     return DemoRun(out, [line.split()[2].rstrip(":") for line in operators])

@@ -91,7 +91,7 @@ def scraped(demo: Path, tmp_path_factory: pytest.TempPathFactory, cluster: None,
     damaged[4:400] = b"\xff" * 396
     (first.parent / "damaged.parquet").write_bytes(damaged)
     settings = [f"name={JOB}", f"input.path={corpus}", f"output.path={out}", "policy.max_failed_shards=9"]
-    job = load_job(demo / "job.yaml", [*settings, "policy.duplicate_ids=ignore", "policy.max_rejected=1.0", *POOLS])
+    job = load_job(demo / "small.yaml", [*settings, "policy.duplicate_ids=ignore", "policy.max_rejected=1.0", *POOLS])
     scraped, ended = Scraped({}, {}, {}, {}, {}), threading.Event()
 
     def scrape_regularly() -> None:

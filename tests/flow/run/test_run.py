@@ -62,7 +62,7 @@ def test_fatal_error_in_a_worker_ends_the_run_with_one_line(demo, tmp_path, clus
     """Japanese text without a KyTea model, which a tokenizer process finds if the driver does not."""
     monkeypatch.setattr("pipelines.run.output_checks.check_segmenters", lambda *_: None)
     settings = [f"output.path={tmp_path}/out", "tokenizer.ja=kytea", "compute.tokenizers=1", "compute.models=1"]
-    ended = xlm("run", str(demo / "job.yaml"), *(f"--set={setting}" for setting in settings))
+    ended = xlm("run", str(demo / "small.yaml"), *(f"--set={setting}" for setting in settings))
     assert ended.status == 2
     assert ended.err.startswith("xlm: Japanese text needs a KyTea model, and none is configured; set ")
     assert ended.err.count("\n") == 1

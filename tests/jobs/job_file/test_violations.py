@@ -13,7 +13,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
     [
         ("  text: body", "  txet: body", ["job.yaml:3: input.txet is not a setting; did you mean text?"]),
         ("output:", "Output:", ["job.yaml:8: Output is not a setting; did you mean output?"]),
-        ("  lang: lang\n", "", ["job.yaml:1: input.lang is missing: column with the language code of each row, {fixed: CODE} for one language, or {detect: CHECKPOINT} to find the language of each row"]),
+        ("  lang: lang\n", "", ["job.yaml:1: input.lang is missing: column with the language code of each row, {fixed: CODE} for one language, or detect to find the language of each row, with the checkpoint in this package or another one: {detect: CHECKPOINT}"]),
         ("{checkpoint: ckpt}", "ckpt", ['job.yaml:5: model: got "ckpt", expected a mapping with checkpoint, precision, objective']),
         ("{checkpoint: ckpt}", "", ["job.yaml:5: model: got nothing, expected a mapping with checkpoint, precision, objective"]),
         ("ckpt}", "[a]}", ["job.yaml:5: model.checkpoint: got a list, expected text"]),
@@ -26,8 +26,7 @@ INT8 = "calibration is required for int8, and not allowed otherwise; run a sampl
         ("lang: lang", "lang: lang\n  id: _xlm_row", ["job.yaml:5: input.id: got _xlm_row, but names that start with _xlm_ are reserved; rename the column"]),
         ("lang: lang", "lang: {fixd: de}", ["job.yaml:4: input.lang.fixd is not a setting; did you mean fixed?"]),
         ("lang: lang", "lang: {}", ["job.yaml:4: input.lang.fixed is missing: the language code of all rows, such as de"]),
-        ("lang: lang", "lang: [de]", ["job.yaml:4: input.lang: got a list, expected a column, {fixed: CODE} or {detect: CHECKPOINT}"]),
-        ("lang: lang", "lang: detect", ["job.yaml:4: input.lang: detect needs a checkpoint that identifies languages, and there is no default one yet; name one, as in lang: {detect: s3://models/lid}"]),
+        ("lang: lang", "lang: [de]", ["job.yaml:4: input.lang: got a list, expected a column, detect, {fixed: CODE} or {detect: CHECKPOINT}"]),
         ("lang: lang", "lang: {detect: lid, fixed: de}", ["job.yaml:4: input.lang: got fixed and detect, expected one of them"]),
         ("lang: lang", "lang: {detct: lid}", ["job.yaml:4: input.lang.detct is not a setting; did you mean detect?"]),
         ("lang: lang", "lang: {threshold: 0.5}", ["job.yaml:4: input.lang.detect is missing: directory or URL of a checkpoint that identifies languages"]),

@@ -98,6 +98,12 @@ def test_corpus_without_languages_needs_an_option(tmp_path, written):
     assert written("in.parquet", "--lang", "fixed:de")[0] == 0
 
 
+def test_languages_may_be_detected(tmp_path, written):
+    pq.write_table(pa.table({"text": ["Ein Text."], "size": [1]}), tmp_path / "in.parquet")
+    status, _, job = written("in.parquet", "--lang", "detect")
+    assert (status, job.input.lang.detect, job.tokenizer.ja) == (0, "builtin://small", "fugashi")
+
+
 def test_language_of_all_rows_is_checked(tmp_path, written):
     write_corpus(tmp_path / "in.parquet", text=["A long text.", "Another one.", "A third one."])
     assert written("in.parquet", "--lang", "de")[:2] == (

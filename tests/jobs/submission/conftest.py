@@ -48,4 +48,4 @@ def fake_head() -> Iterator[FakeHead]:
 
 @pytest.fixture
 def job(demo: Path) -> str:
-    return str(demo / "job.yaml")
+    return str(demo / "small.yaml")

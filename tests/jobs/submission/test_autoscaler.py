@@ -71,7 +71,11 @@ def head(request: pytest.FixtureRequest) -> Iterator[RayHead]:
 def job(demo: Path, tmp_path: Path) -> list[str]:
     rows = ds.dataset(demo / "corpus").head(8, filter=ds.field("year") >= 2020)
     pq.write_table(rows, tmp_path / "corpus.parquet")
-    return [str(demo / "job.yaml"), f"--set=input.path={tmp_path}/corpus.parquet", f"--set=output.path={tmp_path}/out"]
+    return [
+        str(demo / "small.yaml"),
+        f"--set=input.path={tmp_path}/corpus.parquet",
+        f"--set=output.path={tmp_path}/out",
+    ]
 
 
 def test_gpu_node_is_added_for_a_job(submit, job):

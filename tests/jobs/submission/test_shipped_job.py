@@ -11,6 +11,8 @@ import yaml
 from jobs.job_file import load_job
 from jobs.submission import ship_job
 from pipelines.errors import FatalError
+from xlm_core import content_hash
+from xlm_core.builtin import builtin_directory
 
 JOB = """
 name: news
@@ -75,6 +77,16 @@ def test_shipped_are_the_job_and_the_code_alone(shipped_folder):
     assert (shipped_folder / "jobs" / "demo" / "corpus.jsonl").exists()
     assert 100_000 < (shipped_folder.parent / "job.zip").stat().st_size < 2**20
     assert load_job(shipped_folder / "job.yaml").name == "news"
+
+
+def test_checkpoint_of_the_package_is_shipped_if_the_job_names_it(job_file, shipped_folder, tmp_path):
+    assert not list((shipped_folder / "xlm_core" / "builtin").glob("small/*"))
+    ship_job(str(job_file), ["input.lang=detect"]).write(tmp_path / "job.zip")
+    with ZipFile(tmp_path / "job.zip") as archive:
+        archive.extractall(tmp_path)
+    folder = tmp_path / "xlm_core/builtin/small"
+    assert content_hash(folder) == content_hash(builtin_directory("builtin://small"))
+    assert (folder / "heads/language/model.safetensors").exists()
 
 
 def test_same_job_is_shipped_in_the_same_bytes(job_file, tmp_path):

@@ -51,7 +51,7 @@ def settings(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def undisturbed(head: RayHead, demo: Path, settings: list[str], tmp_path_factory: pytest.TempPathFactory) -> Submission:
     """Submit one job twice at once; interrupt a third call; cut the connection of the first call."""
     out, proxy = tmp_path_factory.mktemp("undisturbed") / "out", Proxy(head.address)
-    arguments = [str(demo / "job.yaml"), *settings, "--set", f"output.path={out}", "--submission-id", NIGHT]
+    arguments = [str(demo / "small.yaml"), *settings, "--set", f"output.path={out}", "--submission-id", NIGHT]
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -124,7 +124,7 @@ def test_output_is_complete(undisturbed, xlm):
 
 
 def test_job_with_an_id_of_its_own_runs_until_it_has_succeeded(undisturbed, submit, head, demo, settings):
-    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={undisturbed.out}", "--submission-id", NIGHT]
+    job = [str(demo / "small.yaml"), *settings, "--set", f"output.path={undisturbed.out}", "--submission-id", NIGHT]
     assert submit(*job) == (0, f"{NIGHT} has succeeded already; nothing is submitted\n", "")
     other = submit(*job, "--set", "batch.max_tokens=99")
     assert (other.status, other.out) == (2, "")
@@ -135,7 +135,7 @@ def test_job_with_an_id_of_its_own_runs_until_it_has_succeeded(undisturbed, subm
 
 def test_exit_status_of_a_failed_job_is_that_of_the_run(undisturbed, submit, demo, settings):
     """With status 2 the job is invalid, and with 3 too many rows are rejected."""
-    arguments = [str(demo / "job.yaml"), *settings, "--set"]
+    arguments = [str(demo / "small.yaml"), *settings, "--set"]
     missing = submit(*arguments, "output.path=/tmp/unused", "--set", "input.path=/no/corpus")
     assert missing.status == 2
     assert "/no/corpus" in log_of(missing.out)
@@ -146,7 +146,7 @@ def test_exit_status_of_a_failed_job_is_that_of_the_run(undisturbed, submit, dem
 
 def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, submit, head, demo, settings, tmp_path):
     out = tmp_path / "out"
-    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={out}", "--set", "policy.stop_grace_s=200"]
+    job = [str(demo / "small.yaml"), *settings, "--set", f"output.path={out}", "--set", "policy.stop_grace_s=200"]
 
     def num_parts() -> int:
         return len(list(out.glob("data/part-*")))
@@ -186,7 +186,7 @@ def test_job_that_is_killed_at_once_resumes_to_identical_output(
 ):
     """As the head kills the jobs of `ray job submit`, which do not set how long it waits."""
     out = tmp_path / "out"
-    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={out}"]
+    job = [str(demo / "small.yaml"), *settings, "--set", f"output.path={out}"]
     monkeypatch.setattr(ShippedJob, "stop_wait_s", 0)
     submission_id = re.match("submitted (.+) to ", submit(*job, "--no-wait").out)[1]
     wait_until(lambda: list(out.glob("data/part-*")))
@@ -199,7 +199,7 @@ def test_job_that_is_killed_at_once_resumes_to_identical_output(
 @pytest.mark.slow
 def test_packages_are_installed_for_a_job(undisturbed, submit, demo, settings):
     """The head has all of them already, so that nothing is downloaded."""
-    job = [str(demo / "job.yaml"), *settings, "--set", f"output.path={undisturbed.out}"]
+    job = [str(demo / "small.yaml"), *settings, "--set", f"output.path={undisturbed.out}"]
     ended = submit(*job, "--pip")
     assert (ended.status, ended.err) == (0, ""), ended.out
     assert "nothing to do" in ended.out

@@ -37,7 +37,7 @@ def write_job(demo: Path, checkpoints: Path, rows: list[Row], tmp_path: Path) ->
 
     def write(task: Any, text: Any = "text", **changes: Any) -> str:
         pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in.parquet")
-        spec = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8"))
+        spec = yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8"))
         spec["input"] = {"path": str(tmp_path / "in.parquet"), "id": "id", "text": text, "lang": "lang"}
         spec["model"] = {"checkpoint": str(checkpoints / "lm")}
         spec["tasks"] = task if isinstance(task, list) else [task]

@@ -110,7 +110,7 @@ def test_hub_that_is_not_reachable_is_one_line(tmp_path: Path):
 def test_name_of_a_repository_points_to_its_url(
     name: str, url: str | None, demo: Path, capsys: pytest.CaptureFixture[str]
 ):
-    check = ["check", str(demo / "job.yaml"), "--set"]
+    check = ["check", str(demo / "small.yaml"), "--set"]
     head = f"tasks=[{{text-classification: {{head: {name}}}}}]"
     for command in (
         ["inspect", name],

@@ -42,7 +42,7 @@ def rows(corpus):
 @pytest.fixture(scope="session")
 def run(demo, checkpoints, tmp_path_factory):
     """Run a job on rows, and return the path of its output. Rows run alone, so that equal jobs give equal bits."""
-    base = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8"))
+    base = yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8"))
     number = itertools.count()
 
     def run(rows, *tasks, checkpoint="lm", path=None, **changes):

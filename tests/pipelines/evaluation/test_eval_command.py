@@ -22,7 +22,7 @@ pytestmark = pytest.mark.long
 def classified(demo, tmp_path_factory):
     """Run a job of the demo in this process: two languages, with topics as gold labels."""
     folder = tmp_path_factory.mktemp("classified")
-    spec = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8"))
+    spec = yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8"))
     spec["input"] = {"path": str(demo / "corpus"), "id": "id", "text": "text", "lang": "lang", "keep": ["lang"]}
     spec["input"]["filter"] = 'lang in ["de", "sw"]'
     spec["tasks"] = [{"text-classification": {"head": str(demo / "heads" / "topic")}}]

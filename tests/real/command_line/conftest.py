@@ -24,6 +24,6 @@ def corpus_job(demo: Path, tmp_path: Path) -> Callable[..., Job]:
         (tmp_path / "corpus").mkdir(exist_ok=True)
         pq.write_table(table, tmp_path / "corpus" / "a.parquet", row_group_size=row_group_size)
         base = [f"input.path={tmp_path}/corpus", f"output.path={tmp_path}/out", "input.keep=[]", "input.filter=null"]
-        return load_job(demo / "job.yaml", [*base, "tasks=[feature-extraction]", *settings])
+        return load_job(demo / "small.yaml", [*base, "tasks=[feature-extraction]", *settings])
 
     return corpus_job

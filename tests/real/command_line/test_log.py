@@ -27,7 +27,7 @@ def job(demo, tmp_path, monkeypatch):
     """Return arguments for a job of one language, computed in this process."""
     without_ray(monkeypatch)
     settings = [f"output.path={tmp_path / 'out'}", "input.filter=lang == 'en'", "tasks=[feature-extraction]"]
-    return [str(demo / "job.yaml"), *(argument for setting in settings for argument in ("--set", setting))]
+    return [str(demo / "small.yaml"), *(argument for setting in settings for argument in ("--set", setting))]
 
 
 @pytest.fixture

@@ -163,7 +163,7 @@ def test_full_disk_and_failing_store_have_one_exit_status(demo, tmp_path, monkey
     def fail(*_: object, **__: object) -> None:
         raise error if isinstance(error, RetryableError) else classify_error("/out", error, is_local=True)
 
-    command = ["run", str(demo / "job.yaml"), "--set", f"output.path={tmp_path / 'out'}"]
+    command = ["run", str(demo / "small.yaml"), "--set", f"output.path={tmp_path / 'out'}"]
     for method in (Writer, "write"), (Output, "finish"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(*method, fail)
@@ -174,7 +174,7 @@ def test_full_disk_and_failing_store_have_one_exit_status(demo, tmp_path, monkey
 def test_run_without_a_terminal_prints_its_first_line_before_it_imports_ray(demo, tmp_path):
     """Importing Ray ends the process here, without writing what is still buffered."""
     (tmp_path / "ray.py").write_text("import os\nos._exit(7)\n")
-    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml"), "--set", "input.path=/nowhere"]
+    command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "small.yaml"), "--set", "input.path=/nowhere"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(command, text=True, capture_output=True, timeout=300, check=False, env=environment)
     assert done.returncode == 7

@@ -30,7 +30,7 @@ def parse_line(line: str) -> dict[str, str]:
 def arguments(demo, tmp_path, monkeypatch):
     """Return arguments for the demo's job, computed in this process."""
     without_ray(monkeypatch)
-    return [str(demo / "job.yaml"), "--set", f"output.path={tmp_path / 'out'}"]
+    return [str(demo / "small.yaml"), "--set", f"output.path={tmp_path / 'out'}"]
 
 
 def test_lines_of_a_run(xlm, arguments, corpus, tmp_path, monkeypatch):

@@ -76,7 +76,7 @@ def complete(demo, checkpoints, corpus, tmp_path_factory):
     heads = checkpoints / "heads"
 
     def run(out, tasks, keep):
-        spec = yaml.safe_load((demo / "job.yaml").read_text(encoding="utf-8"))
+        spec = yaml.safe_load((demo / "small.yaml").read_text(encoding="utf-8"))
         path = str(folder / "in.parquet")
         spec["input"] = {"path": path, "id": "id", "text": "text", "lang": "lang", "keep": keep}
         spec["input"]["filter"] = "year >= 2020"
@@ -242,7 +242,7 @@ def test_results_are_opened_by_their_plain_path(complete, tmp_path, reader, requ
 @pytest.mark.long
 def test_output_of_a_running_job_is_readable_at_any_moment(demo, tmp_path):
     path, counts = str(tmp_path / "out" / "data"), {"pyarrow": [0], "polars": [0], "duckdb": [0]}
-    job = load_job(demo / "job.yaml", [f"output.path={tmp_path / 'out'}", "output.rows_per_shard=4"])
+    job = load_job(demo / "small.yaml", [f"output.path={tmp_path / 'out'}", "output.rows_per_shard=4"])
     process, receiving = forks.start(run_job, job)
     running = True
     while running:

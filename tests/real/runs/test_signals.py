@@ -33,7 +33,7 @@ class Run:
         rows = ds.dataset(demo / "corpus").to_table(filter=ds.field("year") >= 2020)
         (folder / "corpus").mkdir()
         pq.write_table(rows, folder / "corpus" / "many-row-groups.parquet", row_group_size=2)
-        self._command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
+        self._command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "small.yaml")]
         settings = [f"input.path={folder / 'corpus'}", f"output.path={self.out}", "compute.tokenizers=1"]
         # Under load, the many small shards in front of the write stage take longer than the default grace period.
         settings += ["compute.models=1", "output.rows_per_shard=2", "policy.stop_grace_s=200"]
@@ -175,6 +175,6 @@ def test_signal_at_the_end_of_a_run_does_not_interrupt_it(demo, tmp_path, monkey
     handler = signal.getsignal(signal.SIGTERM)
     out = tmp_path / "out"
     with watch_changes(out, call_once_at(moment, lambda: signal.raise_signal(number))):
-        status = cli.main(["run", str(demo / "job.yaml"), "--set", f"output.path={out}"])
+        status = cli.main(["run", str(demo / "small.yaml"), "--set", f"output.path={out}"])
     signal.signal(signal.SIGTERM, handler)
     assert (status, capsys.readouterr().err, (out / "_SUCCESS").exists()) == (0, "", True)

@@ -39,7 +39,7 @@ def run(address: str, demo: Path, tmp_path: Path) -> Callable[..., subprocess.Co
     pq.write_table(rows, tmp_path / "corpus.parquet", row_group_size=8)
 
     def run(*settings: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "job.yaml")]
+        command = [sys.executable, "-m", "jobs.cli", "run", str(demo / "small.yaml")]
         paths = (f"input.path={tmp_path}/corpus.parquet", f"output.path={tmp_path}/out")
         for setting in (
             *paths,

@@ -81,12 +81,10 @@ def test_output_is_resumed_with_the_same_checkpoint_only(detect_job, identifier,
         assert re.search("set output.path to a new directory", str(refused.value))
 
 
-def test_short_form_stands_for_the_default_checkpoint(identifier, monkeypatch):
-    default = {"detect": str(identifier), "threshold": 0.25}
-    monkeypatch.setattr("pipelines.job.input.DEFAULT_DETECTION", default)
+def test_short_form_stands_for_the_checkpoint_in_the_package():
     settings = InputSettings.model_validate({"path": "p", "text": "t", "lang": "detect"})
-    assert settings.lang == InputSettings.model_validate({"path": "p", "text": "t", "lang": default}).lang
-    assert settings.model_dump()["lang"] == default | {"head": None}
+    expected = {"detect": "builtin://small", "head": "builtin://small/heads/language", "threshold": 0.5}
+    assert settings.model_dump()["lang"] == expected
 
 
 def test_languages_are_not_detected_where_no_stage_does_it(detect_job, demo):

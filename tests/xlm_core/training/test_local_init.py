@@ -1,4 +1,4 @@
-"""A model that is initialized locally looks at neighbours, whatever the words are."""
+"""A model that is initialized locally looks at neighbours, regardless of the words."""
 
 import numpy as np
 import pytest
