@@ -173,7 +173,9 @@ JOB_FILES = [
         "'tlh' is not in the checkpoint's lang2id; its languages are ar, bg, de",
     ),
     Refused(
-        "languages to be detected without a checkpoint", set_value("input.lang", "detect"), "needs a checkpoint that"
+        "languages to be detected by a checkpoint that is not in the package",
+        set_value("input.lang", {"detect": "builtin://large"}),
+        "builtin://large: no such checkpoint; the package contains builtin://small",
     ),
     Refused(
         "a threshold for detected languages above 1",

