@@ -23,8 +23,8 @@ import pandas as pd
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-TEST, DEV = 300, 50  # Tatoeba pairs of a language that are held out; of small languages a third
-SMALL = 700  # pairs
+TEST, DEV = 300, 50  # Tatoeba pairs of each language that are held out
+SMALL = 700  # pairs; of a language with fewer, a third as many are test
 IDENTIFICATION_ROWS = 6_000  # of each language; shorter lists are repeated
 MAX_CHARS = 300  # of a sentence
 MEETINGS = 6  # pairs of two languages other than English that are taken from each text in several languages

@@ -63,7 +63,7 @@ def format_job(
         ),
         ("tokenizer:", ""),
         ("  on_overflow: truncate", "of long texts; window reads all of a text in overlapping windows"),
-        *_segmenters(langs or [fixed_lang or "ja"]),
+        *_segmenters(langs or [fixed_lang or "ja"]),  # Japanese may be detected
         ("output:", ""),
         (f"  path: {format_value(output)}", ""),
         ("policy:", ""),

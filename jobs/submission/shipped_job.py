@@ -32,7 +32,7 @@ _NOT_SHIPPED = (
     "xlm_core/vocabulary/",
 )
 
-_BUILTIN = "xlm_core/builtin/small/"
+_BUILTIN = "xlm_core/builtin/"
 
 JOB_FILE, START = "job.yaml", "run_job.py"  # names on the cluster
 
@@ -101,8 +101,9 @@ class ShippedJob:
 
 
 def _is_shipped(path: str, *, with_builtin: bool) -> bool:
-    is_left_out = path.endswith(".md") or path.startswith(_NOT_SHIPPED)
-    return not is_left_out and (with_builtin or not path.startswith(_BUILTIN))
+    if path.endswith(".md") or path.startswith(_NOT_SHIPPED):
+        return False
+    return with_builtin or not path.startswith(_BUILTIN) or path.endswith(".py")
 
 
 def _add(archive: ZipFile, name: str, content: bytes) -> None:

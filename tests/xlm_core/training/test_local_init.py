@@ -1,5 +1,7 @@
 """A model that is initialized locally looks at neighbours, regardless of the words."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +40,7 @@ def attention_weights(trunk):
 @pytest.mark.parametrize("sinusoidal", [False, True])
 def test_each_head_looks_at_the_token_at_its_offset(sinusoidal):
     torch.manual_seed(0)
-    trunk = Trunk(XLMConfig(**{**CONFIG.__dict__, "sinusoidal_embeddings": sinusoidal}))
+    trunk = Trunk(replace(CONFIG, sinusoidal_embeddings=sinusoidal))
     before = attention_weights(trunk)
     init_local_attention(trunk)
     after = attention_weights(trunk)
@@ -61,4 +63,4 @@ def test_last_layer_stays_random():
 
 def test_heads_of_an_odd_size_are_refused():
     with pytest.raises(ValueError, match="even"):
-        init_local_attention(Trunk(XLMConfig(**{**CONFIG.__dict__, "emb_dim": 15, "n_heads": 5})))
+        init_local_attention(Trunk(replace(CONFIG, emb_dim=15, n_heads=5)))
