@@ -7,7 +7,7 @@ job.yaml:4: input.lang.fixed: got 16 (YAML reads 0x10 as 16), expected text; wri
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import yaml
 from pydantic import ValidationError
@@ -21,6 +21,8 @@ from pipelines.job import Job
 from pipelines.settings import Settings
 from pipelines.training_job import TrainingJob, VocabularyJob
 
+AnyJob: TypeAlias = Job | TrainingJob | VocabularyJob
+
 
 def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
     """Load and validate the file of a job that `xlm run` runs; see `_load`."""
@@ -30,6 +32,11 @@ def load_job(path: str | Path, overrides: Sequence[str] = ()) -> Job:
 def load_training_job(path: str | Path, overrides: Sequence[str] = ()) -> TrainingJob | VocabularyJob:
     """Load and validate the file of a job that `xlm train` runs; see `_load`."""
     return cast("TrainingJob | VocabularyJob", _load(path, overrides, TRAIN, VOCABULARY))
+
+
+def load_any_job(path: str | Path, overrides: Sequence[str] = ()) -> AnyJob:
+    """Load and validate the file of a job of any kind; see `_load`."""
+    return cast("AnyJob", _load(path, overrides, RUN, TRAIN, VOCABULARY))
 
 
 def _load(path: str | Path, overrides: Sequence[str], *kinds: JobKind) -> Settings:

@@ -31,7 +31,7 @@ _NUMBER = "@"  # begins the number of an attempt; ids cannot contain it, so an i
 _SUBMISSION, _DIGEST = "xlm_submission", "xlm_job"
 
 # Whichever python starts Ray. `exec`: without a shell in between, the driver itself receives the signal to stop.
-_ENTRYPOINT = f'exec "$(command -v python || command -v python3)" {START} {JOB_FILE}'
+_ENTRYPOINT = f'exec "$(command -v python || command -v python3)" {START} %s {JOB_FILE}'
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def submit(
                 number += 1
             try:
                 client.submit_job(
-                    entrypoint=_ENTRYPOINT,
+                    entrypoint=_ENTRYPOINT % shipped.command,
                     submission_id=new_id,
                     runtime_env=_runtime_env(archive, shipped, packages),
                     metadata={_SUBMISSION: submission_id, _DIGEST: shipped.digest},

@@ -1,4 +1,4 @@
-"""The program that a submitted job runs on the cluster: it checks Python and the packages, then runs `xlm run`.
+"""The program that a submitted job runs on the cluster: it checks Python and the packages, then runs the job.
 
 It is copied to the top of what is shipped. It must start in any Python 3 without any package, to name what is missing.
 """
@@ -43,12 +43,12 @@ def check_requirement(line: str) -> str | None:
 
 
 def main(arguments: list[str]) -> None:
-    """Run `xlm run` with these arguments. The process exits with its status."""
+    """Run a command of xlm, such as `run job.yaml`. The process exits with its status."""
     problem = find_problem()
     if problem:
         sys.stderr.write(f"xlm: {problem}\n")
         sys.exit(2)
-    sys.argv = ["xlm", "run", *arguments]
+    sys.argv = ["xlm", *arguments]
     runpy.run_module("jobs.cli", run_name="__main__", alter_sys=True)
 
 

@@ -10,27 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
-from jobs.job_file import dump_job, load_job
-from pipelines.job import resolve_local_paths
+from jobs.job_file import dump_job, load_any_job
+from pipelines.job import Job, resolve_local_paths
 from xlm_core.builtin import SCHEME
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pipelines.job import Job
+    from jobs.job_file import AnyJob
 
 _PROJECT = "xlm-batch"
 _PACKAGES = ("xlm_core", "pipelines", "jobs")
 _DIGEST_CHARS = 8
 
-# Parts of the packages that a run does not import.
-_NOT_SHIPPED = (
-    "pipelines/calibration/",
-    "pipelines/evaluation/",
-    "pipelines/train/",
-    "xlm_core/training/",
-    "xlm_core/vocabulary/",
-)
+# Parts of the packages that no job imports, and those that only trainings do.
+_NEVER_SHIPPED = ("pipelines/calibration/", "pipelines/evaluation/")
+_FOR_TRAININGS = ("pipelines/train/", "xlm_core/training/", "xlm_core/vocabulary/")
 
 _BUILTIN = "xlm_core/builtin/"
 
@@ -38,6 +33,7 @@ JOB_FILE, START = "job.yaml", "run_job.py"  # names on the cluster
 
 # After the shards in flight have finished, the driver disconnects from Ray and writes the report.
 _ENDS_WITHIN_S = 30
+_SAVES_WITHIN_S = 300  # the state of a training
 
 
 @dataclass(frozen=True)
@@ -49,8 +45,13 @@ class ShippedJob:
         local_paths: the paths that every node of the cluster must have. They are not shipped.
     """
 
-    job: Job
+    job: AnyJob
     local_paths: list[str]
+
+    @property
+    def command(self) -> str:
+        """The command of xlm that runs the job."""
+        return "run" if isinstance(self.job, Job) else "train"
 
     @property
     def yaml(self) -> str:
@@ -70,18 +71,19 @@ class ShippedJob:
     @property
     def stop_wait_s(self) -> int:
         """Seconds that the driver may take to end after SIGTERM: `RAY_JOB_STOP_WAIT_TIME_S`, by default only 3."""
-        return round(self.job.policy.stop_grace_s) + _ENDS_WITHIN_S
+        ends_work_s = round(self.job.policy.stop_grace_s) if isinstance(self.job, Job) else _SAVES_WITHIN_S
+        return ends_work_s + _ENDS_WITHIN_S
 
     def write(self, path: Path) -> None:
         """Write a zip file with the job file, this project's packages and their start program: about 1 MB.
 
-        Documents and what a run does not import are left out; checkpoints of the package, which have 9 MB, too, unless
-        the job names one.
+        Documents and what the job does not import are left out; checkpoints of the package, which have 9 MB, too,
+        unless the job names one.
 
         The same job gives the same bytes, so that the head receives it once. Ray itself would not compress it, and
         nginx accepts 1 MiB by default.
         """
-        with_builtin = SCHEME in self.yaml
+        with_builtin, is_training = SCHEME in self.yaml, self.command == "train"
         project = importlib.metadata.distribution(_PROJECT)
         name = f"{_PROJECT.replace('-', '_')}-{project.version}.dist-info/METADATA"
         with ZipFile(path, "w", ZIP_DEFLATED) as archive:
@@ -95,13 +97,13 @@ class ShippedJob:
                 root = Path(str(files(package)))
                 for file in sorted(root.rglob("*")):
                     path_in_zip = f"{package}/{file.relative_to(root)}"
-                    is_shipped = _is_shipped(path_in_zip, with_builtin=with_builtin)
+                    is_shipped = _is_shipped(path_in_zip, with_builtin=with_builtin, is_training=is_training)
                     if file.is_file() and "__pycache__" not in file.parts and is_shipped:
                         _add(archive, path_in_zip, file.read_bytes())
 
 
-def _is_shipped(path: str, *, with_builtin: bool) -> bool:
-    if path.endswith(".md") or path.startswith(_NOT_SHIPPED):
+def _is_shipped(path: str, *, with_builtin: bool, is_training: bool) -> bool:
+    if path.endswith(".md") or path.startswith(_NEVER_SHIPPED) or (path.startswith(_FOR_TRAININGS) and not is_training):
         return False
     return with_builtin or not path.startswith(_BUILTIN) or path.endswith(".py")
 
@@ -116,12 +118,12 @@ def ship_job(path: str, overrides: Sequence[str] = ()) -> ShippedJob:
     """Load and validate a job file for a cluster.
 
     Args:
-        path: the job file.
+        path: the job file, of any kind.
         overrides: settings as `KEY=VALUE`, as in `load_job`.
 
     Raises:
         FatalError: the job is not valid.
     """
-    job, local_paths = resolve_local_paths(load_job(path, overrides))
+    job, local_paths = resolve_local_paths(load_any_job(path, overrides))
     compute = job.compute.model_copy(update={"address": "auto"})
     return ShippedJob(job.model_copy(update={"compute": compute}), local_paths)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pipelines.job.job import Job
+from typing import TYPE_CHECKING, TypeVar
+
 from pipelines.storage import local_path
 
+if TYPE_CHECKING:
+    from pipelines.settings import Settings
 
-def resolve_local_paths(job: Job) -> tuple[Job, list[str]]:
-    """Make all local paths of a job absolute.
+JobT = TypeVar("JobT", bound="Settings")
+
+
+def resolve_local_paths(job: JobT) -> tuple[JobT, list[str]]:
+    """Make all local paths of a job of any kind absolute.
 
     Returns:
         The job, and its local paths. URLs of stores are unchanged.
@@ -25,4 +31,4 @@ def resolve_local_paths(job: Job) -> tuple[Job, list[str]]:
         # A glob that ends with a slash matches directories.
         return f"{path}/" if url.endswith("/") and path != "/" else path
 
-    return Job.model_validate(job.model_dump(mode="json"), context=resolve), paths
+    return type(job).model_validate(job.model_dump(mode="json"), context=resolve), paths

@@ -69,10 +69,10 @@ def submit_command(
 ) -> ExitStatus | int:
     """Run a job on a Ray cluster, and follow it.
 
-    The job file and the code of xlm-batch are sent to the cluster; the files that the job names are not. A job that is
-    running is followed, not submitted again. Prints the log of the job, and exits with its status: that of xlm run, or
-    130 if it was stopped. Ctrl-C ends following, not the job. Without JOB, --submission-id names a job that was
-    submitted before.
+    JOB is a job of xlm run or xlm train. Its file and the code of xlm-batch are sent to the cluster; the files that the
+    job names are not. A job that is running is followed, not submitted again. Prints the log of the job, and exits
+    with its status: that of xlm run or xlm train, or 130 if it was stopped. Ctrl-C ends following, not the job. Without
+    JOB, --submission-id names a job that was submitted before.
 
     Clusters with tokens need RAY_AUTH_MODE=token and RAY_AUTH_TOKEN. RAY_JOB_HEADERS sets headers of all requests, in
     JSON.

@@ -132,6 +132,11 @@ def print_manifests(
         FatalError: an option is not valid, or does not go with the job.
     """
     from jobs.submission import kuberay
+    from pipelines.job import Job
+
+    job = shipped.job
+    if not isinstance(job, Job):
+        raise FatalError("--kuberay: the job is one of xlm train; start a cluster, and submit the job with --address")
 
     def parse(option: str, text: str | None) -> kuberay.Replicas | None:
         try:
@@ -154,11 +159,11 @@ def print_manifests(
         **{name: value for name, value in given.items() if value is not None and name != "kuberay"},
     )
     if when is None:
-        manifests = kuberay.ray_job(shipped.job, options)
+        manifests = kuberay.ray_job(job, options)
     elif plain_cron_job:
-        manifests = kuberay.cron_job(shipped.job, options, when)
+        manifests = kuberay.cron_job(job, options, when)
     else:
-        manifests = kuberay.ray_cron_job(shipped.job, options, when)
+        manifests = kuberay.ray_cron_job(job, options, when)
     click.echo(kuberay.dump_manifests(manifests), nl=False)
     if shipped.local_paths:
         paths = ", ".join(dict.fromkeys(shipped.local_paths))

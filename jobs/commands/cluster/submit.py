@@ -19,7 +19,7 @@ from jobs.submission import (
     running_ids,
     submit,
 )
-from pipelines.errors import RESUME_HINT, ClusterError, FatalError
+from pipelines.errors import ClusterError, FatalError
 from pipelines.formatting import excerpt
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from jobs.submission import Attempt, JobClient, ShippedJob
 
 _MAX_CHARS = 500
+_RESUME_HINT = "what it has finished is kept, submit it again to resume"
 
 
 def submit_job(
@@ -94,10 +95,10 @@ def stop_job(client: JobClient, submission_id: str, console: Console, *, wait: b
         _print(console, f"{attempt.id} has ended already ({attempt.status.value})")
         return ExitStatus.COMPLETE
     client.stop_job(attempt.id)
-    _print(console, f"stopping {attempt.id}; its shards in flight may finish")
+    _print(console, f"stopping {attempt.id}; it finishes its shards in flight, or saves the state of its training")
     if wait:
         details = _wait(client, attempt.id, write=lambda _: None)
-        _print(console, f"{attempt.id} has ended ({details.status.value}); {RESUME_HINT}")
+        _print(console, f"{attempt.id} has ended ({details.status.value}); {_RESUME_HINT}")
     return ExitStatus.COMPLETE
 
 
@@ -138,13 +139,13 @@ def _exit_status(details: JobDetails) -> int:
     if details.status == JobStatus.SUCCEEDED:
         return ExitStatus.COMPLETE
     if details.status == JobStatus.STOPPED:
-        print_error(f"{details.submission_id} was stopped; {RESUME_HINT}")
+        print_error(f"{details.submission_id} was stopped; {_RESUME_HINT}")
         return ExitStatus.INTERRUPTED
     if code is None:
         print_error(f"{details.submission_id}: {excerpt(details.message or 'failed', _MAX_CHARS)}")
         return ExitStatus.FAILED
     if code < 0:
-        print_error(f"{details.submission_id}: the driver was killed by {signal.Signals(-code).name}; {RESUME_HINT}")
+        print_error(f"{details.submission_id}: the driver was killed by {signal.Signals(-code).name}; {_RESUME_HINT}")
         return ExitStatus.FAILED
     return code
 

@@ -8,7 +8,7 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
-from jobs.job_file import load_job
+from jobs.job_file import load_job, load_training_job
 from jobs.submission import ship_job
 from pipelines.errors import FatalError
 from xlm_core import content_hash
@@ -24,6 +24,15 @@ tasks:
 tokenizer: {kytea_model: model.bin}
 output: {path: out}
 compute: {address: local, models: 2}
+"""
+
+TRAINING = """
+name: topics
+model: {checkpoint: hf://org/xlm}
+objectives:
+  - text-classification: {input: {path: train/, text: t, lang: l}, label: topic, dev: {path: s3://bucket/dev}}
+training: {epochs: 1}
+output: {path: out}
 """
 
 
@@ -89,6 +98,21 @@ def test_checkpoint_of_the_package_is_shipped_if_the_job_names_it(job_file, ship
     assert (folder / "heads/language/model.safetensors").exists()
 
 
+def test_training_is_shipped_with_the_code_that_trains(job_file, tmp_path):
+    job_file.write_text(TRAINING)
+    shipped = ship_job(str(job_file), ["compute.workers=2"])
+    assert shipped.command == "train"
+    shipped.write(tmp_path / "job.zip")
+    with ZipFile(tmp_path / "job.zip") as archive:
+        archive.extractall(tmp_path / "shipped")
+    for folder in ("pipelines/train", "xlm_core/training", "xlm_core/vocabulary"):
+        assert (tmp_path / "shipped" / folder / "__init__.py").exists()
+    job = load_training_job(tmp_path / "shipped" / "job.yaml")
+    (objective,) = job.objectives
+    assert (objective.input.path, objective.dev.path) == (f"{job_file.parent}/train/", "s3://bucket/dev")
+    assert (job.compute.address, job.compute.workers) == ("auto", 2)
+
+
 def test_same_job_is_shipped_in_the_same_bytes(job_file, tmp_path):
     archives = [tmp_path / "a.zip", tmp_path / "b.zip"]
     for path in archives:
@@ -103,7 +127,7 @@ def test_file_url_of_another_host_is_refused(job_file):
 
 def start(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Start the shipped program, as on a head."""
-    command = [sys.executable, *options, "run_job.py", "missing.yaml"]
+    command = [sys.executable, *options, "run_job.py", "run", "missing.yaml"]
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env={"HOME": str(folder)}, check=False)
 
 

@@ -169,7 +169,7 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
     followed = submit("--submission-id", submission_id)
     assert followed.status == 130
     assert followed.err == (
-        f"xlm: {submission_id} was stopped; finished shards are kept, run the same command to resume\n"
+        f"xlm: {submission_id} was stopped; what it has finished is kept, submit it again to resume\n"
     )
     assert followed.out.endswith("xlm: interrupted; finished shards are kept, run the same command to resume\n")
     assert submit(*job, "--stop").out == f"{submission_id} has ended already (STOPPED)\n"
@@ -178,6 +178,27 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
     assert (resumed.status, resumed.err) == (0, "")
     assert resumed.out.startswith(f"submitted {submission_id}@2 to ")
     assert result_digests(out) == result_digests(undisturbed.out)
+
+
+def test_training_runs_on_the_cluster(submit, xlm, demo, tmp_path):
+    job = tmp_path / "training.yaml"
+    job.write_text(
+        f"""
+        name: topics
+        model: {{checkpoint: {demo}/checkpoint}}
+        objectives:
+          - text-classification:
+              input: {{path: {demo}/corpus, text: text, lang: lang, filter: "topic is not None"}}
+              label: topic
+        training: {{steps: 3, tokens_per_step: 200}}
+        policy: {{max_rejected: 0.9}}
+        output: {{path: {tmp_path}/out}}
+        """
+    )
+    ended = submit(str(job), "--set", "compute.tokenizers=1")
+    assert (ended.status, ended.err) == (0, ""), ended.out
+    assert "3 steps, " in ended.out
+    assert xlm("inspect", str(tmp_path / "out/model")).status == 0
 
 
 @pytest.mark.slow

@@ -132,6 +132,13 @@ def test_invalid_options_are_one_line(submit, monkeypatch, options, message):
     assert errors.count("\n") == 1
 
 
+def test_trainings_are_for_clusters_that_run_already(submit, tmp_path):
+    job = tmp_path / "job.yaml"
+    job.write_text("vocabulary: {input: {path: texts, text: t, lang: l}}\noutput: {path: out}\n")
+    message = "--kuberay: the job is one of xlm train; start a cluster, and submit the job with --address"
+    assert submit("--kuberay") == (2, [], f"xlm: {message}\n")
+
+
 def test_files_that_the_cluster_does_not_have_are_named(submit, tmp_path):
     _, _, errors = submit("--kuberay", "--set", f"input.path={tmp_path}")
     assert errors == f"xlm: these files are not on the cluster, unless its pods mount a volume with them: {tmp_path}\n"
