@@ -18,7 +18,7 @@ parser.add_argument("--checkpoint", default="builtin://small", help="the checkpo
 args = parser.parse_args()
 
 # The same checkpoint, layer and pooling as in the job. Both normalize, so the dot product is the cosine similarity.
-query = XLM.from_pretrained(args.checkpoint).embed([args.query], lang=[args.lang], layer=2)[0]
+query = XLM.from_pretrained(args.checkpoint).embed([args.query], lang=[args.lang], layer=1)[0]
 
 # DuckDB reads the parts in parallel and keeps only the best rows, so the corpus need not fit into memory. This exact
 # search reads every vector: a core takes about 8 s per million vectors of 1,024 numbers. For many queries per second,

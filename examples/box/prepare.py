@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 TEST, DEV = 300, 50  # Tatoeba pairs of each language that are held out
 SMALL = 700  # pairs; of a language with fewer, a third as many are test
 IDENTIFICATION_ROWS = 6_000  # of each language; shorter lists are repeated
+FRAGMENTS = 0.6  # share of these rows that are parts of a text, so that no text is seen too often
 MAX_CHARS = 300  # of a sentence
 MEETINGS = 6  # pairs of two languages other than English that are taken from each text in several languages
 UNSPACED = ("ja", "th", "zh")
+CONTRACTIONS = {  # which the treebanks split, and other texts do not
+    "de": ["an dem am", "bei dem beim", "in das ins", "in dem im", "von dem vom", "zu dem zum", "zu der zur"],
+    "el": ["σ τα στα", "σ τη στη", "σ την στην", "σ τις στις", "σ το στο", "σ τον στον", "σ τους στους"],
+    "es": ["a el al", "de el del"],
+    "fr": ["de le du", "de les des", "à le au", "à les aux"],
+}
 SENTENCE_END = re.compile(r"(?<=[.!?؟।۔])\s+|(?<=[。！？])\s*")
 
 
@@ -57,7 +64,7 @@ def main(data: Path, output: Path) -> None:
     for split, rows in words.groupby("split"):
         columns = ["id", "lang", "tokens", "upos"]
         found = rows[columns].to_numpy().tolist()
-        write(output / f"words_{split}", add_lower_case(balance(found), rng) if split == "train" else found, columns)
+        write(output / f"words_{split}", add_variants(balance(found), rng) if split == "train" else found, columns)
     write(output / "tatoeba_test", test[["id", "lang", "text"]].to_numpy(), ["id", "lang", "text"])
     write(output / "english_test", test[["id", "lang", "text_en"]].to_numpy(), ["id", "lang", "text"])
 
@@ -156,13 +163,13 @@ def make_pairs(meanings: list[dict[str, str]], rng: np.random.Generator) -> list
 def make_identification_rows(
     texts: dict[str, list[str]], sentences: dict[str, list[str]], rng: np.random.Generator
 ) -> list[tuple[str, str]]:
-    """Draw equally many rows of each language: three in five are whole sentences of Tatoeba, and some are fragments."""
+    """Draw equally many rows of each language: three in five are sentences of Tatoeba, and most are fragments."""
     rows: list[tuple[str, str]] = []
     for lang, own in texts.items():
         order, all_order = rng.permutation(len(sentences[lang])), rng.permutation(len(own))
         for i in range(IDENTIFICATION_ROWS):
             text = sentences[lang][order[i % len(order)]] if i % 5 < 3 else own[all_order[i % len(all_order)]]
-            if rng.random() < 0.3 or len(text) > MAX_CHARS:
+            if rng.random() < FRAGMENTS or len(text) > MAX_CHARS:
                 text = cut(text, lang, rng)
             rows.append((text.lower() if rng.random() < 0.1 else text, lang))
     return [rows[i] for i in rng.permutation(len(rows))]
@@ -192,13 +199,31 @@ def balance(rows: list[list[object]]) -> list[list[object]]:
     return repeated
 
 
-def add_lower_case(rows: list[list[object]], rng: np.random.Generator) -> list[list[object]]:
-    """Lower-case one row in ten."""
+def add_variants(rows: list[list[object]], rng: np.random.Generator) -> list[list[object]]:
+    """Lower-case one row in ten, and contract words in every second row."""
     found: list[list[object]] = []
     for row_id, lang, tokens, tags in rows:
-        lower = rng.random() < 0.1
-        found.append([row_id, lang, [str(word).lower() for word in tokens] if lower else list(tokens), list(tags)])
+        words, labels = list(tokens), list(tags)
+        if rng.random() < 0.5:
+            words, labels = contract(words, labels, lang)
+        if rng.random() < 0.1:
+            words = [word.lower() for word in words]
+        found.append([row_id, lang, words, labels])
     return found
+
+
+def contract(words: list[str], tags: list[str], lang: str) -> tuple[list[str], list[str]]:
+    """Contract prepositions and articles, such as "in dem" to "im", which is a preposition."""
+    short = {(first, second): word for first, second, word in map(str.split, CONTRACTIONS.get(lang, []))}
+    found: list[tuple[str, str]] = []
+    for word, tag in zip(words, tags, strict=True):
+        last, last_tag = found[-1] if found else ("", "")
+        contracted = short.get((last.lower(), word)) if (last_tag, tag) == ("ADP", "DET") else None
+        if contracted is None:
+            found.append((word, tag))
+        else:
+            found[-1] = (contracted.capitalize() if last[0].isupper() else contracted, "ADP")
+    return [word for word, _ in found], [tag for _, tag in found]
 
 
 def split_sentences(text: str) -> list[str]:

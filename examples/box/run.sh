@@ -6,8 +6,10 @@ recipe=$(cd "$(dirname "$0")" && pwd) data=$(cd "$1" && pwd)
 mkdir -p "$2" && cd "$2"
 [ -d data ] || { python "$recipe/prepare.py" "$data" incomplete && mv incomplete data; }
 xlm train "$recipe/vocabulary.yaml"
-xlm train "$recipe/pretraining.yaml"
 xlm train "$recipe/training.yaml"
+calibrate() { xlm calibrate "$recipe/test_$1.yaml" --set "input.path=$2" --gold "$2" --gold-column "$3"; }
+calibrate languages data/languages_dev/ language
+calibrate upos data/words_dev/ upos
 for test in languages upos embeddings english; do
     xlm run "$recipe/test_$test.yaml"
 done

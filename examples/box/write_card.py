@@ -54,6 +54,7 @@ def render(report: dict[str, Any], config: dict[str, Any]) -> str:
         num_european=len(EUROPEAN),
         num_retrieved=len(found["embeddings"]),
         languages_only=_percent(evaluations["languages"]["mean_of_langs"]["metrics"]["accuracy"]),
+        **{f"{task}_ece": f"{100 * evaluations[task]['all']['ece']:.1f} %" for task in ("languages", "upos")},
         european=f"{100 * european:.1f} %",
         table="\n".join(rows),
         minutes=round(report["seconds"] / 60),

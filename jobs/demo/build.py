@@ -43,7 +43,7 @@ input:
   filter: "year >= 2020"
 model: {{checkpoint: "builtin://small"}}
 tasks:                                # all tasks share one pass of the trunk
-  - feature-extraction: {{layer: 2, pooling: mean, normalize: true}}
+  - feature-extraction: {{layer: 1, pooling: mean, normalize: true}}
   - token-classification: {{head: "builtin://small/heads/upos"}}
 tokenizer: {{max_length: 128, ja: fugashi}}
 output: {{path: "{folder}/out", rows_per_shard: 64}}

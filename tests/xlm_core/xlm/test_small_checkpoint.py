@@ -18,6 +18,13 @@ TAGGED = {
     "ru": "Дети/NOUN играют/VERB в/ADP саду/NOUN ./PUNCT",
 }
 
+# Pairs of sentences with one word as a verb and as a noun.
+AMBIGUOUS = [
+    ("en", "love", "I love you .", "Our love is strong ."),
+    ("en", "work", "We work here .", "The work is hard ."),
+    ("fr", "porte", "Il porte une lettre .", "La porte est ouverte ."),
+]
+
 
 @pytest.fixture(scope="module")
 def small() -> XLM:
@@ -47,12 +54,20 @@ def test_words_are_tagged(small):
         words, tags = zip(*(pair.rsplit("/", 1) for pair in sentence.split()), strict=True)
         (spans,) = small.tag([list(words)], lang, head=UPOS)
         right += [span.label == tag for span, tag in zip(spans, tags, strict=True)]
-    assert np.mean(right) > 0.8
+    assert np.mean(right) > 0.9
+
+
+@pytest.mark.parametrize(("lang", "word", "verb", "noun"), AMBIGUOUS)
+def test_tags_depend_on_neighbouring_words(small, lang, word, verb, noun):
+    sentences = [verb.split(), noun.split()]
+    tagged = small.tag(sentences, lang, head=UPOS)
+    tags = [spans[words.index(word)].label for words, spans in zip(sentences, tagged, strict=True)]
+    assert tags == ["VERB", "NOUN"]
 
 
 def test_nearest_texts_are_translations(small, translations):
-    vectors = {lang: small.embed(list(texts.values()), lang, layer=2) for lang, texts in translations.items()}
+    vectors = {lang: small.embed(list(texts.values()), lang, layer=1) for lang, texts in translations.items()}
     right = [
         (vectors[lang] @ vectors["en"].T).argmax(1) == np.arange(len(vectors["en"])) for lang in vectors if lang != "en"
     ]
-    assert np.mean(right) > 0.7
+    assert np.mean(right) > 0.75
