@@ -191,6 +191,7 @@ def test_training_runs_on_the_cluster(submit, xlm, demo, tmp_path):
               input: {{path: {demo}/corpus, text: text, lang: lang, filter: "topic is not None"}}
               label: topic
         training: {{steps: 3, tokens_per_step: 200}}
+        tokenizer: {{ja: fugashi}}
         policy: {{max_rejected: 0.9}}
         output: {{path: {tmp_path}/out}}
         """
