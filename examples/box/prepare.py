@@ -31,10 +31,26 @@ MAX_CHARS = 300  # of a sentence
 MEETINGS = 6  # pairs of two languages other than English that are taken from each text in several languages
 UNSPACED = ("ja", "th", "zh")
 CONTRACTIONS = {  # which the treebanks split, and other texts do not
-    "de": ["an dem am", "bei dem beim", "in das ins", "in dem im", "von dem vom", "zu dem zum", "zu der zur"],
-    "el": ["σ τα στα", "σ τη στη", "σ την στην", "σ τις στις", "σ το στο", "σ τον στον", "σ τους στους"],
-    "es": ["a el al", "de el del"],
-    "fr": ["de le du", "de les des", "à le au", "à les aux"],
+    "de": {
+        "an dem": "am",
+        "bei dem": "beim",
+        "in das": "ins",
+        "in dem": "im",
+        "von dem": "vom",
+        "zu dem": "zum",
+        "zu der": "zur",
+    },
+    "el": {
+        "σ τα": "στα",
+        "σ τη": "στη",
+        "σ την": "στην",
+        "σ τις": "στις",
+        "σ το": "στο",
+        "σ τον": "στον",
+        "σ τους": "στους",
+    },
+    "es": {"a el": "al", "de el": "del"},
+    "fr": {"de le": "du", "de les": "des", "à le": "au", "à les": "aux"},
 }
 SENTENCE_END = re.compile(r"(?<=[.!?؟।۔])\s+|(?<=[。！？])\s*")
 
@@ -214,11 +230,11 @@ def add_variants(rows: list[list[object]], rng: np.random.Generator) -> list[lis
 
 def contract(words: list[str], tags: list[str], lang: str) -> tuple[list[str], list[str]]:
     """Contract prepositions and articles, such as "in dem" to "im", which is a preposition."""
-    short = {(first, second): word for first, second, word in map(str.split, CONTRACTIONS.get(lang, []))}
+    short = CONTRACTIONS.get(lang, {})
     found: list[tuple[str, str]] = []
     for word, tag in zip(words, tags, strict=True):
         last, last_tag = found[-1] if found else ("", "")
-        contracted = short.get((last.lower(), word)) if (last_tag, tag) == ("ADP", "DET") else None
+        contracted = short.get(f"{last.lower()} {word}") if (last_tag, tag) == ("ADP", "DET") else None
         if contracted is None:
             found.append((word, tag))
         else:
