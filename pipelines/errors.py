@@ -15,7 +15,7 @@ __all__ = [
     "StalledError",
 ]
 
-RESUME_HINT = "finished shards are kept, run the same command to resume"
+RESUME_HINT = "what is finished is kept, run the same command to resume"
 
 
 class LockedError(FatalError):

@@ -18,7 +18,7 @@ from pipelines.storage import describe_error
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_RESUMABLE = ("run", "demo")
+_RESUMABLE = ("run", "train", "demo")
 
 
 def run_with_log(call: Callable[[], Any], command: str, *, log_name: str, path: str | None, debug: bool) -> Any:

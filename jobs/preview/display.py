@@ -11,6 +11,8 @@ from rich.text import Text
 
 from pipelines.formatting import format_count, format_type
 from pipelines.results import render_scalar, render_text, render_value
+from pipelines.tasks import TRAINED_LANGS
+from xlm_core.languages import is_missing_lang, resolve_lang
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 _PLAIN_WIDTH = 100  # characters of a line in a file or pipe
 _MAX_CELL = 40  # characters of a cell, in all columns but the last
 _MAX_LABELS = 6  # of a column of labels
+
+_UNTRAINED = "(untrained language)"  # before the labels of a head, which are then guesses
 
 _HIDDEN_METADATA = "int8_"  # the ranges of each dimension of vectors
 
@@ -116,8 +120,18 @@ def _render_results(row: dict[str, Any], preview: Preview) -> Iterator[tuple[str
         if task is None:
             yield name, render_value(row[name], preview.schema.field(name).type)
         else:
-            yield from task.render(row, preview.schema)
+            for column, value in task.render(row, preview.schema):
+                yield column, f"{_UNTRAINED} {value}" if _is_untrained(row, column, preview) else value
             rendered.update(task.columns)
+
+
+def _is_untrained(row: dict[str, Any], column: str, preview: Preview) -> bool:
+    """Return whether a value is of a head that was not trained on the row's language, as far as both are known."""
+    metadata = _read_metadata(preview.schema.field(column))
+    lang = None if preview.lang is None else row[preview.lang]
+    if TRAINED_LANGS not in metadata or lang is None or is_missing_lang(str(lang)):
+        return False
+    return resolve_lang(str(lang), json.loads(metadata[TRAINED_LANGS])) is None
 
 
 def _can_render(task: TaskSettings, row: dict[str, Any]) -> bool:

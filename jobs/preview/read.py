@@ -39,6 +39,7 @@ class Preview:
         totals: of the records of finished shards.
         schema: the schema of the parts.
         groups: the columns by their meaning: `id`, `keep` and `results`.
+        lang: the column with each row's language; None if there is none.
         tasks: the settings of the job's tasks; empty if this version cannot read them.
         rows: the selected rows, as Python values by column.
         examples: for each reason, some of the rejected rows.
@@ -50,6 +51,7 @@ class Preview:
     totals: Totals
     schema: pa.Schema
     groups: dict[str, list[str]]
+    lang: str | None
     tasks: list[TaskSettings]
     rows: list[dict[str, Any]]
     examples: dict[str, list[dict[str, Any]]]
@@ -94,6 +96,7 @@ def _read_preview(output: Output, limit: int) -> Preview:
         totals=totals,
         schema=schema,
         groups={"id": ids, "keep": keep, "results": results},
+        lang=spec.output_lang_column,
         tasks=parse_tasks(job["spec"]),
         rows=_read_rows(output.parts, _select_rows(output.parts, records, totals, spec.output_lang_column, limit)),
         examples=_read_rejected_examples(output, records, totals),

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from pipelines.tasks.multiple_choice import MultipleChoice
     from pipelines.tasks.question_answering import QuestionAnswering
     from pipelines.tasks.registry import TASKS, AnyTaskSettings, parse_tasks
-    from pipelines.tasks.task import Task, TaskSettings
+    from pipelines.tasks.task import TRAINED_LANGS, Task, TaskSettings
     from pipelines.tasks.text_classification import TextClassification
     from pipelines.tasks.token_classification import TokenClassification
 
 __all__ = [
     "TASKS",
+    "TRAINED_LANGS",
     "AnyTaskSettings",
     "FeatureExtraction",
     "FillMask",
@@ -38,6 +39,7 @@ _MODULES = {  # the module of each name
     "MultipleChoice": "multiple_choice",
     "QuestionAnswering": "question_answering",
     "TASKS": "registry",
+    "TRAINED_LANGS": "task",
     "Task": "task",
     "TaskSettings": "task",
     "TextClassification": "text_classification",

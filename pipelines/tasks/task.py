@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 ResultT = TypeVar("ResultT")
 
+TRAINED_LANGS = "trained_langs"  # in the metadata of a column of labels: the languages that its head was trained on
+
 
 class TaskSettings(KindSettings, ABC):
     """The settings of one task of a job.
@@ -204,6 +206,16 @@ class Task(ABC, Generic[ResultT]):
         """Convert the collector's result to the task's columns, in the order of `fields`. Takes what `collect` took."""
 
 
-def label_metadata(labels: list[str], **more: str) -> dict[str, str]:
-    """Return the metadata of a column of labels."""
-    return {"labels": json.dumps(labels, ensure_ascii=False), **more}
+def label_metadata(head: XLMConfig, **more: str) -> dict[str, str]:
+    """Return the metadata of a column of labels: the labels of the head, and the languages that it was trained on."""
+    from xlm_core.inference import head_labels
+
+    lists = {"labels": head_labels(head), TRAINED_LANGS: head.trained_langs}
+    return {name: json.dumps(values, ensure_ascii=False) for name, values in lists.items() if values is not None} | more
+
+
+def trained_langs_notes(kind: str, head: XLMConfig) -> tuple[str, ...]:
+    """Return what `xlm check` says about the languages that a head was trained on; nothing if they are not known."""
+    if head.trained_langs is None:
+        return ()
+    return (f"{kind}: the head was trained on texts in {', '.join(head.trained_langs)}",)

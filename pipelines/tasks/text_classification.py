@@ -30,7 +30,7 @@ from pipelines.results import (
     struct_column,
 )
 from pipelines.settings import Count
-from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata
+from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata, trained_langs_notes
 from xlm_core.ragged import cumulative_lengths
 
 if TYPE_CHECKING:
@@ -141,7 +141,8 @@ class TextClassificationTask(Task["NDArray[np.float32]"]):
         from xlm_core.inference import check_classification, head_labels
 
         check_classification(head, settings.problem)
-        self.settings, self.labels = settings, head_labels(head)
+        self.settings, self.labels, self.metadata = settings, head_labels(head), label_metadata(head)
+        self.notes = trained_langs_notes(settings.kind, head)
         self.head: SequenceClassificationHead | None = None
 
     @property
@@ -155,9 +156,8 @@ class TextClassificationTask(Task["NDArray[np.float32]"]):
             "scores": list_of(pa.float32()),
             "values": list_of(pa.float32()),
         }
-        metadata = label_metadata(self.labels)
         names = self.settings.column_comparisons()
-        return [required(self.settings.column(name), types[name], metadata) for name in names]
+        return [required(self.settings.column(name), types[name], self.metadata) for name in names]
 
     def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""

@@ -21,7 +21,7 @@ from pipelines.results import (
     verify_spans,
 )
 from pipelines.rows import decode_texts, is_words, join_words
-from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata
+from pipelines.tasks.task import HeadTaskSettings, Task, label_metadata, trained_langs_notes
 from xlm_core.decoding import SchemeName
 
 if TYPE_CHECKING:
@@ -113,13 +113,15 @@ class TokenClassificationTask(Task["LabelledSpans"]):
     """
 
     def __init__(self, settings: TokenClassification, head: XLMConfig, text: pa.Field):
-        from xlm_core.inference import head_labels, read_label_scheme
+        from xlm_core.inference import read_label_scheme
 
-        self.settings, self.labels, self.text_column = settings, head_labels(head), text.name
+        self.settings, self.text_column = settings, text.name
+        self.metadata = label_metadata(head, offsets=f"characters of {text.name}, end exclusive")
+        self.notes = trained_langs_notes(settings.kind, head)
         self.scheme = read_label_scheme(head, settings.scheme)
         if settings.aggregate == "entity":
             read_as = f"{settings.kind}: labels read as {self.scheme.describe()}"
-            self.notes = (read_as,)
+            self.notes += (read_as,)
             self.warnings = tuple(
                 f"{read_as}, but {doubt}; set scheme, or rename labels in the head's config.json"
                 for doubt in self.scheme.doubts
@@ -140,8 +142,7 @@ class TokenClassificationTask(Task["LabelledSpans"]):
                 required("text", pa.string()),
             ]
         )
-        metadata = label_metadata(self.labels, offsets=f"characters of {self.text_column}, end exclusive")
-        return [required(self.settings.columns[0], list_of(span_type), metadata)]
+        return [required(self.settings.columns[0], list_of(span_type), self.metadata)]
 
     def load(self, model: Model, head_folder: Path) -> None:
         """See `Task`."""

@@ -10,7 +10,7 @@ import torch
 
 from pipelines.checkpoints import local_checkpoint
 from pipelines.errors import FatalError
-from pipelines.train.examples import find_labels, find_problem, read_example_files, to_examples
+from pipelines.train.examples import find_labels, find_langs, find_problem, read_example_files, to_examples
 from pipelines.training_job import (
     AnswerSettings,
     CausalSettings,
@@ -220,7 +220,11 @@ def _build_head(
     assert isinstance(spec, HeadSettings)
     head_class = _HEAD_CLASSES[spec.head_kind]
     if (pinned := settings.heads[spec.title]) is not None:
-        return head_class.from_pretrained(local_checkpoint(pinned))
+        head = head_class.from_pretrained(local_checkpoint(pinned))
+        earlier, new = head.config.trained_langs, find_langs(table, settings.config.id2lang)
+        langs = sorted({*earlier, *new}) if earlier is not None and new is not None else None
+        head.config = replace(head.config, trained_langs=langs)
+        return head
     return head_class(_head_config(settings.config, spec, table, problem))
 
 
@@ -233,6 +237,7 @@ def _build_lm_head(settings: BuildSettings) -> LanguageModelHead:
 
 def _head_config(config: XLMConfig, spec: ObjectiveSettings, table: pa.Table, problem: str | None) -> XLMConfig:
     changes: dict[str, Any] = {"summary_first_dropout": config.dropout}
+    changes["trained_langs"] = find_langs(table, config.id2lang)
     if isinstance(spec, AnswerSettings):
         labels = ["start", "end"]
     elif isinstance(spec, ChoiceSettings):

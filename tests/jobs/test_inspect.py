@@ -69,10 +69,12 @@ def test_tensorflow_checkpoint_and_head_without_trunk_are_described(tmp_path):
         lines["heads"]
         == "token-classification: 3 labels: LABEL_0, LABEL_1, LABEL_2\n(labels read as plain: 3 entity types)"
     )
-    config = XLMConfig.from_dict({"emb_dim": 32, "id2label": {"0": "sport", "1": "[red]news\n"}})
+    labels = {"0": "sport", "1": "[red]news\n"}
+    config = XLMConfig.from_dict({"emb_dim": 32, "id2label": labels, "trained_langs": ["de", "th"]})
     TokenClassificationHead(config).save_pretrained(tmp_path)
     heads = inspected(tmp_path)["heads"]
     assert "[red]news" in heads
+    assert "(trained on texts in de, th)" in heads
     assert "no trunk: needs the trunk of another checkpoint" in heads
 
 

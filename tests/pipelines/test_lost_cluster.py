@@ -54,7 +54,7 @@ with lost_cluster.cluster_watch():
             pass
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=240, check=False)
-    message = "the Ray cluster has lost all its nodes; finished shards are kept, run the same command to resume"
+    message = "the Ray cluster has lost all its nodes; what is finished is kept, run the same command to resume"
     assert (done.returncode, done.stderr) == (1, f"xlm: {message}\n")
 
 

@@ -107,6 +107,7 @@ class XLMConfig:
     label2id: dict[str, int] = field(default_factory=dict[str, int])  # empty: the inverse of id2label
     problem_type: ProblemType | None = None
     score_temperature: float = 1.0  # divides the logits of a head before the softmax; the reference ignores it
+    trained_langs: list[str] | None = None  # of the texts that a head was trained on; the reference ignores it
     output_hidden_states: bool | None = False
     output_attentions: bool | None = False
     return_dict: bool | None = True
@@ -239,7 +240,7 @@ class XLMConfig:
         Aliases are not written. `from_dict(to_dict())` equals this configuration.
         """
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "extra"}
-        for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value"):
+        for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value", "trained_langs"):
             if values[name] is None:
                 del values[name]
         if self.score_temperature == 1:

@@ -29,11 +29,12 @@ _MAX_NAMES = 40  # of languages, and of labels
 
 @dataclass(frozen=True)
 class HeadSummary:
-    """A head: its kind, the names of its labels, and how these are read; None if it has none."""
+    """A head: its kind, its labels, how these are read, and the languages that it was trained on; None if not known."""
 
     kind: str
     labels: list[str] | None
     label_scheme: str | None
+    trained_languages: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -138,12 +139,13 @@ def _tensor_sizes(contents: CheckpointContents) -> list[int]:
 
 def _summarize_head(kind: str, contents: CheckpointContents) -> HeadSummary:
     if not kind.endswith("-classification"):
-        return HeadSummary(kind, None, None)
+        return HeadSummary(kind, None, None, None)
     labels = [contents.config.id2label[i] for i in range(contents.config.num_labels)]
-    if kind != "token-classification":
-        return HeadSummary(kind, labels, None)
-    scheme = parse_label_scheme(labels)
-    return HeadSummary(kind, labels, "; ".join([scheme.describe(), *scheme.doubts]))
+    read_as = None
+    if kind == "token-classification":
+        scheme = parse_label_scheme(labels)
+        read_as = "; ".join([scheme.describe(), *scheme.doubts])
+    return HeadSummary(kind, labels, read_as, contents.config.trained_langs)
 
 
 def _summarize_tokenizer(directory: Path, config: XLMConfig) -> TokenizerSummary | None:
@@ -188,6 +190,8 @@ def _describe_heads(summary: CheckpointSummary) -> Iterator[str]:
         yield f"{head.kind}: {names}" if names else head.kind
         if head.label_scheme is not None:
             yield f"(labels read as {head.label_scheme})"
+        if head.trained_languages is not None:
+            yield f"(trained on texts in {_join_names(head.trained_languages)})"
     if not summary.has_trunk:
         yield "(no trunk: needs the trunk of another checkpoint)"
 

@@ -19,7 +19,7 @@ from xlm_core.ragged import cumulative_lengths
 from xlm_core.training import Examples
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -42,6 +42,12 @@ def find_labels(table: pa.Table) -> list[str]:
     """Return the different labels of examples, in the order of their characters."""
     names, _ = _label_names(table)
     return sorted(names.unique().to_pylist())
+
+
+def find_langs(table: pa.Table, id2lang: Mapping[int, str] | None) -> list[str] | None:
+    """Return the different languages of examples, in the order of their ids; None if one of them is not known."""
+    ids = np.unique(_flatten(table["langs"])[0]).tolist()
+    return [id2lang[lang] for lang in ids] if id2lang and id2lang.keys() >= set(ids) else None
 
 
 def to_examples(settings: ObjectiveSettings, table: pa.Table, labels: Sequence[str], problem: str | None) -> Examples:

@@ -197,4 +197,4 @@ def test_run_ends_within_a_minute_if_the_head_node_is_lost(nodes, start, tmp_pat
     nodes.kill_head()
     status, errors = finish_run(run, timeout_s=60)
     assert status == 1
-    assert errors.endswith("finished shards are kept, run the same command to resume\n")
+    assert errors.endswith("what is finished is kept, run the same command to resume\n")

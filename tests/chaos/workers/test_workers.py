@@ -14,7 +14,7 @@ from tests.chaos.workers.runs import finish_run, result_digests, start_run, wait
 # The folder of sitecustomize.py, which injects faults into Ray's worker processes.
 SITE = str(Path(__file__).parent)
 STAGES = ["infer", "read", "tokenize", "write"]
-RESUME = "finished shards are kept, run the same command to resume\n"
+RESUME = "what is finished is kept, run the same command to resume\n"
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from pipelines.train import train
 from pipelines.training_job import TrainingJob
 from tests.flow.train.conftest import KINDS
 from tests.flow.train.in_process import train_here
-from xlm_core import XLM, XLMForTokenClassification
+from xlm_core import XLM, XLMConfig, XLMForTokenClassification
 
 pytestmark = pytest.mark.long
 
@@ -197,3 +197,23 @@ def test_loss_that_is_not_finite_ends_the_training(make_training: Make, objectiv
         train_here(
             make_training(objective("masked-language-modeling"), learning_rate=1e30, max_grad_norm=None, steps=6)
         )
+
+
+def test_head_records_the_languages_that_it_was_trained_on(make_training: Make, objective: Make):
+    def train_on(langs: list[str], **changes: Any) -> tuple[str, Any]:
+        source = {"filter": f"lang in {langs}"} | changes.pop("input", {})
+        spec = objective("token-classification", name="length", dev=None, input=source, **changes)
+        job = make_training(spec, steps=1, model=model)
+        neutral = job.policy.model_copy(update={"unknown_lang": "neutral"})
+        train_here(job.model_copy(update={"policy": neutral}))
+        head = f"{job.output.path}/heads/length"
+        return head, XLMConfig.from_pretrained(head).trained_langs
+
+    model = None
+    german, langs = train_on(["en", "de"])
+    assert langs == ["de", "en"]
+    model = {"checkpoint": str(Path(german).parents[1] / "model")}
+    assert train_on(["fr"], head=german)[1] == ["de", "en", "fr"]
+    unknown, langs = train_on(["fr"], head=german, input={"lang": {"fixed": "xx"}})
+    assert langs is None
+    assert train_on(["fr"], head=unknown)[1] is None

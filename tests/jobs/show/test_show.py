@@ -184,3 +184,16 @@ def test_unreadable_output_is_refused_in_one_line(tmp_path):
             show_output(str(tmp_path / name))
         assert str(tmp_path / name) in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_labels_in_languages_that_the_head_was_not_trained_on_are_marked(tmp_path):
+    german = SCHEMA.field("words").with_metadata(SCHEMA.field("words").metadata | {"trained_langs": '["de", "zh"]'})
+    schema = SCHEMA.set(SCHEMA.get_field_index("words"), german)
+    written = WrittenOutput(tmp_path / "out", num_planned=1, schema=schema)
+    codes = ["de", "de-AT", "ja", "yue", "und", "klingon"]
+    written.add("a", [make_row(i, code) for i, code in enumerate(codes)])
+    lines = written.show_lines()
+    shown = [line for line in lines if line.startswith("words ") and "/" in line]
+    assert [line.startswith("words (untrained language) ") for line in shown] == [False, False, True, False, False, True]
+    assert "words (untrained language) 犬/NOUN 大きい/NOUN" in shown
+    assert not any("untrained" in line for line in lines if not line.startswith("words "))

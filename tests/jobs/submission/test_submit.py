@@ -171,7 +171,7 @@ def test_stopped_job_ends_in_order_and_resumes_to_identical_output(undisturbed, 
     assert followed.err == (
         f"xlm: {submission_id} was stopped; what it has finished is kept, submit it again to resume\n"
     )
-    assert followed.out.endswith("xlm: interrupted; finished shards are kept, run the same command to resume\n")
+    assert followed.out.endswith("xlm: interrupted; what is finished is kept, run the same command to resume\n")
     assert submit(*job, "--stop").out == f"{submission_id} has ended already (STOPPED)\n"
 
     resumed = submit(*job)

@@ -34,6 +34,6 @@ def test_run_ends_if_the_store_of_its_input_never_answers(
     )
     assert cli.main(["run", str(job)]) == 1
     assert capsys.readouterr().err == (
-        f"xlm: {url}: the store has not answered for 0.01 min; finished shards are kept, run the same command to "
+        f"xlm: {url}: the store has not answered for 0.01 min; what is finished is kept, run the same command to "
         "resume\n"
     )

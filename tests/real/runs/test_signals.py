@@ -21,7 +21,7 @@ from tests.flow.in_process import without_ray
 from tests.flow.run.outputs import ledger_records, wait_until
 from tests.processes import MARKER, find_processes
 
-RESUME = "xlm: interrupted; finished shards are kept, run the same command to resume\n"
+RESUME = "xlm: interrupted; what is finished is kept, run the same command to resume\n"
 
 
 class Run:

@@ -210,6 +210,7 @@ configs = st.builds(
     eos_token_id=st.sampled_from([None, 1, [1, 3]]),
     lang2id=st.none() | st.dictionaries(st.text(), st.integers(0, 2)),
     id2lang=st.none() | st.dictionaries(st.integers(0, 99), st.text()),
+    trained_langs=st.none() | st.lists(st.text()),
     id2label=labels.map(lambda names: dict(enumerate(names))),
     extra=st.dictionaries(st.sampled_from(["same_enc_dec", "torch_dtype", "max_vocab"]), st.integers() | st.none()),
 )
@@ -222,7 +223,7 @@ def test_a_written_configuration_reads_back_equal(config):
 
 def test_every_field_is_written_under_its_own_name():
     written = XLMConfig.from_dict(OLD).to_dict()
-    names = {f.name for f in fields(XLMConfig)} - {"extra", "asm_cutoffs", "asm_div_value", "score_temperature"}
+    names = {f.name for f in fields(XLMConfig)} - {"extra", "asm_cutoffs", "asm_div_value", "score_temperature", "trained_langs"}
     assert names <= written.keys()
     assert written["model_type"] == "xlm"
     assert not ALIASES.keys() & written.keys()
