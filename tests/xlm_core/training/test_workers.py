@@ -58,5 +58,6 @@ def test_two_workers_equal_one(of_two_workers, case):
         assert got[2:] == pytest.approx(step[2:], abs=1e-4)
     for name, evaluation in expected["evaluations"].items():
         assert first["evaluations"][name] == pytest.approx(evaluation, abs=1e-3)
-    assert first["totals"] == pytest.approx(expected["totals"], rel=1e-3)
+    # Biases that a softmax cancels out have gradients of rounding errors only, and stay near 0.
+    assert first["totals"] == pytest.approx(expected["totals"], rel=1e-3, abs=1e-6)
     assert first["size"] == expected["size"]
