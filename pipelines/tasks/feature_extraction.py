@@ -147,7 +147,7 @@ class FeatureExtractionTask(Task["NDArray[np.float32]"]):
 
         self.settings = settings
         self.layers = [settings.layer] if isinstance(settings.layer, int) else settings.layer
-        self.num_layers, self.dim = trunk.n_layers, check_embedding(self.layers, settings.truncate_dim, trunk)
+        self.dim = check_embedding(self.layers, settings.truncate_dim, trunk)
         self._metadata = {
             "pooling": settings.pooling,
             "normalized": str(settings.normalize).lower(),
@@ -187,7 +187,6 @@ class FeatureExtractionTask(Task["NDArray[np.float32]"]):
             sequences,
             pooling=settings.pooling,
             layers=self.layers,
-            num_layers=self.num_layers,
             dim=self.dim,
             normalize=settings.normalize,
             each_window=settings.windows == "each",

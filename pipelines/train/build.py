@@ -251,7 +251,8 @@ def _head_config(config: XLMConfig, spec: ObjectiveSettings, table: pa.Table, pr
             raise FatalError(f"{spec.title}: the rows have {len(labels)} different labels, expected at least 2")
     if isinstance(spec, SequenceSettings):
         assert problem is not None
-        changes |= {"problem_type": _PROBLEM_TYPES[problem], "summary_type": spec.pooling}
+        changes |= {"problem_type": _PROBLEM_TYPES[problem]}
+        changes |= {"summary_type": spec.pooling, "summary_layer": spec.layer}
     return replace(config, id2label=dict(enumerate(labels)), label2id={}, **changes)
 
 

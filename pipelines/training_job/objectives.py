@@ -182,7 +182,7 @@ class RankingSettings(TranslatedSettings):
     pooling: Literal["first", "mean", "last", "max"] = Field(
         default="mean", description="How token vectors are pooled, as in the task feature-extraction."
     )
-    layer: int = Field(default=-1, description="The layer whose output is pooled; -1 is the last.")
+    layer: int = Field(default=-1, description="The layer whose output is pooled; -1 is the last, 0 the embeddings.")
     temperature: Annotated[float, Field(gt=0)] = Field(default=0.05, description="By which cosines are divided.")
     margin: Annotated[float, Field(ge=0)] = Field(
         default=0.0, description="By how much the cosine of a translation must exceed those of other texts."
@@ -225,6 +225,11 @@ class SequenceSettings(LabelSettings):
     )
     pooling: Literal["first", "mean", "last"] = Field(
         default="first", description="How token vectors are pooled, in a new head."
+    )
+    layer: int = Field(
+        default=-1,
+        description="The layer whose output is pooled, in a new head; -1 is the last, 0 the embeddings. A lower layer "
+        "is faster, also in jobs, but the reference cannot use such a head.",
     )
 
 

@@ -113,7 +113,7 @@ def measure_shape(layers: int, width: int, size: Size) -> tuple[dict[str, str], 
     def shards(num_shards: int = size.num_shards) -> None:
         """Do what a model process does: copy batches to the device, pool their sequences, copy the vectors back."""
         for _ in range(num_shards):
-            run_collectors(model, sequences, lambda: [embed(sequences, layers, width)])
+            run_collectors(model, sequences, lambda: [embed(sequences, width)])
 
     functions = {
         "packed": packed,
@@ -151,11 +151,9 @@ def to_sequences(ids: np.ndarray, cu_seqlens: np.ndarray) -> Sequences:
     return Sequences(ids, cu_seqlens, langs, rows, np.zeros(num_rows, np.int32), nothing, nothing)
 
 
-def embed(sequences: Sequences, num_layers: int, dim: int) -> EmbeddingCollector:
+def embed(sequences: Sequences, dim: int) -> EmbeddingCollector:
     """Return what collects a vector for each row."""
-    return EmbeddingCollector(
-        sequences, pooling="mean", layers=[-1], num_layers=num_layers, dim=dim, normalize=False, each_window=False
-    )
+    return EmbeddingCollector(sequences, pooling="mean", layers=[-1], dim=dim, normalize=False, each_window=False)
 
 
 def count_waits(function: Callable[[], None]) -> int:

@@ -52,7 +52,15 @@ def test_configurations_of_older_versions_have_the_values_of_the_reference():
     theirs = transformers.XLMConfig(**(transformers.XLMConfig(num_labels=3).to_dict() | OLD))
     names = {field.name for field in fields(XLMConfig)}
     own = {name for name in names if not hasattr(theirs, name)}
-    optional = {"asm_cutoffs", "asm_div_value", "lang2id", "id2lang", "score_temperature", "trained_langs"}
+    optional = {
+        "asm_cutoffs",
+        "asm_div_value",
+        "lang2id",
+        "id2lang",
+        "score_temperature",
+        "summary_layer",
+        "trained_langs",
+    }
     assert own == {"extra", "summary_last_dropout", *optional}
     for name in names - own:
         assert getattr(config, name) == getattr(theirs, name), name

@@ -88,6 +88,7 @@ class XLMConfig:
     mask_index: int = 5
     is_encoder: bool = True
     summary_type: SummaryType = "first"
+    summary_layer: int = -1  # whose output a sequence classification head pools; the reference always pools the last
     summary_use_proj: bool = True
     summary_activation: SummaryActivation | None = None
     summary_proj_to_labels: bool = True
@@ -154,6 +155,11 @@ class XLMConfig:
             ("n_heads", f"a divisor of emb_dim {self.emb_dim}", self.emb_dim % max(self.n_heads, 1) == 0),
             ("layer_norm_eps", "above 0 and below 1", 0 < self.layer_norm_eps < 1),
             ("score_temperature", "above 0", 0 < self.score_temperature < inf),
+            (
+                "summary_layer",
+                f"from 0 (embeddings) to {self.n_layers}, or -1 (last layer) to {-self.n_layers - 1}",
+                -self.n_layers - 1 <= self.summary_layer <= self.n_layers,
+            ),
             ("is_encoder", "true (XLM has no decoder)", self.is_encoder),
             (
                 "pad_token_id",
@@ -243,8 +249,9 @@ class XLMConfig:
         for name in ("lang2id", "id2lang", "asm_cutoffs", "asm_div_value", "trained_langs"):
             if values[name] is None:
                 del values[name]
-        if self.score_temperature == 1:
-            del values["score_temperature"]
+        for name, default in (("score_temperature", 1), ("summary_layer", -1)):
+            if values[name] == default:
+                del values[name]
         for name in INT_KEYED_FIELDS:
             if name in values:
                 values[name] = {str(key): value for key, value in values[name].items()}

@@ -27,6 +27,11 @@ class SequenceClassificationHead(ScoringHead):
         self.sequence_summary = SequenceSummary(config)
         init_weights(self, config)
 
+    @property
+    def layer(self) -> int:
+        """See `Head`. With 0, the head reads the embeddings, a bag of words, and needs no layer at all."""
+        return self.config.summary_layer
+
     def forward_packed(self, hidden_TD: Tensor, cu_seqlens: Tensor) -> Tensor:
         """Compute logits_BC; see `SequenceSummary` for their width and precision."""
         return self.sequence_summary.forward_packed(hidden_TD, cu_seqlens)

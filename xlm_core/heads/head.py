@@ -19,6 +19,11 @@ class Head(PretrainedModule):
 
     parts: ClassVar[tuple[ModelPart, ...]] = ("head",)
 
+    @property
+    def layer(self) -> int:
+        """The layer of the trunk whose output the head reads; -1 for the last."""
+        return -1
+
 
 class ScoringHead(Head):
     """A head that returns a single tensor."""

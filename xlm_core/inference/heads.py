@@ -40,6 +40,11 @@ def read_head_config(task: str, kind: HeadKind, folder: Path, trunk: XLMConfig) 
             f"{task}: {folder} is made for a model of width {head.emb_dim}, but the checkpoint's is {trunk.emb_dim}; "
             "name a head that was trained on this checkpoint"
         )
+    if kind == "sequence-classification" and not -trunk.n_layers - 1 <= head.summary_layer <= trunk.n_layers:
+        raise FatalError(
+            f"{task}: {folder} reads layer {head.summary_layer}, but the checkpoint has "
+            f"{trunk.n_layers}; name a head that was trained on this checkpoint"
+        )
     check_finite(folder, kind, head_only=True)
     if kind == "language-modeling" and head.vocab_size != trunk.vocab_size:
         raise FatalError(

@@ -17,6 +17,7 @@ from xlm_core.model import PackedBatch
 from xlm_core.ragged import plan_batches, ragged_positions
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,18 +36,26 @@ class Pass:
         sequences: int64 [B], the positions of its sequences among all sequences.
         tokens: int64 [T], the positions of its tokens among all tokens.
         batch: the input.
-        states: the output of every layer, [T, D] each, if a collector needs them; otherwise of the last layer alone.
+        states: the output of the embeddings and of each layer that ran, [T, D] each, or of the last of them alone.
+        last_layer: the last layer that ran, 0 for the embeddings.
+        num_layers: number of layers of the trunk.
     """
 
     sequences: NDArray[np.int64]
     tokens: NDArray[np.int64]
     batch: PackedBatch
     states: tuple[Tensor, ...]
+    last_layer: int
+    num_layers: int
 
     @property
     def hidden_TD(self) -> Tensor:  # noqa: N802
-        """The output of the last layer."""
-        return self.states[-1]
+        """The output of the trunk's last layer."""
+        return self.state(-1)
+
+    def state(self, layer: int) -> Tensor:
+        """Return the output of a layer that a collector asked for, [T, D]; 0 is the embeddings, -1 the last layer."""
+        return self.states[layer % (self.num_layers + 1) - self.last_layer - 1]
 
 
 @dataclass(eq=False)
@@ -91,15 +100,21 @@ class Model:
         """Maximum tokens of a pass that a collector runs itself. With 1, each sequence runs alone, for `invariant`."""
         return 1 if self.invariant else self.max_tokens
 
-    def run_pass(self, sequences: Sequences, index: NDArray[np.int64], *, all_layers: bool) -> Pass:
-        """Run the trunk over the sequences that `index` selects. A GPU may not be done when this returns."""
+    def run_pass(self, sequences: Sequences, index: NDArray[np.int64], layers: Iterable[int]) -> Pass:
+        """Run the trunk over the sequences that `index` selects, up to the last of the layers whose output is needed.
+
+        A GPU may not be done when this returns.
+        """
+        num_layers = self.trunk.config.n_layers
+        needed = {layer % (num_layers + 1) for layer in layers}
+        last = max(needed)
         batch = PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs, index)
         batch = batch.to(self.device)
-        if all_layers:
-            _, states = self.trunk.forward_packed(batch, output_hidden_states=True)
+        if len(needed) > 1:
+            _, states = self.trunk.forward_packed(batch, output_hidden_states=True, num_layers=last)
         else:
-            states = (self.trunk.forward_packed(batch),)
-        return Pass(index, ragged_positions(sequences.cu_seqlens, index), batch, states)
+            states = (self.trunk.forward_packed(batch, num_layers=last),)
+        return Pass(index, ragged_positions(sequences.cu_seqlens, index), batch, states, last, num_layers)
 
     def shrink(self, sequences: Sequences) -> None:
         """Halve `max_tokens` for this and all later runs, after the device ran out of memory.

@@ -37,12 +37,12 @@ class Collector(ABC, Generic[ResultT]):
 
     Attributes:
         reads_pass: whether it reads the forward passes that all collectors share; others run the trunk themselves.
-        needs_all_layers: whether it needs the output of every layer.
+        layers: the layers whose output it reads from the pass; 0 is the embeddings, -1 the last layer.
         on_progress: receives the share of its work that is done, from 0 to 1, if it runs the trunk itself.
     """
 
     reads_pass = True
-    needs_all_layers = False
+    layers: Sequence[int] = (-1,)
     on_progress: Callable[[float], None] = staticmethod(lambda _: None)
 
     def compute(self, step: Pass) -> list[Write]:
@@ -124,14 +124,14 @@ def _try(
 def _run_shared_passes(
     model: Model, sequences: Sequences, readers: Sequence[Collector[Any]], on_progress: Callable[[float], None]
 ) -> None:
-    all_layers = any(collector.needs_all_layers for collector in readers)
+    layers = {layer for collector in readers for layer in collector.layers}
     is_finite = np.ones(1, np.bool_)
     num_done = 0
 
     def run_pass(index: NDArray[np.int64]) -> list[Write]:
-        step = model.run_pass(sequences, index, all_layers=all_layers)
+        step = model.run_pass(sequences, index, layers)
         writes = [write for collector in readers for write in collector.compute(step)]
-        return [Write(is_finite, 0, step.hidden_TD.isfinite().all()), *writes]
+        return [Write(is_finite, 0, step.states[-1].isfinite().all()), *writes]
 
     def on_arrival(index: NDArray[np.int64]) -> None:
         nonlocal num_done

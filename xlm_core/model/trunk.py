@@ -4,6 +4,7 @@ Letters: B sequences, T packed tokens, L number of positions, D model width.
 """
 
 from collections.abc import Callable
+from itertools import islice
 from typing import ClassVar, Literal, Self, overload
 
 import torch
@@ -47,16 +48,22 @@ class Trunk(PretrainedModule):
     @overload
     def forward_packed(
         self, batch: PackedBatch, *, output_hidden_states: Literal[False] = False,
-        inputs_embeds_TD: Tensor | None = None,
+        inputs_embeds_TD: Tensor | None = None, num_layers: int | None = None,
     ) -> Tensor: ...  # fmt: skip
 
     @overload
     def forward_packed(
-        self, batch: PackedBatch, *, output_hidden_states: Literal[True], inputs_embeds_TD: Tensor | None = None
-    ) -> tuple[Tensor, HiddenStates]: ...
+        self, batch: PackedBatch, *, output_hidden_states: Literal[True],
+        inputs_embeds_TD: Tensor | None = None, num_layers: int | None = None,
+    ) -> tuple[Tensor, HiddenStates]: ...  # fmt: skip
 
     def forward_packed(
-        self, batch: PackedBatch, *, output_hidden_states: bool = False, inputs_embeds_TD: Tensor | None = None
+        self,
+        batch: PackedBatch,
+        *,
+        output_hidden_states: bool = False,
+        inputs_embeds_TD: Tensor | None = None,
+        num_layers: int | None = None,
     ) -> Tensor | tuple[Tensor, HiddenStates]:
         """Run a packed batch.
 
@@ -69,6 +76,7 @@ class Trunk(PretrainedModule):
             batch: on the model's device.
             output_hidden_states: also return the output of the embeddings and of each layer, each [T, D].
             inputs_embeds_TD: used instead of the word embeddings.
+            num_layers: run only so many layers; 0 for the embeddings alone, None for all layers.
 
         Returns:
             hidden_TD, in the batch's order; with `output_hidden_states`, (hidden_TD, all hidden states).
@@ -81,6 +89,7 @@ class Trunk(PretrainedModule):
             self.plan_attention(batch),
             inputs_embeds_TD=inputs_embeds_TD,
             output_hidden_states=output_hidden_states,
+            num_layers=num_layers,
         )
         return (states[-1], states) if output_hidden_states else states[-1]
 
@@ -100,6 +109,7 @@ class Trunk(PretrainedModule):
         *,
         inputs_embeds_TD: Tensor | None = None,
         output_hidden_states: bool = False,
+        num_layers: int | None = None,
     ) -> HiddenStates:
         """Run a packed batch with a given attention plan, such as one that fills a key/value cache.
 
@@ -108,9 +118,10 @@ class Trunk(PretrainedModule):
             plan: made for this batch; each layer calls `attend` once, in order.
             inputs_embeds_TD: used instead of the word embeddings.
             output_hidden_states: return the output of the embeddings and of each layer, not only the last.
+            num_layers: see `forward_packed`.
 
         Returns:
-            The hidden states, each [T, D], in the batch's order; the last one is the trunk's output.
+            The hidden states, each [T, D], in the batch's order; the last one is that of the last layer that ran.
 
         Raises:
             ValueError: an id, a language or a position outside its embedding table.
@@ -118,7 +129,7 @@ class Trunk(PretrainedModule):
         self._check_ranges(batch, has_embeds=inputs_embeds_TD is not None)
         hidden_TD = plan.to_plan_order(self._embed(batch, inputs_embeds_TD))
         states = [hidden_TD]
-        for layer in self.layers:
+        for layer in islice(self.layers, num_layers):
             hidden_TD = layer(hidden_TD, plan)
             states = [*states, hidden_TD] if output_hidden_states else [hidden_TD]
         return tuple(plan.to_batch_order(state_TD) for state_TD in states)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Unpack
 from torch import Tensor
 
 from xlm_core.checkpoint import ModelKind, XLMConfig
+from xlm_core.errors import FatalError
 from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 from xlm_core.reference.outputs import ScoresOutput
 from xlm_core.reference.trunk_with_head import TrunkWithScoringHead
@@ -21,6 +22,16 @@ class XLMForSequenceClassification(TrunkWithScoringHead[SequenceClassificationHe
     reference_class: ClassVar[str] = "XLMForSequenceClassification"
 
     def __init__(self, config: XLMConfig) -> None:
+        """Build a model with random weights.
+
+        Raises:
+            FatalError: the head does not read the last layer.
+        """
+        if config.summary_layer not in (-1, config.n_layers):
+            raise FatalError(
+                f"configuration field summary_layer: got {config.summary_layer}, expected -1 (the last layer) for this "
+                "class, which computes what the reference does; use XLM, or a job"
+            )
         super().__init__(config, SequenceClassificationHead(config))
 
     def forward(

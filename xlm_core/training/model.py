@@ -55,8 +55,8 @@ class TrainingModel(nn.Module):
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> list[Path]:
         """Write checkpoints: `model` has the trunk and the language model head, `heads/NAME` each other head.
 
-        A single head that was trained together with the trunk is written to `model`, too, where the reference's class
-        for that head finds both. A frozen trunk is not written.
+        A single head that was trained together with the trunk, and reads its last layer, is written to `model`, too,
+        where the reference's class for that head finds both. A frozen trunk is not written.
 
         Args:
             folder: where they are written.
@@ -69,8 +69,8 @@ class TrainingModel(nn.Module):
         heads = dict(self._heads)
         together = None if self.freeze_trunk else heads.pop(LM_HEAD, None)
         if not self.freeze_trunk:
-            if together is None and len(heads) == 1:
-                together = next(iter(heads.values()))
+            if together is None and len(heads) == 1 and (head := next(iter(heads.values()))).layer == -1:
+                together = head
             written.append(folder / self.MODEL_FOLDER)
             _write(written[-1], self.trunk, together, dtype)
         for name, head in heads.items():

@@ -108,8 +108,8 @@ class TextTasks(Runner):
         layers = [layer] if isinstance(layer, int) else list(layer)
         if not layers:
             raise ValueError("layer: got an empty list, expected a layer, or a list of layers to average")
-        config, each_window = self.model.trunk.config, windows == "each"
-        dim = check_embedding(layers, truncate_dim, config)
+        each_window = windows == "each"
+        dim = check_embedding(layers, truncate_dim, self.model.trunk.config)
         inputs = self._read(texts, lang, pairs)
         found: list[NDArray[np.float32]] = [np.empty((0, dim), np.float32)]
         of_windows: list[NDArray[np.float32]] = []
@@ -119,7 +119,6 @@ class TextTasks(Runner):
                 sequences,
                 pooling=pooling,
                 layers=layers,
-                num_layers=config.n_layers,
                 dim=dim,
                 normalize=normalize,
                 each_window=each_window,

@@ -217,3 +217,27 @@ def test_head_records_the_languages_that_it_was_trained_on(make_training: Make, 
     unknown, langs = train_on(["fr"], head=german, input={"lang": {"fixed": "xx"}})
     assert langs is None
     assert train_on(["fr"], head=unknown)[1] is None
+
+
+def test_head_reads_the_layer_that_it_was_trained_on(make_training: Make, objective: Make, rows: list[dict[str, Any]]):
+    with pytest.raises(FatalError, match=r"text-classification: got layer 3, but the model has 2 layers; set layer to"):
+        train_here(make_training(objective("text-classification", layer=3)))
+    job = make_training(objective("text-classification", layer=0, pooling="mean"), steps=60, learning_rate=0.01)
+    progress = train_here(job)
+    folder, head = Path(job.output.path) / "model", Path(job.output.path) / "heads/text-classification"
+    assert XLMConfig.from_pretrained(head).summary_layer == 0
+    weights = load_file(folder / "model.safetensors")
+    assert not any("summary" in name for name in weights)  # the reference's class would read the last layer
+    dev = [row for row in rows if row["split"] == "dev"]
+    found = XLM.from_pretrained(folder, ja="fugashi").classify(
+        [row["text"] for row in dev], lang=[row["lang"] for row in dev], head=head
+    )
+    right = sum(result.label == row["topic"] for result, row in zip(found, dev, strict=True))
+    assert right / len(dev) == pytest.approx(progress["evaluations"][-1]["accuracy"], abs=1e-6)
+    config = json.loads((head / "config.json").read_text()) | {"summary_layer": -3, "n_layers": 2}
+    (head / "config.json").write_text(json.dumps(config))
+    again = XLM.from_pretrained(folder, ja="fugashi").classify(dev[0]["text"], lang=dev[0]["lang"], head=head)
+    assert (again.label, again.score) == (found[0].label, pytest.approx(found[0].score, abs=1e-6))
+    (head / "config.json").write_text(json.dumps(config | {"summary_layer": 3, "n_layers": 3}))
+    with pytest.raises(FatalError, match=r"reads layer 3, but the checkpoint has 2; name a head that was trained on"):
+        XLM.from_pretrained(folder, ja="fugashi").classify(dev[0]["text"], lang=dev[0]["lang"], head=head)

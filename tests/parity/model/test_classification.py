@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from tests.parity.reference_model import HIDDEN, LOGITS, pack, packed_results, padded, reference, save, sequences
-from xlm_core import XLMForSequenceClassification, XLMForTokenClassification, XLMModel
+from xlm_core import FatalError, XLMConfig, XLMForSequenceClassification, XLMForTokenClassification, XLMModel
 from xlm_core.checkpoint import set_score_temperature
 from xlm_core.heads import SequenceClassificationHead, TokenClassificationHead
 
@@ -111,3 +111,8 @@ def test_the_reference_ignores_the_temperature_and_writes_it_back(tmp_path):
             assert torch.allclose(model(ids, langs=langs).logits, expected, atol=1e-4)
     calibrated.save_pretrained(tmp_path / "again")
     assert XLMForSequenceClassification.from_pretrained(tmp_path / "again").config.score_temperature == 2.5
+
+
+def test_head_of_a_lower_layer_is_refused_by_the_classes_of_the_reference():
+    with pytest.raises(FatalError, match=r"summary_layer: got 0, expected -1 \(the last layer\) .*; use XLM, or a job"):
+        XLMForSequenceClassification(XLMConfig(emb_dim=8, n_heads=2, n_layers=2, summary_layer=0))

@@ -13,6 +13,7 @@ from xlm_core import XLMConfig, XLMModel
 from xlm_core.decoding import Sequences
 from xlm_core.errors import NotFiniteError
 from xlm_core.heads import (
+    POOLINGS,
     LanguageModelHead,
     MultipleChoiceHead,
     QuestionAnsweringHead,
@@ -25,6 +26,7 @@ from xlm_core.inference import (
     ClassificationCollector,
     Collector,
     EmbeddingCollector,
+    LogitCollector,
     MaskCollector,
     Model,
     ScoreCollector,
@@ -32,6 +34,7 @@ from xlm_core.inference import (
     answer_collector,
     run_collectors,
 )
+from xlm_core.model import PackedBatch
 from xlm_core.model.attention import VarlenPlan
 from xlm_core.model.copies import Write
 
@@ -56,9 +59,7 @@ def make_model(max_tokens: int = 12, **changes: Any) -> Model:
 
 
 def embed(sequences: Sequences, layers: list[int], pooling: Any = "mean") -> EmbeddingCollector:
-    return EmbeddingCollector(
-        sequences, pooling=pooling, layers=layers, num_layers=2, dim=16, normalize=False, each_window=False
-    )
+    return EmbeddingCollector(sequences, pooling=pooling, layers=layers, dim=16, normalize=False, each_window=False)
 
 
 @pytest.fixture
@@ -74,9 +75,7 @@ class Watched(EmbeddingCollector):
     """Records how many passes have been computed, and keeps weak references to their states."""
 
     def __init__(self, sequences: Sequences):
-        super().__init__(
-            sequences, pooling="first", layers=[0], num_layers=2, dim=16, normalize=False, each_window=False
-        )
+        super().__init__(sequences, pooling="first", layers=[0], dim=16, normalize=False, each_window=False)
         self.num_passes, self.states = 0, list[weakref.ref[torch.Tensor]]()
 
     def compute(self, step: Any) -> list[Write]:
@@ -175,7 +174,7 @@ def test_pass_reads_no_value_from_its_device(name):
         model = make_model(100, causal=name == "scoring")
         model.trunk.to(torch.bfloat16).attention_planner = VarlenPlan.from_batch  # as on a GPU
         collector = COLLECTORS[name](sequences, model)
-        step = model.run_pass(sequences, np.arange(len(SIZES)), all_layers=collector.needs_all_layers)
+        step = model.run_pass(sequences, np.arange(len(SIZES)), collector.layers)
         writes = collector.compute(step)
     assert writes
     for write in writes:
@@ -183,3 +182,32 @@ def test_pass_reads_no_value_from_its_device(name):
         assert write.values.shape == write.target[write.rows].shape
         with pytest.raises(RuntimeError):
             write.values.flatten()[0].item()
+
+
+@pytest.mark.parametrize(
+    ("embedded", "classified", "num_run"), [([0], 0, 0), ([1], -3, 1), ([1], 1, 1), ([-1], 0, 2), ([0, 2], -1, 2)]
+)
+def test_collectors_read_their_layers_and_no_later_layer_runs(embedded: list[int], classified: int, num_run: int):
+    model, sequences = make_model(1000), make_sequences()
+    batch = PackedBatch.from_ragged(sequences.input_ids, sequences.cu_seqlens, sequences.langs)
+    head = SequenceClassificationHead(XLMConfig.from_dict(CONFIG | {"summary_layer": classified})).eval()
+    with torch.inference_mode():
+        _, states = model.trunk.forward_packed(batch, output_hidden_states=True)
+        pooled = [POOLINGS["mean"](states[layer], batch.cu_seqlens) for layer in embedded]
+        logits = head.forward_packed(states[classified], batch.cu_seqlens)
+    runs: list[object] = []
+    for layer in model.trunk.layers:
+        layer.register_forward_hook(lambda module, *_: runs.append(module))
+
+    def start() -> list[Collector[Any]]:
+        return [
+            embed(sequences, embedded),
+            ClassificationCollector(sequences, head, "single-label"),
+            LogitCollector(sequences, head, 2),
+        ]
+
+    (vectors, scores, found), _ = run_collectors(model, sequences, start)
+    assert len(runs) == num_run
+    assert np.allclose(vectors, torch.stack(pooled).mean(0), atol=1e-6)
+    assert np.allclose(scores, logits.softmax(-1), atol=1e-6)
+    assert np.allclose(found, logits, atol=1e-6)

@@ -28,13 +28,13 @@ class ClassificationCollector(Collector["NDArray[np.float32]"]):
     """
 
     def __init__(self, sequences: Sequences, head: SequenceClassificationHead, problem: Problem):
-        self._sequences, self._head = sequences, head
+        self._sequences, self._head, self.layers = sequences, head, (head.layer,)
         self._problem: Problem = problem
         self._scores_SC = np.empty((len(sequences.lengths), head.config.num_labels), np.float32)
 
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
-        scores_BC = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens).float()
+        scores_BC = self._head.forward_packed(step.state(self._head.layer), step.batch.cu_seqlens).float()
         temperature = self._head.config.score_temperature
         match self._problem:
             case "single-label":

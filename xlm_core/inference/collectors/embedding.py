@@ -32,7 +32,6 @@ class EmbeddingCollector(Collector["NDArray[np.float32]"]):
         sequences: of all rows.
         pooling: how the token vectors of a sequence are combined.
         layers: the layers to average; 0 is the embeddings, -1 the last layer.
-        num_layers: number of layers of the trunk.
         dim: number of leading dimensions to keep, before vectors are normalized.
         normalize: scale each vector to length 1.
         each_window: return the vectors of windows, not their mean, weighted by numbers of tokens.
@@ -44,23 +43,19 @@ class EmbeddingCollector(Collector["NDArray[np.float32]"]):
         *,
         pooling: PoolingName,
         layers: Sequence[int],
-        num_layers: int,
         dim: int,
         normalize: bool,
         each_window: bool,
     ):
-        self._sequences, self._layers = sequences, list(layers)
+        self._sequences, self.layers = sequences, layers
         self._normalize, self._each_window = normalize, each_window
         self._pool, self._dim = POOLINGS[pooling], dim
-        self.needs_all_layers = self._layers not in ([-1], [num_layers])
         self._vectors_SD = np.empty((len(sequences.lengths), dim), np.float32)
 
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
-        hidden_TD = step.hidden_TD
-        if self.needs_all_layers:
-            chosen = [step.states[layer] for layer in self._layers]
-            hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
+        chosen = [step.state(layer) for layer in self.layers]
+        hidden_TD = chosen[0] if len(chosen) == 1 else torch.stack([state.float() for state in chosen]).mean(0)
         vectors_BD = self._pool(hidden_TD, step.batch.cu_seqlens)
         return [Write(self._vectors_SD, step.sequences, vectors_BD[:, : self._dim])]
 

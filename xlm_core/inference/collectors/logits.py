@@ -31,13 +31,13 @@ class LogitCollector(Collector["NDArray[np.float32]"]):
     """
 
     def __init__(self, sequences: Sequences, head: ScoringHead, num_scores: int | None):
-        self._head, self._is_of_tokens = head, isinstance(head, TokenHead)
+        self._head, self._is_of_tokens, self.layers = head, isinstance(head, TokenHead), (head.layer,)
         length = len(sequences.input_ids) if self._is_of_tokens else len(sequences.lengths)
         self._logits = np.empty(length if num_scores is None else (length, num_scores), np.float32)
 
     def compute(self, step: Pass) -> list[Write]:
         """See `Collector`."""
-        logits = self._head.forward_packed(step.hidden_TD, step.batch.cu_seqlens)
+        logits = self._head.forward_packed(step.state(self._head.layer), step.batch.cu_seqlens)
         return [Write(self._logits, step.tokens if self._is_of_tokens else step.sequences, logits.float())]
 
     def result(self) -> NDArray[np.float32]:

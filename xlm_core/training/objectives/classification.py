@@ -32,7 +32,7 @@ class SequenceClassification(Objective):
     """
 
     def __init__(self, head: SequenceClassificationHead, label_smoothing: float = 0.0):
-        self._head, self.pool = head, head.sequence_summary.pool
+        self._head, self.pool, self.layer = head, head.sequence_summary.pool, head.layer
         self._label_smoothing = label_smoothing
 
     def make_batch(self, examples: Examples) -> TrainingBatch:

@@ -105,9 +105,7 @@ class Objective(ABC):
         """Compute what is scored, [T, D]."""
         is_trained = any(parameter.requires_grad for parameter in trunk.parameters())
         with torch.set_grad_enabled(is_trained and torch.is_grad_enabled()):
-            if self.layer == -1:
-                return trunk.forward_packed(batch.packed)
-            return trunk.forward_packed(batch.packed, output_hidden_states=True)[1][self.layer]
+            return trunk.forward_packed(batch.packed, num_layers=self.layer % (len(trunk.layers) + 1))
 
 
 def pack(examples: Examples, targets: NDArray[Any], num_targets: int) -> TrainingBatch:
