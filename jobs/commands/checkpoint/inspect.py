@@ -29,9 +29,18 @@ _MAX_NAMES = 40  # of languages, and of labels
 
 @dataclass(frozen=True)
 class HeadSummary:
-    """A head: its kind, its labels, how these are read, and the languages that it was trained on; None if not known."""
+    """A head. What it does not have is None.
+
+    Attributes:
+        kind: its kind.
+        layer: the layer of the trunk that it reads; 0 the embeddings, -1 the last.
+        labels: the names of its labels.
+        label_scheme: how the labels of a token classification head are read.
+        trained_languages: the languages that it was trained on, if they are known.
+    """
 
     kind: str
+    layer: int
     labels: list[str] | None
     label_scheme: str | None
     trained_languages: list[str] | None
@@ -139,13 +148,14 @@ def _tensor_sizes(contents: CheckpointContents) -> list[int]:
 
 def _summarize_head(kind: str, contents: CheckpointContents) -> HeadSummary:
     if not kind.endswith("-classification"):
-        return HeadSummary(kind, None, None, None)
+        return HeadSummary(kind, -1, None, None, None)
     labels = [contents.config.id2label[i] for i in range(contents.config.num_labels)]
     read_as = None
     if kind == "token-classification":
         scheme = parse_label_scheme(labels)
         read_as = "; ".join([scheme.describe(), *scheme.doubts])
-    return HeadSummary(kind, labels, read_as, contents.config.trained_langs)
+    layer = contents.config.summary_layer if kind == "sequence-classification" else -1
+    return HeadSummary(kind, layer, labels, read_as, contents.config.trained_langs)
 
 
 def _summarize_tokenizer(directory: Path, config: XLMConfig) -> TokenizerSummary | None:
@@ -190,6 +200,8 @@ def _describe_heads(summary: CheckpointSummary) -> Iterator[str]:
         yield f"{head.kind}: {names}" if names else head.kind
         if head.label_scheme is not None:
             yield f"(labels read as {head.label_scheme})"
+        if head.layer != -1:
+            yield f"(reads layer {head.layer} of the trunk{' (the embeddings)' * (head.layer == 0)})"
         if head.trained_languages is not None:
             yield f"(trained on texts in {_join_names(head.trained_languages)})"
     if not summary.has_trunk:
