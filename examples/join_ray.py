@@ -6,7 +6,7 @@ python examples/join_ray.py
 
 import ray
 
-ray.init()  # on a cluster: address="auto"
+ray.init(address="local")  # on a cluster: address="auto"
 
 corpus = ray.data.read_parquet("demo-out/corpus").select_columns(["id", "lang", "topic"])
 labels = ray.data.read_parquet("demo-out/classify/data").select_columns(["id", "label", "score"])
