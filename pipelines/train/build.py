@@ -236,8 +236,8 @@ def _build_lm_head(settings: BuildSettings) -> LanguageModelHead:
 
 
 def _head_config(config: XLMConfig, spec: ObjectiveSettings, table: pa.Table, problem: str | None) -> XLMConfig:
-    changes: dict[str, Any] = {"summary_first_dropout": config.dropout}
-    changes["trained_langs"] = find_langs(table, config.id2lang)
+    langs = find_langs(table, config.id2lang)
+    changes: dict[str, Any] = {"summary_first_dropout": config.dropout, "trained_langs": langs}
     if isinstance(spec, AnswerSettings):
         labels = ["start", "end"]
     elif isinstance(spec, ChoiceSettings):

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from pipelines.checkpoints import load_tokenizer, local_checkpoint, pin_checkpoint, read_tokenizer, url_in_errors
 from pipelines.corpus import ShardLimits, plan_shards, survey_corpus
 from pipelines.errors import FatalError
-from pipelines.formatting import format_count
 from pipelines.job import FixedLang, InputSettings, PolicySettings
 from pipelines.rows import RowColumns, is_words, read_schema, renamed_columns, token_schema
 from pipelines.run import check_fixed_lang, choose_max_length
@@ -30,7 +29,7 @@ from pipelines.training_job import (
     TranslationSettings,
 )
 from xlm_core import XLMConfig, check_checkpoint
-from xlm_core.inference import read_head_config
+from xlm_core.inference import check_layer, read_head_config
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +100,8 @@ def prepare_training(job: TrainingJob, notify: Callable[[str], None] = lambda _:
     for objective in job.objectives:
         title = objective.title
         _check_stream(objective, config)
-        _check_layer(objective, config)
+        if isinstance(objective, RankingSettings | SequenceSettings):
+            check_layer(title, objective.layer, config, "model")
         heads[title] = _pin_head(job, objective, config, notify)
         build = partial(_corpus, job, objective, checkpoint, tokenizer, max_length, output)
         rows[title], types[title] = build(title, objective.input)
@@ -172,17 +172,6 @@ def _check_stream(objective: ObjectiveSettings, config: XLMConfig) -> None:
         raise FatalError(
             f"{objective.title}: stream_tokens is {stream}, but the model has positions for "
             f"{config.max_position_embeddings} tokens; set it lower"
-        )
-
-
-def _check_layer(objective: ObjectiveSettings, config: XLMConfig) -> None:
-    if not isinstance(objective, RankingSettings | SequenceSettings):
-        return
-    if not -config.n_layers - 1 <= objective.layer <= config.n_layers:
-        raise FatalError(
-            f"{objective.title}: got layer {objective.layer}, but the model has "
-            f"{format_count(config.n_layers, 'layer')}; set layer to 0 (embeddings) to {config.n_layers}, or "
-            f"-1 (last layer) to {-config.n_layers - 1}"
         )
 
 

@@ -52,6 +52,25 @@ def check_classification(head: XLMConfig, problem: Problem) -> None:
         )
 
 
+def check_layer(name: str, layer: int, config: XLMConfig, owner: str) -> None:
+    """Check that a trunk has a layer.
+
+    Args:
+        name: what reads the layer, for the message.
+        layer: its number; 0 is the embeddings, -1 the last layer.
+        config: the trunk's configuration.
+        owner: what the trunk is called in the message.
+
+    Raises:
+        FatalError: it does not.
+    """
+    if not -config.n_layers - 1 <= layer <= config.n_layers:
+        raise FatalError(
+            f"{name}: got layer {layer}, but the {owner} has {format_count(config.n_layers, 'layer')}; set layer to 0 "
+            f"(embeddings) to {config.n_layers}, or -1 (last layer) to {-config.n_layers - 1}"
+        )
+
+
 def check_embedding(layers: Sequence[int], truncate_dim: int | None, config: XLMConfig) -> int:
     """Check that a trunk has the layers and dimensions of vectors, and return the number of dimensions.
 
@@ -59,12 +78,7 @@ def check_embedding(layers: Sequence[int], truncate_dim: int | None, config: XLM
         FatalError: it does not.
     """
     for layer in layers:
-        if not -config.n_layers - 1 <= layer <= config.n_layers:
-            raise FatalError(
-                f"feature-extraction: got layer {layer}, but the checkpoint has "
-                f"{format_count(config.n_layers, 'layer')}; set layer to 0 (embeddings) to {config.n_layers}, or "
-                f"-1 (last layer) to {-config.n_layers - 1}"
-            )
+        check_layer("feature-extraction", layer, config, "checkpoint")
     dim = truncate_dim or config.emb_dim
     if dim > config.emb_dim:
         raise FatalError(
